@@ -1,0 +1,153 @@
+//! What a warden reports. Times are microseconds of the host's monotonic clock, which all cells
+//! of a host share, so the reports of two cells can be put in order.
+
+use serde::{Deserialize, Serialize};
+
+/// The first frame: the warden has made itself safe and waits for its plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u16,
+    pub at_us: u64,
+}
+
+/// A stage's process exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageStarted {
+    /// Index into the plan's stages.
+    pub stage: u8,
+    pub at_us: u64,
+}
+
+/// A service answers its probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReady {
+    pub stage: u8,
+    pub at_us: u64,
+}
+
+/// A stage is over; every process of its group is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageEnded {
+    pub stage: u8,
+    pub exit: StageExit,
+    /// For a service: whether it ever answered its probe.
+    pub ready: bool,
+    pub started_us: u64,
+    pub at_us: u64,
+    /// What it wrote, in bytes, kept or not.
+    pub output_bytes: u64,
+    /// Bytes that fell between head and tail.
+    pub output_dropped: u64,
+    /// User and system time of its processes, in ms.
+    pub cpu_ms: u64,
+    /// The largest resident set among its processes, in KiB.
+    pub max_rss_kib: u64,
+    /// A watched mount point without a free byte or inode at the end.
+    pub disk_full: Option<String>,
+}
+
+/// How a stage's leader ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum StageExit {
+    Exited { code: i32 },
+    Signalled { signal: i32 },
+    /// The program could not be started.
+    NotStarted { error: String },
+    /// Killed at its own time limit.
+    TimedOut,
+    /// Killed at the plan's time limit.
+    GlobalTimedOut,
+    /// Killed for what it wrote.
+    OutputLimit,
+    /// Stopped because the plan was over or a `Finish` came.
+    Stopped,
+}
+
+/// The last frame; the warden exits after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub at_us: u64,
+    pub status: EndStatus,
+    pub results: ResultsStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum EndStatus {
+    /// Every stage ran, or one ended the plan early and said so.
+    Done,
+    /// An input could not be unpacked within its limits.
+    Rejected { input: u8, reason: String },
+    /// A mount point filled up while an input was unpacked.
+    DiskFull { input: u8, path: String },
+    /// The plan or the stream was unusable: a fault of the worker, never of the project.
+    Fault { error: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "results", rename_all = "snake_case")]
+pub enum ResultsStatus {
+    /// None was asked for.
+    None,
+    /// It came in `Results` frames, this many bytes.
+    Read { bytes: u64 },
+    Missing,
+    /// Not a plain file, or longer than allowed.
+    Refused { reason: String },
+}
+
+/// Which pipe a piece of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A piece of a stage's output, in its binary form:
+/// `at_us: u64 | offset: u64 | stage: u8 | stream: u8 | bytes`, integers little-endian.
+///
+/// `offset` counts the stage's bytes over both streams; a jump in it is where bytes were dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub at_us: u64,
+    pub offset: u64,
+    pub stage: u8,
+    pub stream: Stream,
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes of an [`Output`] before the output itself.
+pub const OUTPUT_HEADER: usize = 18;
+
+impl Output {
+    /// Appends the binary form to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.at_us.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.push(self.stage);
+        out.push(match self.stream {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        });
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// Reads the binary form; `None` if it is too short or names no stream.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let (header, bytes) = payload.split_at_checked(OUTPUT_HEADER)?;
+        Some(Self {
+            at_us: u64::from_le_bytes(header[0..8].try_into().ok()?),
+            offset: u64::from_le_bytes(header[8..16].try_into().ok()?),
+            stage: header[16],
+            stream: match header[17] {
+                1 => Stream::Stdout,
+                2 => Stream::Stderr,
+                _ => return None,
+            },
+            bytes: bytes.to_vec(),
+        })
+    }
+}

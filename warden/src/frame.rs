@@ -1,0 +1,142 @@
+//! The envelope: `kind: u8 | length: u32 little-endian | payload`.
+//!
+//! Both directions use it, and the journal is nothing but a run of such frames, so a reader may
+//! be fed in pieces of any size. A payload is bounded before it is buffered: a peer that lies
+//! about a length costs the reader [`MAX_PAYLOAD`] bytes and no more.
+
+use std::fmt;
+
+/// Bytes of a frame before its payload.
+pub const HEADER: usize = 5;
+
+/// The longest payload in bytes. Larger things (archives, results) travel as several frames.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
+
+/// What a frame carries. Below 0x80 it goes to the warden, from 0x80 on it comes from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A [`crate::plan::Plan`] as JSON; the first frame, in one piece or several, closed by `PlanEnd`.
+    Plan = 0x01,
+    /// The plan is complete.
+    PlanEnd = 0x02,
+    /// `input: u8`, then bytes of that input's archive. Inputs come in the plan's order.
+    Input = 0x03,
+    /// `input: u8`: that archive is complete.
+    InputEnd = 0x04,
+    /// Empty: stop whatever runs, read the results, report and exit.
+    Finish = 0x05,
+
+    /// An [`crate::event::Hello`] as JSON.
+    Hello = 0x81,
+    /// An [`crate::event::StageStarted`] as JSON.
+    StageStarted = 0x82,
+    /// An [`crate::event::StageReady`] as JSON: a service answers its probe.
+    StageReady = 0x83,
+    /// [`crate::event::Output`] in its binary form.
+    Output = 0x84,
+    /// An [`crate::event::StageEnded`] as JSON.
+    StageEnded = 0x85,
+    /// Bytes of the results file.
+    Results = 0x86,
+    /// An [`crate::event::End`] as JSON; the last frame.
+    End = 0x87,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        use Kind::*;
+        [
+            Plan, PlanEnd, Input, InputEnd, Finish, Hello, StageStarted, StageReady, Output, StageEnded, Results, End,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// One frame, its payload owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: Kind,
+    pub payload: Vec<u8>,
+}
+
+/// Why bytes are not frames. The stream cannot be trusted after either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    UnknownKind(u8),
+    TooLong(usize),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind(byte) => write!(f, "unknown frame kind 0x{byte:02x}"),
+            Self::TooLong(length) => {
+                write!(f, "a frame announces {length} bytes, the limit is {MAX_PAYLOAD}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Appends one frame to `out`.
+///
+/// # Panics
+/// If the payload is longer than [`MAX_PAYLOAD`]: senders cut their own data.
+pub fn encode(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+    assert!(payload.len() <= MAX_PAYLOAD, "a sender must cut its payloads");
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    out.push(kind as u8);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Turns bytes that arrive in pieces into frames.
+///
+/// Holds at most one unfinished frame: [`HEADER`] + [`MAX_PAYLOAD`] bytes, plus what was just fed.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+impl Decoder {
+    /// Adds bytes as they came from the stream.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, `None` until more bytes are fed.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the bytes cannot be a frame; the decoder stays at the bad byte.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let rest = self.buffer.get(self.taken..).unwrap_or_default();
+        let Some((header, body)) = rest.split_at_checked(HEADER) else {
+            return Ok(None);
+        };
+        let kind = Kind::from_byte(header[0]).ok_or(FrameError::UnknownKind(header[0]))?;
+        let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        if length > MAX_PAYLOAD {
+            return Err(FrameError::TooLong(length));
+        }
+        let Some(payload) = body.get(..length) else {
+            return Ok(None);
+        };
+        let payload = payload.to_vec();
+        self.taken += HEADER + length;
+        Ok(Some(Frame { kind, payload }))
+    }
+
+    /// Whether bytes of an unfinished frame are waiting: at the end of a stream, a cut.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        self.taken < self.buffer.len()
+    }
+}
