@@ -1,0 +1,16 @@
+//! The story of a run, in the order in which its modules tell it.
+//!
+//! A platform posts a project to the [`api`]; [`intake`] spools, scans and keeps it; [`store`]
+//! writes submission and run in one statement; [`redis`] rings the doorbell.
+
+pub mod cell;
+pub mod clock;
+pub mod config;
+pub mod intake;
+pub mod observe;
+pub mod output;
+pub mod redis;
+pub mod run;
+pub mod store;
+pub mod template;
+pub mod verdict;

@@ -1,0 +1,3 @@
+SELECT id, user_ref, template, archive_sha256, archive_bytes, archive_entries, metadata, submitted_at
+FROM project_submissions
+WHERE id = $1 AND organization_id = $2

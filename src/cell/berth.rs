@@ -1,0 +1,120 @@
+//! Berths: empty network namespaces, kept ready, one run each at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::engine::{Engine, EngineError};
+use super::spec::berth_body;
+
+/// What a berth is made from: an image without a single file.
+pub const BERTH_IMAGE: &str = "assize/berth:1";
+
+/// An empty namespace that one run may use.
+#[derive(Debug)]
+pub struct Berth {
+    /// The container that holds it.
+    pub id: String,
+    runs: u32,
+}
+
+/// The berths of one worker.
+#[derive(Debug, Clone)]
+pub struct Berths {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    worker: String,
+    max_runs: u32,
+    free: Mutex<VecDeque<Berth>>,
+    came: Notify,
+}
+
+impl Berths {
+    /// No berths yet; each is retired after `max_runs` runs.
+    #[must_use]
+    pub fn new(engine: Engine, worker: &str, max_runs: u32) -> Self {
+        let worker = worker.to_owned();
+        let shared = Shared { engine, worker, max_runs, free: Mutex::default(), came: Notify::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Makes `count` berths, side by side.
+    ///
+    /// # Errors
+    /// The first [`EngineError`]; berths that were made stay.
+    pub async fn fill(&self, count: usize) -> Result<(), EngineError> {
+        futures_util::future::try_join_all((0..count).map(|_| self.add())).await?;
+        Ok(())
+    }
+
+    async fn add(&self) -> Result<(), EngineError> {
+        let engine = &self.shared.engine;
+        let name = format!("{}-berth-{}", engine.instance, Uuid::now_v7().simple());
+        let id = engine.launch_detached(&name, berth_body(engine, &self.shared.worker, BERTH_IMAGE)).await?;
+        self.put(Berth { id, runs: 0 });
+        Ok(())
+    }
+
+    fn put(&self, berth: Berth) {
+        if let Ok(mut free) = self.shared.free.lock() {
+            free.push_back(berth);
+        }
+        self.shared.came.notify_one();
+    }
+
+    fn pop(&self) -> Option<Berth> {
+        self.shared.free.lock().ok()?.pop_front()
+    }
+
+    /// A berth for one run; waits for one to come free, and makes one if that takes long because
+    /// earlier attempts to make one failed.
+    ///
+    /// # Errors
+    /// [`EngineError`] if there is none and none can be made.
+    pub async fn take(&self) -> Result<Berth, EngineError> {
+        /// A berth comes back when its run's cells are removed, which takes tens of milliseconds.
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+        loop {
+            let came = self.shared.came.notified();
+            if let Some(mut berth) = self.pop() {
+                berth.runs += 1;
+                return Ok(berth);
+            }
+            if tokio::time::timeout(PATIENCE, came).await.is_err() {
+                self.add().await?;
+            }
+        }
+    }
+
+    /// Gives a berth back after the engine confirmed that the run's cells are gone.
+    pub async fn give_back(&self, berth: Berth) {
+        if berth.runs < self.shared.max_runs {
+            self.put(berth);
+        } else {
+            self.replace(berth).await;
+        }
+    }
+
+    /// Destroys a berth and puts a new one in its place: after its last run, or on any doubt.
+    pub async fn replace(&self, berth: Berth) {
+        if let Err(error) = self.shared.engine.remove(&berth.id).await {
+            tracing::warn!(berth = berth.id, %error, "a retired berth could not be removed");
+        }
+        if let Err(error) = self.add().await {
+            tracing::warn!(%error, "a berth could not be replaced");
+        }
+    }
+
+    /// Destroys all free berths: at shutdown, when every run has given its own back.
+    pub async fn close(&self) {
+        while let Some(berth) = self.pop() {
+            self.shared.engine.remove(&berth.id).await.ok();
+        }
+    }
+}

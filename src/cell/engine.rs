@@ -1,0 +1,237 @@
+//! The Docker engine, every call bounded in time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, SystemInfo};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::Semaphore;
+
+use super::stream::Cell;
+use crate::config::Config;
+use crate::observe::event;
+use crate::run::FailureCode;
+
+/// The longest wait for the engine. Creating and starting take 0.2 s on a busy host of two cores;
+/// an engine that needs 30 s is as good as gone.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a cell finds its PID 1.
+pub const WARDEN_IN_CELL: &str = "/.assize/warden";
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    #[error("the Docker engine did not {what}: {reason}; check that it runs and that docker_host is right")]
+    Unavailable { what: &'static str, reason: String },
+    #[error("there is no image {image}; run `make images`, or set the template's image")]
+    ImageMissing { image: String },
+    #[error("the engine refused to {what}: {reason}")]
+    Refused { what: &'static str, reason: String },
+    #[error("the warden binary {} {reason}; set warden_path", .path.display())]
+    Warden { path: PathBuf, reason: String },
+}
+
+impl EngineError {
+    /// The code that a run fails with.
+    #[must_use]
+    pub const fn code(&self) -> FailureCode {
+        match self {
+            Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } => FailureCode::DockerUnavailable,
+            Self::ImageMissing { .. } => FailureCode::ImagePullFailed,
+        }
+    }
+}
+
+/// A connection to the engine, and what this installation calls itself there.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    docker: Docker,
+    creates: Arc<Semaphore>,
+    pub instance: String,
+    pub runtime: Option<String>,
+    /// On the host; bind-mounted read-only into every cell.
+    pub warden: PathBuf,
+}
+
+impl Engine {
+    /// Connects and agrees on a version of the API.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the engine does not answer or there is no warden to mount.
+    pub async fn connect(config: &Config) -> Result<Self, EngineError> {
+        let warden = find_warden(&config.warden_path)?;
+        let fault = |error: bollard::errors::Error| sort("answer", &error);
+        let seconds = CALL_TIMEOUT.as_secs();
+        let docker = match config.docker_host.as_str() {
+            "" => Docker::connect_with_defaults().map_err(fault)?,
+            host => match host.strip_prefix("unix://") {
+                Some(path) => Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION).map_err(fault)?,
+                None => Docker::connect_with_host(host).map_err(fault)?,
+            },
+        };
+        let docker = bounded("agree on an API version", docker.with_timeout(CALL_TIMEOUT).negotiate_version()).await?;
+        Ok(Self {
+            docker,
+            creates: Arc::new(Semaphore::new(config.creates_at_once())),
+            instance: config.instance.clone(),
+            runtime: (!config.runtime.is_empty()).then(|| config.runtime.clone()),
+            warden,
+        })
+    }
+
+    /// Whether the engine answers.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        let answer = bounded("answer", self.docker.ping()).await;
+        match &answer {
+            Ok(_) => event::dependency("docker", true, ""),
+            Err(error) => event::dependency("docker", false, &error.to_string()),
+        }
+        answer.map(drop)
+    }
+
+    /// What the engine says of itself and its host.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] without an answer.
+    pub async fn info(&self) -> Result<SystemInfo, EngineError> {
+        bounded("describe itself", self.docker.info()).await
+    }
+
+    /// Whether the engine has this image.
+    ///
+    /// # Errors
+    /// [`EngineError::ImageMissing`] if not.
+    pub async fn check_image(&self, image: &str) -> Result<(), EngineError> {
+        let found = bounded("look up an image", self.docker.inspect_image(image)).await;
+        found.map(drop).map_err(|error| match error {
+            EngineError::ImageMissing { .. } => EngineError::ImageMissing { image: image.to_owned() },
+            other => other,
+        })
+    }
+
+    /// Creates, attaches to and starts a container, in this order, so that not a byte is missed.
+    /// If anything fails, nothing stays behind.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the step that failed.
+    pub async fn launch(&self, name: &str, body: ContainerCreateBody) -> Result<Cell, EngineError> {
+        let id = self.create(name, body).await?;
+        match self.attach_and_start(&id).await {
+            Ok(cell) => Ok(cell),
+            Err(error) => {
+                self.remove(&id).await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates and starts a container that nobody talks to.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the step that failed.
+    pub async fn launch_detached(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
+        let id = self.create(name, body).await?;
+        let _permit = self.creates.acquire().await;
+        if let Err(error) = bounded("start a container", self.docker.start_container(&id, None)).await {
+            self.remove(&id).await.ok();
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
+        let image = body.image.clone().unwrap_or_default();
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let created = bounded("create a container", self.docker.create_container(Some(options), body)).await;
+        created.map(|created| created.id).map_err(|error| match error {
+            EngineError::ImageMissing { .. } => EngineError::ImageMissing { image },
+            other => other,
+        })
+    }
+
+    async fn attach_and_start(&self, id: &str) -> Result<Cell, EngineError> {
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
+        let attached = bounded("attach to a cell", self.docker.attach_container(id, Some(options))).await?;
+        // More starts at one time add latency and no rate: the engine serialises most of the work.
+        let _permit = self.creates.acquire().await;
+        bounded("start a cell", self.docker.start_container(id, None)).await?;
+        Ok(Cell::new(id.to_owned(), attached))
+    }
+
+    /// Kills and removes a container; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the engine cannot confirm that it is gone.
+    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match bounded("remove a container", self.docker.remove_container(id, Some(options))).await {
+            Err(EngineError::ImageMissing { .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the engine knows of a container.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer.
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        bounded("inspect a container", self.docker.inspect_container(id, None)).await
+    }
+
+    /// Every container of this installation, running or not.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer.
+    pub async fn ours(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let label = format!("{}={}", super::spec::LABEL_INSTANCE, self.instance);
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        bounded("list containers", self.docker.list_containers(Some(options))).await
+    }
+}
+
+/// The binary to mount: as configured, else beside this program.
+fn find_warden(configured: &Path) -> Result<PathBuf, EngineError> {
+    let path = if configured.as_os_str().is_empty() {
+        let here = std::env::current_exe().unwrap_or_default();
+        here.with_file_name("assize-warden")
+    } else {
+        configured.to_owned()
+    };
+    let fault = |reason: String| EngineError::Warden { path: path.clone(), reason };
+    let path = path.canonicalize().map_err(|error| fault(format!("cannot be found ({error})")))?;
+    if path.is_file() { Ok(path) } else { Err(fault("is not a file".to_owned())) }
+}
+
+async fn bounded<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| sort(what, &error)),
+        Err(_) => Err(EngineError::Unavailable { what, reason: format!("no answer in {} s", CALL_TIMEOUT.as_secs()) }),
+    }
+}
+
+/// The engine says 404 for a missing container as for a missing image; callers know which it was.
+fn sort(what: &'static str, error: &bollard::errors::Error) -> EngineError {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code: 404, message } => {
+            EngineError::ImageMissing { image: message.clone() }
+        }
+        bollard::errors::Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
+            EngineError::Refused { what, reason: format!("{message} ({status_code})") }
+        }
+        other => EngineError::Unavailable { what, reason: other.to_string() },
+    }
+}

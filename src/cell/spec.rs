@@ -1,0 +1,201 @@
+//! What a cell is made of: the one place that decides how tight it is.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
+use uuid::Uuid;
+
+use super::engine::{Engine, WARDEN_IN_CELL};
+use crate::template::Limits;
+
+/// Which installation a container belongs to.
+pub const LABEL_INSTANCE: &str = "assize.instance";
+/// Which run.
+pub const LABEL_RUN: &str = "assize.run";
+/// Which attempt of it.
+pub const LABEL_ATTEMPT: &str = "assize.attempt";
+/// [`Role`] of a cell; `berth` for a berth.
+pub const LABEL_CELL: &str = "assize.cell";
+/// Which worker made it.
+pub const LABEL_WORKER: &str = "assize.worker";
+
+/// Where a project is unpacked, its working folder and home.
+pub const WORKSPACE: &str = "/workspace";
+/// Where a grader's tests are unpacked.
+pub const GRADER: &str = "/grader";
+/// Scratch space.
+pub const TMP: &str = "/tmp";
+
+/// The user that everything in a cell runs as, and its group. No image has it.
+const UID: u32 = 10001;
+
+/// The journal of a cell: everything its warden may say, output caps and results included, fits
+/// below this, so the engine never rotates it away.
+const JOURNAL_SIZE: &str = "64m";
+
+/// What a cell is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs the project.
+    Subject,
+    /// Runs the grader's tests against it.
+    Driver,
+}
+
+impl Role {
+    /// The value of the cell label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Driver => "driver",
+        }
+    }
+}
+
+/// One cell to make.
+#[derive(Debug, Clone)]
+pub struct CellSpec<'a> {
+    pub run_id: Uuid,
+    pub attempt: i32,
+    pub worker: &'a str,
+    pub role: Role,
+    pub image: &'a str,
+    pub limits: Limits,
+    /// Bytes of the grader's folder; 0 if the cell has none.
+    pub grader_bytes: u64,
+    /// The container whose namespace the cell joins.
+    pub berth: &'a str,
+}
+
+impl CellSpec<'_> {
+    /// A name that tells a person which run this is, and that a second cell of the same attempt
+    /// and role cannot have.
+    #[must_use]
+    pub fn name(&self, engine: &Engine) -> String {
+        format!("{}-{}-{}-{}", engine.instance, self.run_id.simple(), self.attempt, self.role.as_str())
+    }
+
+    /// The container, as the engine wants it.
+    #[must_use]
+    pub fn body(&self, engine: &Engine) -> ContainerCreateBody {
+        let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = self.limits;
+        let mut tmpfs = HashMap::from([
+            (WORKSPACE.to_owned(), tmpfs_options(mib(workspace_mib), workspace_inodes)),
+            (TMP.to_owned(), tmpfs_options(mib(tmp_mib), workspace_inodes)),
+        ]);
+        if self.grader_bytes > 0 {
+            tmpfs.insert(GRADER.to_owned(), tmpfs_options(self.grader_bytes, workspace_inodes));
+        }
+        let mut labels = labels(engine, self.role.as_str(), self.worker);
+        labels.insert(LABEL_RUN.to_owned(), self.run_id.to_string());
+        labels.insert(LABEL_ATTEMPT.to_owned(), self.attempt.to_string());
+        let host = HostConfig {
+            network_mode: Some(format!("container:{}", self.berth)),
+            pids_limit: Some(signed(pids)),
+            nano_cpus: Some(nano_cpus(cpus)),
+            tmpfs: Some(tmpfs),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("local".to_owned()),
+                config: Some(HashMap::from([
+                    ("max-size".to_owned(), JOURNAL_SIZE.to_owned()),
+                    ("max-file".to_owned(), "1".to_owned()),
+                    ("compress".to_owned(), "false".to_owned()),
+                ])),
+            }),
+            ..sealed(engine, mib(memory_mib))
+        };
+        ContainerCreateBody {
+            image: Some(self.image.to_owned()),
+            // Stays open when a worker goes away, so that its successor can attach again.
+            open_stdin: Some(true),
+            stdin_once: Some(false),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            labels: Some(labels),
+            host_config: Some(host),
+            ..resident(&[])
+        }
+    }
+}
+
+/// A berth: nothing but a namespace.
+#[must_use]
+pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreateBody {
+    /// Enough for the engine's own start-up; the warden needs a tenth of it.
+    const MEMORY: i64 = 16 << 20;
+    let host = HostConfig {
+        network_mode: Some("none".to_owned()),
+        pids_limit: Some(4),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        ..sealed(engine, MEMORY)
+    };
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        labels: Some(labels(engine, "berth", worker)),
+        host_config: Some(host),
+        ..resident(&["berth"])
+    }
+}
+
+/// What every container of ours runs, and as whom.
+fn resident(arguments: &[&str]) -> ContainerCreateBody {
+    ContainerCreateBody {
+        user: Some(format!("{UID}:{UID}")),
+        entrypoint: Some(vec![WARDEN_IN_CELL.to_owned()]),
+        cmd: Some(arguments.iter().map(|argument| (*argument).to_owned()).collect()),
+        working_dir: Some("/".to_owned()),
+        env: Some(Vec::new()),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// What every container of ours is denied.
+fn sealed(engine: &Engine, memory: i64) -> HostConfig {
+    let ulimit = |name: &str, value: i64| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(value),
+        hard: Some(value),
+    };
+    HostConfig {
+        readonly_rootfs: Some(true),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        privileged: Some(false),
+        memory: Some(memory),
+        // The same again: memory and swap together, so no swap.
+        memory_swap: Some(memory),
+        ipc_mode: Some("private".to_owned()),
+        shm_size: Some(16 << 20),
+        ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0)]),
+        binds: Some(vec![format!("{}:{WARDEN_IN_CELL}:ro", engine.warden.display())]),
+        runtime: engine.runtime.clone(),
+        init: Some(false),
+        ..HostConfig::default()
+    }
+}
+
+fn labels(engine: &Engine, cell: &str, worker: &str) -> HashMap<String, String> {
+    [(LABEL_INSTANCE, engine.instance.as_str()), (LABEL_CELL, cell), (LABEL_WORKER, worker)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn tmpfs_options(bytes: impl std::fmt::Display, inodes: u64) -> String {
+    format!("size={bytes},nr_inodes={inodes},uid={UID},gid={UID},mode=0700,nosuid,nodev,exec")
+}
+
+fn mib(mib: u64) -> i64 {
+    signed(mib.saturating_mul(1 << 20))
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The engine counts cpus in billionths.
+#[expect(clippy::cast_possible_truncation, reason = "a template's cpus are 0.05 to 256")]
+fn nano_cpus(cpus: f64) -> i64 {
+    (cpus * 1e9) as i64
+}

@@ -1,0 +1,166 @@
+//! Where archives and output are kept: a local folder or S3. No other module names object_store.
+//!
+//! A blob appears whole or not at all, and is on disk before `put` returns: the 202 that follows is
+//! a promise.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::stream::{BoxStream, StreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+
+/// The longest wait for the store to take or give one piece.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a piece on its way in: what S3 wants as the least part of an upload.
+const PIECE: usize = 5 * 1024 * 1024;
+
+/// Why a blob was not stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    #[error("blob_url {url:?} is not usable: {reason}; use file:<folder> or s3://<bucket>/<prefix>")]
+    Address { url: String, reason: String },
+    #[error("there is no blob {0}")]
+    Missing(String),
+    #[error("the blob store did not {what}: {reason}")]
+    Unavailable { what: &'static str, reason: String },
+}
+
+/// The blob store.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Blobs {
+    /// Opens the store at `blob_url`; makes a local folder that is not there.
+    ///
+    /// # Errors
+    /// [`BlobError::Address`] if it is not an address or the folder cannot be made.
+    pub fn open(url: &str) -> Result<Self, BlobError> {
+        let fault = |reason: String| BlobError::Address { url: url.to_owned(), reason };
+        if let Some(folder) = url.strip_prefix("file:") {
+            let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
+            std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
+            let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| fault(error.to_string()))?;
+            return Ok(Self { store: Arc::new(store.with_fsync(true)) });
+        }
+        if !url.starts_with("s3://") {
+            return Err(fault("unknown scheme".to_owned()));
+        }
+        let address = url.parse().map_err(|error| fault(format!("{error}")))?;
+        let credentials = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+        let (store, prefix) =
+            object_store::parse_url_opts(&address, credentials.map(|(name, value)| (name.to_lowercase(), value)))
+                .map_err(|error| fault(error.to_string()))?;
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)) })
+    }
+
+    /// Keeps a spooled archive under its SHA-256; does nothing if it is there already.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]; nothing half-written stays behind.
+    pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<(), BlobError> {
+        let path = archive_path(sha256);
+        if let Ok(known) = bounded("look up an archive", self.store.head(&path)).await
+            && known.size == bytes
+        {
+            return Ok(());
+        }
+        if bytes <= PIECE as u64 {
+            let whole = read_piece(file, 0, bytes).await?;
+            bounded("store an archive", self.store.put(&path, whole.into())).await?;
+            return Ok(());
+        }
+        let upload = bounded("begin an upload", self.store.put_multipart(&path)).await?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PIECE);
+        let mut at = 0;
+        while at < bytes {
+            let piece = read_piece(file, at, bytes).await?;
+            at += piece.len() as u64;
+            bounded("take a piece", upload.wait_for_capacity(1)).await?;
+            upload.put(piece);
+        }
+        bounded("finish an upload", upload.finish()).await?;
+        Ok(())
+    }
+
+    /// An archive, piece by piece.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Unavailable`], at once or in the stream.
+    pub async fn archive(&self, sha256: &str) -> Result<BoxStream<'static, Result<Bytes, BlobError>>, BlobError> {
+        let found = bounded("give an archive", self.store.get(&archive_path(sha256))).await?;
+        let pieces = found.into_stream().map_err(|error| sort("give a piece", &error));
+        Ok(pieces.boxed())
+    }
+
+    /// Keeps one attempt's output.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    pub async fn put_output(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
+        bounded("store output", self.store.put(&Path::from(key), bytes.into())).await?;
+        Ok(())
+    }
+
+    /// One attempt's output, whole; it is bounded by what the warden keeps.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Unavailable`].
+    pub async fn output(&self, key: &str) -> Result<Bytes, BlobError> {
+        let found = bounded("give output", self.store.get(&Path::from(key))).await?;
+        bounded("give output", found.bytes()).await
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), BlobError> {
+        let mut list = self.store.list(Some(&Path::from("ping")));
+        bounded("answer", async { list.try_next().await }).await?;
+        Ok(())
+    }
+}
+
+fn archive_path(sha256: &str) -> Path {
+    Path::from(format!("archives/{}/{sha256}.zip", sha256.get(..2).unwrap_or("xx")))
+}
+
+async fn read_piece(file: &Arc<File>, at: u64, end: u64) -> Result<Bytes, BlobError> {
+    let file = Arc::clone(file);
+    let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; length];
+        file.read_exact_at(&mut piece, at).map(|()| piece.into())
+    });
+    let fault = |reason: String| BlobError::Unavailable { what: "read the spool", reason };
+    read.await.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(error.to_string()))
+}
+
+async fn bounded<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, object_store::Error>>,
+) -> Result<T, BlobError> {
+    match tokio::time::timeout(PIECE_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| sort(what, &error)),
+        Err(_) => Err(BlobError::Unavailable { what, reason: format!("no answer in {} s", PIECE_TIMEOUT.as_secs()) }),
+    }
+}
+
+fn sort(what: &'static str, error: &object_store::Error) -> BlobError {
+    match error {
+        object_store::Error::NotFound { path, .. } => BlobError::Missing(path.clone()),
+        other => BlobError::Unavailable { what, reason: other.to_string() },
+    }
+}
+

@@ -1,0 +1,96 @@
+//! The events of a run. Each is written here, once, as a log line and as a metric.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::metrics;
+use crate::run::{FailureCode, StageName, Status};
+
+/// Which run an event is about. The run id is the trace: API, worker and cell labels carry it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub run_id: Uuid,
+    pub submission_id: Uuid,
+    pub organization_id: Uuid,
+    pub template: String,
+}
+
+/// A line with the eight fields that every run event has; those without a value are empty.
+macro_rules! line {
+    ($level:ident, $subject:ident, $phase:expr, $status:expr, $duration:expr, $code:expr, $($message:tt)+) => {
+        tracing::$level!(
+            runId = %$subject.run_id,
+            submissionId = %$subject.submission_id,
+            orgId = %$subject.organization_id,
+            template = $subject.template,
+            phase = $phase.map_or("", StageName::as_str),
+            status = $status.as_str(),
+            durationMs = $duration.map_or(0, |taken: Duration| u64::try_from(taken.as_millis()).unwrap_or(u64::MAX)),
+            failureCode = $code.map_or("", FailureCode::as_str),
+            $($message)+
+        )
+    };
+}
+
+const NO_CODE: Option<FailureCode> = None;
+const NO_PHASE: Option<StageName> = None;
+const NO_DURATION: Option<Duration> = None;
+
+/// A submission was taken in.
+pub fn run_queued(subject: &Subject) {
+    metrics().runs_queued.inc();
+    line!(info, subject, NO_PHASE, Status::Queued, NO_DURATION, NO_CODE, "run queued");
+}
+
+/// A worker claimed the run after `waited`.
+pub fn run_claimed(subject: &Subject, attempt: i32, waited: Duration) {
+    metrics().queue_wait.observe(waited.as_secs_f64());
+    line!(info, subject, NO_PHASE, Status::Preparing, Some(waited), NO_CODE, attempt, "run claimed");
+}
+
+/// A stage began, `since` the claim.
+pub fn stage_entered(subject: &Subject, stage: StageName, since: Duration) {
+    line!(info, subject, Some(stage), Status::Running, Some(since), NO_CODE, "stage entered");
+}
+
+/// The results are being read, `since` the claim.
+pub fn run_parsing(subject: &Subject, since: Duration) {
+    line!(info, subject, NO_PHASE, Status::Parsing, Some(since), NO_CODE, "run parsing");
+}
+
+/// The run ended with a verdict, `taken` after its claim.
+pub fn run_completed(subject: &Subject, taken: Duration, score: f64, max_score: f64) {
+    metrics().run_ended(&subject.template, Status::Completed, taken);
+    line!(info, subject, NO_PHASE, Status::Completed, Some(taken), NO_CODE, score, max_score, "run completed");
+}
+
+/// The run ended without one.
+pub fn run_failed(subject: &Subject, taken: Duration, stage: Option<StageName>, code: FailureCode, why: &str) {
+    metrics().run_ended(&subject.template, code.status(), taken);
+    metrics().run_failed(code);
+    line!(warn, subject, stage, code.status(), Some(taken), Some(code), why, "run ended without a verdict");
+}
+
+/// The attempt failed and the run went back to the queue.
+pub fn run_requeued(subject: &Subject, taken: Duration, code: FailureCode, why: &str) {
+    metrics().run_failed(code);
+    line!(warn, subject, NO_PHASE, Status::Queued, Some(taken), Some(code), why, "attempt failed, run queued again");
+}
+
+/// A worker lost its lease and stopped without writing.
+pub fn lease_lost(subject: &Subject, status: Status, why: &str) {
+    metrics().leases_lost.inc();
+    line!(warn, subject, NO_PHASE, status, NO_DURATION, NO_CODE, why, "lease lost");
+}
+
+/// A service that assize stands on went away or came back; logged at the change only.
+pub fn dependency(name: &'static str, up: bool, why: &str) {
+    if metrics().dependency(name, up) {
+        if up {
+            tracing::info!(dependency = name, "answers");
+        } else {
+            tracing::warn!(dependency = name, why, "does not answer");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be seen of the service: logs, metrics, and the one place for each event.
+//!
+//! [`event`] has one function per event, which writes the log line and moves the metric; nothing
+//! else does either for a run. [`metrics`] holds the numbers and [`serve`] their address.
+
+pub mod event;
+pub mod metrics;
+pub mod serve;
+
+pub use metrics::metrics;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogFormat;
+
+/// Starts logging to stderr. The first call in a process counts.
+///
+/// # Errors
+/// If `filter` is not a log filter.
+pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("setting log is {filter:?}: {error}; try `info` or `assize=debug`"))?;
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if json {
+        registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init().ok();
+    } else {
+        registry.with(layer.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init().ok();
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Redis: the doorbell, hints that a run moved, and live output. No other module names redis.
+//!
+//! Nothing here is needed for a run to end well. Every call is bounded by [`CALL_TIMEOUT`]; a
+//! caller that gets an error goes on without, and the once-a-second polls of Postgres find what a
+//! lost hint would have told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::streams::StreamRangeReply;
+use redis::{Client, Cmd, Pipeline, RedisResult};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::observe::event;
+use crate::output::{Entry, EntryId};
+
+/// The longest that a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Entries of one run's live output that Redis keeps: what a whole run may send, with room.
+const LIVE_ENTRIES: usize = 20_000;
+
+/// Seconds after its last entry that a run's live output is kept; by then its blob is written.
+const LIVE_SECONDS: i64 = 3600;
+
+/// Redis is away or did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("Redis did not answer: {0}; check that it runs and that redis_url is right")]
+pub struct RedisError(String);
+
+/// A connection that mends itself, and the names that this installation uses.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    connection: ConnectionManager,
+    prefix: String,
+}
+
+impl Redis {
+    /// Connects at the first call.
+    ///
+    /// # Errors
+    /// If the address is not one.
+    pub fn open(redis_url: &str, instance: &str) -> Result<Self, RedisError> {
+        let fault = |error: redis::RedisError| RedisError(format!("redis_url is not usable: {error}"));
+        let client = Client::open(redis_url).map_err(fault)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(CALL_TIMEOUT))
+            .set_response_timeout(Some(CALL_TIMEOUT));
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(fault)?;
+        Ok(Self { client, connection, prefix: format!("assize:{instance}") })
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        self.call::<()>(&redis::cmd("PING")).await
+    }
+
+    /// Rings the doorbell: there is work in the queue.
+    ///
+    /// # Errors
+    /// If Redis is away; the worker's poll finds the work.
+    pub async fn ring(&self) -> Result<(), RedisError> {
+        self.call::<()>(redis::cmd("PUBLISH").arg(self.doorbell()).arg("")).await
+    }
+
+    /// Says that a run moved, or that someone wants it to stop.
+    ///
+    /// # Errors
+    /// If Redis is away; readers poll.
+    pub async fn announce(&self, run: Uuid) -> Result<(), RedisError> {
+        self.call::<()>(redis::cmd("PUBLISH").arg(self.moves()).arg(run.to_string())).await
+    }
+
+    /// Adds to a run's live output and says so.
+    ///
+    /// # Errors
+    /// If Redis is away; the entries reach readers with the blob, when the run ends.
+    pub async fn append_output(&self, run: Uuid, entries: &[Entry]) -> Result<(), RedisError> {
+        let key = self.output(run);
+        let mut pipe = redis::pipe();
+        for entry in entries {
+            let line = serde_json::to_string(entry).map_err(|error| RedisError(error.to_string()))?;
+            pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(LIVE_ENTRIES);
+            pipe.arg(entry.id.to_string()).arg("e").arg(line).ignore();
+        }
+        pipe.cmd("EXPIRE").arg(&key).arg(LIVE_SECONDS).ignore();
+        pipe.cmd("PUBLISH").arg(self.moves()).arg(run.to_string()).ignore();
+        self.pipe(&pipe).await
+    }
+
+    /// At most `count` entries of a run's live output after `after`.
+    ///
+    /// # Errors
+    /// If Redis is away.
+    pub async fn read_output(&self, run: Uuid, after: EntryId, count: usize) -> Result<Vec<Entry>, RedisError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.output(run)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+        let reply: StreamRangeReply = self.call(&command).await?;
+        let lines = reply.ids.iter().filter_map(|id| id.get::<String>("e"));
+        Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())
+    }
+
+    /// Listens for ever, reconnecting, and passes on what is heard; every (re)connection counts as
+    /// a doorbell and as a move of every run, because some may have been missed.
+    pub async fn listen(self, hints: Hints, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let heard = tokio::select! {
+                () = stop.cancelled() => return,
+                heard = self.listen_once(&hints) => heard,
+            };
+            if let Err(error) = heard {
+                event::dependency("redis", false, &error.to_string());
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+        }
+    }
+
+    async fn listen_once(&self, hints: &Hints) -> RedisResult<()> {
+        let (doorbell, moves) = (self.doorbell(), self.moves());
+        let connect = async {
+            let mut listener = self.client.get_async_pubsub().await?;
+            listener.subscribe(&[&doorbell, &moves]).await?;
+            RedisResult::Ok(listener)
+        };
+        let listener = tokio::time::timeout(CALL_TIMEOUT, connect)
+            .await
+            .map_err(|_| redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
+        event::dependency("redis", true, "");
+        hints.set_connected(true);
+        hints.all_moved();
+        let mut messages = listener.into_on_message();
+        while let Some(message) = messages.next().await {
+            if message.get_channel_name() == doorbell {
+                hints.rang();
+            } else if let Ok(Ok(run)) = message.get_payload::<String>().map(|text| text.parse()) {
+                hints.moved(run);
+            }
+        }
+        hints.set_connected(false);
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+    }
+
+    async fn call<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let mut connection = self.connection.clone();
+        bounded(command.query_async(&mut connection)).await
+    }
+
+    async fn pipe(&self, pipe: &Pipeline) -> Result<(), RedisError> {
+        let mut connection = self.connection.clone();
+        bounded(pipe.query_async(&mut connection)).await
+    }
+
+    fn doorbell(&self) -> String {
+        format!("{}:doorbell", self.prefix)
+    }
+
+    fn moves(&self) -> String {
+        format!("{}:moves", self.prefix)
+    }
+
+    fn output(&self, run: Uuid) -> String {
+        format!("{}:output:{run}", self.prefix)
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = RedisResult<T>>) -> Result<T, RedisError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(RedisError(error.to_string())),
+        Err(_) => Err(RedisError(format!("no answer in {} s", CALL_TIMEOUT.as_secs()))),
+    }
+}
+
+/// What was heard, for whoever waits in this process. A missed hint costs a poll interval, no more.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    shared: Arc<HintsShared>,
+}
+
+#[derive(Debug)]
+struct HintsShared {
+    doorbell: watch::Sender<u64>,
+    connected: watch::Sender<bool>,
+    runs: Mutex<HashMap<Uuid, watch::Sender<u64>>>,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        let shared =
+            HintsShared { doorbell: watch::Sender::new(0), connected: watch::Sender::new(false), runs: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Hints {
+    /// Changes whenever the doorbell rings.
+    #[must_use]
+    pub fn doorbell(&self) -> watch::Receiver<u64> {
+        self.shared.doorbell.subscribe()
+    }
+
+    /// Changes whenever this run moved or wrote output.
+    #[must_use]
+    pub fn run(&self, run: Uuid) -> watch::Receiver<u64> {
+        let Ok(mut runs) = self.shared.runs.lock() else { return watch::Sender::new(0).subscribe() };
+        if runs.len() > 64 {
+            runs.retain(|_, sender| sender.receiver_count() > 0);
+        }
+        runs.entry(run).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Whether hints arrive at all at the moment; if not, poll.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.shared.connected.borrow()
+    }
+
+    /// The doorbell rang.
+    pub fn rang(&self) {
+        self.shared.doorbell.send_modify(|count| *count += 1);
+    }
+
+    /// This run moved.
+    pub fn moved(&self, run: Uuid) {
+        if let Ok(runs) = self.shared.runs.lock()
+            && let Some(sender) = runs.get(&run)
+        {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn set_connected(&self, connected: bool) {
+        self.shared.connected.send_replace(connected);
+    }
+
+    fn all_moved(&self) {
+        self.rang();
+        if let Ok(runs) = self.shared.runs.lock() {
+            runs.values().for_each(|sender| sender.send_modify(|count| *count += 1));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Every write of a worker to a run: fenced by attempt, epoch and state, and worth exactly one row.
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::run::{Evidence, Failure, FailureCode, Lease, StageName, Status};
+use crate::verdict::Verdict;
+
+/// A lease that was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewed {
+    pub id: Uuid,
+    pub attempt: i32,
+    pub lease_epoch: i64,
+    /// Someone wants the run to stop.
+    pub cancel_requested: bool,
+}
+
+/// One fenced statement: exactly one row, or the lease is lost.
+macro_rules! fenced {
+    ($store:ident, $name:literal, $file:literal, $lease:ident $(, $argument:expr)*) => {{
+        let done = $store
+            .timed(
+                $name,
+                sqlx::query_file!($file, $lease.run_id, $lease.attempt, $lease.epoch $(, $argument)*)
+                    .execute(&$store.pool),
+            )
+            .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost { query: $name }) }
+    }};
+}
+
+impl Store {
+    /// Renews every lease of this worker in one statement, by the database's clock. A lease that is
+    /// not in the answer is lost.
+    pub async fn renew_leases(&self, worker: &str) -> Result<Vec<Renewed>, StoreError> {
+        self.timed(
+            "renew_leases",
+            sqlx::query_file_as!(Renewed, "sql/queries/renew_leases.sql", worker).fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// preparing -> running, in its first stage.
+    pub async fn start_run(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
+        fenced!(self, "start_run", "sql/queries/start_run.sql", lease, phase.as_str())
+    }
+
+    /// The run, running, goes on to another stage.
+    pub async fn enter_phase(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
+        fenced!(self, "enter_phase", "sql/queries/enter_phase.sql", lease, phase.as_str())
+    }
+
+    /// running -> parsing.
+    pub async fn parse_run(&self, lease: Lease) -> Result<(), StoreError> {
+        fenced!(self, "parse_run", "sql/queries/parse_run.sql", lease)
+    }
+
+    /// parsing -> completed, with its verdict.
+    pub async fn complete_run(&self, lease: Lease, verdict: &Verdict) -> Result<(), StoreError> {
+        fenced!(
+            self,
+            "complete_run",
+            "sql/queries/complete_run.sql",
+            lease,
+            Json(verdict) as _,
+            verdict.score,
+            verdict.max_score
+        )
+    }
+
+    /// From `from` to the end that the failure's code has.
+    pub async fn fail_run(&self, lease: Lease, from: Status, failure: &Failure) -> Result<(), StoreError> {
+        let code: FailureCode = failure.code;
+        let evidence: Json<&Evidence> = Json(&failure.evidence);
+        fenced!(
+            self,
+            "fail_run",
+            "sql/queries/fail_run.sql",
+            lease,
+            from.as_str(),
+            code.status().as_str(),
+            code.cause().as_str(),
+            code.as_str(),
+            evidence as _
+        )
+    }
+
+    /// From `from` back to the queue with the next attempt.
+    pub async fn requeue_run(&self, lease: Lease, from: Status, failure: &Failure) -> Result<(), StoreError> {
+        let evidence: Json<&Evidence> = Json(&failure.evidence);
+        fenced!(
+            self,
+            "requeue_run",
+            "sql/queries/requeue_run.sql",
+            lease,
+            from.as_str(),
+            failure.code.as_str(),
+            evidence as _
+        )
+    }
+}

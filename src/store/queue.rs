@@ -1,0 +1,85 @@
+//! The queue as a whole: claims, and how much there is.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::run::{Lease, Status};
+
+/// A run that this worker has claimed, with what it needs to begin.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub id: Uuid,
+    pub project_submission_id: Uuid,
+    pub organization_id: Uuid,
+    pub template: String,
+    pub half_slots: i32,
+    pub attempt: i32,
+    pub lease_epoch: i64,
+    pub submitted_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
+    pub archive_sha256: String,
+    pub archive_bytes: i64,
+    pub archive_entries: i64,
+}
+
+impl Claim {
+    /// The right to write to the claimed run.
+    #[must_use]
+    pub const fn lease(&self) -> Lease {
+        Lease { run_id: self.id, attempt: self.attempt, epoch: self.lease_epoch }
+    }
+}
+
+/// How many claims are wanted, and under which caps; all in half-slots but `most`.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Free on this worker.
+    pub worker_half_slots: i32,
+    /// The cap over all workers.
+    pub total_half_slots: i32,
+    /// Runs.
+    pub most: i32,
+}
+
+/// Runs in one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusCount {
+    pub status: Status,
+    pub runs: i64,
+    pub half_slots: i64,
+}
+
+impl Store {
+    /// Claims the next runs that every cap allows: queued -> preparing.
+    pub async fn claim_runs(&self, worker: &str, wanted: Wanted) -> Result<Vec<Claim>, StoreError> {
+        self.timed(
+            "claim_runs",
+            sqlx::query_file_as!(
+                Claim,
+                "sql/queries/claim_runs.sql",
+                worker,
+                wanted.worker_half_slots,
+                wanted.total_half_slots,
+                wanted.most
+            )
+            .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// What is active by state, and how much is queued (counted to 100,000).
+    pub async fn queue_counts(&self) -> Result<Vec<StatusCount>, StoreError> {
+        self.timed(
+            "queue_counts",
+            sqlx::query_file_as!(StatusCount, "sql/queries/queue_counts.sql").fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// How many leases were not renewed for `seconds`.
+    pub async fn stale_runs(&self, seconds: f64) -> Result<i64, StoreError> {
+        self.timed("stale_runs", sqlx::query_file_scalar!("sql/queries/stale_runs.sql", seconds).fetch_one(&self.pool))
+            .await
+    }
+}

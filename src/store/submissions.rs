@@ -1,0 +1,128 @@
+//! Submissions: what was handed in, once.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::runs::RunRow;
+use super::{Store, StoreError};
+
+/// A submission about to be stored, with the ids that it and its first run will have.
+#[derive(Debug)]
+pub struct NewSubmission<'a> {
+    pub id: Uuid,
+    pub run_id: Uuid,
+    pub organization_id: Uuid,
+    pub user: &'a str,
+    pub template: &'a str,
+    pub half_slots: i32,
+    pub archive_sha256: &'a str,
+    pub archive_bytes: i64,
+    pub archive_entries: i64,
+    pub metadata: &'a serde_json::Value,
+    pub idempotency: Option<Idempotency<'a>>,
+}
+
+/// The client's key, and the digest of what it asked for with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Idempotency<'a> {
+    pub key: &'a str,
+    pub request_sha256: &'a [u8],
+}
+
+/// What became of a new submission.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inserted {
+    New { submitted_at: DateTime<Utc> },
+    /// The key was used before, for this very request.
+    Repeated { submission_id: Uuid },
+    /// The key was used before, for another request.
+    Conflict,
+}
+
+/// A submission as it was handed in.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubmissionRow {
+    pub id: Uuid,
+    pub user_ref: String,
+    pub template: String,
+    pub archive_sha256: String,
+    pub archive_bytes: i64,
+    pub archive_entries: i64,
+    pub metadata: serde_json::Value,
+    pub submitted_at: DateTime<Utc>,
+}
+
+struct FirstUse {
+    request_sha256: Vec<u8>,
+    project_submission_id: Uuid,
+}
+
+impl Store {
+    /// Stores a submission with its first run and its idempotency key, all or nothing.
+    pub async fn insert_submission(&self, new: &NewSubmission<'_>) -> Result<Inserted, StoreError> {
+        let submitted_at = self
+            .timed(
+                "insert_submission",
+                sqlx::query_file_scalar!(
+                    "sql/queries/insert_submission.sql",
+                    new.id,
+                    new.organization_id,
+                    new.user,
+                    new.template,
+                    new.archive_sha256,
+                    new.archive_bytes,
+                    new.archive_entries,
+                    new.metadata,
+                    new.half_slots,
+                    new.idempotency.map(|first| first.key),
+                    new.idempotency.map(|first| first.request_sha256),
+                    new.run_id
+                )
+                .fetch_optional(&self.pool),
+            )
+            .await?;
+        if let Some(submitted_at) = submitted_at {
+            return Ok(Inserted::New { submitted_at });
+        }
+        let Some(idempotency) = new.idempotency else {
+            return Err(StoreError::Refused { query: "insert_submission", reason: "no row was made".to_owned() });
+        };
+        let first = self
+            .timed(
+                "idempotent_submission",
+                sqlx::query_file_as!(
+                    FirstUse,
+                    "sql/queries/idempotent_submission.sql",
+                    new.organization_id,
+                    idempotency.key
+                )
+                .fetch_one(&self.pool),
+            )
+            .await?;
+        Ok(if first.request_sha256 == idempotency.request_sha256 {
+            Inserted::Repeated { submission_id: first.project_submission_id }
+        } else {
+            Inserted::Conflict
+        })
+    }
+
+    /// A submission of this organisation.
+    pub async fn read_submission(&self, organization: Uuid, id: Uuid) -> Result<Option<SubmissionRow>, StoreError> {
+        self.timed(
+            "read_submission",
+            sqlx::query_file_as!(SubmissionRow, "sql/queries/read_submission.sql", id, organization)
+                .fetch_optional(&self.pool),
+        )
+        .await
+    }
+
+    /// The runs of a submission, newest first, at most 100.
+    pub async fn runs_of_submission(&self, id: Uuid) -> Result<Vec<RunRow>, StoreError> {
+        self.timed(
+            "runs_of_submission",
+            sqlx::query_file_as!(RunRow, "sql/queries/runs_of_submission.sql", id).fetch_all(&self.pool),
+        )
+        .await
+    }
+}

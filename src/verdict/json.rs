@@ -1,0 +1,233 @@
+//! JSON as results have it: bounded in depth, without duplicate keys, and tolerant of what tools get wrong in strings.
+
+use super::{Format, Limits, ParseError, text};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::fmt;
+
+/// An object of the report.
+pub(super) type Object = Map<String, Value>;
+
+/// Parses a document whose top level must be an object.
+///
+/// # Errors
+///
+/// [`ParseError::TooDeep`], [`ParseError::DuplicateKey`], [`ParseError::Truncated`], [`ParseError::Syntax`] or
+/// [`ParseError::WrongType`].
+pub(super) fn parse_object(report: &str, format: Format, limits: &Limits) -> Result<Object, ParseError> {
+    let repaired = repair(report, limits)?;
+    let duplicate = RefCell::new(None);
+    let mut reader = serde_json::Deserializer::from_slice(&repaired);
+    let parsed = Unambiguous { duplicate: &duplicate }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
+    match (parsed, duplicate.into_inner()) {
+        (_, Some(key)) => Err(ParseError::DuplicateKey { key: text::excerpt(&key) }),
+        (Ok(Value::Object(object)), None) => Ok(object),
+        (Ok(other), None) => {
+            Err(ParseError::WrongType { field: "the report".to_owned(), expected: "an object", seen: describe(&other) })
+        }
+        (Err(error), None) if error.is_eof() => Err(ParseError::Truncated { detail: error.to_string() }),
+        (Err(error), None) => Err(ParseError::Syntax { format, detail: text::excerpt(&error.to_string()) }),
+    }
+}
+
+/// What is at `key`; `null` counts as absent, as the reporters that write it mean it.
+pub(super) fn get<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
+    object.get(key).filter(|value| !value.is_null())
+}
+
+/// The string at `key`, if there is one.
+pub(super) fn string<'a>(object: &'a Object, path: &str, key: &str) -> Result<Option<&'a str>, ParseError> {
+    get(object, key)
+        .map(|value| value.as_str().ok_or_else(|| wrong_type(path, key, "a string", value)))
+        .transpose()
+}
+
+/// The number at `key`, if there is one.
+pub(super) fn number(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
+    get(object, key)
+        .map(|value| value.as_f64().ok_or_else(|| wrong_type(path, key, "a number", value)))
+        .transpose()
+}
+
+/// The object at `key`, if there is one.
+pub(super) fn object<'a>(parent: &'a Object, path: &str, key: &str) -> Result<Option<&'a Object>, ParseError> {
+    get(parent, key)
+        .map(|value| value.as_object().ok_or_else(|| wrong_type(path, key, "an object", value)))
+        .transpose()
+}
+
+/// The array at `key`, if there is one; its length is held to the limit on tests.
+pub(super) fn tests<'a>(
+    parent: &'a Object,
+    path: &str,
+    limits: &Limits,
+) -> Result<Option<&'a Vec<Value>>, ParseError> {
+    let Some(value) = get(parent, "tests") else { return Ok(None) };
+    let tests = value.as_array().ok_or_else(|| wrong_type(path, "tests", "an array", value))?;
+    if tests.len() > limits.tests {
+        return Err(ParseError::TooManyTests { limit: limits.tests, seen: tests.len() as u64 });
+    }
+    Ok(Some(tests))
+}
+
+/// One element of an array of objects.
+pub(super) fn element<'a>(value: &'a Value, path: &str) -> Result<&'a Object, ParseError> {
+    value.as_object().ok_or_else(|| ParseError::WrongType {
+        field: path.to_owned(),
+        expected: "an object",
+        seen: describe(value),
+    })
+}
+
+/// The error for a field of the wrong type.
+pub(super) fn wrong_type(path: &str, key: &str, expected: &'static str, seen: &Value) -> ParseError {
+    ParseError::WrongType { field: join(path, key), expected, seen: describe(seen) }
+}
+
+/// The path of `key` in the object at `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => format!("the string {:?}", text::excerpt(text)),
+        Value::Array(items) => format!("an array of {}", items.len()),
+        Value::Object(fields) => format!("an object of {} keys", fields.len()),
+    }
+}
+
+/// Checks the depth before any recursion, and repairs what would make one bad character discard the report.
+///
+/// Repaired: raw control characters in strings (shell-made JSON), and lone surrogates (`"\udc80"` is how Python
+/// prints a byte that was not UTF-8).
+fn repair(report: &str, limits: &Limits) -> Result<Vec<u8>, ParseError> {
+    let bytes = report.as_bytes();
+    let mut repaired = Vec::with_capacity(bytes.len());
+    let (mut depth, mut in_string, mut at) = (0_usize, false, 0);
+    while let Some(&byte) = bytes.get(at) {
+        let mut taken = 1;
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => {
+                taken = match surrogate(bytes, at) {
+                    None => 2,
+                    Some(Surrogate::High) if matches!(surrogate(bytes, at + 6), Some(Surrogate::Low)) => 12,
+                    Some(_) => {
+                        repaired.extend_from_slice(b"\\ufffd");
+                        at += 6;
+                        continue;
+                    }
+                };
+            }
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > limits.json_depth {
+                    return Err(ParseError::TooDeep { limit: limits.json_depth, seen: depth });
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            0..=0x1f if in_string => {
+                repaired.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                at += 1;
+                continue;
+            }
+            _ => {}
+        }
+        let end = bytes.len().min(at + taken);
+        repaired.extend_from_slice(&bytes[at..end]);
+        at = end;
+    }
+    Ok(repaired)
+}
+
+enum Surrogate {
+    High,
+    Low,
+}
+
+/// The surrogate that is escaped at `at`, if one is.
+fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
+    let [b'\\', b'u', b'd' | b'D', second, third, fourth] = bytes.get(at..at + 6)? else { return None };
+    if !third.is_ascii_hexdigit() || !fourth.is_ascii_hexdigit() {
+        return None;
+    }
+    match second.to_ascii_lowercase() {
+        b'8' | b'9' | b'a' | b'b' => Some(Surrogate::High),
+        b'c' | b'd' | b'e' | b'f' => Some(Surrogate::Low),
+        _ => None,
+    }
+}
+
+/// Reads a value in which no object, at any level, has one key twice.
+#[derive(Clone, Copy)]
+struct Unambiguous<'a> {
+    /// The key that was there twice: serde_json carries only text through an error, and text could be the report's.
+    duplicate: &'a RefCell<Option<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Unambiguous<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            if object.contains_key(&key) {
+                *self.duplicate.borrow_mut() = Some(key);
+                return Err(de::Error::custom("duplicate key"));
+            }
+            let value = fields.next_value_seed(self)?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
