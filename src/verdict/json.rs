@@ -19,9 +19,8 @@ pub(super) fn parse_object(report: &str, format: Format, limits: &Limits) -> Res
     let repaired = repair(report, limits)?;
     let duplicate = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(&repaired);
-    let parsed = Unambiguous { duplicate: &duplicate }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+    let parsed =
+        Unambiguous { duplicate: &duplicate }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match (parsed, duplicate.into_inner()) {
         (_, Some(key)) => Err(ParseError::DuplicateKey { key: text::excerpt(&key) }),
         (Ok(Value::Object(object)), None) => Ok(object),
@@ -40,31 +39,21 @@ pub(super) fn get<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
 
 /// The string at `key`, if there is one.
 pub(super) fn string<'a>(object: &'a Object, path: &str, key: &str) -> Result<Option<&'a str>, ParseError> {
-    get(object, key)
-        .map(|value| value.as_str().ok_or_else(|| wrong_type(path, key, "a string", value)))
-        .transpose()
+    get(object, key).map(|value| value.as_str().ok_or_else(|| wrong_type(path, key, "a string", value))).transpose()
 }
 
 /// The number at `key`, if there is one.
 pub(super) fn number(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
-    get(object, key)
-        .map(|value| value.as_f64().ok_or_else(|| wrong_type(path, key, "a number", value)))
-        .transpose()
+    get(object, key).map(|value| value.as_f64().ok_or_else(|| wrong_type(path, key, "a number", value))).transpose()
 }
 
 /// The object at `key`, if there is one.
 pub(super) fn object<'a>(parent: &'a Object, path: &str, key: &str) -> Result<Option<&'a Object>, ParseError> {
-    get(parent, key)
-        .map(|value| value.as_object().ok_or_else(|| wrong_type(path, key, "an object", value)))
-        .transpose()
+    get(parent, key).map(|value| value.as_object().ok_or_else(|| wrong_type(path, key, "an object", value))).transpose()
 }
 
 /// The array at `key`, if there is one; its length is held to the limit on tests.
-pub(super) fn tests<'a>(
-    parent: &'a Object,
-    path: &str,
-    limits: &Limits,
-) -> Result<Option<&'a Vec<Value>>, ParseError> {
+pub(super) fn tests<'a>(parent: &'a Object, path: &str, limits: &Limits) -> Result<Option<&'a Vec<Value>>, ParseError> {
     let Some(value) = get(parent, "tests") else { return Ok(None) };
     let tests = value.as_array().ok_or_else(|| wrong_type(path, "tests", "an array", value))?;
     if tests.len() > limits.tests {

@@ -266,10 +266,7 @@ fn emit_test(xml: &mut String, test: &Test) {
         TestStatus::Skipped => format!("<skipped message=\"{first}\">{body}</skipped>"),
         TestStatus::Pending => format!("<skipped type=\"pending\" message=\"{first}\">{body}</skipped>"),
     };
-    let time = test
-        .duration_ms
-        .map(|ms| format!(" time=\"{}.{:03}\"", ms / 1000, ms % 1000))
-        .unwrap_or_default();
+    let time = test.duration_ms.map(|ms| format!(" time=\"{}.{:03}\"", ms / 1000, ms % 1000)).unwrap_or_default();
     let element = match child.as_str() {
         "" => format!("    <testcase name=\"{name}\"{time}/>\n"),
         child => format!("    <testcase name=\"{name}\"{time}>{child}</testcase>\n"),

@@ -10,6 +10,7 @@
 //! - A stream without a plan is refused, since nobody can tell whether it is complete. A subtest may lack one if its
 //!   test point is there.
 //! - `Bail out!` makes an errored test of whatever was planned and did not run; without a plan the stream is refused.
+//! - A last line that is `ok` and has no line end is refused: its `# SKIP` could have been cut off.
 //! - Text that is not TAP is let pass; only test points, plans and bail-outs nest.
 
 mod line;
@@ -25,14 +26,28 @@ const INDENT: usize = 4;
 const PATH: &str = " > ";
 
 pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
+    let lines = report.lines().count();
     let mut stream = Stream { limits, levels: vec![Level::default()], tests: Vec::new(), last: None, yaml: None };
     for (index, line) in report.lines().enumerate() {
+        if index + 1 == lines && !report.ends_with('\n') {
+            check_whole(line, index + 1)?;
+        }
         if stream.line(line, index + 1)? == Flow::BailedOut {
             return Ok(Verdict::of_tests(stream.tests, integrity));
         }
     }
     stream.end()?;
     Ok(Verdict::of_tests(stream.tests, integrity))
+}
+
+/// Refuses an `ok` that the stream ends within: what was cut off could have been `# SKIP`.
+fn check_whole(line: &str, number: usize) -> Result<(), ParseError> {
+    match Line::parse(line.trim()) {
+        Line::Point(point) if point.ok => Err(ParseError::Truncated {
+            detail: format!("line {number} ({}) is the last and has no line end", text::excerpt(line)),
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[derive(PartialEq)]

@@ -50,10 +50,16 @@ pub struct StageEnded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "snake_case")]
 pub enum StageExit {
-    Exited { code: i32 },
-    Signalled { signal: i32 },
+    Exited {
+        code: i32,
+    },
+    Signalled {
+        signal: i32,
+    },
     /// The program could not be started.
-    NotStarted { error: String },
+    NotStarted {
+        error: String,
+    },
     /// Killed at its own time limit.
     TimedOut,
     /// Killed at the plan's time limit.
@@ -91,10 +97,14 @@ pub enum ResultsStatus {
     /// None was asked for.
     None,
     /// It came in `Results` frames, this many bytes.
-    Read { bytes: u64 },
+    Read {
+        bytes: u64,
+    },
     Missing,
     /// Not a plain file, or longer than allowed.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
 }
 
 /// Which pipe a piece of output came from.
@@ -124,14 +134,19 @@ pub const OUTPUT_HEADER: usize = 18;
 impl Output {
     /// Appends the binary form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.at_us.to_le_bytes());
-        out.extend_from_slice(&self.offset.to_le_bytes());
-        out.push(self.stage);
-        out.push(match self.stream {
+        Self::encode_parts(self.at_us, self.offset, self.stage, self.stream, &self.bytes, out);
+    }
+
+    /// As [`Output::encode`], for a sender that only borrows the bytes.
+    pub fn encode_parts(at_us: u64, offset: u64, stage: u8, stream: Stream, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&at_us.to_le_bytes());
+        out.extend_from_slice(&offset.to_le_bytes());
+        out.push(stage);
+        out.push(match stream {
             Stream::Stdout => 1,
             Stream::Stderr => 2,
         });
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(bytes);
     }
 
     /// Reads the binary form; `None` if it is too short or names no stream.
@@ -149,5 +164,23 @@ impl Output {
             },
             bytes: bytes.to_vec(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_survives_its_binary_form() {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let output = Output { at_us: u64::MAX, offset: 1 << 40, stage: 3, stream, bytes: vec![0, 255, b'x'] };
+            let mut payload = Vec::new();
+            output.encode(&mut payload);
+            assert_eq!(payload.len(), OUTPUT_HEADER + 3);
+            assert_eq!(Output::decode(&payload), Some(output));
+        }
+        assert_eq!(Output::decode(&[0; OUTPUT_HEADER - 1]), None);
+        assert_eq!(Output::decode(&[9; OUTPUT_HEADER]), None, "no such stream");
     }
 }

@@ -46,11 +46,9 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;
-        [
-            Plan, PlanEnd, Input, InputEnd, Finish, Hello, StageStarted, StageReady, Output, StageEnded, Results, End,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u8 == byte)
+        [Plan, PlanEnd, Input, InputEnd, Finish, Hello, StageStarted, StageReady, Output, StageEnded, Results, End]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -138,5 +136,73 @@ impl Decoder {
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {
         self.taken < self.buffer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frames() -> impl Strategy<Value = Vec<Frame>> {
+        let kinds = [Kind::Plan, Kind::Input, Kind::Finish, Kind::Hello, Kind::Output, Kind::End];
+        let frame = (prop::sample::select(kinds.to_vec()), prop::collection::vec(any::<u8>(), 0..50));
+        prop::collection::vec(frame.prop_map(|(kind, payload)| Frame { kind, payload }), 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_cutting(frames in frames(), cuts in prop::collection::vec(1usize..40, 1..50)) {
+            let mut bytes = Vec::new();
+            for frame in &frames {
+                encode(frame.kind, &frame.payload, &mut bytes);
+            }
+            let mut decoder = Decoder::default();
+            let (mut decoded, mut rest) = (Vec::new(), bytes.as_slice());
+            for cut in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                decoder.feed(piece);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    decoded.push(frame);
+                }
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(decoded, frames);
+            prop_assert!(!decoder.is_mid_frame());
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut decoder = Decoder::default();
+            decoder.feed(&bytes);
+            while let Ok(Some(_)) = decoder.next_frame() {}
+        }
+    }
+
+    #[test]
+    fn a_lying_length_is_refused_before_its_payload_comes() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&[Kind::Plan as u8]);
+        decoder.feed(&65_537u32.to_le_bytes());
+        assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(65_537)));
+        assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(65_537)), "it stays at the bad byte");
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&[0x80, 0, 0, 0, 0]);
+        assert_eq!(decoder.next_frame(), Err(FrameError::UnknownKind(0x80)));
+    }
+
+    #[test]
+    fn a_cut_frame_is_noticed() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&[Kind::Plan as u8, 4, 0, 0, 0, b'x']);
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert!(decoder.is_mid_frame());
     }
 }

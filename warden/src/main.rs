@@ -1,1 +1,46 @@
-fn main(){}
+//! PID 1 of a cell. Without arguments it serves one plan over stdin and stdout; the other modes
+//! are `launch` (what a stage's process is between fork and its program), `berth` (holds a
+//! namespace open) and `probe` (shows which limits of a cell hold).
+
+mod berth;
+mod channel;
+mod clock;
+mod inbox;
+mod launch;
+mod output;
+mod probe;
+mod readiness;
+mod reaper;
+mod results;
+mod serve;
+mod stage;
+mod stages;
+mod unpack;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What the shell and `sysexits.h` call a wrong command line.
+const EXIT_USAGE: u8 = 64;
+
+const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
+       warden launch PATH ARGV0 [ARG]..   become a stage's program
+       warden berth                       hold a namespace until SIGTERM
+       warden probe [--LIMIT VALUE]..     try what a cell must not allow";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let mode = args.next();
+    let rest: Vec<OsString> = args.collect();
+    match mode.as_ref().map(|mode| mode.as_encoded_bytes()) {
+        None => serve::serve(),
+        Some(b"launch") => launch::launch(&rest),
+        Some(b"berth") => berth::berth(),
+        Some(b"probe") => probe::probe(&rest),
+        Some(b"probe-memory") => probe::memory::consume(&rest),
+        Some(_) => {
+            eprintln!("{USAGE}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}

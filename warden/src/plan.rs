@@ -92,3 +92,91 @@ pub struct ResultsFile {
     pub path: String,
     pub max_bytes: u64,
 }
+
+/// The most stages and inputs that a plan may have; their indexes travel as one byte.
+pub const MAX_STAGES: usize = 64;
+pub const MAX_INPUTS: usize = 16;
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u16,
+}
+
+impl Plan {
+    /// Reads a plan and checks it.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the log of the worker that sent it. The version is looked at
+    /// first: a plan of another version may well be unreadable.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_PLAN {
+            return Err(format!("the plan has {} bytes, the limit is {MAX_PLAN}", bytes.len()));
+        }
+        let AnyVersion { version } =
+            serde_json::from_slice(bytes).map_err(|error| format!("the plan cannot be read: {error}"))?;
+        if version != VERSION {
+            return Err(format!(
+                "the plan is of version {version}, this warden speaks {VERSION}: install both from one build"
+            ));
+        }
+        let plan: Self = serde_json::from_slice(bytes).map_err(|error| format!("the plan cannot be read: {error}"))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// What must hold of a plan beyond its shape.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), String> {
+        if self.stages.len() > MAX_STAGES {
+            return Err(format!("the plan has {} stages, the limit is {MAX_STAGES}", self.stages.len()));
+        }
+        if self.inputs.len() > MAX_INPUTS {
+            return Err(format!("the plan has {} inputs, the limit is {MAX_INPUTS}", self.inputs.len()));
+        }
+        for (index, input) in self.inputs.iter().enumerate() {
+            require_absolute(&format!("`into` of input {index}"), &input.into)?;
+        }
+        for stage in &self.stages {
+            stage.check()?;
+        }
+        if let Some(results) = &self.results {
+            require_absolute("the path of the results", &results.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(format!("stage {name}: the command names no program"));
+        }
+        if self.command.iter().any(|word| word.contains('\0')) {
+            return Err(format!("stage {name}: the command contains a NUL"));
+        }
+        require_absolute(&format!("`cwd` of stage {name}"), &self.cwd)?;
+        for (key, value) in &self.env {
+            if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+                return Err(format!("stage {name}: {key:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(path) = self.ready.as_ref().and_then(|ready| ready.http.as_ref())
+            && !(path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(format!(
+                "stage {name}: {path:?} cannot be requested; it must begin with `/` and be printable ASCII, at most 2048 bytes"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn require_absolute(what: &str, path: &str) -> Result<(), String> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(());
+    }
+    Err(format!("{what} is {path:?}, an absolute path is needed"))
+}

@@ -56,10 +56,7 @@ impl<'a> Line<'a> {
         {
             return Self::BailOut(reason.trim());
         }
-        plan(content)
-            .map(Self::Plan)
-            .or_else(|| point(content).map(Self::Point))
-            .unwrap_or(Self::Other)
+        plan(content).map(Self::Plan).or_else(|| point(content).map(Self::Point)).unwrap_or(Self::Other)
     }
 }
 

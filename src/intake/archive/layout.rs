@@ -1,0 +1,47 @@
+//! Where the entries lie in the file: one after the other, from its first byte to the directory.
+
+use super::ArchiveProblem;
+
+/// What an entry takes up: local header, data, descriptor.
+pub(super) struct Range {
+    pub(super) start: u64,
+    /// Where it can end: one place, or up to four where a descriptor can be read in several ways. Never empty.
+    pub(super) ends: Vec<u64>,
+    /// For messages.
+    pub(super) name: String,
+}
+
+/// The ranges of all entries.
+#[derive(Default)]
+pub(super) struct Layout {
+    ranges: Vec<Range>,
+}
+
+impl Layout {
+    pub(super) fn add(&mut self, range: Range) {
+        self.ranges.push(range);
+    }
+
+    /// Holds the ranges to the layout.
+    ///
+    /// Overlapping entries are how a small archive unpacks to terabytes; bytes between entries are entries to a reader
+    /// that goes from front to back, and to no other.
+    pub(super) fn check(mut self, directory: u64) -> Result<(), ArchiveProblem> {
+        self.ranges.sort_unstable_by_key(|range| range.start);
+        let starts: Vec<u64> = self.ranges.iter().map(|range| range.start).chain([directory]).collect();
+        match starts.first() {
+            Some(0) => {}
+            first => return Err(ArchiveProblem::PrependedData { seen: first.copied().unwrap_or(0) }),
+        }
+        for (range, &next) in self.ranges.iter().zip(&starts[1..]) {
+            if range.ends.contains(&next) {
+                continue;
+            }
+            return Err(match range.ends.iter().filter(|&&end| end < next).max() {
+                Some(end) => ArchiveProblem::HiddenData { name: range.name.clone(), seen: next - end },
+                None => ArchiveProblem::Overlap { name: range.name.clone() },
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+// Spins before it listens.
+let ready = false;
+while (!ready);

@@ -1,0 +1,1 @@
+// Never started: its dependency did not come with it.

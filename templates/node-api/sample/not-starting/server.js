@@ -1,0 +1,2 @@
+// Ends before it listens: the module that it wants is nowhere.
+require('./links.js');

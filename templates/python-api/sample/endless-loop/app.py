@@ -1,0 +1,5 @@
+"""Spins before it listens."""
+
+ready = False
+while not ready:
+    pass

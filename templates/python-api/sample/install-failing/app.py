@@ -1,0 +1,1 @@
+"""Never started: its requirements are not met."""

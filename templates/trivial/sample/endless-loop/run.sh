@@ -1,0 +1,2 @@
+# Spins.
+while :; do :; done

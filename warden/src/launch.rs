@@ -1,0 +1,53 @@
+//! What a stage's process is between fork and its program: it gives up what the warden has and the
+//! project must not get, then becomes the program.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+/// As a shell says it: the program was not found.
+const EXIT_NOT_FOUND: u8 = 127;
+/// As a shell says it: the program was found and could not be executed.
+const EXIT_NOT_EXECUTABLE: u8 = 126;
+
+/// `args` are the program's path, its `argv[0]`, and its arguments. The rest (folder, environment,
+/// process group, pipes) was set by the warden.
+///
+/// Returns only if the program could not be executed; the warden has looked for it before, so what
+/// remains are scripts with a missing interpreter and files in no executable format.
+pub fn launch(args: &[OsString]) -> ExitCode {
+    let [path, argv0, rest @ ..] = args else {
+        eprintln!("warden launch: {} arguments, at least a path and an argv[0] are needed", args.len());
+        return ExitCode::from(crate::EXIT_USAGE);
+    };
+
+    // When the cell runs out of memory, the kernel must take the project before the warden. It is
+    // best effort: the worker reads the OOM counters of the cgroup in any case.
+    let _best_effort = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _best_effort = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // The warden blocks SIGCHLD, and masks outlive exec.
+    let _best_effort = SigSet::all().thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
+    close_all_but_standard();
+
+    let error = Command::new(path).arg0(argv0).args(rest).exec();
+    eprintln!("warden: cannot execute {}: {error}", path.display());
+    ExitCode::from(match error.kind() {
+        std::io::ErrorKind::NotFound => EXIT_NOT_FOUND,
+        _ => EXIT_NOT_EXECUTABLE,
+    })
+}
+
+/// Every descriptor of the warden is close-on-exec already. This is the second lock: a descriptor
+/// that some runtime leaked into the cell (CVE-2024-21626) ends here.
+fn close_all_but_standard() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    for fd in open {
+        // One of them was the listing itself, which is closed by now.
+        let _closed_already = nix::unistd::close(fd);
+    }
+}

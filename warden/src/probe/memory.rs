@@ -1,0 +1,63 @@
+//! How much memory a cell gives before the kernel kills for it.
+
+use std::ffi::OsString;
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::signal::Signal;
+
+use super::Finding;
+
+/// How much is taken at a time, in MiB: the precision of what is seen.
+const STEP_MIB: u64 = 8;
+
+/// Takes memory in a child until the child is killed.
+pub fn memory(limit_mib: u64) -> Finding {
+    let finding = |ok, seen| Finding { check: "memory", ok, seen, limit: format!("{limit_mib} MiB") };
+    let most_mib = limit_mib.saturating_mul(2);
+    let spawned = Command::new("/proc/self/exe")
+        .args(["probe-memory", &most_mib.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return finding(false, format!("no process for it: {error}")),
+    };
+    let lines = child.stdout.take().map(|stdout| BufReader::new(stdout).lines());
+    let reached_mib =
+        lines.and_then(|lines| lines.map_while(Result::ok).last()).and_then(|line| line.parse().ok()).unwrap_or(0u64);
+    match child.wait() {
+        Ok(status) if status.signal() == Some(Signal::SIGKILL as i32) => {
+            finding(reached_mib <= limit_mib, format!("killed by SIGKILL after {reached_mib} MiB"))
+        }
+        Ok(status) => finding(false, format!("{status} after {reached_mib} MiB, nothing killed it")),
+        Err(error) => finding(false, format!("its end is not known: {error}")),
+    }
+}
+
+/// The child: touches memory step by step and prints how much it has, in MiB, until it has as much
+/// as `args` says.
+pub fn consume(args: &[OsString]) -> ExitCode {
+    let most_mib: u64 = args.first().and_then(|word| word.to_str()?.parse().ok()).unwrap_or(0);
+    // The kernel must take this process, not the one that waits for it.
+    let _best_effort = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut stdout = std::io::stdout();
+    let mut reached = 0;
+    while reached < most_mib {
+        let mut step = vec![0u8; 8 << 20];
+        for page in step.chunks_mut(4096) {
+            page.fill(0x5A);
+        }
+        held.push(black_box(step));
+        reached += STEP_MIB;
+        if writeln!(stdout, "{reached}").and_then(|()| stdout.flush()).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    black_box(&held);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,128 @@
+//! How much of a thing a cell gives: processes, bytes, inodes, CPU time. Each check goes on until
+//! the cell refuses, at most to twice the limit.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::resource::{UsageWho, getrusage};
+
+use super::Finding;
+use crate::clock;
+
+/// How long the CPUs are kept busy, in ms: three of the scheduler's quota periods.
+const SPIN_MS: u64 = 300;
+
+/// What a quota of whole periods may give more than its share over [`SPIN_MS`]: one period in three
+/// at the edges, and measuring.
+const CPU_TOLERANCE: f64 = 1.4;
+
+/// Processes until the cell refuses one, this one included.
+pub fn pids(limit: u64) -> Finding {
+    let mut children: Vec<Child> = Vec::new();
+    let refusal = loop {
+        if children.len() as u64 >= limit.saturating_mul(2) {
+            break None;
+        }
+        let berth = Command::new("/proc/self/exe")
+            .arg("berth")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match berth {
+            Ok(child) => children.push(child),
+            Err(error) => break Some(error),
+        }
+    };
+    let reached = children.len() as u64 + 1;
+    for child in &mut children {
+        let _already_dead = child.kill();
+    }
+    for child in &mut children {
+        let _already_collected = child.wait();
+    }
+    let is_refused = refusal.as_ref().is_some_and(|error| error.raw_os_error() == Some(Errno::EAGAIN as i32));
+    let stopped_by = refusal.map_or_else(|| "nothing".to_owned(), |error| error.to_string());
+    Finding {
+        check: "pids",
+        ok: is_refused && reached <= limit,
+        seen: format!("{reached} processes, stopped by {stopped_by}"),
+        limit: format!("{limit} processes"),
+    }
+}
+
+/// Bytes that one file in `folder` can take.
+pub fn bytes(check: &'static str, folder: &str, limit: u64) -> Finding {
+    let path = Path::new(folder).join("assize-probe-bytes");
+    let piece = vec![0x5A; 1 << 20];
+    let mut reached: u64 = 0;
+    let outcome = File::create_new(&path).and_then(|mut file| {
+        while reached <= limit.saturating_mul(2) {
+            reached += file.write(&piece)? as u64;
+        }
+        Ok(())
+    });
+    let _not_created = fs::remove_file(&path);
+    wall(check, outcome, format!("{reached} bytes"), reached > 0 && reached <= limit, format!("{limit} bytes"))
+}
+
+/// Files that `folder` can hold.
+pub fn inodes(check: &'static str, folder: &str, limit: u64) -> Finding {
+    let home: PathBuf = Path::new(folder).join("assize-probe-inodes");
+    let mut reached: u64 = 0;
+    let outcome = fs::create_dir(&home).and_then(|()| {
+        reached += 1;
+        while reached <= limit.saturating_mul(2) {
+            File::create_new(home.join(reached.to_string()))?;
+            reached += 1;
+        }
+        Ok(())
+    });
+    let _not_created = fs::remove_dir_all(&home);
+    let is_within = reached > 0 && reached <= limit;
+    wall(check, outcome, format!("{reached} files and folders"), is_within, format!("{limit} inodes"))
+}
+
+/// The wall must be there, and be the one of a full file system.
+fn wall(check: &'static str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> Finding {
+    let is_full =
+        matches!(&outcome, Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    let stopped_by = outcome.map_or_else(|error| error.to_string(), |()| "nothing".to_owned());
+    Finding { check, ok: is_full && is_within, seen: format!("{reached}, stopped by {stopped_by}"), limit }
+}
+
+/// CPU time that busy threads get, against the time that passes.
+pub fn cpus(limit: f64) -> Finding {
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
+    let (began, used) = (clock::now_us(), used_us());
+    let until = clock::after_ms(began, SPIN_MS);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| while clock::now_us() < until {});
+        }
+    });
+    let wall_ms = clock::now_us().saturating_sub(began) / 1_000;
+    let cpu_ms = used_us().saturating_sub(used) / 1_000;
+    let share = ratio(cpu_ms, wall_ms);
+    Finding {
+        check: "cpus",
+        ok: share <= limit * CPU_TOLERANCE,
+        seen: format!("{share:.2} CPUs: {cpu_ms} ms of CPU in {wall_ms} ms by {threads} threads"),
+        limit: format!("{limit} CPUs, with a tolerance of {CPU_TOLERANCE}"),
+    }
+}
+
+fn used_us() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let seconds = u64::try_from(user.tv_sec() + system.tv_sec()).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(user.tv_usec() + system.tv_usec()).unwrap_or(0)
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    let [part, whole] = [part, whole].map(|ms| f64::from(u32::try_from(ms).unwrap_or(u32::MAX)));
+    part / whole.max(1.0)
+}

@@ -1,0 +1,113 @@
+//! The results file, read after every process of the cell is gone.
+//!
+//! The project had the folder to itself, so the path is walked one component at a time and no link
+//! is followed anywhere (Judge0 CVE-2024-28185: links in the results led out of the sandbox).
+//! Nothing can be swapped under the walk, for nobody is left to do it; the checks are made on the
+//! open file all the same.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use warden::event::ResultsStatus;
+use warden::frame::MAX_PAYLOAD;
+use warden::plan::ResultsFile;
+
+use crate::channel::Channel;
+
+/// Sends the file in frames and says what became of it.
+///
+/// # Errors
+/// Only when stdout is gone; whatever is wrong with the file is in the status. After a status
+/// other than `Read`, frames that were sent before it do not count.
+pub fn send(file: &ResultsFile, channel: &mut Channel) -> io::Result<ResultsStatus> {
+    let opened = match open_plain(file) {
+        Ok(opened) => opened,
+        Err(status) => return Ok(status),
+    };
+    // One byte more than allowed, so that a file that is longer than it said is noticed.
+    let mut bounded = opened.take(file.max_bytes.saturating_add(1));
+    let mut buffer = vec![0; MAX_PAYLOAD];
+    let mut sent = 0;
+    loop {
+        match bounded.read(&mut buffer) {
+            Ok(0) => return Ok(ResultsStatus::Read { bytes: sent }),
+            Ok(length) if sent + length as u64 > file.max_bytes => return Ok(too_long(file, sent + length as u64)),
+            Ok(length) => {
+                channel.results(buffer.get(..length).unwrap_or_default())?;
+                sent += length as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(refused(file, &format!("cannot be read: {error}"))),
+        }
+    }
+}
+
+fn open_plain(file: &ResultsFile) -> Result<File, ResultsStatus> {
+    let mut names = Vec::new();
+    for component in Path::new(&file.path).components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir | Component::Prefix(_) => return Err(refused(file, "is not a plain absolute path")),
+        }
+    }
+    let Some((last, parents)) = names.split_last() else {
+        return Err(refused(file, "names no file"));
+    };
+
+    let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut at: OwnedFd = open("/", step, Mode::empty()).map_err(|errno| unopened(file, errno))?;
+    for name in parents {
+        at = openat(&at, *name, step, Mode::empty()).map_err(|errno| match errno {
+            Errno::ELOOP | Errno::ENOTDIR => {
+                refused(file, &format!("lies behind {}, which is a link or not a folder", name.display()))
+            }
+            errno => unopened(file, errno),
+        })?;
+    }
+    // Non-blocking: a FIFO without a writer would wait for ever.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = openat(&at, *last, flags, Mode::empty()).map_err(|errno| unopened(file, errno))?;
+    let opened = File::from(opened);
+    let metadata = opened.metadata().map_err(|error| refused(file, &format!("cannot be examined: {error}")))?;
+    let kind = metadata.file_type();
+    if !kind.is_file() {
+        let seen = match kind {
+            kind if kind.is_dir() => "a folder",
+            kind if kind.is_fifo() => "a FIFO",
+            kind if kind.is_char_device() || kind.is_block_device() => "a device",
+            _ => "something else",
+        };
+        return Err(refused(file, &format!("is {seen}, a plain file is needed")));
+    }
+    if metadata.nlink() != 1 {
+        return Err(refused(file, &format!("has {} names, a plain file with one name is needed", metadata.nlink())));
+    }
+    if metadata.len() > file.max_bytes {
+        return Err(too_long(file, metadata.len()));
+    }
+    Ok(opened)
+}
+
+fn unopened(file: &ResultsFile, errno: Errno) -> ResultsStatus {
+    match errno {
+        Errno::ENOENT => ResultsStatus::Missing,
+        Errno::ELOOP => refused(file, "is a symbolic link, a plain file is needed"),
+        Errno::ENXIO => refused(file, "is a socket or a device, a plain file is needed"),
+        errno => refused(file, &format!("cannot be opened: {errno}")),
+    }
+}
+
+fn too_long(file: &ResultsFile, seen: u64) -> ResultsStatus {
+    refused(file, &format!("has {seen} bytes or more, the limit is {}", file.max_bytes))
+}
+
+fn refused(file: &ResultsFile, what: &str) -> ResultsStatus {
+    ResultsStatus::Refused { reason: format!("the results file {} {what}", file.path) }
+}

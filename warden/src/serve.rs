@@ -1,0 +1,196 @@
+//! One plan from Hello to End. The hard part, running stages, is in `stages`.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::process::ExitCode;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, umask};
+use warden::event::{End, EndStatus, Hello, ResultsStatus};
+use warden::frame::{Frame, FrameError, Kind};
+use warden::plan::{Input, MAX_PLAN, Plan, VERSION};
+
+use crate::channel::Channel;
+use crate::clock;
+use crate::inbox::Inbox;
+use crate::reaper::Reaper;
+use crate::results;
+use crate::stages::Stages;
+use crate::unpack::{self, Interrupt, Unpacked};
+
+/// Why a plan ended before its stages.
+enum Early {
+    Finish,
+    Status(EndStatus),
+}
+
+impl Early {
+    fn fault(error: impl Into<String>) -> Self {
+        Self::Status(EndStatus::Fault { error: error.into() })
+    }
+}
+
+impl From<FrameError> for Early {
+    fn from(error: FrameError) -> Self {
+        Self::fault(format!("the stream is broken: {error}"))
+    }
+}
+
+/// Serves one plan. The exit code is 0 after an End that says what became of the plan, 1 after a
+/// fault; a panic ends the process too, and with PID 1 the whole cell.
+pub fn serve() -> ExitCode {
+    match guard().and_then(Warden::run) {
+        Ok(EndStatus::Fault { .. }) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("warden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Puts the channel out of the project's reach, before anything of the project exists.
+fn guard() -> io::Result<Warden> {
+    nix::sys::prctl::set_dumpable(false)?;
+    fcntl(io::stdin(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(io::stdout(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(io::stderr(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    umask(Mode::from_bits_truncate(0o022));
+    Ok(Warden { channel: Channel::default(), inbox: Inbox::new(), reaper: Reaper::new()? })
+}
+
+struct Warden {
+    channel: Channel,
+    inbox: Inbox,
+    reaper: Reaper,
+}
+
+impl Warden {
+    fn run(mut self) -> io::Result<EndStatus> {
+        self.channel.event(Kind::Hello, &Hello { version: VERSION, at_us: clock::now_us() })?;
+        let (status, results) = match self.receive_plan() {
+            Ok(plan) => {
+                let evaluated = self.evaluate(&plan);
+                // Whatever happened: nobody may be left to write the results while they are read.
+                self.reaper.clear_everything();
+                let status = evaluated?;
+                let results = match &plan.results {
+                    Some(file) => results::send(file, &mut self.channel)?,
+                    None => ResultsStatus::None,
+                };
+                (status, results)
+            }
+            Err(Early::Finish) => (EndStatus::Done, ResultsStatus::None),
+            Err(Early::Status(status)) => (status, ResultsStatus::None),
+        };
+        self.channel.event(Kind::End, &End { at_us: clock::now_us(), status: status.clone(), results })?;
+        Ok(status)
+    }
+
+    fn receive_plan(&mut self) -> Result<Plan, Early> {
+        let mut bytes = Vec::new();
+        loop {
+            let Some(frame) = self.inbox.wait(None)? else { continue };
+            match frame.kind {
+                Kind::Plan if bytes.len() + frame.payload.len() > MAX_PLAN => {
+                    return Err(Early::fault(format!("the plan has more than {MAX_PLAN} bytes, the limit")));
+                }
+                Kind::Plan => bytes.extend_from_slice(&frame.payload),
+                Kind::PlanEnd => return Plan::parse(&bytes).map_err(Early::fault),
+                Kind::Finish => return Err(Early::Finish),
+                kind => return Err(Early::fault(format!("a {kind:?} frame came where a plan was due"))),
+            }
+        }
+    }
+
+    /// # Errors
+    /// When stdout is gone.
+    fn evaluate(&mut self, plan: &Plan) -> io::Result<EndStatus> {
+        let deadline = clock::after_ms(clock::now_us(), plan.global_timeout_ms);
+        for index in 0..plan.inputs.len() {
+            match self.take_input(plan, index, deadline) {
+                Ok(()) => {}
+                Err(Early::Finish) => return Ok(EndStatus::Done),
+                Err(Early::Status(status)) => return Ok(status),
+            }
+        }
+        let stages = Stages::new(plan, deadline, &mut self.channel, &mut self.inbox, &mut self.reaper);
+        Ok(stages.run()?.map_or(EndStatus::Done, |error| EndStatus::Fault { error }))
+    }
+
+    fn take_input(&mut self, plan: &Plan, index: usize, deadline: u64) -> Result<(), Early> {
+        let Some(input) = plan.inputs.get(index) else { return Ok(()) };
+        let number = u8::try_from(index).unwrap_or(u8::MAX);
+        let rejected = |reason| Early::Status(EndStatus::Rejected { input: number, reason });
+        let limit_ms = plan.global_timeout_ms;
+
+        let archive = self.receive_archive(input, number, deadline, limit_ms)?;
+        let inbox = &mut self.inbox;
+        let mut interrupted = move || match inbox.is_finish_next() {
+            Ok(false) => (clock::now_us() >= deadline).then_some(Interrupt::TimeUp),
+            Ok(true) => Some(Interrupt::Finish),
+            // The next wait finds the same broken bytes and says what they are.
+            Err(_) => Some(Interrupt::Broken),
+        };
+        match unpack::unpack(archive, input, &mut interrupted) {
+            Unpacked::Whole => Ok(()),
+            Unpacked::Rejected(reason) => Err(rejected(reason)),
+            Unpacked::Fault(error) => Err(Early::fault(format!("input {number}: {error}"))),
+            Unpacked::Full => {
+                let path = mount_of(&plan.disks, &input.into);
+                Err(Early::Status(EndStatus::DiskFull { input: number, path }))
+            }
+            Unpacked::Interrupted(Interrupt::Finish) => Err(Early::Finish),
+            Unpacked::Interrupted(Interrupt::TimeUp) => {
+                Err(rejected(format!("it was not unpacked within the plan's time limit of {limit_ms} ms")))
+            }
+            Unpacked::Interrupted(Interrupt::Broken) => match self.inbox.take() {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(Early::fault("the stream is broken")),
+            },
+        }
+    }
+
+    /// Collects an archive in memory that has no name: no process can open it, and nothing of it
+    /// survives the cell.
+    fn receive_archive(&mut self, input: &Input, number: u8, deadline: u64, limit_ms: u64) -> Result<File, Early> {
+        let unusable = |error: io::Error| Early::fault(format!("input {number}: no memory for its archive: {error}"));
+        let mut archive =
+            memfd_create(c"input", MFdFlags::MFD_CLOEXEC).map(File::from).map_err(|errno| unusable(errno.into()))?;
+        let mut length: u64 = 0;
+        loop {
+            let Some(Frame { kind, payload }) = self.inbox.wait(Some(deadline))? else {
+                return Err(Early::fault(format!("input {number} did not arrive within the plan's {limit_ms} ms")));
+            };
+            match (kind, payload.split_first()) {
+                (Kind::Input, Some((at, bytes))) if *at == number => {
+                    length += bytes.len() as u64;
+                    if length > input.max_archive_bytes {
+                        let limit = input.max_archive_bytes;
+                        return Err(Early::Status(EndStatus::Rejected {
+                            input: number,
+                            reason: format!("the archive has {length} bytes or more, the limit is {limit}"),
+                        }));
+                    }
+                    archive.write_all(bytes).map_err(unusable)?;
+                }
+                (Kind::InputEnd, Some((at, []))) if *at == number => {
+                    archive.rewind().map_err(unusable)?;
+                    return Ok(archive);
+                }
+                (Kind::Finish, _) => return Err(Early::Finish),
+                (kind, at) => {
+                    let of = at.map_or_else(String::new, |(at, _)| format!(" of input {at}"));
+                    return Err(Early::fault(format!("a {kind:?} frame{of} came where input {number} was due")));
+                }
+            }
+        }
+    }
+}
+
+/// The watched mount point that a folder lies in, the folder itself if none is known.
+fn mount_of(disks: &[String], folder: &str) -> String {
+    let holds = |disk: &&String| std::path::Path::new(folder).starts_with(disk);
+    disks.iter().filter(holds).max_by_key(|disk| disk.len()).map_or_else(|| folder.to_owned(), Clone::clone)
+}

@@ -1,0 +1,318 @@
+//! The stages of a plan, in one poll loop.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//!  stdin  ──► inbox ─┐                        ┌─► service's leader   ─┬─ stdout pipe ─┐
+//!  signalfd(SIGCHLD) ┼─► poll ─► Stages::run ─┤   (own process group) └─ stderr pipe ─┤
+//!  probe's socket   ─┘     ▲                  └─► foreground's leader ─ pipes ────────┤
+//!                          └──────────────────────────────────────────────────────────┘
+//!  stdout ◄── channel ◄── head at once, tail and StageEnded at a stage's end
+//! ```
+//!
+//! One thread, no handlers. `running` holds the services that answered, oldest first, and behind
+//! them at most one stage that the plan waits for: a command until it exits, or a service until it
+//! answers. Everything that can happen is a descriptor in the poll set or a moment in
+//! [`Stages::wakes_at`]; nothing else is waited for, except:
+//!
+//! - writes to stdout block (see `channel`),
+//! - [`Reaper::clear_group`] (1 s at most), [`Reaper::clear_everything`] (5 s at most) and
+//!   [`Running::drain`] (0.2 s at most) when a stage ends.
+//!
+//! Who waits for whom: the warden is the parent of every leader and inherits every orphan; only
+//! `reaper` collects. Leaders wait for nobody: stdin is `/dev/null`, and their pipes are emptied
+//! as long as they live, also while they are being stopped, so none blocks on output.
+//!
+//! What must hold:
+//!
+//! 1. No signal handler is ever installed: that is why the kernel drops what the project sends to
+//!    PID 1. SIGCHLD, and the two that Rust's runtime handles, are blocked (see [`Reaper::new`]); a
+//!    forged SIGCHLD only costs a look.
+//! 2. The warden is not dumpable and its descriptors are close-on-exec, so no process of the same
+//!    uid can reach its stdin and stdout, not through `/proc/1/fd` either.
+//! 3. A stage is reported as ended only when its leader was collected and its group was killed; when
+//!    no service lives, when *everything* was killed. Nothing survives from one stage to the next.
+//! 4. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
+//! 5. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
+//! 6. An end of file on stdin is not the end: the worker may come back.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use warden::event::{StageEnded, StageExit, StageReady, StageStarted};
+use warden::frame::{Kind, MAX_PAYLOAD};
+use warden::plan::{Plan, Stage};
+
+use crate::channel::Channel;
+use crate::clock;
+use crate::inbox::{self, Inbox};
+use crate::reaper::Reaper;
+use crate::stage::{Running, full_disk};
+
+/// What a descriptor in the poll set stands for.
+#[derive(Clone, Copy)]
+enum Source {
+    Stdin,
+    Children,
+    Pipe { running: usize, position: usize },
+    Probe { running: usize },
+}
+
+pub struct Stages<'p, 'w> {
+    plan: &'p Plan,
+    channel: &'w mut Channel,
+    inbox: &'w mut Inbox,
+    reaper: &'w mut Reaper,
+    global_deadline: u64,
+    running: Vec<Running<'p>>,
+    upcoming: std::iter::Enumerate<std::slice::Iter<'p, Stage>>,
+    /// No stage is started any more, what runs is being stopped.
+    is_over: bool,
+    fault: Option<String>,
+    buffer: Vec<u8>,
+}
+
+impl<'p, 'w> Stages<'p, 'w> {
+    pub fn new(
+        plan: &'p Plan,
+        global_deadline: u64,
+        channel: &'w mut Channel,
+        inbox: &'w mut Inbox,
+        reaper: &'w mut Reaper,
+    ) -> Self {
+        Self {
+            plan,
+            channel,
+            inbox,
+            reaper,
+            global_deadline,
+            running: Vec::new(),
+            upcoming: plan.stages.iter().enumerate(),
+            is_over: false,
+            fault: None,
+            buffer: vec![0; MAX_PAYLOAD],
+        }
+    }
+
+    /// Runs the stages to their end; the result is a fault of the stream, if there was one.
+    ///
+    /// # Errors
+    /// When stdout is gone.
+    pub fn run(mut self) -> io::Result<Option<String>> {
+        loop {
+            // First, for a frame may have come together with the last input.
+            self.hear();
+            self.start_what_is_due()?;
+            if self.is_over && self.running.is_empty() {
+                return Ok(self.fault);
+            }
+            self.turn()?;
+            self.keep_time();
+            while let Some((position, exit)) = self.next_ended() {
+                let ended = self.running.remove(position);
+                self.report(ended, exit)?;
+            }
+        }
+    }
+
+    fn start_what_is_due(&mut self) -> io::Result<()> {
+        while !self.is_over && self.running.iter().all(|running| running.ready) {
+            let Some((index, stage)) = self.upcoming.next() else {
+                // A plan whose last stage is a service goes on until `Finish`.
+                if self.running.last().is_none_or(|last| usize::from(last.index) + 1 < self.plan.stages.len()) {
+                    self.end_plan(self.plan.grace_ms);
+                }
+                return Ok(());
+            };
+            let index = u8::try_from(index).unwrap_or(u8::MAX);
+            match Running::start(index, stage, self.reaper) {
+                Ok(running) => {
+                    let started = StageStarted { stage: index, at_us: running.started_us };
+                    self.running.push(running);
+                    self.channel.event(Kind::StageStarted, &started)?;
+                }
+                Err(error) => {
+                    let at_us = clock::now_us();
+                    let ended = StageEnded {
+                        stage: index,
+                        exit: StageExit::NotStarted { error },
+                        ready: false,
+                        started_us: at_us,
+                        at_us,
+                        output_bytes: 0,
+                        output_dropped: 0,
+                        cpu_ms: 0,
+                        max_rss_kib: 0,
+                        disk_full: full_disk(&self.plan.disks),
+                    };
+                    self.channel.event(Kind::StageEnded, &ended)?;
+                    self.end_plan(self.plan.grace_ms);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits once and takes what is there.
+    fn turn(&mut self) -> io::Result<()> {
+        let now = clock::now_us();
+        let ready: Vec<Source> = {
+            let (sources, mut fds) = self.poll_set(now);
+            match poll(&mut fds, inbox::timeout(now, self.wakes_at(now))) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let is_ready = fds.iter().map(|fd| fd.any().unwrap_or(true));
+            sources.into_iter().zip(is_ready).filter_map(|(source, is_ready)| is_ready.then_some(source)).collect()
+        };
+
+        let mut probed = Vec::new();
+        for source in ready {
+            match source {
+                Source::Stdin => self.inbox.fill(clock::now_us()),
+                Source::Children => {}
+                Source::Pipe { running, position } => {
+                    if let Some(running) = self.running.get_mut(running) {
+                        running.read_pipe(position, &mut self.buffer, self.channel)?;
+                    }
+                }
+                Source::Probe { running } => probed.push(running),
+            }
+        }
+        self.probe(&probed)?;
+        for running in &mut self.running {
+            running.close_ended();
+            if running.must_die_of_output() {
+                running.kill(StageExit::OutputLimit, self.reaper);
+            }
+        }
+        self.reaper.reap();
+        Ok(())
+    }
+
+    fn poll_set(&self, now: u64) -> (Vec<Source>, Vec<PollFd<'_>>) {
+        let mut sources = vec![Source::Children];
+        let mut fds = vec![PollFd::new(self.reaper.fd(), PollFlags::POLLIN)];
+        if !self.is_over && self.inbox.muted_until(now).is_none() {
+            sources.push(Source::Stdin);
+            fds.push(PollFd::new(self.inbox.fd(), PollFlags::POLLIN));
+        }
+        for (position, running) in self.running.iter().enumerate() {
+            for (pipe, fd) in running.open_pipes(now) {
+                sources.push(Source::Pipe { running: position, position: pipe });
+                fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            }
+            if let Some((fd, flags)) = running.readiness.as_ref().and_then(|readiness| readiness.interest()) {
+                sources.push(Source::Probe { running: position });
+                fds.push(PollFd::new(fd, flags));
+            }
+        }
+        (sources, fds)
+    }
+
+    fn wakes_at(&self, now: u64) -> Option<u64> {
+        let corpses = self.reaper.has_more().then_some(now);
+        let plan = if self.is_over {
+            None
+        } else {
+            [Some(self.global_deadline), self.inbox.muted_until(now)].into_iter().flatten().min()
+        };
+        let stages = self.running.iter().filter_map(|running| running.wakes_at(now));
+        stages.chain(corpses).chain(plan).min()
+    }
+
+    /// Frames that came while stages run. Only `Finish` has a meaning here, and once the plan is
+    /// over not even that: stdin is then left alone.
+    fn hear(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let fault = match self.inbox.take() {
+            Ok(None) => return,
+            Ok(Some(frame)) if frame.kind == Kind::Finish => return self.end_plan(self.plan.grace_ms),
+            Ok(Some(frame)) => format!("a {:?} frame came while stages run, only Finish may come then", frame.kind),
+            Err(error) => format!("the stream is broken: {error}"),
+        };
+        self.fault = Some(fault);
+        self.end_plan(0);
+    }
+
+    fn keep_time(&mut self) {
+        let now = clock::now_us();
+        for running in &mut self.running {
+            running.keep_time(now, self.plan.grace_ms, self.reaper);
+        }
+        if !self.is_over && now >= self.global_deadline {
+            if let Some(last) = self.running.last_mut() {
+                last.stop(StageExit::GlobalTimedOut, now, self.plan.grace_ms, self.reaper);
+            }
+            self.end_plan(self.plan.grace_ms);
+        }
+    }
+
+    /// Moves the readiness of services on; they are due by time as well as by poll.
+    fn probe(&mut self, polled: &[usize]) -> io::Result<()> {
+        let now = clock::now_us();
+        for (position, running) in self.running.iter_mut().enumerate() {
+            let Some(readiness) = running.readiness.as_mut() else { continue };
+            if readiness.advance(now, polled.contains(&position)) {
+                running.set_ready();
+                let ready = StageReady { stage: running.index, at_us: clock::now_us() };
+                self.channel.event(Kind::StageReady, &ready)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A stage whose leader is gone, and how it went.
+    fn next_ended(&self) -> Option<(usize, StageExit)> {
+        let mut running = self.running.iter().enumerate();
+        running.find_map(|(position, running)| Some((position, self.reaper.exit_of(running.leader)?)))
+    }
+
+    /// Ends what a stage has left behind, then reports it.
+    fn report(&mut self, mut ended: Running<'p>, exit: StageExit) -> io::Result<()> {
+        if self.running.is_empty() {
+            self.reaper.clear_everything();
+        } else {
+            self.reaper.clear_group(ended.leader);
+        }
+        self.reaper.forget(ended.leader);
+        ended.drain(&mut self.buffer, self.channel)?;
+
+        let exit = match ended.stopping.take() {
+            Some(why) => why,
+            None if ended.kept.is_over_limit() => StageExit::OutputLimit,
+            None => exit,
+        };
+        let has_failed = exit != StageExit::Exited { code: 0 };
+        let usage = self.reaper.take_usage();
+        let report = StageEnded {
+            stage: ended.index,
+            exit,
+            ready: ended.ready,
+            started_us: ended.started_us,
+            at_us: clock::now_us(),
+            output_bytes: ended.kept.total(),
+            output_dropped: ended.kept.dropped(),
+            cpu_ms: usage.cpu_ms,
+            max_rss_kib: usage.max_rss_kib,
+            disk_full: if has_failed { full_disk(&self.plan.disks) } else { None },
+        };
+        self.channel.event(Kind::StageEnded, &report)?;
+        // A service is never meant to end by itself, whatever its exit code says.
+        if has_failed || ended.stage.ready.is_some() {
+            self.end_plan(self.plan.grace_ms);
+        }
+        Ok(())
+    }
+
+    fn end_plan(&mut self, grace_ms: u64) {
+        self.is_over = true;
+        let now = clock::now_us();
+        for running in &mut self.running {
+            running.stop(StageExit::Stopped, now, grace_ms, self.reaper);
+        }
+    }
+}

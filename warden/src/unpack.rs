@@ -1,0 +1,303 @@
+//! Unpacks an archive that nobody trusts, inside the cell.
+//!
+//! The worker has scanned the archive before, by other code that may read it otherwise; so every
+//! check is made again here, on what is really unpacked. Entries are taken one at a time from the
+//! central directory (never an index of all of them), bytes are counted as they are inflated, and
+//! both go through a fixed buffer: memory does not grow with what the archive contains, except for
+//! eight bytes per entry to notice duplicates.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use warden::plan::Input;
+use zip::ZipReadOptions;
+use zip::read::{Config, ZipFileEntry};
+use zip::result::ZipError;
+use zip::unstable::read::ZipIterable;
+
+/// The longest name of an entry in bytes: Linux's `PATH_MAX`.
+const MAX_NAME: usize = 4096;
+/// The longest component of a name in bytes: Linux's `NAME_MAX`.
+const MAX_COMPONENT: usize = 255;
+/// Folders that may lie within each other. Real projects stay below 30 (nested `node_modules`).
+const MAX_DEPTH: usize = 64;
+/// Bytes between two looks at the clock and at stdin.
+const BUFFER: usize = 64 * 1024;
+/// Characters of a name that a message quotes.
+const QUOTED: usize = 120;
+
+/// File type bits of a Unix mode, as archives carry them.
+const TYPE_BITS: u32 = 0o170_000;
+const TYPE_FILE: u32 = 0o100_000;
+const TYPE_FOLDER: u32 = 0o040_000;
+
+/// Why the caller wants unpacking to stop.
+#[derive(Debug, Clone, Copy)]
+pub enum Interrupt {
+    Finish,
+    TimeUp,
+    /// What came on stdin meanwhile is not a frame.
+    Broken,
+}
+
+/// How unpacking ended. What was unpacked before stays where it is: the cell is not used further.
+#[derive(Debug)]
+pub enum Unpacked {
+    Whole,
+    /// The archive's fault: what was wrong, the limit, the value seen.
+    Rejected(String),
+    /// No byte or inode was left.
+    Full,
+    /// The cell's fault.
+    Fault(String),
+    Interrupted(Interrupt),
+}
+
+/// Unpacks `archive` into the folder `input.into`.
+pub fn unpack(archive: File, input: &Input, interrupted: &mut dyn FnMut() -> Option<Interrupt>) -> Unpacked {
+    match unpack_all(archive, input, interrupted) {
+        Ok(()) => Unpacked::Whole,
+        Err(other) => other,
+    }
+}
+
+fn unpack_all(
+    archive: File,
+    input: &Input,
+    interrupted: &mut dyn FnMut() -> Option<Interrupt>,
+) -> Result<(), Unpacked> {
+    let mut folder = Folder::open(&input.into)?;
+    let mut zip = ZipIterable::try_new(archive, Config::default()).map_err(|error| unreadable(&error))?;
+    let announced = zip.len() as u64;
+    if announced > input.max_entries {
+        return Err(too_many(announced, input.max_entries));
+    }
+
+    let entries = zip.files().map_err(|error| unreadable(&error))?;
+    let names = RandomState::new();
+    let mut seen = HashSet::new();
+    let mut made: u64 = 0;
+    let mut left = input.max_bytes;
+    let mut buffer = vec![0; BUFFER];
+    while let Some(entry) = entries.next() {
+        if let Some(interrupt) = interrupted() {
+            return Err(Unpacked::Interrupted(interrupt));
+        }
+        let entry = entry.map_err(|error| unreadable(&error))?;
+        let name = Name::check(&entry)?;
+        if !seen.insert(names.hash_one(&name.components)) {
+            return Err(Unpacked::Rejected(format!("the entry {} comes twice", quote(entry.name_raw()))));
+        }
+        // Folders that no entry names count too: they cost an inode like any other.
+        made += folder.enter(name.parents(), &name)?;
+        if name.is_folder {
+            made += folder.enter(&name.components, &name)?;
+        } else {
+            made += 1;
+        }
+        if made > input.max_entries {
+            return Err(too_many(made, input.max_entries));
+        }
+        if !name.is_folder {
+            let is_executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
+            let mut file = folder.create(&name, is_executable)?;
+            let mut data = entry
+                .with_reader(entries.reader_mut(), ZipReadOptions::new())
+                .map_err(|error| name.unreadable(&error))?;
+            left -= inflate(&mut data, &mut file, left, input, &name, &mut buffer, interrupted)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies one file and returns its length.
+fn inflate(
+    data: &mut impl Read,
+    file: &mut File,
+    left: u64,
+    input: &Input,
+    name: &Name,
+    buffer: &mut [u8],
+    interrupted: &mut dyn FnMut() -> Option<Interrupt>,
+) -> Result<u64, Unpacked> {
+    let mut length: u64 = 0;
+    loop {
+        let read = match data.read(buffer) {
+            Ok(0) => return Ok(length),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Unpacked::Rejected(format!("the entry {} cannot be read: {error}", name.quoted))),
+        };
+        length += read as u64;
+        if length > left {
+            let seen = input.max_bytes - left + length;
+            return Err(Unpacked::Rejected(format!(
+                "unpacked, the files up to {} have {seen} bytes or more, the limit is {}",
+                name.quoted, input.max_bytes
+            )));
+        }
+        file.write_all(buffer.get(..read).unwrap_or_default()).map_err(|error| unwritable(&error, name))?;
+        if let Some(interrupt) = interrupted() {
+            return Err(Unpacked::Interrupted(interrupt));
+        }
+    }
+}
+
+/// The name of an entry after every check: components that stay below the folder.
+struct Name {
+    components: Vec<String>,
+    is_folder: bool,
+    quoted: String,
+}
+
+impl Name {
+    fn check(entry: &ZipFileEntry<'_>) -> Result<Self, Unpacked> {
+        let raw = entry.name_raw();
+        let quoted = quote(raw);
+        let refuse = |what: &str| Unpacked::Rejected(format!("the entry {quoted} {what}"));
+        if raw.len() > MAX_NAME {
+            return Err(refuse(&format!("has a name of {} bytes, the limit is {MAX_NAME}", raw.len())));
+        }
+        let text =
+            std::str::from_utf8(raw).map_err(|_| refuse("has a name that is not UTF-8; store names as UTF-8"))?;
+        if text.contains(['\\', '\0']) {
+            return Err(refuse("has a backslash or a NUL in its name; use `/` between folders"));
+        }
+        if text.starts_with('/') {
+            return Err(refuse("has an absolute name; names must be relative"));
+        }
+        if matches!(text.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic()) {
+            return Err(refuse("has a drive letter in its name; names must be relative"));
+        }
+        let (path, is_folder) = match text.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (text, false),
+        };
+        let components: Vec<String> = path.split('/').map(str::to_owned).collect();
+        if components.iter().any(|component| matches!(component.as_str(), "" | "." | "..")) {
+            return Err(refuse("has an empty, `.` or `..` component in its name"));
+        }
+        if components.len() > MAX_DEPTH {
+            return Err(refuse(&format!("lies {} levels deep, the limit is {MAX_DEPTH}", components.len())));
+        }
+        if let Some(long) = components.iter().find(|component| component.len() > MAX_COMPONENT) {
+            return Err(refuse(&format!("has a component of {} bytes, the limit is {MAX_COMPONENT}", long.len())));
+        }
+        if entry.encrypted() {
+            return Err(refuse("is encrypted; store it without a password"));
+        }
+        // The upper half of the attributes carries a Unix mode; some tools fill it whatever system
+        // the entry names, so it is looked at in any case.
+        for mode in [entry.unix_mode().unwrap_or(0), entry.external_attributes() >> 16] {
+            let is_plain = match mode & TYPE_BITS {
+                0 => true,
+                TYPE_FILE => !is_folder,
+                TYPE_FOLDER => is_folder,
+                _ => false,
+            };
+            if !is_plain {
+                return Err(refuse(&format!(
+                    "is neither a plain file nor a folder (mode 0{mode:o}); links and devices are refused"
+                )));
+            }
+        }
+        Ok(Self { components, is_folder, quoted })
+    }
+
+    fn parents(&self) -> &[String] {
+        self.components.split_last().map_or(&[], |(_, parents)| parents)
+    }
+
+    fn last(&self) -> &str {
+        self.components.last().map_or("", String::as_str)
+    }
+
+    fn unreadable(&self, error: &ZipError) -> Unpacked {
+        Unpacked::Rejected(format!("the entry {} cannot be read: {error}", self.quoted))
+    }
+}
+
+/// The folder that is unpacked into, and the way to where the last entry went: entries mostly come
+/// folder by folder, so most need no walk at all.
+struct Folder {
+    root: OwnedFd,
+    way: Vec<(String, OwnedFd)>,
+}
+
+impl Folder {
+    fn open(path: &str) -> Result<Self, Unpacked> {
+        let root = open(path, STEP, Mode::empty())
+            .map_err(|errno| Unpacked::Fault(format!("the folder {path} cannot be opened: {errno}")))?;
+        Ok(Self { root, way: Vec::new() })
+    }
+
+    /// Goes to a folder below the root, makes what is missing, and returns how many it made. No
+    /// link is followed: a component that is anything but a folder is refused.
+    fn enter(&mut self, components: &[String], name: &Name) -> Result<u64, Unpacked> {
+        let common = self.way.iter().zip(components).take_while(|((at, _), component)| at == *component).count();
+        self.way.truncate(common);
+        let mut made = 0;
+        for component in components.iter().skip(common) {
+            let at = self.at();
+            match mkdirat(at, component.as_str(), Mode::from_bits_truncate(0o755)) {
+                Ok(()) => made += 1,
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(unwritable(&errno.into(), name)),
+            }
+            let next = openat(at, component.as_str(), STEP, Mode::empty()).map_err(|errno| match errno {
+                Errno::ENOTDIR | Errno::ELOOP => {
+                    Unpacked::Rejected(format!("the entry {} lies in what is a file as well", name.quoted))
+                }
+                errno => unwritable(&errno.into(), name),
+            })?;
+            self.way.push((component.clone(), next));
+        }
+        Ok(made)
+    }
+
+    fn create(&self, name: &Name, is_executable: bool) -> Result<File, Unpacked> {
+        let mode = Mode::from_bits_truncate(if is_executable { 0o755 } else { 0o644 });
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(self.at(), name.last(), flags, mode) {
+            Ok(file) => Ok(File::from(file)),
+            Err(Errno::EEXIST) => Err(Unpacked::Rejected(format!("the entry {} exists already", name.quoted))),
+            Err(errno) => Err(unwritable(&errno.into(), name)),
+        }
+    }
+
+    fn at(&self) -> &OwnedFd {
+        self.way.last().map_or(&self.root, |(_, folder)| folder)
+    }
+}
+
+const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+fn too_many(seen: u64, limit: u64) -> Unpacked {
+    Unpacked::Rejected(format!("the archive has {seen} files and folders or more, the limit is {limit}"))
+}
+
+fn unreadable(error: &ZipError) -> Unpacked {
+    Unpacked::Rejected(format!("the archive cannot be read as zip: {error}"))
+}
+
+fn unwritable(error: &io::Error, name: &Name) -> Unpacked {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Unpacked::Full,
+        _ => Unpacked::Fault(format!("the entry {} cannot be written: {error}", name.quoted)),
+    }
+}
+
+/// A name for a message: escaped, and cut to what a person reads.
+fn quote(raw: &[u8]) -> String {
+    let escaped = raw.escape_ascii().to_string();
+    match escaped.char_indices().nth(QUOTED) {
+        Some((cut, _)) => format!("\"{}...\"", escaped.get(..cut).unwrap_or_default()),
+        None => format!("\"{escaped}\""),
+    }
+}

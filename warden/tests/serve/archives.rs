@@ -1,0 +1,194 @@
+use std::io::{Cursor, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use warden::event::{EndStatus, StageExit};
+use warden::frame::Kind;
+use warden::plan::{Input, Plan};
+use zip::write::SimpleFileOptions;
+
+use crate::cell::{Cell, Story};
+use crate::zip_bytes::{Entry, zip};
+
+fn unpack_with(archive: &[u8], edit: impl Fn(&mut Input)) -> (Story, std::path::PathBuf, tempfile::TempDir) {
+    let mut cell = Cell::start();
+    let mut input = cell.input();
+    edit(&mut input);
+    let into = cell.path().join("into");
+    let plan = Plan { inputs: vec![input], stages: vec![cell.shell("true")], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    cell.send_archive(0, archive);
+    let folder = std::mem::replace(&mut cell.folder, tempfile::tempdir().unwrap());
+    (cell.story(), into, folder)
+}
+
+fn rejection(archive: &[u8]) -> String {
+    let (story, into, _folder) = unpack_with(archive, |_| {});
+    assert!(story.exits().is_empty(), "no stage may start");
+    assert!(!into.parent().unwrap().join("escaped").exists());
+    story.rejection().to_owned()
+}
+
+fn deflated(files: &[(&str, Vec<u8>, u32)]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, data, mode) in files {
+        let options =
+            SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated).unix_permissions(*mode);
+        if name.ends_with('/') {
+            writer.add_directory(*name, options).unwrap();
+        } else {
+            writer.start_file(*name, options).unwrap();
+            writer.write_all(data).unwrap();
+        }
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn an_honest_archive_is_there_before_the_first_stage() {
+    let mut cell = Cell::start();
+    let archive = deflated(&[
+        ("src/", vec![], 0o700),
+        ("src/main.py", b"print('hello')".repeat(1000), 0o640),
+        ("run.sh", b"#!/bin/sh\necho ran".to_vec(), 0o4711),
+        ("deep/er/file", vec![], 0o600),
+    ]);
+    let input = cell.input();
+    let into = cell.path().join("into");
+    let plan = Plan { inputs: vec![input], stages: vec![cell.shell("into/run.sh")], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    cell.send_archive(0, &archive);
+    cell.wait(Kind::StageEnded);
+    let mode = |name: &str| into.join(name).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!([mode("src"), mode("src/main.py"), mode("run.sh"), mode("deep/er/file")], [0o755, 0o644, 0o755, 0o644]);
+    assert_eq!(std::fs::read(into.join("src/main.py")).unwrap(), b"print('hello')".repeat(1000));
+    let story = cell.story();
+    assert_eq!(story.text(), "ran\n");
+    assert_eq!(story.exits(), [StageExit::Exited { code: 0 }]);
+}
+
+/// FAILURES, hostile inputs: archives.
+#[test]
+fn names_that_lead_elsewhere_are_rejected() {
+    for (name, word) in [
+        ("../escaped", "`..`"),
+        ("a/../../escaped", "`..`"),
+        ("/escaped", "absolute"),
+        ("a//b", "empty"),
+        ("./a", "`.`"),
+        ("", "empty"),
+        ("/", "absolute"),
+        ("a\\..\\b", "backslash"),
+        ("a\0b", "NUL"),
+        ("C:/a", "drive letter"),
+        ("\\\\host\\share", "backslash"),
+    ] {
+        let reason = rejection(&zip(&[Entry::file(name, b"x")]));
+        assert!(reason.contains(word), "{name:?}: {reason}");
+    }
+    let bad_utf8 = Entry { name: b"\xff\xfe".to_vec(), ..Entry::file("", b"x") };
+    assert!(rejection(&zip(&[bad_utf8])).contains("UTF-8"));
+}
+
+#[test]
+fn names_without_measure_are_rejected_and_quoted_short() {
+    let reason = rejection(&zip(&[Entry::file("x/".repeat(5000).trim_end_matches('/'), b"")]));
+    assert!(reason.contains("9999 bytes, the limit is 4096") && reason.len() < 300, "{reason}");
+    assert!(rejection(&zip(&[Entry::file(&format!("{}x", "d/".repeat(64)), b"")])).contains("65 levels"));
+    assert!(rejection(&zip(&[Entry::file(&"n".repeat(256), b"")])).contains("256 bytes, the limit is 255"));
+}
+
+#[test]
+fn what_is_no_file_and_no_folder_is_rejected() {
+    for mode in [0o120_777, 0o010_644, 0o020_644, 0o060_644, 0o140_644, 0o040_755] {
+        let reason = rejection(&zip(&[Entry { mode, ..Entry::file("escaped", b"/etc/passwd") }]));
+        assert!(reason.contains("neither a plain file nor a folder"), "{mode:o}: {reason}");
+    }
+    let encrypted = Entry { flags: 1, ..Entry::file("a", b"0123456789012345") };
+    assert!(rejection(&zip(&[encrypted])).contains("encrypted"));
+}
+
+#[test]
+fn names_that_meet_are_rejected() {
+    let twice = |first: &str, second: &str| rejection(&zip(&[Entry::file(first, b"1"), Entry::file(second, b"2")]));
+    assert!(twice("a", "a").contains("comes twice"));
+    assert!(twice("a", "a/b").contains("is a file as well"));
+    assert!(twice("a/b", "a").contains("exists already"));
+    let folder = |name: &str| Entry { mode: 0o040_755, ..Entry::file(name, b"") };
+    assert!(rejection(&zip(&[folder("a/"), folder("a/")])).contains("comes twice"));
+}
+
+#[test]
+fn a_bomb_stops_at_the_limit_while_it_is_inflated() {
+    let bomb = deflated(&[("zeros", vec![0; 64 << 20], 0o644)]);
+    assert!(bomb.len() < 100_000);
+    let (story, into, _folder) = unpack_with(&bomb, |_| {});
+    assert!(story.rejection().contains("the limit is 1048576"), "{}", story.rejection());
+    assert!(into.join("zeros").metadata().unwrap().len() <= 1 << 20);
+}
+
+#[test]
+fn limits_are_inclusive_and_implied_folders_count() {
+    let files: Vec<Entry> = (0..20).map(|at| Entry::file(&format!("f{at}"), b"x")).collect();
+    let (story, ..) = unpack_with(&zip(&files), |input| input.max_bytes = 20);
+    assert_eq!(story.exits(), [StageExit::Exited { code: 0 }]);
+    let (story, ..) = unpack_with(&zip(&files), |input| input.max_bytes = 19);
+    assert!(story.rejection().contains("20 bytes or more, the limit is 19"), "{}", story.rejection());
+    let (story, ..) = unpack_with(&zip(&files), |input| input.max_entries = 19);
+    assert!(story.rejection().contains("20 files and folders or more, the limit is 19"), "{}", story.rejection());
+    let (story, ..) = unpack_with(&zip(&[Entry::file("a/b/c", b"")]), |input| input.max_entries = 2);
+    assert!(story.rejection().contains("3 files and folders"), "{}", story.rejection());
+}
+
+#[test]
+fn an_archive_that_is_too_long_or_none_is_rejected() {
+    let archive = zip(&[Entry::file("a", b"x")]);
+    let length = archive.len() as u64;
+    let (story, ..) = unpack_with(&archive, |input| input.max_archive_bytes = length - 1);
+    assert!(story.rejection().contains(&format!("the limit is {}", length - 1)), "{}", story.rejection());
+    for junk in [&b""[..], b"not a zip", &archive[..archive.len() - 10]] {
+        assert!(rejection(junk).contains("cannot be read as zip"));
+    }
+    let mut corrupt = zip(&[Entry::file("a", b"contents")]);
+    corrupt[34] ^= 1;
+    assert!(rejection(&corrupt).contains("cannot be read"));
+}
+
+#[test]
+fn finish_is_heard_between_inputs() {
+    let mut cell = Cell::start();
+    let plan = Plan { inputs: vec![cell.input()], stages: vec![cell.shell("echo never")], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    cell.send(Kind::Input, b"\0PK");
+    cell.send(Kind::Finish, &[]);
+    let story = cell.story();
+    assert_eq!(story.end.status, EndStatus::Done);
+    assert!(story.exits().is_empty());
+}
+
+#[test]
+fn finish_is_heard_while_an_archive_is_unpacked() {
+    const HUGE: u64 = 1 << 30;
+    let mut cell = Cell::start();
+    let input = Input { max_bytes: HUGE, ..cell.input() };
+    let zeros = cell.path().join("into/zeros");
+    let plan = Plan { inputs: vec![input], stages: vec![cell.shell("echo never")], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    let bomb = deflated(&[("zeros", vec![0; 256 << 20], 0o644)]);
+    cell.send_archive(0, &bomb);
+    cell.send(Kind::Finish, &[]);
+    let folder = std::mem::replace(&mut cell.folder, tempfile::tempdir().unwrap());
+    let story = cell.story();
+    assert_eq!(story.end.status, EndStatus::Done);
+    assert!(story.exits().is_empty());
+    let unpacked = zeros.metadata().map_or(0, |file| file.len());
+    assert!(unpacked < 256 << 20, "it was unpacked to the end in {}", folder.path().display());
+}
+
+#[test]
+fn an_input_out_of_turn_is_a_fault() {
+    let mut cell = Cell::start();
+    let plan = Plan { inputs: vec![cell.input()], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    cell.send(Kind::Input, b"\x01PK");
+    assert!(cell.story().fault().contains("of input 1 came where input 0 was due"));
+}

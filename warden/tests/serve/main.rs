@@ -1,0 +1,12 @@
+//! The warden's promises, over pipes.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod archives;
+mod cell;
+mod init;
+mod results;
+mod services;
+mod stages;
+mod streams;
+mod zip_bytes;
