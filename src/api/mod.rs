@@ -1,9 +1,9 @@
 //! The HTTP API: what the platform, a grader and a probe may ask, and nothing about containers.
 //!
-//! A request passes [`request`] (id, log line, metric), [`body`] (limits of what it sends), its
-//! handler's extractors ([`auth`], [`extract`]) and its handler. Whatever goes wrong on the way is a
-//! [`problem`], the only place where an error becomes a status. The handlers describe themselves;
-//! `GET /v1/openapi.json` is made of them.
+//! A request passes `request` (id, log line, metric), `body` (limits of what it sends), its handler's
+//! extractors (`auth`, `extract`) and its handler. Whatever goes wrong on the way becomes a status in
+//! `problem`, and only there. The handlers describe themselves; `GET /v1/openapi.json` is made of
+//! them.
 
 mod auth;
 mod body;

@@ -295,14 +295,24 @@ impl From<SpoolError> for Problem {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::TooLong { limit, seen } => Self::archive_too_large(limit, seen),
-            SpoolError::Io(_) => Self::unavailable("spool_unavailable", "there is no room for uploads", &error),
+            SpoolError::Io(_) => {
+                Self::unavailable("spool_unavailable", "the upload could not be kept while it was looked at", &error)
+            }
         }
     }
 }
 
 impl From<ArchiveProblem> for Problem {
     fn from(problem: ArchiveProblem) -> Self {
-        let code = format!("archive_{}", problem.code().trim_start_matches("archive_"));
+        if problem.is_infrastructure() {
+            // Our spool could not be read; the archive may be in order.
+            return Self::unavailable(
+                "spool_unavailable",
+                "the upload could not be kept while it was looked at",
+                &problem,
+            );
+        }
+        let code = format!("archive_{}", problem.code());
         let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
         answer

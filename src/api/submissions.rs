@@ -192,7 +192,6 @@ async fn submit(
 
 /// Says that there is work, behind the client's back: Redis may take its second, or be away.
 fn tell(api: &ApiState, run: Uuid) {
-    api.hints.moved(run);
     let redis = api.redis.clone();
     tokio::spawn(async move {
         let told = async {
