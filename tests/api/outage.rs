@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use assize::clock;
+use assize::output::{Entry, EntryId};
+use assize::run::StageName;
 use assize::store::Store;
 use sqlx::PgPool;
 use uuid::Uuid;
+use warden::event::Stream;
 
+use crate::harness::sse::Events;
 use crate::harness::{Server, Setup, good_form, json, problem};
 
 fn without_redis() -> Setup {
@@ -72,6 +76,29 @@ async fn without_postgres_every_route_is_503_and_says_when_to_come_back(pool: Pg
     assert_eq!(ready.status(), 503);
     assert_eq!(json(ready).await["reasons"][0], "Postgres does not answer");
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn without_postgres_live_output_goes_on_and_the_end_comes_later(pool: PgPool) {
+    let server = Server::start(pool).await;
+    server.connected().await;
+    let run = server.insert_runs(1).await[0];
+    let lease = server.running().await;
+    let mut events = Events::open(server.get(&format!("/v1/runs/{run}/output"))).await;
+    while events.next_named("status").await.data["status"] != "running" {}
+    let rename = async |from: &str, to: &str| {
+        let query = format!("ALTER TABLE {from} RENAME TO {to}");
+        sqlx::query(sqlx::AssertSqlSafe(query)).execute(&server.pool).await.unwrap();
+    };
+    rename("project_evaluation_runs", "away").await;
+    let id = EntryId { attempt: 1, number: 1 };
+    let entry = Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "on".to_owned() };
+    server.redis.append_output(run, &[entry]).await.unwrap();
+    assert_eq!(events.ids(1).await, ["1-1"]);
+    rename("away", "project_evaluation_runs").await;
+    server.complete(lease).await;
+    server.redis.announce(run).await.unwrap();
+    assert_eq!(events.next_named("end").await.data["status"], "completed");
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
