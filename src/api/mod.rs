@@ -20,6 +20,7 @@ mod problem;
 mod request;
 mod runs;
 mod serve;
+mod socket;
 mod submissions;
 mod templates;
 mod verdict;

@@ -10,6 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::socket::Socket;
 use super::{ApiState, router};
 
 /// How long a client may take.
@@ -22,6 +23,8 @@ pub struct Timeouts {
     pub upload: Duration,
     /// Between two pieces of a body.
     pub upload_idle: Duration,
+    /// For a client that takes nothing of its answer.
+    pub unread: Duration,
     /// For requests in progress when the service stops.
     pub stop: Duration,
 }
@@ -32,6 +35,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             upload: Duration::from_secs(300),
             upload_idle: Duration::from_secs(30),
+            unread: Duration::from_secs(60),
             stop: Duration::from_secs(30),
         }
     }
@@ -79,7 +83,7 @@ pub async fn serve_within(
         };
         // A line of live output must not wait for the next one to fill a packet.
         socket.set_nodelay(true).ok();
-        let connection = server.serve_connection(TokioIo::new(socket), service.clone());
+        let connection = server.serve_connection(TokioIo::new(Socket::new(socket, timeouts.unread)), service.clone());
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // How a connection ends is the client's business; requests log themselves.

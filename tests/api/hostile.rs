@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use assize::api::Timeouts;
+use assize::output::{Entry, EntryId, blob_key};
+use assize::run::StageName;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use warden::event::Stream;
 
 use crate::harness::{DEADLINE, Server, Setup, problem, zips};
 
 const SHORT: Duration = Duration::from_millis(300);
 
 fn hasty() -> Setup {
-    let timeouts = Timeouts { head: SHORT, upload: Duration::from_secs(2), upload_idle: SHORT, stop: SHORT };
+    let upload = Duration::from_secs(2);
+    let timeouts = Timeouts { head: SHORT, upload, upload_idle: SHORT, unread: SHORT, stop: DEADLINE };
     Setup { timeouts, ..Setup::default() }
 }
 
@@ -70,6 +74,30 @@ async fn a_body_that_trickles_is_408(pool: PgPool) {
     let response = request.body(reqwest::Body::wrap_stream(pieces)).send().await.unwrap();
     problem(response, 408, "body_too_slow").await;
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn a_client_that_does_not_read_its_answer_is_cut(pool: PgPool) {
+    let mut server = Server::start_with(pool, hasty()).await;
+    let run = server.insert_runs(1).await[0];
+    let lease = server.running().await;
+    // More than the kernel keeps for a connection.
+    let id = EntryId { attempt: 1, number: 1 };
+    let text = "x".repeat(48 << 20);
+    let entry = Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text };
+    let blob = serde_json::to_vec(&entry).unwrap();
+    server.blobs.put_output(&blob_key(run, 1), blob.into()).await.unwrap();
+    server.complete(lease).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let key = &server.key;
+    let head = format!("GET /v1/runs/{run}/output HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 15];
+    socket.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    // The service ends when its connections have; this one would keep it for as long as it may.
+    server.stop.cancel();
+    tokio::time::timeout(DEADLINE / 2, &mut server.served).await.unwrap().unwrap().unwrap();
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
