@@ -3,6 +3,7 @@
 //! A platform posts a project to the [`api`]; [`intake`] spools, scans and keeps it; [`store`]
 //! writes submission and run in one statement; [`redis`] rings the doorbell.
 
+pub mod api;
 pub mod cell;
 pub mod clock;
 pub mod config;

@@ -81,6 +81,14 @@ impl Redis {
         self.call::<()>(redis::cmd("PUBLISH").arg(self.moves()).arg(run.to_string())).await
     }
 
+    /// Says that someone wants this active run to stop; its worker asks Postgres which.
+    ///
+    /// # Errors
+    /// If Redis is away; the worker hears of it with its next heartbeat.
+    pub async fn request_cancel(&self, run: Uuid) -> Result<(), RedisError> {
+        self.call::<()>(redis::cmd("PUBLISH").arg(self.cancels()).arg(run.to_string())).await
+    }
+
     /// Adds to a run's live output and says so.
     ///
     /// # Errors
@@ -129,10 +137,10 @@ impl Redis {
     }
 
     async fn listen_once(&self, hints: &Hints) -> RedisResult<()> {
-        let (doorbell, moves) = (self.doorbell(), self.moves());
+        let (doorbell, moves, cancels) = (self.doorbell(), self.moves(), self.cancels());
         let connect = async {
             let mut listener = self.client.get_async_pubsub().await?;
-            listener.subscribe(&[&doorbell, &moves]).await?;
+            listener.subscribe(&[&doorbell, &moves, &cancels]).await?;
             RedisResult::Ok(listener)
         };
         let listener = tokio::time::timeout(CALL_TIMEOUT, connect)
@@ -145,6 +153,8 @@ impl Redis {
         while let Some(message) = messages.next().await {
             if message.get_channel_name() == doorbell {
                 hints.rang();
+            } else if message.get_channel_name() == cancels {
+                hints.cancel_requested();
             } else if let Ok(Ok(run)) = message.get_payload::<String>().map(|text| text.parse()) {
                 hints.moved(run);
             }
@@ -171,6 +181,10 @@ impl Redis {
         format!("{}:moves", self.prefix)
     }
 
+    fn cancels(&self) -> String {
+        format!("{}:cancels", self.prefix)
+    }
+
     fn output(&self, run: Uuid) -> String {
         format!("{}:output:{run}", self.prefix)
     }
@@ -193,14 +207,19 @@ pub struct Hints {
 #[derive(Debug)]
 struct HintsShared {
     doorbell: watch::Sender<u64>,
+    cancels: watch::Sender<u64>,
     connected: watch::Sender<bool>,
     runs: Mutex<HashMap<Uuid, watch::Sender<u64>>>,
 }
 
 impl Default for Hints {
     fn default() -> Self {
-        let shared =
-            HintsShared { doorbell: watch::Sender::new(0), connected: watch::Sender::new(false), runs: Mutex::default() };
+        let shared = HintsShared {
+            doorbell: watch::Sender::new(0),
+            cancels: watch::Sender::new(0),
+            connected: watch::Sender::new(false),
+            runs: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -210,6 +229,12 @@ impl Hints {
     #[must_use]
     pub fn doorbell(&self) -> watch::Receiver<u64> {
         self.shared.doorbell.subscribe()
+    }
+
+    /// Changes whenever someone wants an active run to stop.
+    #[must_use]
+    pub fn cancels(&self) -> watch::Receiver<u64> {
+        self.shared.cancels.subscribe()
     }
 
     /// Changes whenever this run moved or wrote output.
@@ -222,6 +247,13 @@ impl Hints {
         runs.entry(run).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
+    /// How many wait for this run at the moment.
+    #[must_use]
+    pub fn waiting(&self, run: Uuid) -> usize {
+        let runs = self.shared.runs.lock();
+        runs.ok().and_then(|runs| runs.get(&run).map(watch::Sender::receiver_count)).unwrap_or(0)
+    }
+
     /// Whether hints arrive at all at the moment; if not, poll.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -231,6 +263,11 @@ impl Hints {
     /// The doorbell rang.
     pub fn rang(&self) {
         self.shared.doorbell.send_modify(|count| *count += 1);
+    }
+
+    /// Someone wants an active run to stop.
+    pub fn cancel_requested(&self) {
+        self.shared.cancels.send_modify(|count| *count += 1);
     }
 
     /// This run moved.
@@ -248,6 +285,7 @@ impl Hints {
 
     fn all_moved(&self) {
         self.rang();
+        self.cancel_requested();
         if let Ok(runs) = self.shared.runs.lock() {
             runs.values().for_each(|sender| sender.send_modify(|count| *count += 1));
         }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::runs::RunRow;
 use super::{Store, StoreError};
+use crate::run::Status;
 
 /// A submission about to be stored, with the ids that it and its first run will have.
 #[derive(Debug)]
@@ -53,9 +54,56 @@ pub struct SubmissionRow {
     pub submitted_at: DateTime<Utc>,
 }
 
-struct FirstUse {
-    request_sha256: Vec<u8>,
-    project_submission_id: Uuid,
+impl SubmissionRow {
+    /// The row that [`Store::insert_submission`] just made.
+    #[must_use]
+    pub fn stored(new: &NewSubmission<'_>, submitted_at: DateTime<Utc>) -> Self {
+        Self {
+            id: new.id,
+            user_ref: new.user.to_owned(),
+            template: new.template.to_owned(),
+            archive_sha256: new.archive_sha256.to_owned(),
+            archive_bytes: new.archive_bytes,
+            archive_entries: new.archive_entries,
+            metadata: new.metadata.clone(),
+            submitted_at,
+        }
+    }
+}
+
+impl RunRow {
+    /// The run that [`Store::insert_submission`] just made: queued, for the first time.
+    #[must_use]
+    pub fn queued(new: &NewSubmission<'_>, submitted_at: DateTime<Utc>) -> Self {
+        Self {
+            id: new.run_id,
+            project_submission_id: new.id,
+            organization_id: new.organization_id,
+            user_ref: new.user.to_owned(),
+            template: new.template.to_owned(),
+            half_slots: new.half_slots,
+            status: Status::Queued,
+            phase: None,
+            attempt: 1,
+            lease_epoch: 0,
+            cancel_requested_at: None,
+            submitted_at,
+            created_at: submitted_at,
+            started_at: None,
+            finished_at: None,
+            failure_code: None,
+            evidence: None,
+            score: None,
+            max_score: None,
+        }
+    }
+}
+
+/// The first request that used an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstUse {
+    pub request_sha256: Vec<u8>,
+    pub project_submission_id: Uuid,
 }
 
 impl Store {
@@ -88,23 +136,25 @@ impl Store {
         let Some(idempotency) = new.idempotency else {
             return Err(StoreError::Refused { query: "insert_submission", reason: "no row was made".to_owned() });
         };
-        let first = self
-            .timed(
-                "idempotent_submission",
-                sqlx::query_file_as!(
-                    FirstUse,
-                    "sql/queries/idempotent_submission.sql",
-                    new.organization_id,
-                    idempotency.key
-                )
-                .fetch_one(&self.pool),
-            )
-            .await?;
+        let first = self.first_use(new.organization_id, idempotency.key).await?;
+        let Some(first) = first else {
+            return Err(StoreError::Refused { query: "insert_submission", reason: "the key is gone".to_owned() });
+        };
         Ok(if first.request_sha256 == idempotency.request_sha256 {
             Inserted::Repeated { submission_id: first.project_submission_id }
         } else {
             Inserted::Conflict
         })
+    }
+
+    /// The first request of this organisation that used an idempotency key.
+    pub async fn first_use(&self, organization: Uuid, key: &str) -> Result<Option<FirstUse>, StoreError> {
+        self.timed(
+            "idempotent_submission",
+            sqlx::query_file_as!(FirstUse, "sql/queries/idempotent_submission.sql", organization, key)
+                .fetch_optional(&self.pool),
+        )
+        .await
     }
 
     /// A submission of this organisation.

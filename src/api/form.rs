@@ -1,0 +1,192 @@
+//! The form of a submission, read from multipart as it comes: the archive straight to the spool,
+//! the other fields bounded, each at most once and in any order.
+
+use axum::extract::multipart::{Field, Multipart};
+use serde_json::Value;
+
+use super::ApiState;
+use super::body::Progress;
+use super::problem::Problem;
+use crate::intake::spool::{Spool, Spooled};
+
+/// Characters of a user's name; the column has the same limit.
+const USER_CHARS: usize = 200;
+/// Its bytes, at four to a character.
+const USER_BYTES: usize = 4 * USER_CHARS;
+/// Bytes of a template's name; the column has the same limit.
+const TEMPLATE_BYTES: usize = 64;
+/// Bytes of the metadata, as JSON.
+const METADATA_BYTES: usize = 16 * 1024;
+/// Objects and lists within each other in the metadata, the outermost included.
+const METADATA_DEPTH: usize = 16;
+
+/// A form that is whole and in order; the archive has not been looked into.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub archive: Spooled,
+    pub template: String,
+    pub user: String,
+    /// An object.
+    pub metadata: Value,
+}
+
+/// Reads the form. The spooled archive is gone when the form, or the error, is.
+pub(super) async fn read(api: &ApiState, multipart: &mut Multipart, progress: &Progress) -> Result<Form, Problem> {
+    let mut reader = Reader { progress };
+    let (mut archive, mut template, mut user, mut metadata) = (None, None, None, None);
+    while let Some(mut field) = reader.next(multipart).await? {
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "archive" => {
+                once("archive", archive.is_some())?;
+                archive = Some(reader.spool(&mut field, api).await?);
+            }
+            "template" => {
+                once("template", template.is_some())?;
+                let name = reader.text("template", &mut field, TEMPLATE_BYTES).await?;
+                if api.templates.get(&name).is_none() {
+                    return Err(Problem::unknown_template(&name, &api.templates.names()));
+                }
+                template = Some(name);
+            }
+            "user" => {
+                once("user", user.is_some())?;
+                user = Some(check_user(reader.text("user", &mut field, USER_BYTES).await?)?);
+            }
+            "metadata" => {
+                once("metadata", metadata.is_some())?;
+                metadata = Some(parse_metadata(&reader.text("metadata", &mut field, METADATA_BYTES).await?)?);
+            }
+            other => return Err(Problem::unknown_field(other)),
+        }
+    }
+    Ok(Form {
+        archive: archive.ok_or_else(|| Problem::missing_field("archive"))?,
+        template: template.ok_or_else(|| Problem::missing_field("template"))?,
+        user: user.ok_or_else(|| Problem::missing_field("user"))?,
+        metadata: metadata.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+    })
+}
+
+struct Reader<'a> {
+    progress: &'a Progress,
+}
+
+impl Reader<'_> {
+    async fn next<'m>(&mut self, multipart: &'m mut Multipart) -> Result<Option<Field<'m>>, Problem> {
+        let field = multipart.next_field().await.map_err(|error| self.fault(&error))?;
+        self.progress.made();
+        Ok(field)
+    }
+
+    async fn spool(&mut self, field: &mut Field<'_>, api: &ApiState) -> Result<Spooled, Problem> {
+        let mut spool = Spool::begin(&api.config.spool_dir, api.config.max_archive_bytes)?;
+        while let Some(piece) = self.piece(field).await? {
+            spool.write(&piece).await?;
+        }
+        Ok(spool.finish().await?)
+    }
+
+    async fn text(&mut self, name: &'static str, field: &mut Field<'_>, limit: usize) -> Result<String, Problem> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece(field).await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > limit {
+                return Err(Problem::field_too_long(name, limit as u64, bytes.len() as u64));
+            }
+        }
+        String::from_utf8(bytes).map_err(|_| Problem::bad_field(name, "is not UTF-8"))
+    }
+
+    async fn piece(&mut self, field: &mut Field<'_>) -> Result<Option<bytes::Bytes>, Problem> {
+        let piece = field.chunk().await.map_err(|error| self.fault(&error))?;
+        self.progress.made();
+        Ok(piece)
+    }
+
+    /// The parser only knows that the body ended; what ended it says more.
+    fn fault(&self, error: &axum::extract::multipart::MultipartError) -> Problem {
+        self.progress.fault().map_or_else(|| Problem::multipart(error), Problem::from)
+    }
+}
+
+fn once(name: &'static str, again: bool) -> Result<(), Problem> {
+    if again { Err(Problem::repeated_field(name)) } else { Ok(()) }
+}
+
+fn check_user(user: String) -> Result<String, Problem> {
+    let chars = user.chars().count();
+    if !(1..=USER_CHARS).contains(&chars) {
+        return Err(Problem::bad_field("user", format_args!("has {chars} characters, it must have 1 to {USER_CHARS}")));
+    }
+    if user.chars().any(char::is_control) {
+        return Err(Problem::bad_field("user", "has control characters; leave them out"));
+    }
+    Ok(user)
+}
+
+fn parse_metadata(text: &str) -> Result<Value, Problem> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Problem::bad_field("metadata", format_args!("is not JSON: {error}")))?;
+    if !value.is_object() {
+        return Err(Problem::bad_field("metadata", "must be a JSON object"));
+    }
+    let depth = depth(&value);
+    if depth > METADATA_DEPTH {
+        return Err(Problem::bad_field(
+            "metadata",
+            format_args!("is {depth} levels deep, the limit is {METADATA_DEPTH}"),
+        ));
+    }
+    // Postgres keeps no NUL in jsonb.
+    if has_nul(&value) {
+        return Err(Problem::bad_field("metadata", "has the character U+0000; leave it out"));
+    }
+    Ok(value)
+}
+
+/// Recursion is bounded by serde_json's own limit of 128 levels.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::String(text) => text.contains('\0'),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+    }
+
+    #[test]
+    fn metadata_is_a_bounded_object() {
+        assert!(parse_metadata(&nested(16)).is_ok());
+        for wrong in
+            [nested(17).as_str(), "[]", "1", "", "{", "{\"a\":\"\\u0000\"}", "{\"\\u0000\":1}", "{\"a\":1e999}"]
+        {
+            assert!(parse_metadata(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse_metadata(&"[".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn a_user_is_1_to_200_printable_characters() {
+        assert!(check_user("é".repeat(200)).is_ok());
+        for wrong in [String::new(), "u".repeat(201), "a\nb".to_owned(), "a\0".to_owned(), "\u{85}".to_owned()] {
+            assert!(check_user(wrong).is_err());
+        }
+    }
+}

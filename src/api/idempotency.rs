@@ -1,0 +1,72 @@
+//! One submission for one `Idempotency-Key`, however often it is sent.
+
+use std::collections::BTreeMap;
+
+use axum::http::HeaderMap;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::form::Form;
+use super::problem::Problem;
+
+/// The longest key, in bytes; the column has the same limit.
+const KEY_BYTES: usize = 255;
+
+/// The client's key, if it sent one.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let visible = |key: &&str| (1..=KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    match value.to_str().ok().filter(visible) {
+        Some(key) if values.next().is_none() => Ok(Some(key)),
+        _ => Err(Problem::bad_idempotency_key()),
+    }
+}
+
+/// What makes two requests the same: template, user, metadata and the archive's bytes. The order of
+/// the form's fields and of the metadata's keys does not.
+pub(super) fn request_sha256(form: &Form) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for part in [&form.template, &form.user, &canonical(&form.metadata).to_string(), &form.archive.sha256] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// The same value with every object's keys in order, whichever map serde_json was built with.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let sorted: BTreeMap<_, _> = object.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        plain => plain.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn read(values: &[&[u8]]) -> Option<Option<String>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("idempotency-key", HeaderValue::from_bytes(value).unwrap());
+        }
+        key(&headers).ok().map(|key| key.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_key_is_1_to_255_visible_characters_once() {
+        assert_eq!(read(&[]), Some(None));
+        assert_eq!(read(&[b"a-1"]), Some(Some("a-1".to_owned())));
+        assert_eq!(read(&[&[b'k'; 255]]), Some(Some("k".repeat(255))));
+        for wrong in [&[b"".as_slice()][..], &[b"a b"], &["é".as_bytes()], &[&[b'k'; 256]], &[b"a", b"b"]] {
+            assert_eq!(read(wrong), None);
+        }
+    }
+}

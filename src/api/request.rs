@@ -1,0 +1,72 @@
+//! What happens around every request: its id, its log line, its metric, and a panic's answer.
+
+use std::any::Any;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use super::problem::{Cause, Problem};
+use crate::clock;
+use crate::observe::metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives the request its id, and when it is answered writes its log line and its metric. The line
+/// has the route's pattern and never the path, the query or a header: those may hold what is secret.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let begun = clock::monotonic();
+    let id = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
+    let id = id.or_else(|| HeaderValue::from_str(&Uuid::now_v7().to_string()).ok());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let mut response = next.run(request).await;
+
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let status = response.status();
+    let taken = begun.elapsed();
+    metrics().observe_request(route, status.as_u16(), taken);
+
+    let request_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let why = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
+    let duration_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                requestId = request_id,
+                %method,
+                route,
+                code = status.as_u16(),
+                durationMs = duration_ms,
+                why,
+                "request answered"
+            )
+        };
+    }
+    match status.as_u16() {
+        500.. if !route.starts_with("/readyz") => line!(warn),
+        _ if route.starts_with("/v1/") => line!(info),
+        _ => line!(debug),
+    }
+
+    let headers = response.headers_mut();
+    headers.extend(id.map(|id| (REQUEST_ID, id)));
+    // Output and names come from strangers; no browser shall guess that they are pages.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// An id that can stand in a log line: 1 to 128 characters, none of which could forge another field.
+fn is_plain(id: &HeaderValue) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
+}
+
+/// The answer to a request whose handler panicked.
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Problem::internal(&format_args!("panic: {text}")).into_response()
+}

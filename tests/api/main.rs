@@ -1,0 +1,19 @@
+//! The API as its clients meet it: over HTTP, on a real Postgres (`DATABASE_URL`) and a real Redis
+//! (`REDIS_URL`).
+
+#![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod cancel;
+mod description;
+mod hostile;
+mod idempotency;
+mod keys;
+mod outage;
+mod output;
+mod runs;
+mod submit;
+mod verdict;
+mod wait;

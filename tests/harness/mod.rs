@@ -1,0 +1,273 @@
+//! An API on a port of its own, with a database, a blob store and Redis names of its own.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod logs;
+pub mod sse;
+pub mod zips;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use assize::api::{self, ApiState, Timeouts, key};
+use assize::config::Config;
+use assize::intake::blob::Blobs;
+use assize::redis::{Hints, Redis};
+use assize::run::{Lease, StageName};
+use assize::store::Store;
+use assize::store::keys::{NewKey, Role};
+use assize::store::queue::Wanted;
+use assize::template::Templates;
+use assize::verdict::{Integrity, Verdict, from_exit_code};
+use chrono::{DateTime, Utc};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Nothing that a test waits for takes as long, unless it is broken.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+const TEMPLATE: &str = r#"
+    description = "Unit tests"
+    class = "B"
+    image = "assize/unit"
+    limits = { cpus = 1.0, memory_mib = 64, pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 }
+    stages = [{ name = "tests", command = ["true"], timeout_s = 1 }]
+    results = { format = "exit_code" }
+    global = { timeout_s = 10 }
+"#;
+
+/// What a test may choose before the server starts.
+pub struct Setup {
+    pub timeouts: Timeouts,
+    pub redis_url: String,
+    pub config: Config,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let redis_url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
+        let config = Config { max_archive_bytes: 1 << 20, max_archive_entries: 20, ..Config::default() };
+        Self { timeouts: Timeouts::default(), redis_url, config }
+    }
+}
+
+/// An API that serves, and the things behind it.
+pub struct Server {
+    pub url: String,
+    pub address: std::net::SocketAddr,
+    pub client: Client,
+    pub store: Store,
+    pub redis: Redis,
+    pub hints: Hints,
+    pub blobs: Blobs,
+    pub pool: PgPool,
+    pub organization: Uuid,
+    /// Of `organization`, with the role submit.
+    pub key: String,
+    pub stop: CancellationToken,
+    pub served: JoinHandle<anyhow::Result<()>>,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub async fn start(pool: PgPool) -> Self {
+        Self::start_with(pool, Setup::default()).await
+    }
+
+    pub async fn start_with(pool: PgPool, setup: Setup) -> Self {
+        Self::start_on(Store::on(pool.clone()), pool, setup).await
+    }
+
+    /// `store` is what the API works with, `pool` what the test looks into.
+    pub async fn start_on(store: Store, pool: PgPool, setup: Setup) -> Self {
+        logs::capture();
+        let folder = tempfile::tempdir().unwrap();
+        let templates = folder.path().join("templates");
+        std::fs::create_dir_all(templates.join("unit")).unwrap();
+        std::fs::write(templates.join("unit/template.toml"), TEMPLATE).unwrap();
+        let blobs = Blobs::open(&format!("file:{}", folder.path().join("blobs").display())).unwrap();
+        let redis = Redis::open(&setup.redis_url, &format!("t{}", Uuid::now_v7().simple())).unwrap();
+        let (hints, stop) = (Hints::default(), CancellationToken::new());
+        tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
+        let state = ApiState {
+            store: store.clone(),
+            redis: redis.clone(),
+            hints: hints.clone(),
+            blobs: blobs.clone(),
+            templates: Arc::new(Templates::load(&templates).unwrap()),
+            config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(api::serve_within(setup.timeouts, state, listener, stop.clone()));
+        let client = Client::builder().timeout(DEADLINE).build().unwrap();
+        let organization = Store::on(pool.clone()).ensure_organization("school").await.unwrap();
+        let url = format!("http://{address}");
+        let key = String::new();
+        let mut server =
+            Self { url, address, client, store, redis, hints, blobs, pool, organization, key, stop, served, folder };
+        server.key = server.key_with(organization, Role::Submit, None).await;
+        server
+    }
+
+    /// Waits until hints arrive.
+    pub async fn connected(&self) {
+        until(|| self.hints.is_connected()).await;
+    }
+
+    pub async fn key_with(&self, organization: Uuid, role: Role, expires_at: Option<DateTime<Utc>>) -> String {
+        let minted = key::mint();
+        let secret_sha256 = &minted.secret_sha256;
+        let new = NewKey { id: minted.id, organization_id: organization, role, secret_sha256, label: "", expires_at };
+        Store::on(self.pool.clone()).insert_key(new).await.unwrap();
+        minted.text().to_owned()
+    }
+
+    /// A key of an organisation that owns nothing.
+    pub async fn stranger(&self) -> String {
+        let other = self.store.ensure_organization("elsewhere").await.unwrap();
+        self.key_with(other, Role::Admin, None).await
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.key)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).bearer_auth(&self.key)
+    }
+
+    pub fn submit(&self, form: Form) -> RequestBuilder {
+        self.post("/v1/submissions").multipart(form)
+    }
+
+    /// A good submission; its run's id.
+    pub async fn queued(&self) -> Uuid {
+        let response = self.submit(good_form()).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        id_of(&json(response).await["run"])
+    }
+
+    /// Runs without the cost of an upload each, oldest first.
+    pub async fn insert_runs(&self, count: usize) -> Vec<Uuid> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
+            let new = assize::store::submissions::NewSubmission {
+                id,
+                run_id,
+                organization_id: self.organization,
+                user: "ada",
+                template: "unit",
+                half_slots: 2,
+                archive_sha256: &"0".repeat(64),
+                archive_bytes: 1,
+                archive_entries: 1,
+                metadata: &serde_json::json!({}),
+                idempotency: None,
+            };
+            self.store.insert_submission(&new).await.unwrap();
+            ids.push(run_id);
+        }
+        ids
+    }
+
+    /// Claims the oldest queued run.
+    pub async fn claim(&self) -> Lease {
+        let wanted = Wanted { worker_half_slots: 100, total_half_slots: 100, most: 1 };
+        self.store.claim_runs("worker", wanted).await.unwrap()[0].lease()
+    }
+
+    /// Claims the oldest queued run and lets it begin its tests.
+    pub async fn running(&self) -> Lease {
+        let lease = self.claim().await;
+        self.store.start_run(lease, StageName::Tests).await.unwrap();
+        lease
+    }
+
+    /// Lets a running run end with full marks, and says so.
+    pub async fn complete(&self, lease: Lease) -> Verdict {
+        let verdict = from_exit_code(0, Integrity::Shared);
+        self.store.parse_run(lease).await.unwrap();
+        self.store.complete_run(lease, &verdict).await.unwrap();
+        verdict
+    }
+
+    /// Rows of submissions, runs and idempotency keys, blobs, and files in the spool.
+    pub async fn left_behind(&self) -> (i64, i64, i64, usize, usize) {
+        let counts: (i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM project_submissions), (SELECT count(*) FROM project_evaluation_runs),
+                    (SELECT count(*) FROM idempotency_keys)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        let files = |name: &str| files_under(&self.folder.path().join(name)).len();
+        (counts.0, counts.1, counts.2, files("blobs"), files("spool"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let walk = ignore::WalkBuilder::new(folder).standard_filters(false).build();
+    walk.filter_map(Result::ok).map(ignore::DirEntry::into_path).filter(|path| path.is_file()).collect()
+}
+
+/// A form with everything in it, and an archive that is in order.
+pub fn good_form() -> Form {
+    form_with(zips::good())
+}
+
+pub fn form_with(archive: Vec<u8>) -> Form {
+    Form::new().text("template", "unit").text("user", "ada").part("archive", zip_part(archive))
+}
+
+pub fn zip_part(bytes: Vec<u8>) -> Part {
+    Part::bytes(bytes).file_name("project.zip")
+}
+
+pub async fn json(response: Response) -> Value {
+    let text = response.text().await.unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}
+
+pub fn id_of(value: &Value) -> Uuid {
+    value["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Checks that an answer is a problem document with this status and code, and gives it.
+pub async fn problem(response: Response, status: u16, code: &str) -> Value {
+    let seen = response.status().as_u16();
+    let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+    assert!(response.headers().contains_key("x-request-id"));
+    let body = json(response).await;
+    assert_eq!((seen, body["code"].as_str()), (status, Some(code)), "{body}");
+    assert_eq!(kind.as_deref(), Some("application/problem+json"));
+    assert_eq!(body["type"], format!("urn:assize:problem:{code}"));
+    assert_eq!(body["status"], status);
+    assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
+    assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
+    body
+}
+
+/// Waits until something holds that nothing announces.
+pub async fn until(holds: impl Fn() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waited).await.unwrap();
+}
