@@ -4,9 +4,13 @@
 //! writes submission and run in one statement; [`redis`] rings the doorbell.
 
 pub mod cell;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod embedded;
+pub mod host;
 pub mod intake;
+pub mod key;
 pub mod observe;
 pub mod output;
 pub mod redis;
