@@ -15,7 +15,7 @@ EXIT CODES:
   2  wrong usage or bad input
   3  the project could not be evaluated, by its own fault
   4  the project could not be evaluated, by a fault of the template or its tests
-  5  a fault of the infrastructure: a service that cannot be reached, a host that `doctor` finds unfit
+  5  a fault of the infrastructure: a service is away, or `doctor` finds the host unfit
   6  the evaluation was cancelled";
 
 /// What a command came to.

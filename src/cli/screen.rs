@@ -124,6 +124,11 @@ impl Screen {
         for row in rows {
             table.add_row(row.into_iter().map(|(ink, text)| inked(ink, &text)));
         }
+        if !self.terminal {
+            table.column_iter_mut().for_each(|column| {
+                column.set_padding((0, 2));
+            });
+        }
         self.line(table.trim_fmt());
     }
 }

@@ -29,8 +29,8 @@ pub struct Submit {
     /// How to evaluate it; see `assize templates`.
     #[arg(long, short)]
     template: String,
-    /// Whose project it is, as the platform names its users.
-    #[arg(long, short, env = "USER", hide_env = true, default_value = "local")]
+    /// Whose project it is, as the platform names its users; else the user who is logged in here.
+    #[arg(long, short, env = "USER", hide_env = true, default_value = "local", hide_default_value = true)]
     user: String,
     /// A JSON object that is kept with the submission.
     #[arg(long, value_name = "JSON")]

@@ -127,6 +127,17 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// Sockets that had to go elsewhere leave nothing there; the servers have removed them.
+    fn drop(&mut self) {
+        if !self.sockets.starts_with(&self.root)
+            && let Err(error) = std::fs::remove_dir(&self.sockets)
+        {
+            tracing::debug!(folder = %self.sockets.display(), %error, "the folder of the sockets stays");
+        }
+    }
+}
+
 /// Takes the lock, and writes who holds it into the file for the one who does not get it.
 fn lock(root: &Path) -> Result<File, EmbeddedError> {
     let path = root.join("lock");

@@ -23,8 +23,7 @@ pub(super) fn address(folder: &Folder) -> String {
 pub(super) async fn start(folder: &Folder) -> Result<Process, EmbeddedError> {
     let mut command = folder.command(&program()?);
     command.current_dir(folder.redis());
-    // No configuration file: only what stands here.
-    command.arg("-");
+    // Without a file as its first argument it reads none: only what stands here counts.
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
     command.args(["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
     command.arg("--unixsocket").arg(socket(folder)).args(["--unixsocketperm", "700"]);
