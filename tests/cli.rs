@@ -1,5 +1,7 @@
 //! The command line as a user meets it: the real binary, its words and its exit codes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod fake;
 
 use std::path::Path;
@@ -157,7 +159,10 @@ fn a_submission_is_packed_sent_and_told() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert!(said.out.contains(&format!("assize watch {}", fake.run_id())), "{}", said.out);
     let handed_in = fake.handed_in();
-    assert_eq!(handed_in.fields, [("template".to_owned(), "trivial".to_owned()), ("user".to_owned(), "alice".to_owned())]);
+    assert_eq!(
+        handed_in.fields,
+        [("template".to_owned(), "trivial".to_owned()), ("user".to_owned(), "alice".to_owned())]
+    );
     assert_eq!(handed_in.files, [".gitignore", "run.sh"]);
     assert_eq!(handed_in.authorization, "Bearer k");
 }

@@ -1,6 +1,8 @@
 //! A private Postgres and Redis, started by the real binary. Needs both to be installed; without
 //! them these tests say so and prove nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

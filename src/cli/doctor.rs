@@ -79,9 +79,14 @@ impl Report {
         self.add(Check { level: Level::Fail, what: what.to_owned(), seen: seen.into(), todo: Some(todo.to_owned()) });
     }
 
-    /// An error that says itself what to do.
+    /// An error that says itself what to do, behind its last semicolon.
     fn fault(&mut self, what: &str, error: impl std::fmt::Display) {
-        self.add(Check { level: Level::Fail, what: what.to_owned(), seen: error.to_string(), todo: None });
+        let text = error.to_string();
+        let (seen, todo) = match text.rsplit_once("; ") {
+            Some((seen, todo)) => (seen.to_owned(), Some(todo.to_owned())),
+            None => (text, None),
+        };
+        self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
     }
 
     fn add(&mut self, check: Check) {
@@ -167,6 +172,16 @@ fn sources(config_file: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_error_advises_is_told_apart() {
+        let mut report = Report { screen: None, checks: Vec::new() };
+        report.fault("redis", "Redis did not answer: gone; check redis_url");
+        report.fault("redis", "gone");
+        assert_eq!(report.checks[0].seen, "Redis did not answer: gone");
+        assert_eq!(report.checks[0].todo.as_deref(), Some("check redis_url"));
+        assert_eq!((report.checks[1].seen.as_str(), &report.checks[1].todo), ("gone", &None));
+    }
 
     #[test]
     fn a_warning_is_no_failure() {

@@ -102,18 +102,14 @@ impl Screen {
         }
     }
 
-    /// Writes a table; aligned columns without lines where there is no terminal.
+    /// Writes a table: aligned columns, on a terminal no wider than it is.
     pub fn table(self, header: &[&str], rows: Vec<Vec<(Ink, String)>>) {
         let mut table = Table::new();
-        if self.terminal {
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        if let Some((columns, _)) = self.size().filter(|_| self.terminal) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
-            if let Some((columns, _)) = self.size() {
-                table.set_width(columns);
-            }
-        } else {
-            table.load_style(presets::NOTHING);
-            table.set_content_arrangement(ContentArrangement::Disabled);
+            table.set_width(columns);
         }
         if self.colour {
             table.enforce_styling();
@@ -124,11 +120,9 @@ impl Screen {
         for row in rows {
             table.add_row(row.into_iter().map(|(ink, text)| inked(ink, &text)));
         }
-        if !self.terminal {
-            table.column_iter_mut().for_each(|column| {
-                column.set_padding((0, 2));
-            });
-        }
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
         self.line(table.trim_fmt());
     }
 }
@@ -152,17 +146,35 @@ pub fn json(document: &impl serde::Serialize) {
 }
 
 /// `text` without what could move a cursor, change a title or hide what was written.
+///
+/// Whole escape sequences go, for test tools colour what they say; of others the ESC is made visible.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let hides =
         |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    text.chars()
-        .map(|c| match c {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(after) = after_sequence(rest) {
+            rest = after;
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        shown.push(match c {
             '\t' => ' ',
             c if c.is_control() || hides(c) => '\u{fffd}',
             c => c,
-        })
-        .collect()
+        });
+    }
+    shown
+}
+
+/// What follows the control sequence (ESC, `[`, parameters, a letter) that `text` begins with.
+fn after_sequence(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let last = parameters.find(|c: char| !matches!(c, ' '..='?'))?;
+    let after = parameters[last..].strip_prefix(|c: char| matches!(c, '@'..='~'))?;
+    Some(after)
 }
 
 /// At most `most` characters of `text`, with a sign where some were left out.
@@ -197,6 +209,13 @@ mod tests {
         let shown = printable(hostile);
         assert!(shown.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{shown:?}");
         assert!(shown.contains("ok"));
+    }
+
+    #[test]
+    fn colours_of_a_test_tool_leave_no_trace() {
+        assert_eq!(printable("\x1b[1;31mFAILED\x1b[0m a\tb"), "FAILED a b");
+        assert_eq!(printable("cut \x1b[31"), "cut \u{fffd}[31");
+        assert_eq!(printable("\x1b[\x1b[2Jx"), "\u{fffd}[x");
     }
 
     #[test]

@@ -118,8 +118,7 @@ async fn submit(State(shared): State<Shared>, headers: HeaderMap, mut form: Mult
         let bytes = field.bytes().await.unwrap();
         if name == "archive" {
             let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-            handed_in.files =
-                (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
+            handed_in.files = (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
         } else {
             handed_in.fields.push((name, String::from_utf8(bytes.to_vec()).unwrap()));
         }
