@@ -51,12 +51,17 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         store,
         redis,
     };
+    // Whichever ends first, by a fault or because it was told to, ends the others.
+    //
     // `/readyz` of the API itself asks its services; this address only counts.
-    let metrics = observe::serve::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone());
+    let metrics = async {
+        let ended = observe::serve::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone()).await;
+        stop.cancel();
+        ended
+    };
     let listening = parts.redis.clone().listen(parts.hints.clone(), stop.clone());
     let served = async {
         let served = serve(parts, config.clone(), stop.clone()).await;
-        // Whatever ended the API ends its company.
         stop.cancel();
         served
     };

@@ -30,10 +30,14 @@ pub struct Worker {
 pub async fn run(command: Worker, config: Config) -> Outcome {
     observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
-    let metrics = observe::serve::serve(&config.worker_metrics_listen, Arc::new(unready), stop.clone());
+    // Whichever ends first, by a fault or because it was told to, ends the other.
+    let metrics = async {
+        let ended = observe::serve::serve(&config.worker_metrics_listen, Arc::new(unready), stop.clone()).await;
+        stop.cancel();
+        ended
+    };
     let worked = async {
         let worked = work(config.clone(), stop.clone()).await;
-        // Whatever ended the worker ends its company.
         stop.cancel();
         worked
     };

@@ -111,8 +111,8 @@ fn run_json(script: &Script) -> Value {
 }
 
 async fn submit(State(shared): State<Shared>, headers: HeaderMap, mut form: Multipart) -> impl IntoResponse {
-    let mut handed_in = HandedIn::default();
-    handed_in.authorization = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+    let authorization = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+    let mut handed_in = HandedIn { authorization, ..HandedIn::default() };
     while let Some(field) = form.next_field().await.unwrap() {
         let name = field.name().unwrap().to_owned();
         let bytes = field.bytes().await.unwrap();
