@@ -5,9 +5,13 @@
 
 pub mod api;
 pub mod cell;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod embedded;
+pub mod host;
 pub mod intake;
+pub mod key;
 pub mod observe;
 pub mod output;
 pub mod redis;

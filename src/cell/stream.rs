@@ -53,7 +53,7 @@ pub struct CellInput {
 
 /// The way out of a cell.
 pub struct CellOutput {
-    read: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    pub(super) read: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     decoder: Decoder,
     /// What the warden's own stderr said: a panic, if anything.
     complaint: Vec<u8>,

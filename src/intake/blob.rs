@@ -121,6 +121,17 @@ impl Blobs {
         bounded("give output", found.bytes()).await
     }
 
+    /// Removes a blob; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        match bounded("remove a blob", self.store.delete(&Path::from(key))).await {
+            Err(BlobError::Missing(_)) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors

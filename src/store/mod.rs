@@ -4,6 +4,7 @@
 //! fails with a [`StoreError`] that says whether trying again may help. Writes to a run go through
 //! [`leases`], fenced by attempt and epoch.
 
+pub mod about;
 pub mod events;
 pub mod keys;
 pub mod leases;

@@ -1,0 +1,2 @@
+-- server_version
+SELECT current_setting('server_version') AS "version!"

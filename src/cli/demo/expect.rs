@@ -1,0 +1,186 @@
+//! What each sample of a template must come to: `sample/expect.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cli::outcome::Fault;
+use crate::cli::report::{Run, points, whereabouts};
+use crate::run::{FailureCode, Status};
+
+/// One sample's end, as it must be.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    pub status: Status,
+    pub failure_code: Option<FailureCode>,
+    pub score: Option<f64>,
+    pub max_score: Option<f64>,
+}
+
+/// One project to submit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub template: String,
+    pub name: String,
+    pub folder: PathBuf,
+    pub expected: Expected,
+}
+
+/// Every sample of every template under `templates`, in order of their names.
+///
+/// # Errors
+/// If an expectation cannot be read, or a sample has a folder or an expectation but not both.
+pub fn samples(templates: &Path) -> Result<Vec<Sample>, Fault> {
+    let entries = std::fs::read_dir(templates)
+        .map_err(|error| Fault::usage(format!("cannot read {}: {error}; set templates_dir", templates.display())))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    folders.sort();
+    let mut all = Vec::new();
+    for folder in folders {
+        let home = folder.join("sample");
+        if home.join("expect.toml").is_file() {
+            let template = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            all.extend(of_template(&template, &home)?);
+        }
+    }
+    if all.is_empty() {
+        let place = templates.display();
+        return Err(Fault::usage(format!("no template in {place} has a sample/expect.toml; set templates_dir")));
+    }
+    Ok(all)
+}
+
+fn of_template(template: &str, home: &Path) -> Result<Vec<Sample>, Fault> {
+    let path = home.join("expect.toml");
+    let fault = |reason: String| Fault::usage(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+    let expected = parse(&text).map_err(fault)?;
+    let present = std::fs::read_dir(home).map_err(|error| fault(error.to_string()))?;
+    for entry in present.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !expected.contains_key(&name) {
+            return Err(fault(format!("the sample {name} has no expectation; add [{name}]")));
+        }
+    }
+    let samples = expected.into_iter().map(|(name, expected)| {
+        let folder = home.join(&name);
+        if !folder.is_dir() {
+            return Err(fault(format!("[{name}] has no folder beside it")));
+        }
+        Ok(Sample { template: template.to_owned(), name, folder, expected })
+    });
+    samples.collect()
+}
+
+fn parse(text: &str) -> Result<BTreeMap<String, Expected>, String> {
+    let all: BTreeMap<String, Expected> = toml::from_str(text).map_err(|error| error.to_string())?;
+    for (name, expected) in &all {
+        if !expected.status.is_terminal() {
+            return Err(format!("[{name}] expects {}, which is not an end", expected.status));
+        }
+        if let Some(code) = expected.failure_code
+            && code.status() != expected.status
+        {
+            return Err(format!("[{name}] expects {} with {code}, which ends in {}", expected.status, code.status()));
+        }
+    }
+    Ok(all)
+}
+
+impl Expected {
+    /// Whether a run that has ended is as it must be; what is not said may be anything.
+    #[must_use]
+    pub fn holds(&self, run: &Run) -> bool {
+        // A score went through decimal text on its way, nothing more.
+        let same = |wanted: Option<f64>, seen: Option<f64>| {
+            wanted.is_none_or(|wanted| seen.is_some_and(|seen| (wanted - seen).abs() < 1e-6))
+        };
+        let code = run.failure.as_ref().map(|failed| failed.code);
+        run.status == self.status
+            && self.failure_code.is_none_or(|wanted| code == Some(wanted))
+            && same(self.score, run.score)
+            && same(self.max_score, run.max_score)
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&told(self.status, self.failure_code, self.score, self.max_score))
+    }
+}
+
+/// A run's end, in the same words as an expectation.
+#[must_use]
+pub fn end_of(run: &Run) -> String {
+    told(run.status, run.failure.as_ref().map(|failed| failed.code), run.score, run.max_score)
+}
+
+fn told(status: Status, code: Option<FailureCode>, score: Option<f64>, max_score: Option<f64>) -> String {
+    let status = whereabouts(status, None);
+    match (code, score, max_score) {
+        (Some(code), ..) => format!("{status}: {code}"),
+        (None, Some(score), Some(most)) => format!("{status} {}/{}", points(score), points(most)),
+        (None, Some(score), None) => format!("{status} {}", points(score)),
+        _ => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[passing]\nstatus = \"completed\"\nscore = 10.0\nmax_score = 10.0\n\
+        [hog]\nstatus = \"failed\"\nfailure_code = \"out_of_memory\"\n";
+
+    fn run(value: serde_json::Value) -> Run {
+        let mut whole = serde_json::json!({ "id": uuid::Uuid::nil(), "attempt": 1 });
+        whole.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn an_expectation_is_met_or_not() {
+        let all = parse(GOOD).unwrap();
+        let full = run(serde_json::json!({ "status": "completed", "score": 10.0, "max_score": 10.0 }));
+        let some = run(serde_json::json!({ "status": "completed", "score": 7.0, "max_score": 10.0 }));
+        let hog = run(serde_json::json!({ "status": "failed",
+            "failure": { "code": "out_of_memory", "cause": "submission", "transient": false } }));
+        assert!(all["passing"].holds(&full) && !all["passing"].holds(&some) && !all["passing"].holds(&hog));
+        assert!(all["hog"].holds(&hog) && !all["hog"].holds(&full));
+        assert_eq!(
+            (all["passing"].to_string(), end_of(&some)),
+            ("completed 10/10".to_owned(), "completed 7/10".to_owned())
+        );
+        assert_eq!(all["hog"].to_string(), end_of(&hog));
+    }
+
+    #[test]
+    fn a_wrong_expectation_is_an_error() {
+        for (text, word) in [
+            ("[a]\nstatus = \"running\"", "not an end"),
+            ("[a]\nstatus = \"done\"", "done"),
+            ("[a]\nstatus = \"failed\"\nfailure_code = \"stage_timeout\"", "timed_out"),
+            ("[a]\nstatus = \"failed\"\nscroe = 1.0", "scroe"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sample_and_its_expectation_come_together() {
+        let templates = tempfile::tempdir().unwrap();
+        let home = templates.path().join("t/sample");
+        std::fs::create_dir_all(home.join("passing")).unwrap();
+        std::fs::write(home.join("expect.toml"), GOOD).unwrap();
+        let error = samples(templates.path()).unwrap_err().to_string();
+        assert!(error.contains("[hog] has no folder"), "{error}");
+        std::fs::create_dir_all(home.join("hog")).unwrap();
+        assert_eq!(samples(templates.path()).unwrap().len(), 2);
+        std::fs::create_dir_all(home.join("other")).unwrap();
+        let error = samples(templates.path()).unwrap_err().to_string();
+        assert!(error.contains("the sample other has no expectation"), "{error}");
+    }
+}

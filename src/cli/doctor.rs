@@ -1,0 +1,195 @@
+//! `assize doctor`: whether this host, with these settings, can keep what assize promises.
+
+mod cells;
+mod engine;
+mod services;
+mod warden;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::outcome::{Exit, Outcome};
+use super::screen::{self, Ink, Screen};
+use crate::config::{Config, ConfigError};
+use crate::template::Templates;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize doctor
+  assize doctor --config /etc/assize/assize.toml
+  assize doctor --json | jq '.checks[] | select(.level == \"fail\")'";
+
+/// Check that everything is there, reachable and strong enough.
+///
+/// Looks at the settings, Postgres, Redis, the blob store, the disk, the templates and Docker; then
+/// starts a cell with the limits of each template and tries, from inside, to pass every one of them.
+/// Says of each thing what was seen and what to do. The exit code is 0 if nothing failed, else 5.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Doctor {
+    /// All checks as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Leave out the cells: nothing is started.
+    #[arg(long)]
+    no_cells: bool,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, Serialize)]
+struct Check {
+    level: Level,
+    what: String,
+    seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    todo: Option<String>,
+}
+
+/// What was found so far; each line is shown as soon as it is known.
+#[derive(Debug)]
+pub(in crate::cli) struct Report {
+    screen: Option<Screen>,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    fn new(as_json: bool) -> Self {
+        Self { screen: (!as_json).then(Screen::stdout), checks: Vec::new() }
+    }
+
+    fn ok(&mut self, what: &str, seen: impl Into<String>) {
+        self.add(Check { level: Level::Ok, what: what.to_owned(), seen: seen.into(), todo: None });
+    }
+
+    fn warn(&mut self, what: &str, seen: impl Into<String>, todo: &str) {
+        self.add(Check { level: Level::Warn, what: what.to_owned(), seen: seen.into(), todo: Some(todo.to_owned()) });
+    }
+
+    fn fail(&mut self, what: &str, seen: impl Into<String>, todo: &str) {
+        self.add(Check { level: Level::Fail, what: what.to_owned(), seen: seen.into(), todo: Some(todo.to_owned()) });
+    }
+
+    /// An error that says itself what to do, behind its last semicolon.
+    fn fault(&mut self, what: &str, error: impl std::fmt::Display) {
+        let text = error.to_string();
+        let (seen, todo) = match text.rsplit_once("; ") {
+            Some((seen, todo)) => (seen.to_owned(), Some(todo.to_owned())),
+            None => (text, None),
+        };
+        self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
+    }
+
+    fn add(&mut self, check: Check) {
+        if let Some(screen) = self.screen {
+            let (ink, sign) = match check.level {
+                Level::Ok => (Ink::Good, "ok  "),
+                Level::Warn => (Ink::Warn, "warn"),
+                Level::Fail => (Ink::Bad, "FAIL"),
+            };
+            let seen = check.seen.lines().map(screen::printable).collect::<Vec<_>>().join(" ");
+            let todo = check.todo.as_ref().map_or_else(String::new, |todo| format!("  -> {todo}"));
+            screen.line(format!("{}  {:<14} {seen}{todo}", screen.paint(ink, sign), check.what));
+        }
+        self.checks.push(check);
+    }
+
+    fn count(&self, level: Level) -> usize {
+        self.checks.iter().filter(|check| check.level == level).count()
+    }
+}
+
+/// Runs the command. Broken settings are a finding here, not an end.
+///
+/// # Errors
+/// None of its own: what is wrong is in the report.
+pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_file: Option<&Path>) -> Outcome {
+    let mut report = Report::new(command.json);
+    match config {
+        Ok(config) => {
+            report.ok("settings", sources(config_file));
+            examine(&command, &config, &mut report).await;
+        }
+        Err(error) => report.fault("settings", error),
+    }
+    let (failed, warned) = (report.count(Level::Fail), report.count(Level::Warn));
+    if let Some(screen) = report.screen {
+        let (ink, text) = match (failed, warned) {
+            (0, 0) => (Ink::Good, format!("all {} checks are ok", report.checks.len())),
+            (0, _) => (Ink::Warn, format!("fit to run, with {warned} warnings")),
+            _ => (Ink::Bad, format!("not fit to run: {failed} checks failed")),
+        };
+        screen.line(screen.paint(ink, text));
+    } else {
+        screen::json(&serde_json::json!({ "ok": failed == 0, "checks": report.checks }));
+    }
+    Ok(if failed == 0 { Exit::Success } else { Exit::Infrastructure })
+}
+
+async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
+    services::postgres(config, report).await;
+    services::redis(config, report).await;
+    services::blobs(config, report).await;
+    services::spool(config, report);
+    let templates = match Templates::load(&config.templates_dir) {
+        Ok(templates) => {
+            report.ok("templates", format!("{} in {}", templates.names(), config.templates_dir.display()));
+            templates
+        }
+        Err(error) => {
+            report.fault("templates", error);
+            Templates::default()
+        }
+    };
+    let Some(engine) = engine::examine(config, &templates, report).await else { return };
+    if !command.no_cells {
+        cells::examine(engine, &templates, report).await;
+    }
+}
+
+/// Where the settings came from.
+fn sources(config_file: Option<&Path>) -> String {
+    let file = match config_file {
+        Some(file) => file.display().to_string(),
+        None if Path::new("assize.toml").exists() => "assize.toml".to_owned(),
+        None => "defaults (no assize.toml here)".to_owned(),
+    };
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut variables: Vec<String> = variables.filter(|name| name.starts_with("ASSIZE_")).collect();
+    variables.sort();
+    if variables.is_empty() { file } else { format!("{file}, {}", variables.join(" ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_advises_is_told_apart() {
+        let mut report = Report { screen: None, checks: Vec::new() };
+        report.fault("redis", "Redis did not answer: gone; check redis_url");
+        report.fault("redis", "gone");
+        assert_eq!(report.checks[0].seen, "Redis did not answer: gone");
+        assert_eq!(report.checks[0].todo.as_deref(), Some("check redis_url"));
+        assert_eq!((report.checks[1].seen.as_str(), &report.checks[1].todo), ("gone", &None));
+    }
+
+    #[test]
+    fn a_warning_is_no_failure() {
+        let mut report = Report { screen: None, checks: Vec::new() };
+        report.ok("a", "1");
+        report.warn("b", "2", "look");
+        assert_eq!((report.count(Level::Fail), report.count(Level::Warn)), (0, 1));
+        let json = serde_json::to_value(&report.checks).unwrap();
+        assert_eq!(json[1], serde_json::json!({ "level": "warn", "what": "b", "seen": "2", "todo": "look" }));
+    }
+}

@@ -1,0 +1,124 @@
+//! The limits of every template, tried in real cells.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Report;
+use crate::cell::counters::Cgroups;
+use crate::cell::probe::{Finding, Probed, probe};
+use crate::cell::{Engine, EngineError};
+use crate::clock;
+use crate::template::{Limits, Templates};
+
+/// A container of an earlier doctor that is this old was left behind by a crash.
+const LEFTOVER: Duration = Duration::from_secs(600);
+
+/// One set of limits, and who has it.
+struct Case {
+    limits: Limits,
+    image: String,
+    owners: Vec<String>,
+}
+
+/// Starts a cell for each different set of limits, one after another.
+///
+/// The cells carry an instance label of their own, so a worker of this installation does not take
+/// them for its own and remove them.
+pub(super) async fn examine(mut engine: Engine, templates: &Templates, report: &mut Report) {
+    engine.instance.push_str("-doctor");
+    let cgroups = match Cgroups::of(&engine).await {
+        Ok(cgroups) => cgroups,
+        Err(error) => return report.fault("cgroups", error),
+    };
+    let worker = format!("doctor-{}", std::process::id());
+    let probing = async {
+        let mut counters = None;
+        for case in cases(templates) {
+            let probed = probe(&engine, &cgroups, &worker, &case.image, case.limits).await;
+            if let Ok(probed) = &probed {
+                counters = Some(counters.unwrap_or(true) && probed.counters_readable);
+            }
+            tell(&case, probed, report);
+        }
+        match counters {
+            Some(true) => report.ok("counters", "memory and pids of a cell are read from its cgroup"),
+            Some(false) => report.warn(
+                "counters",
+                "the cgroup of a cell is not where the engine's settings say",
+                "run where /sys/fs/cgroup of the engine's host is visible; until then Docker's word has to do",
+            ),
+            None => {}
+        }
+    };
+    let interrupted = tokio::select! {
+        () = probing => false,
+        _ = tokio::signal::ctrl_c() => true,
+    };
+    if let Err(error) = clean(&engine, &worker).await {
+        report.warn(
+            "cells",
+            format!("containers of this check may be left: {error}"),
+            "run `assize doctor` again in ten minutes",
+        );
+    }
+    if interrupted {
+        report.fail("cells", "interrupted", "run it again");
+    }
+}
+
+/// Every set of limits once, with the templates that have it.
+fn cases(templates: &Templates) -> Vec<Case> {
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    for template in templates.iter() {
+        let driver = template.driver.as_ref();
+        let driver = driver.map(|driver| (driver.limits, &driver.image, format!("{} (driver)", template.name)));
+        let subject = (template.limits, &template.image, template.name.clone());
+        for (limits, image, owner) in std::iter::once(subject).chain(driver) {
+            let case = Case { limits, image: image.clone(), owners: Vec::new() };
+            cases.entry(format!("{limits:?}")).or_insert(case).owners.push(owner);
+        }
+    }
+    let mut cases: Vec<Case> = cases.into_values().collect();
+    cases.sort_by(|a, b| a.owners.cmp(&b.owners));
+    cases
+}
+
+fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
+    const TODO: &str =
+        "assize must not run here until this limit holds; see the engine's storage driver, runtime and cgroups";
+    let owners = case.owners.join(", ");
+    let Probed { findings, trouble, .. } = match probed {
+        Ok(probed) => probed,
+        Err(error) => return report.fault("limits", format!("{owners}: {error}")),
+    };
+    let (held, broken): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.ok);
+    for finding in &broken {
+        let Finding { check, seen, limit, .. } = finding;
+        report.fail("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), TODO);
+    }
+    if let Some(trouble) = &trouble {
+        report.fail("limits", format!("{owners}: {trouble}"), TODO);
+    }
+    if broken.is_empty() && trouble.is_none() {
+        let Limits { cpus, memory_mib, pids, .. } = case.limits;
+        let size = format!("{cpus} cpus, {memory_mib} MiB, {pids} pids");
+        report.ok("limits", format!("{owners}: {} walls hold from inside ({size})", held.len()));
+    }
+}
+
+/// Removes what this process started, and what an earlier one left behind.
+async fn clean(engine: &Engine, worker: &str) -> Result<(), EngineError> {
+    let now = clock::wall().timestamp();
+    let old = i64::try_from(LEFTOVER.as_secs()).unwrap_or(i64::MAX);
+    for container in engine.ours().await? {
+        let labels = container.labels.unwrap_or_default();
+        let is_ours = labels.get(crate::cell::spec::LABEL_WORKER).is_some_and(|owner| owner == worker);
+        let is_old = container.created.is_some_and(|at| now.saturating_sub(at) > old);
+        if (is_ours || is_old)
+            && let Some(id) = &container.id
+        {
+            engine.remove(id).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Docker, the images, and the warden.
+
+use std::collections::BTreeSet;
+
+use super::Report;
+use super::warden::{self, Linkage};
+use crate::cell::berth::BERTH_IMAGE;
+use crate::cell::{Engine, EngineError};
+use crate::cli::screen::bytes;
+use crate::config::Config;
+use crate::template::Templates;
+
+/// Looks at all of it; gives the engine if cells can be made with it.
+pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {
+    let (engine, has_warden) = match Engine::connect(config).await {
+        Err(error @ EngineError::Warden { .. }) => {
+            report.fault("warden", error);
+            // The engine can be looked at all the same: any file that is there will do.
+            let config = Config { warden_path: std::env::current_exe().unwrap_or_default(), ..config.clone() };
+            (Engine::connect(&config).await, false)
+        }
+        other => (other, true),
+    };
+    let engine = match engine {
+        Ok(engine) => engine,
+        Err(error) => {
+            report.fault("docker", error);
+            return None;
+        }
+    };
+    let is_static = has_warden && check_warden(&engine, report);
+    describe(&engine, report).await?;
+    let has_images = check_images(&engine, templates, report).await;
+    (is_static && has_images).then_some(engine)
+}
+
+fn check_warden(engine: &Engine, report: &mut Report) -> bool {
+    let path = engine.warden.display();
+    const BUILD: &str = "build it with RUSTFLAGS='-C target-feature=+crt-static', or set warden_path";
+    match warden::linkage(&engine.warden) {
+        Ok(Linkage::Static) => report.ok("warden", format!("{path}, static")),
+        Ok(Linkage::Dynamic { interpreter }) => {
+            report.fail("warden", format!("{path} needs {interpreter}, which cells may not have"), BUILD);
+            return false;
+        }
+        Err(reason) => {
+            report.fail("warden", format!("{path} {reason}"), BUILD);
+            return false;
+        }
+    }
+    true
+}
+
+async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
+    let info = match engine.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            report.fault("docker", error);
+            return None;
+        }
+    };
+    let named = |name: Option<String>| name.unwrap_or_else(|| "?".to_owned());
+    let version = named(info.server_version);
+    let memory = info
+        .mem_total
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .map_or_else(String::new, |total| format!(", {}", bytes(total)));
+    let cores = info.ncpu.unwrap_or(0);
+    report.ok("docker", format!("version {version}, storage {}, {cores} cores{memory}", named(info.driver)));
+    let cgroups = info.cgroup_version.map(|version| version.to_string());
+    let driver = info.cgroup_driver.map(|driver| driver.to_string());
+    report.ok("cgroups", format!("version {}, driver {}", named(cgroups), named(driver)));
+    Some(())
+}
+
+async fn check_images(engine: &Engine, templates: &Templates, report: &mut Report) -> bool {
+    let mut images = BTreeSet::from([BERTH_IMAGE.to_owned()]);
+    for template in templates.iter() {
+        images.insert(template.image.clone());
+        images.extend(template.driver.as_ref().map(|driver| driver.image.clone()));
+    }
+    let mut missing = false;
+    let mut present = Vec::new();
+    for image in images {
+        match engine.check_image(&image).await {
+            Ok(()) => present.push(image),
+            Err(error) => {
+                missing = true;
+                report.fault("images", error);
+            }
+        }
+    }
+    if !present.is_empty() {
+        report.ok("images", present.join(", "));
+    }
+    !missing
+}

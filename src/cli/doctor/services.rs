@@ -1,0 +1,124 @@
+//! The services that assize stands on, and the disk under it.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::Report;
+use crate::cli::screen::bytes;
+use crate::clock;
+use crate::config::Config;
+use crate::host;
+use crate::intake::blob::{BlobError, Blobs};
+use crate::redis::Redis;
+use crate::store::Store;
+
+/// A round trip that is slower than this is felt in every claim.
+const SLOW_MS: u128 = 50;
+
+/// Leases live for 30 s by the database's clock; people compare its times with this host's.
+const CLOCK_DIFFERENCE_MS: i64 = 2_000;
+
+/// Less free disk than this many uploads of the greatest size is too little.
+const SPOOLED_UPLOADS: u64 = 10;
+
+pub(super) async fn postgres(config: &Config, report: &mut Report) {
+    let store = match Store::open(&config.database_url, 1) {
+        Ok(store) => store,
+        Err(error) => return report.fault("postgres", error),
+    };
+    let version = match store.server_version().await {
+        Ok(version) => version,
+        Err(error) => return report.fault("postgres", error),
+    };
+    let begun = clock::monotonic();
+    if let Err(error) = store.ping().await {
+        return report.fault("postgres", error);
+    }
+    let taken = begun.elapsed();
+    let seen = format!("version {version}, answers in {:.1} ms", taken.as_secs_f64() * 1000.0);
+    if taken.as_millis() > SLOW_MS {
+        report.warn("postgres", seen, "bring it nearer, or look at its load");
+    } else {
+        report.ok("postgres", seen);
+    }
+    match store.check_schema().await {
+        Ok(()) => report
+            .ok("schema", store.schema_version().await.map_or_else(|_| String::new(), |at| format!("version {at}"))),
+        Err(error) => report.fault("schema", error),
+    }
+    let before = clock::wall();
+    if let Ok(theirs) = store.now().await {
+        let ours = before + (clock::wall() - before) / 2;
+        let difference = (theirs - ours).num_milliseconds();
+        let seen = format!("{difference} ms between the database and this host");
+        if difference.abs() > CLOCK_DIFFERENCE_MS {
+            report.warn("clock", seen, "run a time service (chrony, systemd-timesyncd) on both");
+        } else {
+            report.ok("clock", seen);
+        }
+    }
+}
+
+pub(super) async fn redis(config: &Config, report: &mut Report) {
+    let redis = match Redis::open(&config.redis_url, &config.instance) {
+        Ok(redis) => redis,
+        Err(error) => return report.fault("redis", error),
+    };
+    let begun = clock::monotonic();
+    match redis.ping().await {
+        Ok(()) => report.ok("redis", format!("answers in {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0)),
+        Err(error) => report.fault("redis", error),
+    }
+}
+
+/// Puts, gets and removes a blob under a name that nobody else has.
+pub(super) async fn blobs(config: &Config, report: &mut Report) {
+    let key = format!("doctor/{}", Uuid::now_v7());
+    let begun = clock::monotonic();
+    let tried = async {
+        let blobs = Blobs::open(&config.blob_url)?;
+        let content = bytes::Bytes::from(key.clone());
+        blobs.put_output(&key, content.clone()).await?;
+        let read = blobs.output(&key).await?;
+        blobs.delete(&key).await?;
+        Ok::<bool, BlobError>(read == content)
+    };
+    match tried.await {
+        Ok(true) => {
+            let taken = begun.elapsed().as_millis();
+            report.ok("blobs", format!("{} takes, gives and removes in {taken} ms", config.blob_url));
+        }
+        Ok(false) => {
+            report.fail("blobs", format!("{} gave back something else than it took", config.blob_url), "check blob_url")
+        }
+        Err(error) => report.fault("blobs", error),
+    }
+}
+
+pub(super) fn spool(config: &Config, report: &mut Report) {
+    let folder = &config.spool_dir;
+    let writable = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    if let Err(error) = writable {
+        return report.fail("spool", format!("cannot write to {}: {error}", folder.display()), "set spool_dir");
+    }
+    match free(folder, config) {
+        Ok((seen, true)) => report.ok("spool", seen),
+        Ok((seen, false)) => report.warn("spool", seen, "free some, or set spool_dir to a larger disk"),
+        Err(error) => {
+            report.warn("spool", format!("free space of {} is not known: {error}", folder.display()), "look with df")
+        }
+    }
+}
+
+fn free(folder: &Path, config: &Config) -> std::io::Result<(String, bool)> {
+    let free = host::free_bytes(folder)?;
+    let wanted = config.max_archive_bytes.saturating_mul(SPOOLED_UPLOADS);
+    let seen = format!(
+        "{} is writable, {} free ({SPOOLED_UPLOADS} uploads take {})",
+        folder.display(),
+        bytes(free),
+        bytes(wanted)
+    );
+    Ok((seen, free >= wanted))
+}

@@ -1,0 +1,223 @@
+//! `assize key`: makes, lists and revokes API keys, straight in the database.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::outcome::{Exit, Fault, Outcome};
+use super::screen::{self, Ink, Screen, printable};
+use crate::clock;
+use crate::config::Config;
+use crate::key;
+use crate::store::Store;
+use crate::store::keys::{NewKey, Role};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize key create --org acme --role submit --label \"learning platform\"
+  assize key create --org acme --role read --expires-in 30d --json | jq -r .key
+  assize key list --org acme
+  assize key revoke 01936f2e-7c1a-7000-8000-000000000001";
+
+/// Make, list and revoke API keys.
+///
+/// Works on the database itself (database_url), so it needs no key of its own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Key {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum KeyCommand {
+    Create(Create),
+    List(List),
+    Revoke(Revoke),
+}
+
+/// Make a key and print it: this once, for only its digest is stored.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct Create {
+    /// The organisation that the key acts for; made if there is none of this name.
+    #[arg(long, value_name = "NAME", value_parser = organization)]
+    org: String,
+    /// What its holder may do.
+    #[arg(long)]
+    role: Role,
+    /// What it is for.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    label: String,
+    /// How long it works, as in 12h, 30d or 52w; for ever without it.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires_in: Option<Duration>,
+    /// The key as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// List keys, oldest first; secrets are not shown, for they are not stored.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct List {
+    /// Only those of this organisation.
+    #[arg(long, value_name = "NAME")]
+    org: Option<String>,
+    /// The keys as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Revoke a key: from now on it is refused.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct Revoke {
+    /// The key's id, as `assize key list` shows it.
+    id: Uuid,
+    /// The outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Fault`] for a person.
+pub async fn run(command: Key, config: Config) -> Outcome {
+    let store = Store::open(&config.database_url, 2)?;
+    store.check_schema().await?;
+    match command.command {
+        KeyCommand::Create(create) => run_create(create, &store).await,
+        KeyCommand::List(list) => run_list(list, &store).await,
+        KeyCommand::Revoke(revoke) => run_revoke(revoke, &store).await,
+    }
+}
+
+async fn run_create(create: Create, store: &Store) -> Outcome {
+    let length = create.label.chars().count();
+    if length > 200 {
+        return Err(Fault::usage(format!("--label has {length} characters, the limit is 200")));
+    }
+    let organization_id = store.ensure_organization(&create.org).await?;
+    let expires_at = create.expires_in.map(|time| clock::wall() + time);
+    let minted = key::mint();
+    let new = NewKey {
+        id: minted.id,
+        organization_id,
+        role: create.role,
+        secret_sha256: &minted.secret_sha256,
+        label: &create.label,
+        expires_at,
+    };
+    store.insert_key(new).await?;
+    if create.json {
+        screen::json(&serde_json::json!({
+            "id": minted.id, "organization": create.org, "role": create.role, "label": create.label,
+            "expires_at": expires_at, "key": minted.text,
+        }));
+        return Ok(Exit::Success);
+    }
+    Screen::stdout().line(minted.text);
+    let until = expires_at.map_or_else(String::new, |at| format!(", until {}", at.format("%F %T UTC")));
+    let note = format!("a key of {} with the role {}{until}; it is not shown again", create.org, create.role);
+    Screen::stderr().line(Screen::stderr().paint(Ink::Dim, note));
+    Ok(Exit::Success)
+}
+
+async fn run_list(list: List, store: &Store) -> Outcome {
+    let keys = store.list_keys(list.org.as_deref()).await?;
+    if list.json {
+        screen::json(&keys);
+        return Ok(Exit::Success);
+    }
+    let screen = Screen::stdout();
+    if keys.is_empty() {
+        screen.line("no keys; make one with `assize key create`");
+        return Ok(Exit::Success);
+    }
+    let now = clock::wall();
+    let rows = keys.into_iter().map(|key| {
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(_), _) => (Ink::Bad, "revoked".to_owned()),
+            (None, Some(at)) if at <= now => (Ink::Warn, "expired".to_owned()),
+            (None, Some(at)) => (Ink::Plain, format!("until {}", at.format("%F %T"))),
+            (None, None) => (Ink::Good, "live".to_owned()),
+        };
+        vec![
+            (Ink::Plain, key.id.to_string()),
+            (Ink::Plain, key.organization),
+            (Ink::Plain, key.role.to_string()),
+            state,
+            (Ink::Dim, key.created_at.format("%F %T").to_string()),
+            (Ink::Plain, printable(&key.label)),
+        ]
+    });
+    screen.table(&["id", "organisation", "role", "state", "created (UTC)", "label"], rows.collect());
+    Ok(Exit::Success)
+}
+
+async fn run_revoke(revoke: Revoke, store: &Store) -> Outcome {
+    let revoked = store.revoke_key(revoke.id).await?;
+    if revoke.json {
+        screen::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
+    } else if revoked {
+        Screen::stdout().line(format!("key {} is revoked", revoke.id));
+    }
+    if revoked || revoke.json {
+        return Ok(if revoked { Exit::Success } else { Exit::Usage });
+    }
+    Err(Fault::usage(format!("there is no live key {}; see `assize key list`", revoke.id)))
+}
+
+/// What the table allows as a name.
+fn organization(name: &str) -> Result<String, String> {
+    let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let rest = |c: char| first(c) || matches!(c, '.' | '_' | '-');
+    let is_one = name.chars().next().is_some_and(first) && name.chars().all(rest) && name.len() <= 63;
+    if is_one {
+        Ok(name.to_owned())
+    } else {
+        Err("it must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit".to_owned())
+    }
+}
+
+/// A number and a unit.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    const DAY: u64 = 86_400;
+    const MOST: u64 = 100 * 366 * DAY;
+    let wrong = || "it must be a number and one of m, h, d, w, as in 30d".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        'm' => 60,
+        'h' => 3600,
+        'd' => DAY,
+        'w' => 7 * DAY,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    match count.checked_mul(seconds) {
+        Some(seconds @ 1..=MOST) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it must be more than nothing and at most 100 years".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_number_and_a_unit() {
+        assert_eq!(lifetime("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(lifetime("90m"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "d", "30", "30x", "-1d", "0d", "99999999999999999999d", "1000000w", "3ö"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_organisation_is_named_as_the_table_allows() {
+        assert!(["a", "0-x", "acme.edu_1"].iter().all(|name| organization(name).is_ok()));
+        assert!(["", "-a", "A", "a b", "ä", &"a".repeat(64)].iter().all(|name| organization(name).is_err()));
+    }
+}

@@ -1,0 +1,124 @@
+//! `assize with-services`: a command with a Postgres and a Redis of its own.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::outcome::{Exit, Fault, Outcome};
+use super::screen::Screen;
+use crate::embedded::{Durability, Embedded, EmbeddedError};
+use crate::host;
+
+/// How long the command may take to end when its services are gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize with-services -- cargo test
+  assize with-services --data /tmp/try -- sh -c 'psql $DATABASE_URL -c \"select version()\"'";
+
+/// Run a command with a private Postgres and Redis.
+///
+/// Starts both, sets DATABASE_URL and REDIS_URL for the command, and ends with its exit code when
+/// both are stopped again. The database is empty; `assize migrate` fills it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct WithServices {
+    /// Keep the data here; without it they are thrown away, and written without waiting for the disk.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl From<EmbeddedError> for Fault {
+    fn from(error: EmbeddedError) -> Self {
+        match error {
+            EmbeddedError::InUse { .. } => Self::usage(error),
+            other => Self::infrastructure(other),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Fault`] for a person.
+pub async fn run(command: WithServices) -> Outcome {
+    let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot make a temporary folder: {error}"));
+    let (data, scratch) = match command.data {
+        Some(data) => (data, None),
+        None => {
+            let scratch =
+                tempfile::Builder::new().prefix("assize-").permissions(searchable()).tempdir().map_err(fault)?;
+            (scratch.path().to_owned(), Some(scratch))
+        }
+    };
+    let durability = if scratch.is_some() { Durability::ThrowAway } else { Durability::Safe };
+    let terminate = signal(SignalKind::terminate()).map_err(Fault::infrastructure)?;
+    // Ctrl-c reaches the command as well; it decides, and we end when it has.
+    let interrupt = signal(SignalKind::interrupt()).map_err(Fault::infrastructure)?;
+    let mut services = Embedded::start(&data, durability).await?;
+    let outcome = with(&mut services, &command.command, terminate, interrupt).await;
+    for complaint in services.stop().await {
+        Screen::stderr().line(complaint);
+    }
+    drop(scratch);
+    outcome
+}
+
+/// The servers' user must be able to go through it; what lies inside is closed again.
+fn searchable() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o711)
+}
+
+async fn with(services: &mut Embedded, command: &[OsString], mut terminate: Signal, mut interrupt: Signal) -> Outcome {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Fault::usage("give a command after --"));
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("DATABASE_URL", &services.database_url)
+        .env("REDIS_URL", &services.redis_url)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Fault::usage(format!("cannot run {}: {error}", program.to_string_lossy())))?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(Exit::Of(code_of(status.map_err(Fault::infrastructure)?))),
+            error = services.ended() => {
+                end(&mut child).await;
+                return Err(error.into());
+            }
+            _ = terminate.recv() => {
+                if let Some(pid) = child.id() {
+                    host::signal(pid, host::Signal::Terminate);
+                }
+            }
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+async fn end(child: &mut Child) {
+    if let Some(pid) = child.id() {
+        host::signal(pid, host::Signal::Terminate);
+    }
+    if tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
+        && let Err(error) = child.kill().await
+    {
+        Screen::stderr().line(format!("the command could not be killed: {error}"));
+    }
+}
+
+/// As shells have it: 128 and the signal.
+fn code_of(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

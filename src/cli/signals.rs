@@ -1,0 +1,39 @@
+//! What ends a process in good order.
+
+use std::io::Read;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::Fault;
+
+/// Cancelled by SIGTERM or SIGINT; with `lifeline` also when stdin ends, which is how a child of
+/// `assize up` learns that its parent is gone, however it went.
+///
+/// # Errors
+/// If the signals cannot be caught.
+pub fn stop(lifeline: bool) -> Result<CancellationToken, Fault> {
+    let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot catch signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    if lifeline {
+        let token = stop.clone();
+        // A thread of its own: the runtime would wait for a read that may never return.
+        std::thread::spawn(move || {
+            let mut stdin = std::io::stdin().lock();
+            let mut bytes = [0; 64];
+            while matches!(stdin.read(&mut bytes), Ok(count) if count > 0) {}
+            token.cancel();
+        });
+    }
+    Ok(stop)
+}

@@ -1,0 +1,118 @@
+//! `assize submit`: sends a project, and with `--watch` follows its run to the verdict.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::client::{Client, Handin, Server, read};
+use super::outcome::{Exit, Fault, Outcome};
+use super::pack::{Packed, pack};
+use super::report;
+use super::screen::{self, Ink, Screen, bytes};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize submit ./my-project --template python-api --watch
+  assize submit project.zip --template trivial --user alice --metadata '{\"course\": 7}'
+  assize submit . --template python-unit --watch --json | jq .verdict.score";
+
+/// Send a project for evaluation.
+///
+/// PATH is the project's folder, or a .zip file of it. A folder is packed on the fly: what its
+/// .gitignore names stays out, so does .git, and so do symlinks.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Submit {
+    /// The project: a folder, or a .zip file.
+    path: PathBuf,
+    /// How to evaluate it; see `assize templates`.
+    #[arg(long, short)]
+    template: String,
+    /// Whose project it is, as the platform names its users; else the user who is logged in here.
+    #[arg(long, short, env = "USER", hide_env = true, default_value = "local", hide_default_value = true)]
+    user: String,
+    /// A JSON object that is kept with the submission.
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+    /// Sending the same again with the same key submits once.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Follow the run and end with its verdict; the exit code tells it too.
+    #[arg(long, short)]
+    watch: bool,
+    /// One JSON document on stdout; progress goes to stderr.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What the service took in.
+#[derive(Debug, Deserialize)]
+pub struct Accepted {
+    pub submission: Id,
+    pub run: Id,
+}
+
+/// Only the id of a thing.
+#[derive(Debug, Deserialize)]
+pub struct Id {
+    pub id: Uuid,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Fault`] for a person.
+pub async fn run(command: Submit) -> Outcome {
+    if let Some(metadata) = &command.metadata {
+        check_metadata(metadata)?;
+    }
+    let screen = Screen::progress(command.json);
+    let packed = pack(&command.path)?;
+    let client = command.server.client()?;
+    announce(screen, &command, &packed, &client);
+    let handin = Handin {
+        template: &command.template,
+        user: &command.user,
+        metadata: command.metadata.as_deref(),
+        idempotency_key: command.idempotency_key.as_deref(),
+    };
+    let answer = client.submit(packed, &handin).await?;
+    let accepted: Accepted = read("submission", &answer)?;
+    if command.watch {
+        screen.line(format!("run {}", accepted.run.id));
+        return report::watch(&client, accepted.run.id, command.json).await;
+    }
+    if command.json {
+        screen::json(&answer);
+    } else {
+        screen.line(format!("submission {}", accepted.submission.id));
+        screen.line(format!("run        {}", accepted.run.id));
+        screen.line(screen.paint(Ink::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
+    }
+    Ok(Exit::Success)
+}
+
+fn check_metadata(metadata: &str) -> Result<(), Fault> {
+    match serde_json::from_str::<serde_json::Value>(metadata) {
+        Ok(value) if value.is_object() => Ok(()),
+        Ok(_) => Err(Fault::usage("--metadata must be a JSON object, as in '{\"course\": 7}'")),
+        Err(error) => Err(Fault::usage(format!("--metadata is not JSON: {error}"))),
+    }
+}
+
+fn announce(screen: Screen, command: &Submit, packed: &Packed, client: &Client) {
+    for warning in &packed.warnings {
+        Screen::stderr().line(Screen::stderr().paint(Ink::Warn, format!("warning: {warning}")));
+    }
+    let what = match packed.contents {
+        Some(contents) => {
+            let files = if contents.files == 1 { "1 file".to_owned() } else { format!("{} files", contents.files) };
+            format!("{files}, {}, packed {}", bytes(contents.bytes), bytes(packed.bytes))
+        }
+        None => bytes(packed.bytes),
+    };
+    screen.line(format!("submitting {} ({what}) to {}", command.path.display(), client.url()));
+}

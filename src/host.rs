@@ -1,0 +1,70 @@
+//! What this program asks of the kernel directly: signals, ids, free space, the size of the
+//! terminal. No other module names rustix.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+/// The signals that are sent to processes that this program started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// For Postgres: a fast shutdown, which rolls back and closes cleanly.
+    Interrupt,
+    Terminate,
+    /// For Postgres: an immediate shutdown, which recovers at the next start.
+    Quit,
+}
+
+/// Sends a signal; a process that is gone already is fine.
+pub fn signal(pid: u32, signal: Signal) {
+    let signal = match signal {
+        Signal::Interrupt => rustix::process::Signal::INT,
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Quit => rustix::process::Signal::QUIT,
+    };
+    if let Some(pid) = as_pid(pid)
+        && let Err(error) = rustix::process::kill_process(pid, signal)
+    {
+        tracing::debug!(?pid, %error, "no process to signal");
+    }
+}
+
+/// Whether there is a process of this id, ours or not.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    as_pid(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+fn as_pid(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Whether this program runs as root.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user that this program acts as.
+#[must_use]
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Bytes that may still be written to the file system of `path`.
+///
+/// # Errors
+/// If `path` cannot be looked up.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let seen = rustix::fs::statvfs(path)?;
+    Ok(seen.f_bavail.saturating_mul(seen.f_frsize))
+}
+
+/// Columns and rows of the terminal behind `stream`; `None` if it is not one.
+#[must_use]
+pub fn terminal_size(stream: impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
