@@ -1,54 +1,78 @@
-//! API keys: how one is made, and how one is read.
+//! A key as its holder has it: `assize_<id>_<secret>`.
 //!
-//! A key is `assize_<id>_<secret>`. The id finds the row, the digest of the secret proves it, and
-//! only the digest is stored: whoever reads the database cannot call the API.
+//! The id finds the row, the secret proves it. The secret has 256 random bits, so one round of
+//! SHA-256 keeps it from whoever reads the table, and nothing that is stored or logged holds it.
+
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-/// Bytes of randomness in a secret: enough that one round of SHA-256 cannot be searched.
-const SECRET_BYTES: usize = 32;
+/// Characters of a secret: 32 bytes in base64url without padding.
+const SECRET_LENGTH: usize = 43;
 
-/// Characters of a secret: [`SECRET_BYTES`] in base64url without padding.
-const SECRET_CHARS: usize = 43;
-
-/// Characters of an id: a UUID without hyphens.
-const ID_CHARS: usize = 32;
-
-/// A new key. `text` exists only here; nobody can show it again.
+/// A key that was just made. Its text exists nowhere else: show it once.
 pub struct Minted {
     pub id: Uuid,
-    pub text: String,
+    /// What goes into the table.
     pub secret_sha256: [u8; 32],
+    text: String,
 }
 
-/// Makes a key from the operating system's randomness.
+impl Minted {
+    /// What its holder sends.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Minted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minted").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Makes a key; whoever calls stores its id and digest with organisation and role.
 #[must_use]
 pub fn mint() -> Minted {
     let id = Uuid::now_v7();
-    let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET_BYTES]>());
-    let text = format!("assize_{}_{secret}", id.simple());
-    Minted { id, text, secret_sha256: digest(&secret) }
+    let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    Minted { id, secret_sha256: digest(&secret), text: format!("assize_{}_{secret}", id.simple()) }
 }
 
-/// The id and the digest of the secret that a key's text holds; `None` if it is no key. Whether it
-/// is a *valid* one only the stored digest can tell.
-#[must_use]
-pub fn parse(text: &str) -> Option<(Uuid, [u8; 32])> {
-    let (id, secret) = text.strip_prefix("assize_")?.split_once('_')?;
-    let is_id = id.len() == ID_CHARS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_secret = secret.len() == SECRET_CHARS
-        && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if !is_id || !is_secret {
-        return None;
+/// A key as it came with a request; it may be none of ours.
+pub struct Presented<'a> {
+    pub id: Uuid,
+    secret: &'a str,
+}
+
+impl<'a> Presented<'a> {
+    /// The key in `text`, if it has the form of one.
+    pub fn read(text: &'a str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix("assize_")?.split_at_checked(32)?;
+        let secret = secret.strip_prefix('_')?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if secret.len() != SECRET_LENGTH
+            || !secret.bytes().all(plain)
+            || id.bytes().any(|byte| byte.is_ascii_uppercase())
+        {
+            return None;
+        }
+        Some(Self { id: Uuid::try_parse(id).ok()?, secret })
     }
-    Some((Uuid::try_parse(id).ok()?, digest(secret)))
+
+    /// Whether the secret is the one with this digest; takes the same time either way.
+    pub fn proves(&self, secret_sha256: &[u8]) -> bool {
+        digest(self.secret).ct_eq(secret_sha256).into()
+    }
 }
 
 fn digest(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
+    Sha256::digest(secret).into()
 }
 
 #[cfg(test)]
@@ -56,47 +80,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minted_key_reads_back() {
-        for _ in 0..100 {
-            let minted = mint();
-            assert_eq!(parse(&minted.text), Some((minted.id, minted.secret_sha256)));
-            assert_eq!(minted.text.len(), "assize_".len() + ID_CHARS + 1 + SECRET_CHARS);
+    fn a_minted_key_proves_itself_and_no_other() {
+        let (one, other) = (mint(), mint());
+        let presented = Presented::read(one.text()).unwrap();
+        assert_eq!(presented.id, one.id);
+        assert!(presented.proves(&one.secret_sha256) && !presented.proves(&other.secret_sha256));
+        assert!(!presented.proves(&[]));
+    }
+
+    #[test]
+    fn what_is_not_quite_a_key_is_none() {
+        let text = mint().text().to_owned();
+        let swapped = text.replacen('_', "-", 1);
+        let upper = format!("assize_{}", text["assize_".len()..].to_uppercase());
+        for wrong in
+            ["", "assize_", "assize__", &text[1..], &text[..text.len() - 1], &format!("{text}a"), &swapped, &upper]
+        {
+            assert!(Presented::read(wrong).is_none(), "{wrong}");
         }
+        assert!(Presented::read(&format!("assize_{}_{}", "é".repeat(16), "a".repeat(43))).is_none());
     }
 
     #[test]
-    fn no_two_keys_share_a_secret() {
-        assert_ne!(mint().secret_sha256, mint().secret_sha256);
-    }
-
-    #[test]
-    fn a_damaged_key_is_no_key() {
-        let good = mint().text;
-        for bad in [
-            "",
-            "assize_",
-            &good[1..],
-            &good[..good.len() - 1],
-            &format!("{good}A"),
-            &format!(" {good}"),
-            &format!("{good}\n"),
-            &good.to_uppercase(),
-            &good.replacen("assize_", "assize__", 1),
-        ] {
-            assert_eq!(parse(bad), None, "{bad:?}");
-        }
-        let mut other = good.clone();
-        other.pop();
-        other.push('=');
-        assert_eq!(parse(&other), None);
-    }
-
-    #[test]
-    fn another_secret_has_another_digest() {
+    fn debug_shows_no_secret() {
         let minted = mint();
-        let mut text = minted.text.clone();
-        let last = text.pop();
-        text.push(if last == Some('A') { 'B' } else { 'A' });
-        assert_ne!(parse(&text).map(|(_, digest)| digest), Some(minted.secret_sha256));
+        assert!(!format!("{minted:?}").contains(&minted.text()[40..]));
     }
 }

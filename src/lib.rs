@@ -1,8 +1,12 @@
 //! The story of a run, in the order in which its modules tell it.
 //!
 //! A platform posts a project to the [`api`]; [`intake`] spools, scans and keeps it; [`store`]
-//! writes submission and run in one statement; [`redis`] rings the doorbell.
+//! writes submission and run in one statement; [`redis`] rings the doorbell. In the worker process
+//! [`admission`] claims the run and [`worker`] drives it: it makes [`cell`]s, streams the archive
+//! in, reads events out, turns the results into a [`verdict`] and writes the end. [`upkeep`] sees
+//! to what a dead worker left. [`run`] is the domain that all of them speak.
 
+pub mod admission;
 pub mod api;
 pub mod cell;
 pub mod cli;
@@ -18,4 +22,6 @@ pub mod redis;
 pub mod run;
 pub mod store;
 pub mod template;
+pub mod upkeep;
 pub mod verdict;
+pub mod worker;

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use uuid::Uuid;
 
 use super::ApiState;
-use super::key::Presented;
+use crate::key::Presented;
 use super::problem::Problem;
 use crate::store::keys::Role;
 

@@ -13,7 +13,6 @@ mod extract;
 mod form;
 mod health;
 mod idempotency;
-pub mod key;
 mod live;
 mod output;
 mod problem;

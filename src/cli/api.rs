@@ -85,6 +85,7 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
     let listener = tokio::net::TcpListener::bind(&listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
-    drop((parts, listener, stop));
-    anyhow::bail!("this build has no API; it comes with the module `api`")
+    let Parts { store, redis, hints, blobs, templates } = parts;
+    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config: Arc::new(config) };
+    crate::api::serve(state, listener, stop).await
 }

@@ -114,11 +114,11 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
     if create.json {
         screen::json(&serde_json::json!({
             "id": minted.id, "organization": create.org, "role": create.role, "label": create.label,
-            "expires_at": expires_at, "key": minted.text,
+            "expires_at": expires_at, "key": minted.text(),
         }));
         return Ok(Exit::Success);
     }
-    Screen::stdout().line(minted.text);
+    Screen::stdout().line(minted.text());
     let until = expires_at.map_or_else(String::new, |at| format!(", until {}", at.format("%F %T UTC")));
     let note = format!("a key of {} with the role {}{until}; it is not shown again", create.org, create.role);
     Screen::stderr().line(Screen::stderr().paint(Ink::Dim, note));

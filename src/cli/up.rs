@@ -258,15 +258,15 @@ async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
         expires_at: None,
     };
     store.insert_key(new).await?;
-    keep(&path, &minted.text)
+    keep(&path, minted.text())
         .map_err(|error| Fault::infrastructure(format!("cannot write the key to {}: {error}", path.display())))?;
-    Ok(minted.text)
+    Ok(minted.text().to_owned())
 }
 
 /// Whether the key in the folder is one of this database, which may be newer than the key.
 async fn is_live(store: &Store, text: &str) -> Result<bool, Fault> {
-    let Some((id, digest)) = key::parse(text) else { return Ok(false) };
-    Ok(store.find_key(id).await?.is_some_and(|stored| stored.secret_sha256 == digest))
+    let Some(presented) = key::Presented::read(text) else { return Ok(false) };
+    Ok(store.find_key(presented.id).await?.is_some_and(|stored| presented.proves(&stored.secret_sha256)))
 }
 
 /// Whole or not at all, and never readable for others.

@@ -57,6 +57,5 @@ fn unready() -> Vec<String> {
 
 /// The one place that hands over to the worker: runs until `stop` and what it drains.
 async fn work(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    drop((config, stop));
-    anyhow::bail!("this build has no worker; it comes with the module `worker`")
+    crate::worker::run(config, stop).await
 }

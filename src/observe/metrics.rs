@@ -65,6 +65,8 @@ pub struct Metrics {
     pub stale_runs: Gauge,
     /// Seconds since 1970 of the last heartbeat that reached Postgres.
     pub heartbeat_last_success: Gauge,
+    /// Seconds since 1970 of the last look for stale leases.
+    pub watchdog_last_success: Gauge,
     pub queue_depth: Gauge,
     pub active_half_slots: Gauge,
     active_runs: Family<StatusLabels, Gauge>,
@@ -86,6 +88,7 @@ impl Metrics {
             oom_kills: Counter::default(),
             stale_runs: Gauge::default(),
             heartbeat_last_success: Gauge::default(),
+            watchdog_last_success: Gauge::default(),
             queue_depth: Gauge::default(),
             active_half_slots: Gauge::default(),
             active_runs: Family::default(),
@@ -113,6 +116,11 @@ impl Metrics {
                 "heartbeat_last_success_timestamp_seconds",
                 "Time of the last renewal of leases that reached Postgres",
                 &metrics.heartbeat_last_success,
+            ),
+            (
+                "watchdog_last_success_timestamp_seconds",
+                "Time of the last look for stale leases",
+                &metrics.watchdog_last_success,
             ),
         ];
         for (name, help, gauge) in gauges {

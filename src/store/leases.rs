@@ -1,5 +1,8 @@
 //! Every write of a worker to a run: fenced by attempt, epoch and state, and worth exactly one row.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -17,6 +20,20 @@ pub struct Renewed {
     pub cancel_requested: bool,
 }
 
+/// A run whose lease was freed, as it is now.
+#[derive(Debug, Clone)]
+pub struct Freed {
+    pub id: Uuid,
+    pub project_submission_id: Uuid,
+    pub organization_id: Uuid,
+    pub template: String,
+    pub status: Status,
+    pub failure_code: Option<FailureCode>,
+    /// Of the attempt that was lost.
+    pub started_at: Option<DateTime<Utc>>,
+    pub freed_at: DateTime<Utc>,
+}
+
 /// One fenced statement: exactly one row, or the lease is lost.
 macro_rules! fenced {
     ($store:ident, $name:literal, $file:literal, $lease:ident $(, $argument:expr)*) => {{
@@ -32,12 +49,34 @@ macro_rules! fenced {
 }
 
 impl Store {
-    /// Renews every lease of this worker in one statement, by the database's clock. A lease that is
+    /// Renews these leases of this worker in one statement, by the database's clock. A lease that is
     /// not in the answer is lost.
-    pub async fn renew_leases(&self, worker: &str) -> Result<Vec<Renewed>, StoreError> {
+    pub async fn renew_leases(&self, worker: &str, runs: &[Uuid]) -> Result<Vec<Renewed>, StoreError> {
         self.timed(
             "renew_leases",
-            sqlx::query_file_as!(Renewed, "sql/queries/renew_leases.sql", worker).fetch_all(&self.pool),
+            sqlx::query_file_as!(Renewed, "sql/queries/renew_leases.sql", worker, runs).fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// Frees every lease that was not renewed for `stale`: back to the queue, or to its end when
+    /// `max_retries` are used up.
+    pub async fn free_stale_leases(
+        &self,
+        stale: Duration,
+        max_retries: i32,
+        evidence: &Evidence,
+    ) -> Result<Vec<Freed>, StoreError> {
+        self.timed(
+            "free_stale_leases",
+            sqlx::query_file_as!(
+                Freed,
+                "sql/queries/free_stale_leases.sql",
+                stale.as_secs_f64(),
+                max_retries,
+                Json(evidence) as _
+            )
+            .fetch_all(&self.pool),
         )
         .await
     }

@@ -46,7 +46,7 @@ async fn a_bad_key_opens_no_route(pool: PgPool) {
     assert!(server.store.revoke_key(id).await.unwrap());
     let past = server.store.now().await.unwrap() - chrono::TimeDelta::seconds(1);
     let expired = server.key_with(server.organization, Role::Admin, Some(past)).await;
-    let unknown = assize::api::key::mint().text().to_owned();
+    let unknown = assize::key::mint().text().to_owned();
     let another = server.key_with(server.organization, Role::Admin, None).await;
     // The id of one key with the secret of another.
     let crossed = format!("{}{}", &server.key[..40], &another[40..]);

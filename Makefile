@@ -1,0 +1,53 @@
+# Every task of a person or of CI. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# Queries are checked against .sqlx, so that building needs no database; `make sqlx` renews it.
+export SQLX_OFFLINE := true
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+DATA ?= data/demo
+
+.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check clean
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (Debian and Ubuntu packages), saying what
+	@scripts/setup
+
+engine: setup ## Start a Docker engine if none answers
+	@scripts/engine
+
+images: engine ## Build the images of all templates, without a registry too
+	@images/build
+
+warden: ## Build PID 1 of the cells, static, and put it beside the binaries
+	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_RELEASE_STRIP=true \
+		cargo build --quiet --locked --release --package warden --target $(HOST)
+	@for profile in release debug; do \
+		install -D target/$(HOST)/release/warden target/$$profile/assize-warden; \
+	done
+
+build: warden ## Build the binaries
+	@cargo build --locked --release
+
+demo: images build ## Evaluate every sample of every template for real (KEEP=1 leaves it serving)
+	@ASSIZE_MAX_STAGE_TIMEOUT_S=15 target/release/assize demo --up --data $(DATA) $(if $(KEEP),--keep)
+
+test: images warden ## All tests, on real Postgres, Redis and Docker
+	@scripts/test
+
+bench: images build ## The figures, side by side with the raw engine, also in target/bench/summary.json
+	@cargo bench --locked --bench figures
+
+check: ## Format, lints, licences, queries, documentation
+	@scripts/check
+
+sqlx: ## Renew .sqlx from the queries and a real database
+	@scripts/sqlx
+
+clean: ## Remove what was built
+	@cargo clean

@@ -1,0 +1,206 @@
+//! Admission: which run is next, as an apalis backend.
+//!
+//! `poll_ready` is a free slot, `poll_next` the next claim. Permits come before claims: all free
+//! half-slots are held while Postgres is asked, so a claimed run always has its slot. Postgres
+//! decides alone; the doorbell only says when to ask, and a poll asks anyway.
+//!
+//! On `stop` the backend runs dry: it claims nothing more, and apalis ends the worker when the
+//! runs that it has are done.
+
+mod slots;
+
+pub use slots::{Slot, Slots};
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::task::Task;
+use apalis_core::worker::context::WorkerContext;
+use tokio_util::sync::CancellationToken;
+use tower::layer::util::Identity;
+use uuid::Uuid;
+
+use crate::observe::event;
+use crate::redis::Hints;
+use crate::store::queue::{Claim, Wanted};
+use crate::store::{Store, StoreError};
+
+/// How long a queued run may stay unseen when its hint was lost.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Runs that one statement claims at most: the lock is held for this many index probes.
+const MOST: i32 = 16;
+
+/// A run that this worker may work on, and the slot that it takes until it is dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    pub claim: Claim,
+    pub slot: Slot,
+}
+
+/// The queue as this worker sees it.
+pub struct Admission {
+    store: Store,
+    worker: String,
+    total_half_slots: i32,
+    slots: Slots,
+    hints: Hints,
+    stop: CancellationToken,
+    /// Half-slots in hand, for the next claim.
+    held: Option<Slot>,
+    taking: Option<Pin<Box<dyn Future<Output = Slot> + Send>>>,
+    asking: Option<Pin<Box<dyn Future<Output = Result<Vec<Claim>, StoreError>> + Send>>>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    admitted: VecDeque<Admitted>,
+}
+
+impl Admission {
+    /// Claims for `worker` into `slots`, never more than `total_half_slots` over all workers.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        worker: &str,
+        total_half_slots: u32,
+        slots: Slots,
+        hints: Hints,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            worker: worker.to_owned(),
+            total_half_slots: i32::try_from(total_half_slots).unwrap_or(i32::MAX),
+            slots,
+            hints,
+            stop,
+            held: None,
+            taking: None,
+            asking: None,
+            waiting: None,
+            admitted: VecDeque::new(),
+        }
+    }
+
+    /// At least one half-slot in hand, and all that are free.
+    fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.held.is_none() {
+            let slots = self.slots.clone();
+            let taking = self.taking.get_or_insert_with(|| Box::pin(async move { slots.take_free().await }));
+            self.held = Some(ready!(taking.as_mut().poll(cx)));
+            self.taking = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn ask(&self, half_slots: i32) -> Pin<Box<dyn Future<Output = Result<Vec<Claim>, StoreError>> + Send>> {
+        let (store, worker) = (self.store.clone(), self.worker.clone());
+        let wanted =
+            Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
+        Box::pin(async move { store.claim_runs(&worker, wanted).await })
+    }
+
+    /// Until there may be something to claim: the doorbell, a slot that came free, or the poll.
+    fn wait(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut doorbell = self.hints.doorbell();
+        let (slots, stop) = (self.slots.clone(), self.stop.clone());
+        doorbell.mark_unchanged();
+        Box::pin(async move {
+            tokio::select! {
+                changed = doorbell.changed() => { changed.ok(); }
+                () = slots.came_free() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = stop.cancelled() => {}
+            }
+        })
+    }
+
+    fn admit(&mut self, claims: Vec<Claim>) {
+        let Some(mut held) = self.held.take() else { return };
+        for claim in claims {
+            match held.split(claim.half_slots) {
+                Some(slot) => self.admitted.push_back(Admitted { claim, slot }),
+                None => tracing::error!(run = %claim.id, "claimed more than was asked for; its lease will run out"),
+            }
+        }
+    }
+}
+
+impl Backend for Admission {
+    type Task = Task<Admitted>;
+    type Error = Infallible;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        if self.admitted.is_empty() && !self.stop.is_cancelled() {
+            ready!(self.poll_slot(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        loop {
+            if let Some(admitted) = self.admitted.pop_front() {
+                return Poll::Ready(Some(Ok(Task::new(admitted))));
+            }
+            if let Some(asking) = &mut self.asking {
+                let answer = ready!(asking.as_mut().poll(cx));
+                self.asking = None;
+                match answer {
+                    Ok(claims) => {
+                        event::dependency("postgres", true, "");
+                        if claims.is_empty() {
+                            self.held = None;
+                            self.waiting = Some(self.wait());
+                        }
+                        self.admit(claims);
+                    }
+                    Err(error) => {
+                        event::dependency("postgres", false, &error.to_string());
+                        self.held = None;
+                        self.waiting = Some(Box::pin(tokio::time::sleep(POLL)));
+                    }
+                }
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                return Poll::Ready(None);
+            }
+            if let Some(waiting) = &mut self.waiting {
+                ready!(waiting.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            ready!(self.poll_slot(cx));
+            let half_slots = self.held.as_ref().map_or(0, Slot::half_slots);
+            self.asking = Some(self.ask(half_slots));
+        }
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.held = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for Admission {
+    type Args = Admitted;
+    type Id = Uuid;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}

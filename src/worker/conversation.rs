@@ -1,0 +1,271 @@
+//! The talk with one cell: its plan and archives in, its events out, its deadlines held from here.
+//!
+//! The warden holds the same deadlines inside. Ours come [`SLACK`] later and end what a wedged cell
+//! would not.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use warden::event::{EndStatus, ResultsStatus, StageEnded, StageExit};
+use warden::plan::Plan;
+
+use super::attempt::{Attempt, Stop};
+use crate::cell::stream::StreamError;
+use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
+use crate::clock;
+use crate::intake::blob::BlobError;
+use crate::observe::metrics;
+use crate::run::outcome::{StageLimits, stage_failure};
+use crate::run::{Failure, FailureCode, StageName};
+use crate::template::Limits;
+
+/// How much later than the warden we give up on a stage: room for its grace and its report.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// One cell's side of a run.
+pub struct Conversation {
+    role: Role,
+    id: String,
+    output: CellOutput,
+    delivering: Option<BoxFuture<'static, (CellInput, Result<(), StreamError>)>>,
+    input: Option<CellInput>,
+    plan: Plan,
+    limits: Limits,
+    global: Instant,
+    deadline: Instant,
+    results: Vec<u8>,
+    tests: Option<StageExit>,
+}
+
+/// What a cell came to.
+#[derive(Debug)]
+pub struct Report {
+    /// The results file as it was read.
+    pub results: Vec<u8>,
+    pub status: ResultsStatus,
+    /// How the tests stage ended.
+    pub tests: Option<StageExit>,
+}
+
+/// What was heard next.
+pub enum Heard {
+    Event(Event),
+    Delivered(CellInput, Result<(), StreamError>),
+    Broken(StreamError),
+    /// Nothing, until the deadline.
+    Silence,
+}
+
+/// What that means for the run.
+pub enum Step {
+    Going,
+    /// The service answers; what comes next may use it.
+    Ready,
+    Ended(Report),
+}
+
+impl Conversation {
+    /// Begins to deliver the plan and its inputs.
+    pub fn begin(
+        role: Role,
+        cell: Cell,
+        plan: Plan,
+        limits: Limits,
+        inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
+    ) -> Self {
+        let Cell { id, mut input, output } = cell;
+        let sent = plan.clone();
+        let delivering = Box::pin(async move {
+            let delivered = input.deliver(&sent, inputs).await;
+            (input, delivered)
+        });
+        let global = clock::monotonic() + Duration::from_millis(plan.global_timeout_ms) + SLACK;
+        Self {
+            role,
+            id,
+            output,
+            delivering: Some(delivering),
+            input: None,
+            plan,
+            limits,
+            global,
+            deadline: global,
+            results: Vec::new(),
+            tests: None,
+        }
+    }
+
+    /// What is heard next. Cancelling this loses nothing.
+    pub async fn next(&mut self) -> Heard {
+        let delivering = async {
+            match &mut self.delivering {
+                Some(delivering) => delivering.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (input, delivered) = delivering => {
+                self.delivering = None;
+                Heard::Delivered(input, delivered)
+            }
+            event = self.output.next() => event.map_or_else(Heard::Broken, Heard::Event),
+            () = tokio::time::sleep_until(self.deadline.into()) => Heard::Silence,
+        }
+    }
+
+    /// Takes in what was heard: writes down output and phase, and ends the run if it must end.
+    pub async fn take(&mut self, attempt: &mut Attempt<'_>, heard: Heard) -> Result<Step, Stop> {
+        match heard {
+            Heard::Delivered(input, Ok(())) => self.input = Some(input),
+            Heard::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
+            // The cell went away in the middle; what it says on its way out tells why.
+            Heard::Delivered(_, Err(_)) => {}
+            Heard::Broken(error) => return Err(self.lost(attempt, error).await),
+            Heard::Silence => return Err(Stop::Failed(self.overdue())),
+            Heard::Event(event) => return self.event(attempt, event).await,
+        }
+        Ok(Step::Going)
+    }
+
+    async fn event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Step, Stop> {
+        match event {
+            Event::Hello(_) => {}
+            Event::StageStarted(started) => {
+                let (stage, timeout) = self.stage(started.stage)?;
+                self.deadline = (clock::monotonic() + timeout + SLACK).min(self.global);
+                attempt.enter(stage).await?;
+            }
+            Event::StageReady(_) => {
+                self.deadline = self.global;
+                return Ok(Step::Ready);
+            }
+            Event::Output(output) => {
+                let (stage, _) = self.stage(output.stage)?;
+                attempt.output.push(stage, output);
+            }
+            Event::StageEnded(ended) => self.stage_ended(attempt, ended)?,
+            Event::Results(piece) => {
+                let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
+                if self.results.len() as u64 + piece.len() as u64 > most {
+                    return Err(Stop::Failed(Failure::new(FailureCode::CellLost, "the cell sent more results than allowed")));
+                }
+                self.results.extend_from_slice(&piece);
+            }
+            Event::End(end) => {
+                return match end.status {
+                    EndStatus::Done => Ok(Step::Ended(Report {
+                        results: std::mem::take(&mut self.results),
+                        status: end.results,
+                        tests: self.tests.take(),
+                    })),
+                    status => Err(Stop::Failed(self.refused(status))),
+                };
+            }
+        }
+        Ok(Step::Going)
+    }
+
+    fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
+        let (stage, timeout) = self.stage(ended.stage)?;
+        attempt.output.end_stage(stage);
+        let counters = attempt.worker.cgroups.read(&self.id);
+        metrics().oom_kills.inc_by(counters.oom_kills);
+        let limits = StageLimits {
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            global_timeout_ms: self.plan.global_timeout_ms,
+            memory_bytes: self.limits.memory_mib << 20,
+            pids: self.limits.pids,
+            output_bytes: self.plan.stages.get(usize::from(ended.stage)).map_or(0, |stage| stage.output.limit),
+        };
+        if let Some(mut failure) = stage_failure(stage, &ended, counters, limits) {
+            // A service that was up and went down: the tests show what that cost.
+            let went_down = ended.ready && failure.code == FailureCode::StartFailed;
+            if !went_down {
+                failure.evidence.last_output = attempt.output.last_lines(stage);
+                return Err(Stop::Failed(self.blame(failure)));
+            }
+        }
+        if stage == StageName::Tests {
+            self.tests = Some(ended.exit);
+        }
+        Ok(())
+    }
+
+    /// In the driver's cell only time can be the project's fault: the rest is the grader's own code.
+    fn blame(&self, mut failure: Failure) -> Failure {
+        let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
+        if self.role == Role::Driver && !time {
+            failure.evidence.message = format!("the driver failed: {}", failure.evidence.message);
+            failure.code = FailureCode::DriverFailed;
+        }
+        failure
+    }
+
+    fn refused(&self, status: EndStatus) -> Failure {
+        // The first input of a subject is the project; all others are ours.
+        let project = |input: u8| self.role == Role::Subject && input == 0;
+        match status {
+            EndStatus::Rejected { input, reason } if project(input) => Failure::new(FailureCode::ArchiveRejected, reason),
+            EndStatus::Rejected { reason, .. } => {
+                Failure::new(FailureCode::TemplateInvalid, format!("the tests could not be unpacked: {reason}"))
+            }
+            EndStatus::DiskFull { input, path } if project(input) => Failure::new(
+                FailureCode::OutOfDisk,
+                format!("the archive does not fit into {path} ({} MiB)", self.limits.workspace_mib),
+            ),
+            EndStatus::DiskFull { path, .. } => {
+                Failure::new(FailureCode::TemplateInvalid, format!("the tests do not fit into {path}"))
+            }
+            EndStatus::Done => Failure::new(FailureCode::CellLost, "the cell ended"),
+            EndStatus::Fault { error } => Failure::new(FailureCode::CellLost, error),
+        }
+    }
+
+    /// The stream ended without a report: the engine may know why.
+    async fn lost(&mut self, attempt: &Attempt<'_>, error: StreamError) -> Stop {
+        let state = attempt.worker.engine.inspect(&self.id).await.ok().and_then(|seen| seen.state);
+        if state.is_some_and(|state| state.oom_killed == Some(true)) {
+            metrics().oom_kills.inc();
+            let mib = self.limits.memory_mib;
+            let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
+            return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message)));
+        }
+        error.into()
+    }
+
+    /// Our deadline passed and the warden did not say that its own had.
+    fn overdue(&self) -> Failure {
+        let code = if self.deadline == self.global { FailureCode::GlobalTimeout } else { FailureCode::StageTimeout };
+        Failure::new(code, "the cell did not stop at its time limit and was destroyed")
+    }
+
+    fn stage(&self, number: u8) -> Result<(StageName, Duration), Stop> {
+        let unknown = || Stop::Failed(Failure::new(FailureCode::CellLost, format!("the cell names a stage {number}")));
+        let stage = self.plan.stages.get(usize::from(number)).ok_or_else(unknown)?;
+        Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
+    }
+
+    /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.
+    pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
+        /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
+        const MOMENT: Duration = Duration::from_millis(500);
+        let Some(mut input) = self.input.take() else { return };
+        let last = async {
+            input.finish().await.ok()?;
+            while let Ok(event) = self.output.next().await {
+                match event {
+                    Event::Output(output) => {
+                        let (stage, _) = self.stage(output.stage).ok()?;
+                        attempt.output.push(stage, output);
+                    }
+                    Event::End(_) => break,
+                    _ => {}
+                }
+            }
+            Some(())
+        };
+        tokio::time::timeout(MOMENT, last).await.ok();
+    }
+}

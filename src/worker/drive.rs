@@ -1,0 +1,31 @@
+//! One attempt at one run, from claim to end.
+
+use super::Worker;
+use super::attempt::Attempt;
+use super::cells::Cells;
+use super::execute::execute;
+use super::finish::finish;
+use super::verdict::parse;
+use crate::store::queue::Claim;
+
+/// Drives a claimed run to its end: prepare, execute, parse, finish.
+///
+/// Whatever interrupts the pipeline (a failure, a cancel, a lost lease) leads to the same place:
+/// the end is written once, under the lease, and every cell of the attempt is gone.
+pub async fn drive(worker: &Worker, claim: Claim) {
+    let (mut attempt, interrupted) = Attempt::begin(worker, claim);
+    let mut cells = Cells::none(worker, &attempt);
+
+    let pipeline = async {
+        let subject = cells.prepare(&attempt).await?;
+        let report = execute(&mut attempt, &mut cells, subject).await?;
+        parse(&mut attempt, report).await
+    };
+    let ended = tokio::select! {
+        ended = pipeline => ended,
+        stop = interrupted.wait() => Err(stop),
+    };
+
+    let destroying = cells.destroy();
+    tokio::join!(finish(attempt, ended), destroying);
+}

@@ -1,0 +1,70 @@
+//! The stages of a run, in one cell or two.
+
+use futures_util::StreamExt;
+
+use super::attempt::{Attempt, Stop};
+use super::cells::{Cells, template};
+use super::conversation::{Conversation, Report, Step};
+use super::plan;
+use crate::cell::{Cell, Role};
+use crate::template::Template;
+
+/// Runs the subject's stages and, if another cell decides, the driver's against it.
+///
+/// What comes back is the report of the cell that decides.
+pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: Cell) -> Result<Report, Stop> {
+    let template = template(attempt)?;
+    let mut inputs = vec![attempt.worker.blobs.archive(&attempt.claim.archive_sha256).await?];
+    let plan = plan::subject(template, &attempt.worker.config);
+    if plan.inputs.len() > 1 {
+        inputs.push(bundle(template));
+    }
+    let mut subject = Conversation::begin(Role::Subject, subject, plan, template.limits, inputs);
+    loop {
+        let heard = subject.next().await;
+        match subject.take(attempt, heard).await? {
+            Step::Going => {}
+            Step::Ready if template.driver.is_some() => break,
+            Step::Ready => {}
+            Step::Ended(report) => return Ok(report),
+        }
+    }
+    judge(attempt, cells, template, &mut subject).await
+}
+
+/// Runs the driver beside a subject that is up; only the driver's report counts.
+async fn judge(
+    attempt: &mut Attempt<'_>,
+    cells: &mut Cells<'_>,
+    template: &Template,
+    subject: &mut Conversation,
+) -> Result<Report, Stop> {
+    let cell = cells.add_driver(template).await?;
+    let Some(spec) = &template.driver else { return Err(Stop::LeaseLost("no driver".to_owned())) };
+    let plan = plan::driver(template, spec, &attempt.worker.config);
+    let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![bundle(template)] };
+    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs);
+    let mut subject_talks = true;
+    loop {
+        tokio::select! {
+            heard = driver.next() => {
+                if let Step::Ended(report) = driver.take(attempt, heard).await? {
+                    if subject_talks {
+                        subject.hear_out(attempt).await;
+                    }
+                    return Ok(report);
+                }
+            }
+            heard = subject.next(), if subject_talks => {
+                if let Step::Ended(_) = subject.take(attempt, heard).await? {
+                    subject_talks = false;
+                }
+            }
+        }
+    }
+}
+
+fn bundle(template: &Template) -> futures_util::stream::BoxStream<'static, Result<bytes::Bytes, crate::intake::blob::BlobError>> {
+    let bundle = template.bundle.clone();
+    futures_util::stream::once(async move { Ok(bundle) }).boxed()
+}

@@ -1,0 +1,104 @@
+//! From a template to what its cells are told to do.
+
+use std::collections::BTreeMap;
+
+use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
+
+use crate::cell::spec::{GRADER, TMP, WORKSPACE};
+use crate::config::Config;
+use crate::run::StageName;
+use crate::template::{self, Template};
+
+/// Between TERM and KILL, in ms.
+pub const GRACE_MS: u64 = 2_000;
+
+/// Where the programs of every image are.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the subject does: the project's stages, and the tests too if no other cell decides.
+pub fn subject(template: &Template, config: &Config) -> Plan {
+    let mut inputs = vec![Input {
+        into: WORKSPACE.to_owned(),
+        max_archive_bytes: config.max_archive_bytes,
+        // What the workspace can hold at all.
+        max_entries: template.limits.workspace_inodes,
+        max_bytes: config.max_unpacked_bytes,
+    }];
+    if template.driver.is_none() && !template.bundle.is_empty() {
+        inputs.push(grader(template));
+    }
+    let stages = template.stages.iter().map(|stage| Stage {
+        name: stage.name.as_str().to_owned(),
+        command: stage.command.clone(),
+        cwd: WORKSPACE.to_owned(),
+        env: environment(template, &stage.env),
+        timeout_ms: capped(stage.timeout_s, config),
+        output: output(config),
+        ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
+    });
+    plan(template, inputs, stages.collect(), template.driver.is_none())
+}
+
+/// What the driver does: one stage, the grader's tests.
+pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -> Plan {
+    let inputs = if template.bundle.is_empty() { Vec::new() } else { vec![grader(template)] };
+    let mut env = environment(template, &driver.env);
+    if let Some(port) = template.port() {
+        env.insert("SUBJECT_URL".to_owned(), format!("http://127.0.0.1:{port}"));
+    }
+    let stage = Stage {
+        name: StageName::Tests.as_str().to_owned(),
+        command: driver.command.clone(),
+        cwd: WORKSPACE.to_owned(),
+        env,
+        timeout_ms: capped(driver.timeout_s, config),
+        output: output(config),
+        ready: None,
+    };
+    plan(template, inputs, vec![stage], true)
+}
+
+fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bool) -> Plan {
+    let results = template.results.path.as_ref().filter(|_| decides).map(|path| ResultsFile {
+        path: path.clone(),
+        max_bytes: template.results.max_kib * 1024,
+    });
+    Plan {
+        version: VERSION,
+        inputs,
+        stages,
+        global_timeout_ms: template.global_timeout_s * 1000,
+        grace_ms: GRACE_MS,
+        results,
+        disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
+    }
+}
+
+fn grader(template: &Template) -> Input {
+    Input {
+        into: GRADER.to_owned(),
+        max_archive_bytes: template.bundle.len() as u64,
+        max_entries: 10_000,
+        max_bytes: super::cells::GRADER_BYTES,
+    }
+}
+
+fn environment(template: &Template, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<_, _> = [("PATH", PATH), ("HOME", WORKSPACE), ("TMPDIR", TMP), ("LANG", "C.UTF-8")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    if let Some(port) = template.port() {
+        env.insert("PORT".to_owned(), port.to_string());
+    }
+    env.extend(own.clone());
+    env
+}
+
+fn output(config: &Config) -> OutputLimits {
+    OutputLimits { head: config.output_head_bytes, tail: config.output_tail_bytes, limit: config.output_limit_bytes }
+}
+
+fn capped(timeout_s: u64, config: &Config) -> u64 {
+    let most = if config.max_stage_timeout_s == 0 { u64::MAX } else { config.max_stage_timeout_s };
+    timeout_s.min(most) * 1000
+}
