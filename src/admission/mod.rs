@@ -21,6 +21,8 @@ use std::time::Duration;
 use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
@@ -148,7 +150,9 @@ impl Backend for Admission {
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
         loop {
             if let Some(admitted) = self.admitted.pop_front() {
-                return Poll::Ready(Some(Ok(Task::new(admitted))));
+                let id = TaskId::from(admitted.claim.id.to_string());
+                let attempt = usize::try_from(admitted.claim.attempt).unwrap_or(1);
+                return Poll::Ready(Some(Ok(TaskBuilder::new(admitted).task_id(id).attempt(attempt).build())));
             }
             if let Some(asking) = &mut self.asking {
                 let answer = ready!(asking.as_mut().poll(cx));
