@@ -85,7 +85,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("worker_slots", "slots of this worker; 0: one per core, at least 2"),
     setting("engine_creates", "cells being created or started at one time; 0: two per core"),
     setting("berth_max_runs", "runs after which a berth is replaced"),
-    setting("max_stage_timeout_s", "seconds that any stage may take, whatever its template says; 0: as the template says"),
+    setting(
+        "max_stage_timeout_s",
+        "seconds that any stage may take, whatever its template says; 0: as the template says",
+    ),
     setting("drain_timeout_s", "seconds that running evaluations may take to end after SIGTERM"),
     setting("max_archive_bytes", "bytes of an uploaded archive"),
     setting("max_archive_entries", "files and folders in an archive"),
@@ -198,9 +201,8 @@ impl Config {
                 .try_into::<Self>()
                 .map_err(|error: toml::de::Error| invalid(&variable, error.to_string()))?;
         }
-        let config: Self = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| invalid(name, error.to_string()))?;
+        let config: Self =
+            toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| invalid(name, error.to_string()))?;
         config.check()?;
         Ok(config)
     }

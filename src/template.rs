@@ -151,8 +151,8 @@ impl Templates {
     /// The first [`TemplateError`]; also if there is no template at all.
     pub fn load(folder: &Path) -> Result<Self, TemplateError> {
         let fault = |reason: String| TemplateError { path: folder.to_owned(), reason };
-        let entries =
-            std::fs::read_dir(folder).map_err(|error| fault(format!("cannot read the folder: {error}; set templates_dir")))?;
+        let entries = std::fs::read_dir(folder)
+            .map_err(|error| fault(format!("cannot read the folder: {error}; set templates_dir")))?;
         let mut all = BTreeMap::new();
         for entry in entries {
             let path = entry.map_err(|error| fault(error.to_string()))?.path();
@@ -213,8 +213,7 @@ impl File {
         if self.stages.windows(2).any(|pair| pair[0].name >= pair[1].name) {
             return Err("stages must come in the order install, build, start, tests, each at most once".to_owned());
         }
-        if let Some(wrong) =
-            self.stages.iter().find(|stage| stage.ready.is_some() != (stage.name == StageName::Start))
+        if let Some(wrong) = self.stages.iter().find(|stage| stage.ready.is_some() != (stage.name == StageName::Start))
         {
             return Err(format!("stage {}: the start stage, and only it, has `ready`", wrong.name));
         }

@@ -101,8 +101,7 @@ impl Admission {
 
     fn ask(&self, half_slots: i32) -> Pin<Box<dyn Future<Output = Result<Vec<Claim>, StoreError>> + Send>> {
         let (store, worker) = (self.store.clone(), self.worker.clone());
-        let wanted =
-            Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
+        let wanted = Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
         Box::pin(async move { store.claim_runs(&worker, wanted).await })
     }
 
@@ -143,11 +142,7 @@ impl Backend for Admission {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        _: &WorkerContext,
-    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
         loop {
             if let Some(admitted) = self.admitted.pop_front() {
                 let id = TaskId::from(admitted.claim.id.to_string());

@@ -6,8 +6,8 @@ use axum::http::request::Parts;
 use uuid::Uuid;
 
 use super::ApiState;
-use crate::key::Presented;
 use super::problem::Problem;
+use crate::key::Presented;
 use crate::store::keys::Role;
 
 /// The holder of a good key. A handler that has one reads only what belongs to `organization`.

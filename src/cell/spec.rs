@@ -153,11 +153,8 @@ fn resident(arguments: &[&str]) -> ContainerCreateBody {
 
 /// What every container of ours is denied.
 fn sealed(engine: &Engine, memory: i64) -> HostConfig {
-    let ulimit = |name: &str, value: i64| ResourcesUlimits {
-        name: Some(name.to_owned()),
-        soft: Some(value),
-        hard: Some(value),
-    };
+    let ulimit =
+        |name: &str, value: i64| ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) };
     HostConfig {
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),

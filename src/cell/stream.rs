@@ -152,16 +152,17 @@ impl CellOutput {
 
 fn read(frame: &Frame) -> Result<Event, StreamError> {
     fn json<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, StreamError> {
-        serde_json::from_slice(&frame.payload).map_err(|error| StreamError::Garbled(format!("{:?}: {error}", frame.kind)))
+        serde_json::from_slice(&frame.payload)
+            .map_err(|error| StreamError::Garbled(format!("{:?}: {error}", frame.kind)))
     }
     Ok(match frame.kind {
         Kind::Hello => Event::Hello(json(frame)?),
         Kind::StageStarted => Event::StageStarted(json(frame)?),
         Kind::StageReady => Event::StageReady(json(frame)?),
         Kind::StageEnded => Event::StageEnded(json(frame)?),
-        Kind::Output => {
-            Event::Output(Output::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?)
-        }
+        Kind::Output => Event::Output(
+            Output::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?,
+        ),
         Kind::Results => Event::Results(frame.payload.clone()),
         Kind::End => Event::End(json(frame)?),
         Kind::Plan | Kind::PlanEnd | Kind::Input | Kind::InputEnd | Kind::Finish => {

@@ -174,4 +174,3 @@ fn sort(what: &'static str, error: &object_store::Error) -> BlobError {
         other => BlobError::Unavailable { what, reason: other.to_string() },
     }
 }
-

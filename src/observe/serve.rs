@@ -20,7 +20,9 @@ pub type Unready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// If the address cannot be listened on.
 pub async fn serve(listen: &str, unready: Unready, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
-        anyhow::anyhow!("cannot listen on {listen} for metrics: {error}; set api_metrics_listen or worker_metrics_listen")
+        anyhow::anyhow!(
+            "cannot listen on {listen} for metrics: {error}; set api_metrics_listen or worker_metrics_listen"
+        )
     })?;
     let router = Router::new()
         .route(

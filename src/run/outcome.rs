@@ -45,9 +45,7 @@ pub struct Evidence {
 }
 
 /// The stages that a template may have, in the order in which they run.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
     Install,
@@ -95,21 +93,26 @@ pub fn stage_failure(
 ) -> Option<Failure> {
     let (code, message) = if counters.oom_kills > 0 {
         let mib = limits.memory_bytes / (1024 * 1024);
-        (FailureCode::OutOfMemory, format!("the cell used more than its {mib} MiB of memory and the kernel killed a process"))
+        (
+            FailureCode::OutOfMemory,
+            format!("the cell used more than its {mib} MiB of memory and the kernel killed a process"),
+        )
     } else {
         match &ended.exit {
             StageExit::Stopped => return None,
             StageExit::Exited { code: 0 } if stage != StageName::Start => return None,
-            StageExit::GlobalTimedOut => {
-                (FailureCode::GlobalTimeout, format!("the run took longer than its {} s", limits.global_timeout_ms / 1000))
-            }
+            StageExit::GlobalTimedOut => (
+                FailureCode::GlobalTimeout,
+                format!("the run took longer than its {} s", limits.global_timeout_ms / 1000),
+            ),
             StageExit::TimedOut if stage == StageName::Start => (
                 FailureCode::StartTimeout,
                 format!("the service did not answer within {} s of its start", limits.timeout_ms / 1000),
             ),
-            StageExit::TimedOut => {
-                (FailureCode::StageTimeout, format!("the {stage} stage took longer than its {} s", limits.timeout_ms / 1000))
-            }
+            StageExit::TimedOut => (
+                FailureCode::StageTimeout,
+                format!("the {stage} stage took longer than its {} s", limits.timeout_ms / 1000),
+            ),
             StageExit::OutputLimit => (
                 FailureCode::OutputLimit,
                 format!("the {stage} stage wrote {} bytes, the limit is {}", ended.output_bytes, limits.output_bytes),

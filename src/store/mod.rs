@@ -102,7 +102,9 @@ impl Store {
         let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
         match newest {
             Some(version) if version >= wanted => Ok(()),
-            seen => Err(StoreError::Schema(format!("version {wanted} is needed, the database has {}", seen.unwrap_or(0)))),
+            seen => {
+                Err(StoreError::Schema(format!("version {wanted} is needed, the database has {}", seen.unwrap_or(0))))
+            }
         }
     }
 
@@ -155,9 +157,10 @@ fn sort(query: &'static str, error: &sqlx::Error) -> StoreError {
                 StoreError::Refused { query, reason: format!("{} ({code})", refused.message()) }
             }
         }
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) | sqlx::Error::RowNotFound => {
-            StoreError::Refused { query, reason: error.to_string() }
-        }
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::RowNotFound => StoreError::Refused { query, reason: error.to_string() },
         other => StoreError::Unavailable { query, reason: other.to_string() },
     }
 }

@@ -34,9 +34,13 @@ pub struct Idempotency<'a> {
 /// What became of a new submission.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inserted {
-    New { submitted_at: DateTime<Utc> },
+    New {
+        submitted_at: DateTime<Utc>,
+    },
     /// The key was used before, for this very request.
-    Repeated { submission_id: Uuid },
+    Repeated {
+        submission_id: Uuid,
+    },
     /// The key was used before, for another request.
     Conflict,
 }

@@ -107,11 +107,8 @@ impl<'a> Cells<'a> {
 pub fn template<'a>(attempt: &Attempt<'a>) -> Result<&'a Template, Stop> {
     let worker: &'a Worker = attempt.worker;
     worker.templates.get(&attempt.claim.template).ok_or_else(|| {
-        let message = format!(
-            "this worker has no template {:?}, it has: {}",
-            attempt.claim.template,
-            worker.templates.names()
-        );
+        let message =
+            format!("this worker has no template {:?}, it has: {}", attempt.claim.template, worker.templates.names());
         Stop::Failed(Failure::new(FailureCode::TemplateInvalid, message))
     })
 }

@@ -149,7 +149,10 @@ impl Conversation {
             Event::Results(piece) => {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
                 if self.results.len() as u64 + piece.len() as u64 > most {
-                    return Err(Stop::Failed(Failure::new(FailureCode::CellLost, "the cell sent more results than allowed")));
+                    return Err(Stop::Failed(Failure::new(
+                        FailureCode::CellLost,
+                        "the cell sent more results than allowed",
+                    )));
                 }
                 self.results.extend_from_slice(&piece);
             }
@@ -207,7 +210,9 @@ impl Conversation {
         // The first input of a subject is the project; all others are ours.
         let project = |input: u8| self.role == Role::Subject && input == 0;
         match status {
-            EndStatus::Rejected { input, reason } if project(input) => Failure::new(FailureCode::ArchiveRejected, reason),
+            EndStatus::Rejected { input, reason } if project(input) => {
+                Failure::new(FailureCode::ArchiveRejected, reason)
+            }
             EndStatus::Rejected { reason, .. } => {
                 Failure::new(FailureCode::TemplateInvalid, format!("the tests could not be unpacked: {reason}"))
             }

@@ -64,7 +64,9 @@ async fn judge(
     }
 }
 
-fn bundle(template: &Template) -> futures_util::stream::BoxStream<'static, Result<bytes::Bytes, crate::intake::blob::BlobError>> {
+fn bundle(
+    template: &Template,
+) -> futures_util::stream::BoxStream<'static, Result<bytes::Bytes, crate::intake::blob::BlobError>> {
     let bundle = template.bundle.clone();
     futures_util::stream::once(async move { Ok(bundle) }).boxed()
 }

@@ -107,9 +107,9 @@ impl Leases {
         let Ok(held) = self.held.lock() else { return };
         for lease in asked {
             let Some(held) = held.get(&lease.run_id).filter(|held| held.lease == lease) else { continue };
-            let ours = renewed.iter().find(|row| {
-                row.id == lease.run_id && row.attempt == lease.attempt && row.lease_epoch == lease.epoch
-            });
+            let ours = renewed
+                .iter()
+                .find(|row| row.id == lease.run_id && row.attempt == lease.attempt && row.lease_epoch == lease.epoch);
             match ours {
                 None => held.lost.cancel(),
                 Some(row) if row.cancel_requested => held.cancelled.cancel(),

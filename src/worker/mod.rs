@@ -112,7 +112,9 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
     let engine = Engine::connect(config).await?;
     let mut images: Vec<_> = templates
         .iter()
-        .flat_map(|template| std::iter::once(&template.image).chain(template.driver.as_ref().map(|driver| &driver.image)))
+        .flat_map(|template| {
+            std::iter::once(&template.image).chain(template.driver.as_ref().map(|driver| &driver.image))
+        })
         .map(String::as_str)
         .collect();
     images.push(crate::cell::berth::BERTH_IMAGE);

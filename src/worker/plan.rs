@@ -59,10 +59,12 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
 }
 
 fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bool) -> Plan {
-    let results = template.results.path.as_ref().filter(|_| decides).map(|path| ResultsFile {
-        path: path.clone(),
-        max_bytes: template.results.max_kib * 1024,
-    });
+    let results = template
+        .results
+        .path
+        .as_ref()
+        .filter(|_| decides)
+        .map(|path| ResultsFile { path: path.clone(), max_bytes: template.results.max_kib * 1024 });
     Plan {
         version: VERSION,
         inputs,

@@ -19,7 +19,12 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict,
             Some(StageExit::Exited { code }) => code,
             // As a shell reports it.
             Some(StageExit::Signalled { signal }) => 128 + signal,
-            seen => return Err(failed(FailureCode::DriverFailed, format!("the tests stage did not end by itself: {seen:?}"))),
+            seen => {
+                return Err(failed(
+                    FailureCode::DriverFailed,
+                    format!("the tests stage did not end by itself: {seen:?}"),
+                ));
+            }
         };
         return Ok(verdict::from_exit_code(code, integrity));
     }

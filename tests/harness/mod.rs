@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::api::{self, ApiState, Timeouts, key};
+use assize::api::{self, ApiState, Timeouts};
 use assize::config::Config;
 use assize::intake::blob::Blobs;
+use assize::key;
 use assize::redis::{Hints, Redis};
 use assize::run::{Lease, StageName};
 use assize::store::Store;
