@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod logs;
+pub mod processes;
 pub mod sse;
 pub mod zips;
 

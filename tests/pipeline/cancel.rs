@@ -1,0 +1,73 @@
+//! FAILURES 27: a cancel ends a run in exactly one state, wherever it meets it.
+
+use std::time::Duration;
+
+use assize::clock;
+use uuid::Uuid;
+
+use crate::harness::processes::RedisServer;
+use crate::harness::zips;
+use crate::site::{Setup, Site, failure, shared};
+
+/// How long a cancelled run's cells may stay.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Renewals of leases carry cancels when nothing else does: 5 s, and as much again for a busy host.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+async fn cancelled(site: &Site, run: Uuid, within: Duration) {
+    let begun = clock::monotonic();
+    assert_eq!(site.cancel(run).await, 202);
+    let ended = site.ended(run).await;
+    assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
+    assert_eq!(failure(&ended), ("aborted", "cancelled", "platform"), "{ended}");
+    site.until("its cells are gone", async || site.cells(Some(run)).await.is_empty()).await;
+    assert!(begun.elapsed() < within + GONE, "{:?}", begun.elapsed());
+    let states = site.states(run).await;
+    let ends = ["completed", "failed", "timed_out", "aborted"];
+    assert_eq!(states.iter().filter(|state| ends.contains(&state.as_str())).count(), 1, "{states:?}");
+    assert_eq!(states.last().unwrap(), "aborted");
+    assert_eq!(site.events(run).await.last().unwrap().0, 1, "a cancel is no second attempt");
+}
+
+#[tokio::test]
+async fn a_queued_run_is_cancelled_before_it_ever_starts() {
+    // Two half-slots: a run of class C waits for ever.
+    let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
+    let run = site.submit("browser", &[("run.sh", "exit 0")]).await;
+    let other = site.run("script", &[("run.sh", "exit 0")]).await;
+    assert_eq!(other["score"], 1.0, "a run that does not fit blocks no other: {other}");
+    cancelled(&site, run, GONE).await;
+    assert_eq!(site.states(run).await, ["queued", "aborted"]);
+}
+
+#[tokio::test]
+async fn a_run_in_preparation_is_cancelled() {
+    let site = shared();
+    let run = site.submit_archive("slow", zips::stored("big", 12 << 20)).await;
+    site.reached(run, "preparing").await;
+    cancelled(&site, run, GONE).await;
+    assert_eq!(site.states(run).await, ["queued", "preparing", "aborted"]);
+}
+
+#[tokio::test]
+async fn a_running_run_is_cancelled_even_if_it_ignores_sigterm() {
+    let site = shared();
+    let run = site.submit("long", &[("run.sh", "trap '' TERM; echo on; while :; do sleep 1; done")]).await;
+    site.reached(run, "running").await;
+    cancelled(&site, run, GONE).await;
+    assert_eq!(site.states(run).await, ["queued", "preparing", "running", "aborted"]);
+    assert_eq!(site.cancel(run).await, 200, "what has ended stays as it ended");
+    assert_eq!(site.states(run).await.len(), 4);
+}
+
+#[tokio::test]
+async fn without_redis_a_cancel_arrives_with_the_next_heartbeat() {
+    let mut redis = RedisServer::start();
+    let settings = vec![("worker_slots", "1".to_owned())];
+    let site = Site::start(Setup { redis_url: Some(redis.url()), settings, ..Setup::default() });
+    let run = site.submit("long", &[("run.sh", "sleep 14")]).await;
+    site.reached(run, "running").await;
+    redis.kill();
+    cancelled(&site, run, HEARTBEAT).await;
+}

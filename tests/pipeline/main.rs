@@ -1,0 +1,26 @@
+//! The whole pipeline through real processes: `assize api`, `assize worker`, Postgres
+//! (`DATABASE_URL`), Redis (`REDIS_URL`), the Docker engine and the static warden.
+//!
+//! Each [`site::Site`] is an installation with a database, an instance name, folders and ports of
+//! its own; most tests share one, those that break something start their own.
+
+#![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod cancel;
+mod isolation;
+mod limits;
+mod live;
+mod outage;
+mod results;
+mod services;
+mod site;
+mod size;
+mod slots;
+mod stages;
+mod start;
+mod stop;
+mod strangers;
+mod templates;

@@ -1,0 +1,346 @@
+//! An installation of a test's own, or one that many tests share.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::time::Duration;
+
+use assize::store::Store;
+use assize::store::keys::{NewKey, Role};
+use assize::{clock, key};
+use bollard::Docker;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use reqwest::multipart::Form;
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::harness::processes::{Process, assize, check_warden};
+use crate::harness::{id_of, json, zip_part, zips};
+use crate::templates;
+
+/// No run of these tests takes as long.
+pub const RUN: Duration = Duration::from_secs(40);
+
+/// What a test may choose.
+#[derive(Default)]
+pub struct Setup {
+    /// `REDIS_URL` if absent.
+    pub redis_url: Option<String>,
+    /// Those of [`templates`] if absent.
+    pub templates_dir: Option<PathBuf>,
+    pub settings: Vec<(&'static str, String)>,
+}
+
+pub struct Site {
+    pub instance: String,
+    pub database_url: String,
+    pub settings: Vec<(String, String)>,
+    pub templates_dir: PathBuf,
+    pub url: String,
+    key: String,
+    pub api: Process,
+    worker: Option<Process>,
+    client: Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn start(setup: Setup) -> Self {
+        check_warden();
+        let name = Uuid::now_v7().simple().to_string();
+        let instance = format!("t{name}");
+        let (database_url, key) = apart(make_database(format!("assize_{name}")));
+        let folder = tempfile::tempdir().unwrap();
+        let inside = |name: &str| folder.path().join(name).display().to_string();
+        let templates_dir = setup.templates_dir.unwrap_or_else(|| {
+            let templates_dir = folder.path().join("templates");
+            templates::write(&templates_dir);
+            templates_dir
+        });
+        let mut settings: HashMap<&str, String> = HashMap::from([
+            ("instance", instance.clone()),
+            ("database_url", database_url.clone()),
+            ("redis_url", setup.redis_url.unwrap_or_else(redis_url)),
+            ("templates_dir", templates_dir.display().to_string()),
+            ("blob_url", format!("file:{}", inside("blobs"))),
+            ("spool_dir", inside("spool")),
+            // The address tells the two listeners of one process apart.
+            ("api_listen", "127.0.0.1:0".to_owned()),
+            ("api_metrics_listen", "127.0.0.2:0".to_owned()),
+            ("worker_metrics_listen", "127.0.0.2:0".to_owned()),
+            ("worker_slots", "4".to_owned()),
+        ]);
+        settings.extend(setup.settings);
+        let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let api = Process::start("assize api", assize(&settings).args(["api", "--lifeline"]));
+        // A connection lives on the runtime of the test that opened it: none is kept for another.
+        let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(0).build().unwrap();
+        let url = format!("http://127.0.0.1:{}", api.port_on([127, 0, 0, 1]));
+        let (worker, _folder) = (None, folder);
+        let mut site =
+            Self { instance, database_url, settings, templates_dir, url, key, api, worker, client, _folder };
+        site.start_worker();
+        site
+    }
+
+    pub fn start_worker(&mut self) {
+        self.worker = Some(self.spawn_worker());
+        self.worker().wait_for("worker ready");
+    }
+
+    pub fn spawn_worker(&self) -> Process {
+        Process::start("assize worker", assize(&self.settings).args(["worker", "--lifeline"]))
+    }
+
+    pub fn worker(&self) -> &Process {
+        self.worker.as_ref().unwrap()
+    }
+
+    pub fn take_worker(&mut self) -> Process {
+        self.worker.take().unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.key)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).bearer_auth(&self.key)
+    }
+
+    pub async fn submit(&self, template: &str, files: &[(&str, &str)]) -> Uuid {
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        self.submit_archive(template, zips::zip(&files)).await
+    }
+
+    pub async fn submit_archive(&self, template: &str, archive: Vec<u8>) -> Uuid {
+        let form =
+            Form::new().text("template", template.to_owned()).text("user", "ada").part("archive", zip_part(archive));
+        let response = self.post("/v1/submissions").multipart(form).send().await.unwrap();
+        let status = response.status();
+        let body = json(response).await;
+        assert_eq!(status, 202, "{body}");
+        id_of(&body["run"])
+    }
+
+    pub async fn cancel(&self, run: Uuid) -> u16 {
+        self.post(&format!("/v1/runs/{run}/cancel")).send().await.unwrap().status().as_u16()
+    }
+
+    pub async fn read(&self, run: Uuid) -> Value {
+        json(self.get(&format!("/v1/runs/{run}")).send().await.unwrap()).await
+    }
+
+    /// The run as it ended.
+    pub async fn ended(&self, run: Uuid) -> Value {
+        let begun = clock::monotonic();
+        loop {
+            let seen = json(self.get(&format!("/v1/runs/{run}?wait=20")).send().await.unwrap()).await;
+            if !seen["finished_at"].is_null() {
+                return seen;
+            }
+            assert!(begun.elapsed() < RUN, "no end of {seen}");
+        }
+    }
+
+    /// Submits and waits for the end.
+    pub async fn run(&self, template: &str, files: &[(&str, &str)]) -> Value {
+        self.ended(self.submit(template, files).await).await
+    }
+
+    /// Waits until the run is in this state, or has passed it.
+    pub async fn reached(&self, run: Uuid, status: &str) {
+        self.until(&format!("{run} is {status}"), async || {
+            self.events(run).await.iter().any(|(_, to, _)| to == status)
+        })
+        .await;
+    }
+
+    /// Waits until something holds that the service announces to nobody.
+    pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let begun = clock::monotonic();
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while !holds().await {
+            assert!(begun.elapsed() < RUN, "it never came that {what}");
+            look.tick().await;
+        }
+    }
+
+    /// All output of a run, or of one stage, as text.
+    pub async fn text(&self, run: Uuid, query: &str) -> String {
+        self.get(&format!("/v1/runs/{run}/output?format=text{query}")).send().await.unwrap().text().await.unwrap()
+    }
+
+    pub async fn verdict(&self, run: Uuid) -> Value {
+        json(self.get(&format!("/v1/runs/{run}/verdict")).send().await.unwrap()).await
+    }
+
+    pub async fn database(&self) -> PgConnection {
+        PgConnection::connect(&self.database_url).await.unwrap()
+    }
+
+    /// Every move of a run: attempt, state, failure code.
+    pub async fn events(&self, run: Uuid) -> Vec<(i32, String, Option<String>)> {
+        let query = "SELECT attempt, to_status, failure_code FROM run_events
+            WHERE run_id = $1 AND from_status IS DISTINCT FROM to_status ORDER BY id";
+        sqlx::query_as(query).bind(run).fetch_all(&mut self.database().await).await.unwrap()
+    }
+
+    /// The states that a run went through.
+    pub async fn states(&self, run: Uuid) -> Vec<String> {
+        self.events(run).await.into_iter().map(|(_, status, _)| status).collect()
+    }
+
+    /// Ids of this installation's containers: those of one run, or with `None` all but berths.
+    pub async fn cells(&self, run: Option<Uuid>) -> Vec<String> {
+        let all = containers(&self.instance).await;
+        let label = |container: &ContainerSummary, name: &str| {
+            container.labels.as_ref().and_then(|labels| labels.get(name).cloned()).unwrap_or_default()
+        };
+        all.into_iter()
+            .filter(|container| match run {
+                Some(run) => label(container, "assize.run") == run.to_string(),
+                None => label(container, "assize.cell") != "berth",
+            })
+            .filter_map(|container| container.id)
+            .collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show();
+        }
+        self.worker.take();
+        let (instance, url) = (self.instance.clone(), self.database_url.clone());
+        self.api.terminate();
+        apart(async move {
+            for container in containers(&instance).await {
+                remove(&container.id.unwrap()).await;
+            }
+            drop_database(&url).await;
+        });
+    }
+}
+
+impl Site {
+    fn show(&self) {
+        eprintln!("--- api\n{}", self.api.tail());
+        if let Some(worker) = &self.worker {
+            eprintln!("--- worker\n{}", worker.tail());
+        }
+    }
+}
+
+/// One site for every test that harms nothing; gone when the last of them lets go.
+pub struct Shared(Arc<Site>);
+
+impl Deref for Shared {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.show();
+        }
+    }
+}
+
+pub fn shared() -> Shared {
+    static SITE: LazyLock<Mutex<Weak<Site>>> = LazyLock::new(Mutex::default);
+    let mut site = SITE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Shared(site.upgrade().unwrap_or_else(|| {
+        let started = Arc::new(Site::start(Setup::default()));
+        *site = Arc::downgrade(&started);
+        started
+    }))
+}
+
+pub fn redis_url() -> String {
+    std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned())
+}
+
+pub fn docker() -> Docker {
+    Docker::connect_with_defaults().unwrap()
+}
+
+/// Every container with this instance label.
+pub async fn containers(instance: &str) -> Vec<ContainerSummary> {
+    let label = HashMap::from([("label", vec![format!("assize.instance={instance}")])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&label).build();
+    docker().list_containers(Some(options)).await.unwrap()
+}
+
+pub async fn remove(container: &str) {
+    let options = RemoveContainerOptionsBuilder::new().force(true).build();
+    // Its own worker may be at it.
+    docker().remove_container(container, Some(options)).await.ok();
+}
+
+/// Does something on a runtime that no test's end takes away.
+fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let thread = std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    });
+    thread.join().unwrap()
+}
+
+pub fn base_url() -> String {
+    std::env::var("DATABASE_URL").expect("DATABASE_URL names a Postgres on which databases may be made")
+}
+
+/// The same server, another database.
+pub fn with_database(url: &str, name: &str) -> String {
+    let (address, query) = url.split_once('?').map_or((url, String::new()), |(address, q)| (address, format!("?{q}")));
+    let (server, _) = address.rsplit_once('/').unwrap();
+    format!("{server}/{name}{query}")
+}
+
+/// A database with the schema, and a key to submit with: its address and the key.
+async fn make_database(name: String) -> (String, String) {
+    let base = base_url();
+    let mut connection = PgConnection::connect(&base).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    let url = with_database(&base, &name);
+    let pool = PgPool::connect(&url).await.unwrap();
+    sqlx::migrate!("sql/migrations").run(&pool).await.unwrap();
+    let store = Store::on(pool.clone());
+    let organization_id = store.ensure_organization("school").await.unwrap();
+    let (minted, role) = (key::mint(), Role::Submit);
+    let secret_sha256 = &minted.secret_sha256;
+    let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "", expires_at: None };
+    store.insert_key(new).await.unwrap();
+    pool.close().await;
+    (url, minted.text().to_owned())
+}
+
+async fn drop_database(url: &str) {
+    let name = url.split('?').next().and_then(|address| address.rsplit('/').next()).unwrap().to_owned();
+    let mut connection = PgConnection::connect(&base_url()).await.unwrap();
+    let query = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut connection).await.unwrap();
+}
+
+/// The code and cause that a run failed with.
+pub fn failure(run: &Value) -> (&str, &str, &str) {
+    let text = |value: &'_ Value| -> &'static str { value.as_str().unwrap_or_default().to_owned().leak() };
+    (text(&run["status"]), text(&run["failure"]["code"]), text(&run["failure"]["cause"]))
+}
+
+pub fn message(run: &Value) -> &str {
+    run["failure"]["evidence"]["message"].as_str().unwrap_or_default()
+}
+
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

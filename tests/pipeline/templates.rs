@@ -1,0 +1,100 @@
+//! Templates with small limits, whose stages do what the project says.
+
+use std::path::Path;
+
+const LIMITS: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 4\nworkspace_inodes = 60\ntmp_mib = 2\n";
+
+const ROOMY: &str =
+    "cpus = 1.0\nmemory_mib = 512\npids = 64\nworkspace_mib = 256\nworkspace_inodes = 500\ntmp_mib = 16\n";
+
+/// 2 ms of a core in every 40: whatever is prepared takes its time.
+const SLOW: &str = "cpus = 0.05\nmemory_mib = 64\npids = 24\nworkspace_mib = 16\nworkspace_inodes = 60\ntmp_mib = 2\n";
+
+const SHELL: &str = "assize/base:1";
+const PYTHON: &str = "assize/python-api:1";
+const EXIT_CODE: &str = "format = \"exit_code\"\n";
+
+/// Runs whatever the subject tells it to.
+const OBEDIENT: &str = "import os, sys, json, time, urllib.request\n\
+    url = os.environ['SUBJECT_URL']\n\
+    exec(urllib.request.urlopen(url + '/judge.py').read())\n";
+
+struct Written {
+    class: char,
+    image: &'static str,
+    limits: &'static str,
+    stages: String,
+    driver: String,
+    results: String,
+    global_s: u32,
+}
+
+fn stage(name: &str, command: &str, timeout_s: u32) -> String {
+    format!("[[stages]]\nname = \"{name}\"\ncommand = [{command}]\ntimeout_s = {timeout_s}\n")
+}
+
+fn tests(class: char, image: &'static str, command: &str, timeout_s: u32) -> Written {
+    let stages = stage("tests", command, timeout_s);
+    Written { class, image, limits: LIMITS, stages, driver: String::new(), results: EXIT_CODE.to_owned(), global_s: 20 }
+}
+
+fn shell(timeout_s: u32) -> Written {
+    tests('A', SHELL, r#""sh", "run.sh""#, timeout_s)
+}
+
+fn service(global_s: u32) -> Written {
+    let start = stage("start", r#""python3", "-u", "app.py""#, 2) + "ready = { port = 8000 }\n";
+    let command = r#"command = ["python3", "-u", "/grader/driver.py"]"#;
+    Written {
+        driver: format!("[driver]\nimage = \"{PYTHON}\"\n{command}\ntimeout_s = 3\n[driver.limits]\n{LIMITS}"),
+        stages: start,
+        results: "format = \"gradescope\"\npath = \"/workspace/results.json\"\nmax_kib = 64\n".to_owned(),
+        image: PYTHON,
+        global_s,
+        ..shell(2)
+    }
+}
+
+/// The templates of a site: what each is for stands in the name.
+pub fn write(folder: &Path) {
+    let staged = stage("install", r#""sh", "install.sh""#, 2) + &stage("build", r#""sh", "build.sh""#, 2);
+    let one = |name: &str, template: Written| write_one(folder, name, &template);
+    one("script", shell(2));
+    one("long", shell(15));
+    one("browser", Written { class: 'C', ..shell(5) });
+    one("frontend", Written { class: 'B', ..shell(5) });
+    one("hasty", Written { global_s: 1, ..shell(10) });
+    one("slow", Written { limits: SLOW, ..shell(15) });
+    one("roomy", Written { limits: ROOMY, ..shell(15) });
+    one("python", Written { limits: ROOMY, ..tests('A', PYTHON, r#""python3", "-u", "run.py""#, 10) });
+    one("staged", Written { stages: staged + &stage("tests", r#""sh", "run.sh""#, 2), ..shell(2) });
+    let program = stage("build", r#""./program""#, 2) + &stage("tests", r#""true""#, 2);
+    one("program", Written { stages: program, ..shell(2) });
+    one("service", service(20));
+    for format in ["gradescope", "junit", "tap", "ctrf"] {
+        let results = format!("format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 64\n");
+        one(format, Written { results, ..shell(2) });
+    }
+    let tests = folder.join("service/tests");
+    std::fs::create_dir_all(&tests).unwrap();
+    std::fs::write(tests.join("driver.py"), OBEDIENT).unwrap();
+}
+
+fn write_one(folder: &Path, name: &str, template: &Written) {
+    let Written { class, image, limits, stages, driver, results, global_s } = template;
+    std::fs::create_dir_all(folder.join(name)).unwrap();
+    let text = format!(
+        "description = \"{name}\"\nclass = \"{class}\"\nimage = \"{image}\"\n[limits]\n{limits}{stages}{driver}\
+         [results]\n{results}[global]\ntimeout_s = {global_s}\n"
+    );
+    std::fs::write(folder.join(name).join("template.toml"), text).unwrap();
+}
+
+/// A service that serves the files of its project.
+pub const APP: &str = "import http.server\n\
+    http.server.test(HandlerClass=http.server.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')\n";
+
+/// A project whose judge gives full marks after `before`.
+pub fn judged(before: &str) -> String {
+    format!("{before}\njson.dump({{'score': 1, 'max_score': 1}}, open('/workspace/results.json', 'w'))\n")
+}
