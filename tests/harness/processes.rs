@@ -214,7 +214,7 @@ impl RedisServer {
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"]).arg(socket);
         let process = Process::start("redis-server", command.current_dir(self.folder.path()));
-        process.wait_for("Ready to accept connections");
+        process.wait_for("ready to accept connections");
         self.process = Some(process);
     }
 

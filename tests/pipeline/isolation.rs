@@ -65,10 +65,11 @@ async fn a_project_sees_no_network_no_privilege_and_nothing_of_the_host() {
     assert!(facts["groups"] == serde_json::json!([]) || facts["groups"] == serde_json::json!([10001]), "{facts}");
     assert_eq!((facts["cap_eff"].as_str(), facts["cap_bnd"].as_str()), (Some("0000000000000000"), Some("0000000000000000")));
     assert_eq!((facts["no_new_privs"].as_str(), facts["seccomp"].as_str()), (Some("1"), Some("2")));
-    for denied in ["write_root", "write_etc", "write_warden"] {
-        assert_eq!(facts[denied], "OSError", "{denied}: {facts}");
+    for denied in ["write_root", "write_etc"] {
+        // A read-only file system, or closed to this user besides.
+        assert!(facts[denied] == "OSError" || facts[denied] == "PermissionError", "{denied}: {facts}");
     }
-    for denied in ["environ_1", "fd_1", "stdout_1", "mem_1", "raw"] {
+    for denied in ["write_warden", "environ_1", "fd_1", "stdout_1", "mem_1", "raw"] {
         assert_eq!(facts[denied], "PermissionError", "{denied}: {facts}");
     }
     for ineffective in ["kill", "stop", "term"] {
