@@ -53,3 +53,14 @@ BEGIN
         RETURN NEXT claimed;
     END LOOP;
 END $$;
+
+-- The submission of a run that was just claimed. A function of its own, and volatile, because it then
+-- sees what was committed while the claim waited for its lock: a join would look with the snapshot
+-- of the whole statement, miss the newest submissions, and lose the claims of their runs.
+CREATE FUNCTION claimed_submission(submission uuid) RETURNS project_submissions LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    found_submission project_submissions;
+BEGIN
+    SELECT * INTO STRICT found_submission FROM project_submissions WHERE id = submission;
+    RETURN found_submission;
+END $$;
