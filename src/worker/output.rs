@@ -110,7 +110,8 @@ impl OutputLog {
         }
         let lines: Vec<_> = self.last_text.lines().collect();
         let from = lines.len().saturating_sub(LAST_LINES);
-        lines.get(from..).map(|lines| lines.join("\n")).filter(|text| !text.is_empty())
+        // Postgres keeps no NUL in a jsonb.
+        lines.get(from..).map(|lines| lines.join("\n").replace('\0', "\u{fffd}")).filter(|text| !text.is_empty())
     }
 
     /// Says that the run moved, after all output before it.
@@ -212,6 +213,13 @@ mod tests {
             let joined: String = crate::output::read_blob(&log.take_blob()).map(|entry| entry.text).collect();
             prop_assert_eq!(joined, String::from_utf8_lossy(&bytes));
         }
+    }
+
+    #[test]
+    fn what_a_failure_quotes_fits_into_a_jsonb() {
+        let (mut log, _pieces) = log();
+        log.push(StageName::Tests, piece(0, b"a\0b\n"));
+        assert_eq!(log.last_lines(StageName::Tests).unwrap(), "a\u{fffd}b");
     }
 
     #[test]
