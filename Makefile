@@ -4,9 +4,6 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-# Queries are checked against .sqlx, so that building needs no database; `make sqlx` renews it.
-export SQLX_OFFLINE := true
-
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 

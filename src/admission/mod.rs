@@ -13,8 +13,6 @@ pub use slots::{Slot, Slots};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +22,7 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use uuid::Uuid;
@@ -46,6 +45,9 @@ pub struct Admitted {
     pub slot: Slot,
 }
 
+/// What Postgres said to a claim.
+type Claims = Result<Vec<Claim>, StoreError>;
+
 /// The queue as this worker sees it.
 pub struct Admission {
     store: Store,
@@ -56,9 +58,9 @@ pub struct Admission {
     stop: CancellationToken,
     /// Half-slots in hand, for the next claim.
     held: Option<Slot>,
-    taking: Option<Pin<Box<dyn Future<Output = Slot> + Send>>>,
-    asking: Option<Pin<Box<dyn Future<Output = Result<Vec<Claim>, StoreError>> + Send>>>,
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    taking: Option<BoxFuture<'static, Slot>>,
+    asking: Option<BoxFuture<'static, Claims>>,
+    waiting: Option<BoxFuture<'static, ()>>,
     admitted: VecDeque<Admitted>,
 }
 
@@ -99,14 +101,14 @@ impl Admission {
         Poll::Ready(())
     }
 
-    fn ask(&self, half_slots: i32) -> Pin<Box<dyn Future<Output = Result<Vec<Claim>, StoreError>> + Send>> {
+    fn ask(&self, half_slots: i32) -> BoxFuture<'static, Claims> {
         let (store, worker) = (self.store.clone(), self.worker.clone());
         let wanted = Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
         Box::pin(async move { store.claim_runs(&worker, wanted).await })
     }
 
     /// Until there may be something to claim: the doorbell, a slot that came free, or the poll.
-    fn wait(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn wait(&self) -> BoxFuture<'static, ()> {
         let mut doorbell = self.hints.doorbell();
         let (slots, stop) = (self.slots.clone(), self.stop.clone());
         doorbell.mark_unchanged();

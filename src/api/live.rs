@@ -130,6 +130,8 @@ struct Follower {
     /// Where the client was told of a gap.
     told: Option<EntryId>,
     last_event: i64,
+    /// Moves that are known and not told yet.
+    moves: VecDeque<RunEvent>,
     /// Whether the client had a part of this stream before, and so the moves up to then.
     resumes: bool,
     seen: Option<(Status, Option<StageName>, i32)>,
@@ -148,6 +150,7 @@ impl Follower {
             last,
             told: None,
             last_event: 0,
+            moves: VecDeque::new(),
             resumes: filter.after.is_some(),
             seen: None,
             ready: VecDeque::new(),
@@ -165,14 +168,15 @@ impl Follower {
         let current = u32::try_from(run.attempt).unwrap_or(1);
         let ended = run.status.is_terminal();
         let over = if ended { current } else { current - 1 };
+        if self.read_moves(&run).await.is_err() {
+            return Round::Quiet;
+        }
         while self.last.attempt <= over {
             if self.close_attempt().await.is_err() {
                 return Round::Quiet;
             }
         }
-        if self.moves(&run).await.is_err() {
-            return Round::Quiet;
-        }
+        self.tell_moves(|_| true);
         if ended {
             self.push("end", None, &RunView::from(run));
             return Round::Ended;
@@ -185,6 +189,7 @@ impl Follower {
         let attempt = self.last.attempt;
         for entry in of_ended_attempt(&self.api, self.id, attempt).await? {
             if entry.id > self.last {
+                self.tell_moves(|event| comes_before(event, &entry));
                 self.give(&entry);
             }
         }
@@ -223,8 +228,8 @@ impl Follower {
         if is_full { Round::More } else { Round::Quiet }
     }
 
-    /// The moves of the run since the last round.
-    async fn moves(&mut self, run: &RunRow) -> Result<(), StoreError> {
+    /// Reads the moves of the run since the last round.
+    async fn read_moves(&mut self, run: &RunRow) -> Result<(), StoreError> {
         let now = (run.status, run.phase, run.attempt);
         if self.seen == Some(now) {
             return Ok(());
@@ -236,12 +241,17 @@ impl Follower {
             // Who resumes gets where the run is now, not all of its way again.
             let known = if self.resumes { moves.len() - 1 } else { 0 };
             self.resumes = false;
-            for event in moves.iter().skip(known) {
-                self.push("status", None, &Move::from(event));
-            }
+            self.moves.extend(moves.into_iter().skip(known));
         }
         self.seen = Some(now);
         Ok(())
+    }
+
+    /// Tells the moves that are not told yet, as far as `due` goes.
+    fn tell_moves(&mut self, due: impl Fn(&RunEvent) -> bool) {
+        while let Some(event) = self.moves.pop_front_if(|event| due(event)) {
+            self.push("status", None, &Move::from(&event));
+        }
     }
 
     fn give(&mut self, entry: &Entry) {
@@ -259,4 +269,16 @@ impl Follower {
             None => event,
         });
     }
+}
+
+/// Whether a run made this move before it wrote `entry`: output that is told afterwards stands among
+/// the moves as it did when it was live.
+fn comes_before(event: &RunEvent, entry: &Entry) -> bool {
+    let attempt = u32::try_from(event.attempt).unwrap_or(0);
+    let entered = match event.to_status {
+        Status::Queued | Status::Preparing => true,
+        Status::Running => event.phase <= Some(entry.stage),
+        _ => false,
+    };
+    attempt < entry.id.attempt || (attempt == entry.id.attempt && entered)
 }

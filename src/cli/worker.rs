@@ -1,8 +1,7 @@
 //! `assize worker`: the process that runs projects, and the only one that talks to Docker.
 
 use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
@@ -31,13 +30,16 @@ pub async fn run(command: Worker, config: Config) -> Outcome {
     observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
     // Whichever ends first, by a fault or because it was told to, ends the other.
+    let ready = Arc::new(AtomicBool::new(false));
     let metrics = async {
-        let ended = observe::serve::serve(&config.worker_metrics_listen, Arc::new(unready), stop.clone()).await;
+        let ready = Arc::clone(&ready);
+        let reasons = Arc::new(move || unready(ready.load(Ordering::Relaxed)));
+        let ended = observe::serve::serve(&config.worker_metrics_listen, reasons, stop.clone()).await;
         stop.cancel();
         ended
     };
     let worked = async {
-        let worked = work(config.clone(), stop.clone()).await;
+        let worked = crate::worker::run(config.clone(), Arc::clone(&ready), stop.clone()).await;
         stop.cancel();
         worked
     };
@@ -46,16 +48,13 @@ pub async fn run(command: Worker, config: Config) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// What keeps this worker from claiming: a service that was asked and does not answer.
-fn unready() -> Vec<String> {
-    ["postgres", "docker"]
-        .into_iter()
-        .filter(|name| metrics().dependency_is_up(name) == Some(false))
-        .map(|name| format!("{name} does not answer"))
-        .collect()
-}
-
-/// The one place that hands over to the worker: runs until `stop` and what it drains.
-async fn work(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    crate::worker::run(config, stop).await
+/// What keeps this worker from claiming: it is starting or stopping, or a service that was asked does
+/// not answer.
+fn unready(claims: bool) -> Vec<String> {
+    let away = ["postgres", "docker"].into_iter().filter(|name| metrics().dependency_is_up(name) == Some(false));
+    let mut reasons: Vec<_> = away.map(|name| format!("{name} does not answer")).collect();
+    if !claims {
+        reasons.push("the worker is starting or stopping".to_owned());
+    }
+    reasons
 }

@@ -1,7 +1,7 @@
 //! What can be seen of the service: logs, metrics, and the one place for each event.
 //!
 //! [`event`] has one function per event, which writes the log line and moves the metric; nothing
-//! else does either for a run. [`metrics`] holds the numbers and [`serve`] their address.
+//! else does either for a run. [`mod@metrics`] holds the numbers and [`mod@serve`] their address.
 
 pub mod event;
 pub mod metrics;

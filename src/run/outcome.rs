@@ -126,7 +126,7 @@ pub fn stage_failure(
                         FailureCode::TooManyProcesses,
                         format!("the cell's limit is {} processes, {refused} forks were refused", limits.pids),
                     )
-                } else if stage == StageName::Tests {
+                } else if stage == StageName::Tests && !matches!(exit, StageExit::NotStarted { .. }) {
                     return None;
                 } else {
                     (failed(stage), format!("the {stage} stage {}", describe(exit, stage)))
@@ -206,6 +206,13 @@ mod tests {
     #[test]
     fn failing_tests_are_not_a_failed_run() {
         assert_eq!(code_of(StageName::Tests, StageExit::Exited { code: 1 }, CellCounters::default()), None);
+    }
+
+    #[test]
+    fn tests_that_cannot_be_started_are_the_graders_fault() {
+        let exit = StageExit::NotStarted { error: "no such program".to_owned() };
+        let code = code_of(StageName::Tests, exit, CellCounters::default());
+        assert_eq!(code, Some(FailureCode::DriverFailed));
     }
 
     #[test]

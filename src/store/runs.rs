@@ -58,7 +58,8 @@ pub enum Cancelled {
     Ended,
     /// It is active; its worker stops it.
     Requested,
-    /// It had ended before, or there is no such run.
+    /// It had ended before, or there is no such run, or it went back to the queue between the two
+    /// statements: read it, and if it has not ended, ask again.
     Unchanged,
 }
 
@@ -128,7 +129,8 @@ impl Store {
 
     /// Ends a queued run, or asks the worker of an active one to stop it.
     ///
-    /// Two statements, and a claim may come between them: the second then finds the run active.
+    /// Two statements, and a claim may come between them: the second then finds the run active. When
+    /// a requeue comes between, the answer is [`Cancelled::Unchanged`].
     pub async fn cancel_run(&self, organization: Uuid, id: Uuid) -> Result<Cancelled, StoreError> {
         let evidence = Evidence { message: "cancelled while it was queued".to_owned(), ..Evidence::default() };
         let ended = self

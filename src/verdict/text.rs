@@ -1,6 +1,6 @@
 //! Text that came out of a cell: repaired, made visible, and cut to size.
 //!
-//! [`line`] and [`block`] leave alone what they returned before, so a verdict that is written and read again keeps
+//! [`line()`] and [`block`] leave alone what they returned before, so a verdict that is written and read again keeps
 //! its names and messages.
 
 use super::ParseError;

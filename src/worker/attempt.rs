@@ -14,6 +14,13 @@ use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::store::StoreError;
 use crate::store::queue::Claim;
 
+/// How long a write is repeated while Postgres is away. A lease lives for 30 s after its last
+/// renewal; after that the run is the watchdog's.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Why an attempt does not go on.
 #[derive(Debug)]
 pub enum Stop {
@@ -62,11 +69,12 @@ impl<'a> Attempt<'a> {
 
     /// The run goes on to a stage: preparing -> running with the first.
     pub async fn enter(&mut self, stage: StageName) -> Result<(), Stop> {
+        let store = &self.worker.store;
         if self.status == Status::Preparing {
-            self.worker.store.start_run(self.lease, stage).await?;
+            patiently(|| store.start_run(self.lease, stage)).await?;
             self.status = Status::Running;
         } else {
-            self.worker.store.enter_phase(self.lease, stage).await?;
+            patiently(|| store.enter_phase(self.lease, stage)).await?;
         }
         event::stage_entered(&self.subject, stage, self.taken());
         self.announce();
@@ -75,7 +83,7 @@ impl<'a> Attempt<'a> {
 
     /// running -> parsing.
     pub async fn begin_parsing(&mut self) -> Result<(), Stop> {
-        self.worker.store.parse_run(self.lease).await?;
+        patiently(|| self.worker.store.parse_run(self.lease)).await?;
         self.status = Status::Parsing;
         event::run_parsing(&self.subject, self.taken());
         self.announce();
@@ -85,6 +93,24 @@ impl<'a> Attempt<'a> {
     /// Tells readers to look, without waiting for Redis.
     pub fn announce(&mut self) {
         self.output.announce();
+    }
+}
+
+/// Repeats a fenced write while Postgres is away; the fence makes it safe to repeat.
+///
+/// # Errors
+/// What the last try said: [`StoreError::LeaseLost`] at once, [`StoreError::Unavailable`] after
+/// [`PATIENCE`].
+pub async fn patiently<F>(mut write: impl FnMut() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let begun = clock::monotonic();
+    loop {
+        match write().await {
+            Err(StoreError::Unavailable { .. }) if begun.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+            written => return written,
+        }
     }
 }
 

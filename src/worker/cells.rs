@@ -1,5 +1,6 @@
 //! The cells of one attempt: made, and always destroyed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio_util::task::TaskTracker;
@@ -24,6 +25,8 @@ pub struct Cells<'a> {
     berth: Option<Berth>,
     launches: TaskTracker,
     made: Arc<Mutex<Vec<String>>>,
+    /// A launch failed: the berth may be why, and is not used again.
+    doubt: AtomicBool,
 }
 
 impl<'a> Cells<'a> {
@@ -36,6 +39,7 @@ impl<'a> Cells<'a> {
             berth: None,
             launches: TaskTracker::new(),
             made: Arc::default(),
+            doubt: AtomicBool::new(false),
         }
     }
 
@@ -81,7 +85,9 @@ impl<'a> Cells<'a> {
             what: "start a cell",
             reason: error.to_string(),
         };
-        launching.await.map_err(cut)?
+        let launched = launching.await.map_err(cut).flatten();
+        self.doubt.fetch_or(launched.is_err(), Ordering::Relaxed);
+        launched
     }
 
     /// Removes every cell, then gives the berth back; on any doubt the berth goes too.
@@ -95,7 +101,7 @@ impl<'a> Cells<'a> {
             tracing::warn!(run = %self.run_id, %error, "a cell could not be removed");
         }
         let Some(berth) = self.berth.take() else { return };
-        if failed.is_empty() {
+        if failed.is_empty() && !self.doubt.into_inner() {
             self.worker.berths.give_back(berth).await;
         } else {
             self.worker.berths.replace(berth).await;

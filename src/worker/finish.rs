@@ -1,21 +1,12 @@
 //! The end of an attempt: written once, under its lease.
 
-use std::time::Duration;
-
-use super::attempt::{Attempt, Stop};
+use super::attempt::{Attempt, Stop, patiently};
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, Next};
 use crate::run::{Failure, Outcome};
 use crate::store::StoreError;
 use crate::verdict::Verdict;
-
-/// How long the end of a run is tried to be written while Postgres is away. A lease lives for 30 s
-/// after its last renewal; after that the run is the watchdog's.
-const PATIENCE: Duration = Duration::from_secs(25);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Keeps the output, then writes the end. Readers take the blob of an ended attempt as whole, so it
 /// comes first.
@@ -32,19 +23,11 @@ pub async fn finish(mut attempt: Attempt<'_>, ended: Result<Verdict, Stop>) {
             tracing::warn!(runId = %attempt.claim.id, %error, "the output was not kept; readers see what Redis has");
         }
     }
-    let begun = attempt.taken();
-    let written = loop {
-        let written = match &outcome {
-            Outcome::Completed(verdict) => complete(&attempt, verdict).await,
-            Outcome::Failed(failure) => fail(&attempt, failure).await,
-        };
-        match written {
-            Err(StoreError::Unavailable { .. }) if attempt.taken() - begun < PATIENCE => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            written => break written,
-        }
-    };
+    let written = patiently(async || match &outcome {
+        Outcome::Completed(verdict) => complete(&attempt, verdict).await,
+        Outcome::Failed(failure) => fail(&attempt, failure).await,
+    })
+    .await;
     if let Err(error) = written {
         event::lease_lost(&attempt.subject, attempt.status, &error.to_string());
     }

@@ -1,6 +1,6 @@
 //! The worker process: claims runs and drives each to its end. The only holder of the engine.
 //!
-//! [`drive`] is the whole pipeline; [`prepare`], [`execute`], [`parse`](verdict) and [`finish`] are
+//! [`drive`] is the whole pipeline; [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
 //! lost or someone cancels it.
 
@@ -16,6 +16,7 @@ mod plan;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -48,26 +49,28 @@ pub struct Worker {
     leases: Leases,
 }
 
-/// Works until `stop`, then lets what runs end for up to `drain_timeout_s`.
+/// Works until `stop`, then lets what runs end for up to `drain_timeout_s`. `ready` is true while
+/// it claims.
 ///
 /// # Errors
 /// If anything that it stands on is missing at the start; later it waits for it to come back.
-pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<()> {
     let hints = Hints::default();
     let worker = Arc::new(open(&config).await?);
+    // Heartbeats and hints go on while the last runs drain.
+    let upkeep_stop = CancellationToken::new();
+    let tasks = tokio_util::task::TaskTracker::new();
+    tasks.spawn(worker.redis.clone().listen(hints.clone(), upkeep_stop.clone()));
     upkeep::janitor::sweep(&worker.engine, &worker.id).await.context("cannot remove what an earlier worker left")?;
     let half_slots = config.worker_half_slots();
     // As many runs as there are half-slots can be under way, and each needs a namespace of its own.
     worker.berths.fill(half_slots as usize).await.context("cannot make berths")?;
 
-    // Heartbeats and hints go on while the last runs drain.
-    let upkeep_stop = CancellationToken::new();
-    let tasks = tokio_util::task::TaskTracker::new();
-    tasks.spawn(worker.redis.clone().listen(hints.clone(), upkeep_stop.clone()));
     tasks.spawn(worker.leases.clone().keep(worker.store.clone(), hints.clone(), upkeep_stop.clone()));
     tasks.spawn(upkeep::watchdog::run(worker.store.clone(), worker.redis.clone(), upkeep_stop.clone()));
     tasks.spawn(upkeep::gauges::run(worker.store.clone(), worker.engine.clone(), upkeep_stop.clone()));
 
+    ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
     let total = config.max_active_evaluations * 2;
     let slots = Slots::new(half_slots);
@@ -81,6 +84,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         .run();
     let drained = async {
         stop.cancelled().await;
+        ready.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(config.drain_timeout_s)).await;
     };
     tokio::select! {

@@ -36,7 +36,7 @@ async fn an_active_run_is_asked_to_stop_and_its_worker_hears_of_it(pool: PgPool)
     let again = cancel().await.unwrap();
     assert_eq!(again.status(), 202);
     assert_eq!(json(again).await["cancel_requested_at"], body["cancel_requested_at"]);
-    let leases = server.store.renew_leases("worker").await.unwrap();
+    let leases = server.store.renew_leases("worker", &[run]).await.unwrap();
     assert!(leases[0].cancel_requested);
 }
 

@@ -3,7 +3,7 @@
 use super::crafted::{
     Ending, Member, archive, code, code_of_end, file, folder, longs, numbers, scan_bytes, scan_members,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn names_that_lead_elsewhere() {
@@ -290,7 +290,7 @@ fn a_cut_archive_is_refused_wherever_it_was_cut() {
 
 #[test]
 fn claims_of_a_million_entries_are_refused_at_once() {
-    let began = Instant::now();
+    let began = crate::clock::monotonic();
     let claim = |entries: u64, len: Option<u64>| Ending {
         zip64: Some((Some(entries), len, 0)),
         entries: Some(u16::MAX),

@@ -1,0 +1,24 @@
+//! The schema and the store, on real Postgres: what the database refuses, what it keeps, and what it costs.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+#[path = "store/checks.rs"]
+mod checks;
+#[path = "store/claims.rs"]
+mod claims;
+#[path = "store/events.rs"]
+mod events;
+#[path = "store/fencing.rs"]
+mod fencing;
+#[path = "store/migrations.rs"]
+mod migrations;
+#[path = "store/moves.rs"]
+mod moves;
+#[path = "store/once.rs"]
+mod once;
+#[path = "store/paging.rs"]
+mod paging;
+#[path = "store/rows.rs"]
+mod rows;
+#[path = "store/stale.rs"]
+mod stale;

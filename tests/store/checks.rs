@@ -1,0 +1,122 @@
+//! Every CHECK of the schema is broken here, in each way that it can be.
+
+use std::collections::BTreeSet;
+
+use assize::run::Status;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::rows::{self, Column, columns, refused_by, with};
+
+/// Constraint, table and what to write into it.
+const WRITES: &[(&str, &str, &str)] = &[
+    ("organizations_name_check", "organizations", "name = ''"),
+    ("organizations_name_check", "organizations", "name = 'Capital'"),
+    ("organizations_name_check", "organizations", "name = '-dash'"),
+    ("organizations_name_check", "organizations", "name = repeat('a', 64)"),
+    ("api_keys_role_check", "api_keys", "role = 'root'"),
+    ("api_keys_secret_sha256_check", "api_keys", "secret_sha256 = 'short'"),
+    ("api_keys_label_check", "api_keys", "label = repeat('a', 201)"),
+    ("project_submissions_user_ref_check", "project_submissions", "user_ref = ''"),
+    ("project_submissions_user_ref_check", "project_submissions", "user_ref = repeat('a', 201)"),
+    ("project_submissions_template_check", "project_submissions", "template = ''"),
+    ("project_submissions_template_check", "project_submissions", "template = repeat('a', 65)"),
+    ("project_submissions_archive_sha256_check", "project_submissions", "archive_sha256 = repeat('A', 64)"),
+    ("project_submissions_archive_sha256_check", "project_submissions", "archive_sha256 = repeat('a', 63)"),
+    ("project_submissions_archive_bytes_check", "project_submissions", "archive_bytes = 0"),
+    ("project_submissions_archive_entries_check", "project_submissions", "archive_entries = 0"),
+    ("project_submissions_metadata_check", "project_submissions", "metadata = '[]'"),
+    ("project_submissions_metadata_check", "project_submissions", "metadata = 'null'"),
+    ("idempotency_keys_key_check", "idempotency_keys", "key = ''"),
+    ("idempotency_keys_key_check", "idempotency_keys", "key = repeat('a', 256)"),
+    ("idempotency_keys_request_sha256_check", "idempotency_keys", "request_sha256 = 'short'"),
+];
+
+/// Constraint, and a run that only this constraint refuses.
+fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
+    let mut runs = Vec::new();
+    let mut add = |constraint, status, name, expression: &str| {
+        runs.push((constraint, with(columns(status), name, expression)));
+    };
+    for half_slots in ["0", "3", "8"] {
+        add("project_evaluation_runs_half_slots_check", Status::Queued, "half_slots", half_slots);
+    }
+    add("project_evaluation_runs_status_check", Status::Queued, "status", "'lost'");
+    add("project_evaluation_runs_phase_check", Status::Running, "phase", "'deploy'");
+    add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "0");
+    add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "4");
+    add("project_evaluation_runs_cause_check", Status::Failed, "cause", "'weather'");
+    add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
+    add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
+    add("runs_queued_has_no_lease", Status::Queued, "worker_id", "'worker-1'");
+    add("runs_queued_has_no_lease", Status::Queued, "heartbeat_at", "now()");
+    for status in Status::ALL.iter().copied() {
+        let end = if status.is_terminal() { "NULL" } else { "now()" };
+        add("runs_terminal_has_an_end", status, "finished_at", end);
+        if status.is_active() {
+            add("runs_active_has_a_lease", status, "lease_epoch", "0");
+            for column in ["worker_id", "heartbeat_at", "started_at"] {
+                add("runs_active_has_a_lease", status, column, "NULL");
+            }
+        }
+    }
+    for column in ["verdict", "score", "max_score"] {
+        add("runs_completed_has_a_verdict", Status::Completed, column, "NULL");
+    }
+    for status in [Status::Failed, Status::TimedOut, Status::Aborted] {
+        for column in ["cause", "failure_code", "evidence"] {
+            add("runs_unscored_end_has_a_cause", status, column, "NULL");
+        }
+    }
+    for status in Status::ALL.iter().copied().filter(|status| *status != Status::Completed) {
+        let scored = with(with(with(columns(status), "verdict", "'{}'"), "score", "1"), "max_score", "1");
+        runs.push(("runs_completed_has_a_verdict", scored));
+    }
+    for status in Status::ALL.iter().copied().filter(|status| !status.is_terminal() || *status == Status::Completed) {
+        let blamed = with(with(columns(status), "cause", "'grader'"), "failure_code", "'driver_failed'");
+        runs.push(("runs_unscored_end_has_a_cause", with(blamed, "evidence", "'{}'")));
+    }
+    runs
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn every_check_refuses_what_it_names(pool: PgPool) {
+    let organization = rows::organization(&pool).await;
+    let submission = rows::submission(&pool, organization).await;
+    let others = format!(
+        "INSERT INTO api_keys (id, organization_id, role, secret_sha256)
+             VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
+         INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}')"
+    );
+    sqlx::raw_sql(AssertSqlSafe(others)).execute(&pool).await.unwrap();
+
+    let mut tried = BTreeSet::new();
+    for (constraint, table, write) in WRITES {
+        let statement = format!("UPDATE {table} SET {write}");
+        let written = sqlx::query(AssertSqlSafe(statement)).execute(&pool).await;
+        assert_eq!(refused_by(written), *constraint, "{table}: {write}");
+        tried.insert((*constraint).to_owned());
+    }
+    for (constraint, columns) in invalid_runs() {
+        let described = format!("{columns:?}");
+        let inserted = rows::insert(&pool, organization, submission, columns).await;
+        assert!(inserted.is_err(), "{constraint} let through {described}");
+        assert_eq!(refused_by(inserted), constraint, "{described}");
+        tried.insert(constraint.to_owned());
+    }
+
+    let all: Vec<String> = sqlx::query_scalar(
+        "SELECT conname::text FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(tried, all.into_iter().collect(), "a CHECK that no row here breaks, or one that is gone");
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn every_state_has_a_row_that_no_check_refuses(pool: PgPool) {
+    for status in Status::ALL {
+        let run = rows::run_in(&pool, *status).await;
+        assert_eq!(rows::snapshot(&pool, run.id).await["status"], status.as_str());
+    }
+}

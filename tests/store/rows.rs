@@ -1,0 +1,207 @@
+//! Rows in any state, written straight into the tables: what a test starts from.
+
+use std::time::Duration;
+
+use assize::run::{Lease, Status};
+use serde_json::Value;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+pub const WORKER: &str = "worker-1";
+
+/// Nothing that a test waits for takes as long, unless it is broken.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A run and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub id: Uuid,
+    pub organization: Uuid,
+    pub submission: Uuid,
+}
+
+/// Column and expression.
+pub type Column = (&'static str, String);
+
+/// The columns that a run in this state has, in its first attempt: valid by every CHECK.
+pub fn columns(status: Status) -> Vec<Column> {
+    let when = |is: bool, expression: &str| if is { expression.to_owned() } else { "NULL".to_owned() };
+    let begun = status != Status::Queued;
+    let completed = status == Status::Completed;
+    let unscored = status.is_terminal() && !completed;
+    let verdict = r#"'{"score": 1, "max_score": 2, "tests": [], "integrity": "isolated"}'"#;
+    vec![
+        ("status", format!("'{status}'")),
+        ("phase", when(status == Status::Running, "'install'")),
+        ("attempt", "1".to_owned()),
+        ("lease_epoch", if begun { "1" } else { "0" }.to_owned()),
+        ("worker_id", when(begun, &format!("'{WORKER}'"))),
+        ("heartbeat_at", when(begun, "clock_timestamp()")),
+        ("started_at", when(begun, "clock_timestamp()")),
+        ("finished_at", when(status.is_terminal(), "clock_timestamp()")),
+        ("cause", when(unscored, "'submission'")),
+        ("failure_code", when(unscored, "'build_failed'")),
+        ("evidence", when(unscored, r#"'{"message": "it broke"}'"#)),
+        ("verdict", when(completed, verdict)),
+        ("score", when(completed, "1")),
+        ("max_score", when(completed, "2")),
+    ]
+}
+
+/// The same columns, with one of them replaced.
+pub fn with(mut columns: Vec<Column>, name: &'static str, expression: &str) -> Vec<Column> {
+    columns.retain(|column| column.0 != name);
+    columns.push((name, expression.to_owned()));
+    columns
+}
+
+pub async fn organization(pool: &PgPool) -> Uuid {
+    let id = Uuid::now_v7();
+    sqlx::query("INSERT INTO organizations (id, name) VALUES ($1, $2)")
+        .bind(id)
+        .bind(id.to_string())
+        .execute(pool)
+        .await
+        .unwrap();
+    id
+}
+
+pub async fn submission(pool: &PgPool, organization: Uuid) -> Uuid {
+    let id = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO project_submissions (id, organization_id, user_ref, template, archive_sha256, archive_bytes, archive_entries)
+         VALUES ($1, $2, 'user', 'trivial', repeat('a', 64), 1, 1)",
+    )
+    .bind(id)
+    .bind(organization)
+    .execute(pool)
+    .await
+    .unwrap();
+    id
+}
+
+/// A run of this submission; what the columns do not say is a run of class B, submitted now.
+pub async fn insert(
+    pool: &PgPool,
+    organization: Uuid,
+    submission: Uuid,
+    columns: Vec<Column>,
+) -> Result<Run, sqlx::Error> {
+    let id = Uuid::now_v7();
+    let mut all = vec![
+        ("id", format!("'{id}'")),
+        ("project_submission_id", format!("'{submission}'")),
+        ("organization_id", format!("'{organization}'")),
+        ("user_ref", "'user'".to_owned()),
+        ("template", "'trivial'".to_owned()),
+        ("half_slots", "2".to_owned()),
+        ("submitted_at", "clock_timestamp()".to_owned()),
+    ];
+    for (name, expression) in columns {
+        all = with(all, name, &expression);
+    }
+    let (names, expressions): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let names = names.join(", ");
+    let expressions = expressions.join(", ");
+    let statement = format!("INSERT INTO project_evaluation_runs ({names}) VALUES ({expressions})");
+    sqlx::query(AssertSqlSafe(statement)).execute(pool).await?;
+    Ok(Run { id, organization, submission })
+}
+
+/// A run of its own organisation, in this state, in its first attempt.
+pub async fn run_in(pool: &PgPool, status: Status) -> Run {
+    run_with(pool, columns(status)).await
+}
+
+pub async fn run_with(pool: &PgPool, columns: Vec<Column>) -> Run {
+    let organization = organization(pool).await;
+    let submission = submission(pool, organization).await;
+    insert(pool, organization, submission, columns).await.unwrap()
+}
+
+/// A queue of runs with these weights in half-slots, the oldest first, each a second younger than
+/// the one before and with an archive of as many bytes as its place in the queue, from 1.
+pub async fn queue(pool: &PgPool, organization: Uuid, half_slots: &[i32]) -> Vec<Uuid> {
+    let ids: Vec<_> = half_slots.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query(
+        "WITH queued AS (
+             SELECT id, half_slots, place, gen_random_uuid() AS submission
+             FROM unnest($2::uuid[], $3::integer[]) WITH ORDINALITY AS queued (id, half_slots, place)
+         ), submissions AS (
+             INSERT INTO project_submissions
+                 (id, organization_id, user_ref, template, archive_sha256, archive_bytes, archive_entries)
+             SELECT submission, $1, 'user', 'trivial', lpad(to_hex(place), 64, '0'), place, 1 FROM queued
+         )
+         INSERT INTO project_evaluation_runs
+             (id, project_submission_id, organization_id, user_ref, template, half_slots, submitted_at)
+         SELECT id, submission, $1, 'user', 'trivial', half_slots,
+             now() - interval '1 day' + place * interval '1 second'
+         FROM queued",
+    )
+    .bind(organization)
+    .bind(&ids)
+    .bind(half_slots)
+    .execute(pool)
+    .await
+    .unwrap();
+    ids
+}
+
+/// All that there is to know of a run: its row and the number of its events.
+pub async fn snapshot(pool: &PgPool, run: Uuid) -> Value {
+    sqlx::query_scalar(
+        "SELECT to_jsonb(run) || jsonb_build_object('events', (SELECT count(*) FROM run_events WHERE run_id = run.id))
+         FROM project_evaluation_runs AS run WHERE id = $1",
+    )
+    .bind(run)
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+/// The lease that the row shows.
+pub async fn lease(pool: &PgPool, run: Uuid) -> Lease {
+    let row = sqlx::query("SELECT attempt, lease_epoch FROM project_evaluation_runs WHERE id = $1")
+        .bind(run)
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    Lease { run_id: run, attempt: row.get(0), epoch: row.get(1) }
+}
+
+/// Sets back the last heartbeat of a run.
+pub async fn age_lease(pool: &PgPool, run: Uuid, seconds: i32) {
+    sqlx::query(
+        "UPDATE project_evaluation_runs SET heartbeat_at = clock_timestamp() - make_interval(secs => $2) WHERE id = $1",
+    )
+    .bind(run)
+    .bind(f64::from(seconds))
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+/// The name of the constraint that refused a statement.
+pub fn refused_by<T: std::fmt::Debug>(result: Result<T, sqlx::Error>) -> String {
+    let error = result.unwrap_err();
+    error.as_database_error().and_then(|refused| refused.constraint()).unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+/// Another pool on the same database, as wide as a test needs; to be closed by the test.
+pub async fn wider(pool: &PgPool, connections: u32) -> PgPool {
+    let options = (*pool.connect_options()).clone();
+    PgPoolOptions::new().max_connections(connections).connect_with(options).await.unwrap()
+}
+
+/// Returns once a statement waits for another's row lock or for an advisory lock.
+pub async fn someone_waits(pool: &PgPool) {
+    let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    let waits = async {
+        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waits).await.expect("a statement that waits for a lock");
+}
