@@ -7,7 +7,7 @@ use assize::clock;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, ms};
-use crate::load::{cpu_ms, memory_mib};
+use crate::load::{fine_cpu_ms, memory_mib};
 use crate::services::{Services, templates};
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
@@ -21,7 +21,9 @@ async fn watch(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
     let (api, worker) = (services.api_pid()?, services.worker_pid()?);
     let rss = || anyhow::Ok([memory_mib(api, "status", "VmRSS")?, memory_mib(worker, "status", "VmRSS")?]);
     let at_start = rss()?;
-    let used = || anyhow::Ok(cpu_ms(api)? + cpu_ms(worker)?);
+    // Threads that only the start needed end after 10 s, and their time goes with them.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let used = || anyhow::Ok(fine_cpu_ms(api)? + fine_cpu_ms(worker)?);
     let (before, begun) = (used()?, clock::monotonic());
     tokio::time::sleep(Duration::from_secs(scale.idle_seconds)).await;
     let (spent, lasted) = (used()? - before, begun.elapsed());
@@ -38,6 +40,6 @@ async fn watch(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
         )),
         Figure::reported("idle_pss_mb", pss.iter().sum(), "MiB").with(two(pss)),
         Figure::new("idle_cpu_percent", spent / ms(lasted) * 100.0, "%", Bar::AtMost(0.5))
-            .with(format!("{spent:.0} ms of one core in {:.1} s", lasted.as_secs_f64())),
+            .with(format!("{spent:.1} ms of one core in {:.1} s", lasted.as_secs_f64())),
     ])
 }
