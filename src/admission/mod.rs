@@ -184,8 +184,11 @@ impl Backend for Admission {
         }
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.held = None;
+        // apalis waits for someone to stop the worker even when its backend has run dry. The only
+        // fault of `stop` is that it never started.
+        worker.stop().ok();
         Poll::Ready(Ok(()))
     }
 }
