@@ -6,6 +6,8 @@
 mod checks;
 #[path = "store/claims.rs"]
 mod claims;
+#[path = "store/crowd.rs"]
+mod crowd;
 #[path = "store/events.rs"]
 mod events;
 #[path = "store/fencing.rs"]
@@ -18,7 +20,13 @@ mod moves;
 mod once;
 #[path = "store/paging.rs"]
 mod paging;
+#[path = "store/plan.rs"]
+mod plan;
+#[path = "store/probes.rs"]
+mod probes;
 #[path = "store/rows.rs"]
 mod rows;
+#[path = "store/samples.rs"]
+mod samples;
 #[path = "store/stale.rs"]
 mod stale;

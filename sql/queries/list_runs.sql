@@ -1,8 +1,9 @@
--- One page of an organisation's runs, newest first; $2 is the last id of the page before.
+-- One page of an organisation's runs, newest first; $2 is the last id of the page before. ANY and the
+-- order by organisation keep the planner from walking the primary key, through the runs of all others.
 SELECT id, project_submission_id, organization_id, user_ref, template, half_slots, status AS "status: _", phase AS "phase: _",
     attempt, lease_epoch, cancel_requested_at, submitted_at, created_at, started_at, finished_at,
     failure_code AS "failure_code: _", evidence AS "evidence: _", score, max_score
 FROM project_evaluation_runs
-WHERE organization_id = $1 AND id < $2
-ORDER BY id DESC
+WHERE organization_id = ANY (ARRAY[$1::uuid]) AND id < $2
+ORDER BY organization_id, id DESC
 LIMIT $3

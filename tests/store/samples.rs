@@ -1,0 +1,145 @@
+//! For every file of `sql/queries`: arguments that it is called with, and what it may cost.
+
+use uuid::Uuid;
+
+use crate::crowd::Crowd;
+use crate::rows::WORKER;
+
+/// What a statement may touch, however large the tables are.
+#[derive(Debug, Clone, Copy)]
+pub enum Cost {
+    /// Rows by their keys.
+    Probe,
+    /// So many rows, one after the other, from where an index says that they begin.
+    Page(u64),
+    /// Everything that is active: no more than the slots of all workers. A fenced write too may
+    /// find its row through that small index.
+    Active,
+    /// More than that, and why that is right; the rows, and whether a table may be read to its end.
+    Exception { rows: u64, whole_table: bool, why: &'static str },
+}
+
+/// Runs that are active in the crowd, and as many that a lock or an update looks at again.
+const ACTIVE: u64 = 2 * 40;
+
+impl Cost {
+    /// The most rows that may be fetched.
+    pub const fn rows(self) -> u64 {
+        match self {
+            // The row, and the same row again through a second index or a foreign key.
+            Self::Probe => 4,
+            Self::Page(rows) => rows + 1,
+            Self::Active => ACTIVE,
+            Self::Exception { rows, .. } => rows,
+        }
+    }
+
+    /// The most pages of 8 KiB that may be looked at: for each row its own and those of an index of
+    /// four levels; for a write those of every index.
+    pub const fn buffers(self) -> u64 {
+        match self {
+            Self::Probe => 80,
+            other => 80 + 5 * other.rows(),
+        }
+    }
+
+    /// Why it may cost what it does.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Probe => "it is found by its key",
+            Self::Page(_) => "a page is as long as it is asked for",
+            Self::Active => "no more is active than there are slots",
+            Self::Exception { why, .. } => why,
+        }
+    }
+
+    pub const fn may_scan(self) -> bool {
+        matches!(self, Self::Exception { whole_table: true, .. })
+    }
+}
+
+pub struct Sample {
+    pub query: &'static str,
+    /// As SQL, between the parentheses of EXECUTE.
+    pub arguments: String,
+    pub cost: Cost,
+}
+
+fn sample(query: &'static str, arguments: impl Into<String>, cost: Cost) -> Sample {
+    Sample { query, arguments: arguments.into(), cost }
+}
+
+fn array(ids: &[Uuid]) -> String {
+    let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+    format!("'{{{}}}'", ids.join(","))
+}
+
+pub fn samples(crowd: &Crowd) -> Vec<Sample> {
+    let Crowd { organization, name, key, idempotency_key, submission, ended, submitted_at, .. } = crowd;
+    let Crowd { queued, preparing, running, parsing, .. } = crowd;
+    let top = Uuid::max();
+    let new = "gen_random_uuid()";
+    let message = r#"'{"message": "why"}'"#;
+    let submitted = format!("{new}, '{organization}', 'user', 'trivial', repeat('a', 64), 1, 1, '{{}}', 2");
+    let everything = Cost::Exception {
+        rows: 2 * 11_000,
+        whole_table: true,
+        why: "an administrator's list, by hand; keys are few for each organisation, and at most 1,000 come back",
+    };
+    let waiting = Cost::Exception {
+        rows: 2 * 100_000,
+        whole_table: false,
+        why: "the depth of the queue is counted, through an index and to 100,000, every few seconds by one process",
+    };
+    let mut all = vec![
+        sample("cancel_run", format!("'{queued}', '{organization}', {message}"), Cost::Probe),
+        sample("cancel_run", format!("'{running}', '{organization}', {message}"), Cost::Probe),
+        sample("claim_runs", "'worker-1', 1, 1000, 1", Cost::Active),
+        sample("claim_runs", "'worker-1', 4, 1000, 4", Cost::Active),
+        sample("claim_runs", "'worker-1', 4, 8, 4", Cost::Active),
+        sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1"), Cost::Active),
+        sample("ensure_organization", format!("{new}, '{name}'"), Cost::Probe),
+        sample("ensure_organization", format!("{new}, 'another'"), Cost::Probe),
+        sample("enter_phase", format!("'{running}', 1, 1, 'tests'"), Cost::Active),
+        sample("events_of_run", format!("'{ended}', 0"), Cost::Page(200)),
+        sample(
+            "fail_run",
+            format!("'{running}', 1, 1, 'running', 'failed', 'submission', 'build_failed', {message}"),
+            Cost::Probe,
+        ),
+        sample("find_key", format!("'{key}'"), Cost::Probe),
+        sample("free_stale_leases", format!("30, 2, {message}"), Cost::Active),
+        sample("idempotent_submission", format!("'{organization}', '{idempotency_key}'"), Cost::Probe),
+        sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
+        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}"), Cost::Probe),
+        sample("insert_submission", format!("{submitted}, 'new', sha256('x'), {new}"), Cost::Probe),
+        sample("insert_submission", format!("{submitted}, '{idempotency_key}', sha256('x'), {new}"), Cost::Probe),
+        sample("list_keys", "NULL", everything),
+        sample("list_keys", format!("'{name}'"), everything),
+        sample("list_runs", format!("'{organization}', '{top}', 101"), Cost::Page(101)),
+        sample("list_runs", format!("'{organization}', '{ended}', 101"), Cost::Page(101)),
+        sample("newest_migration", "", Cost::Probe),
+        sample("now", "", Cost::Probe),
+        sample("parse_run", format!("'{running}', 1, 1"), Cost::Active),
+        sample("ping", "", Cost::Probe),
+        sample("queue_counts", "", waiting),
+        sample("read_run", format!("'{ended}', '{organization}'"), Cost::Probe),
+        sample("read_submission", format!("'{submission}', '{organization}'"), Cost::Probe),
+        sample("read_verdict", format!("'{ended}', '{organization}'"), Cost::Probe),
+        sample("renew_leases", format!("'{WORKER}', {}", array(&[*preparing, *running, *parsing])), Cost::Active),
+        sample("request_cancel", format!("'{running}', '{organization}'"), Cost::Active),
+        sample("requeue_run", format!("'{running}', 1, 1, 'running', 'cell_lost', {message}"), Cost::Probe),
+        sample("revoke_key", format!("'{key}'"), Cost::Probe),
+        sample("runs_by_ids", format!("{}, '{organization}'", array(&crowd.page)), Cost::Page(100)),
+        sample("runs_of_submission", format!("'{submission}'"), Cost::Page(100)),
+        sample("server_version", "", Cost::Probe),
+        sample("stale_runs", "30", Cost::Active),
+        sample("start_run", format!("'{preparing}', 1, 1, 'install'"), Cost::Active),
+    ];
+    for status in ["queued", "preparing", "completed", "failed", "timed_out", "aborted"] {
+        let page = |after: &str| format!("'{organization}', '{status}', {after}, 101");
+        all.push(sample("list_runs_by_status", page(&format!("NULL, '{top}'")), Cost::Page(102)));
+        all.push(sample("list_runs_by_status", page(&format!("'{submitted_at}', '{ended}'")), Cost::Page(102)));
+    }
+    all
+}
