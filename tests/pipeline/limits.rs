@@ -36,7 +36,12 @@ async fn a_full_disk_explains_why_a_stage_failed() {
         &[
             ("script", &[("run.sh", bytes)], "failed", "out_of_disk"),
             ("script", &[("run.sh", inodes)], "failed", "out_of_disk"),
-            ("script", &[("run.sh", "dd if=/dev/zero of=/tmp/big bs=65536 && exit 0; exit 1")], "failed", "out_of_disk"),
+            (
+                "script",
+                &[("run.sh", "dd if=/dev/zero of=/tmp/big bs=65536 && exit 0; exit 1")],
+                "failed",
+                "out_of_disk",
+            ),
         ],
     )
     .await;
