@@ -159,7 +159,6 @@ async fn a_container_of_another_owner_is_never_touched_and_none_of_ours_stays() 
     remove(&id).await;
     assert_eq!(run["score"], 1.0, "{run}");
     assert_eq!((orphans, ours.len()), (2, 2), "the berths of the worker that is gone, then those of the new one");
-    assert_eq!(site.cells(None).await, Vec::<String>::new());
     assert_eq!(state[0].id.as_deref(), Some(id.as_str()));
     assert!(format!("{:?}", state[0].state).to_lowercase().contains("running"), "{:?}", state[0].state);
 }

@@ -12,10 +12,10 @@ const LINES: usize = 15;
 /// How late a line may be, in ms.
 const LATEST: f64 = 250.0;
 
-const CLOCK: &str = "import time\n\
+const CLOCK: &str = "import sys, time\n\
     begun = time.monotonic()\n\
     for line in range(16):\n\
-    \x20   print(time.time())\n\
+    \x20   sys.stdout.write(f'{time.time()}\\n')\n\
     \x20   time.sleep(max(0, begun + 0.2 * (line + 1) - time.monotonic()))\n";
 
 async fn follow(site: &Site, run: uuid::Uuid) -> Events {
