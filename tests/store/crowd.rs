@@ -27,11 +27,12 @@ pub struct Crowd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
     Fresh,
-    /// They were taken while nothing was queued.
+    /// They were taken while nothing was queued or active.
     OfAnEmptyQueue,
 }
 
-const QUEUE: &str = "INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE status = 'queued' ORDER BY id";
+const QUEUE: &str =
+    "INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE finished_at IS NULL ORDER BY id";
 
 impl Crowd {
     pub async fn gather(pool: &PgPool, statistics: Statistics) -> Self {

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 
 use crate::crowd::{Crowd, Statistics};
 use crate::plan::{Explainer, Mode, Plan};
+use crate::rows;
 use crate::samples::{Cost, samples};
 
 /// Name and text of every file of `sql/queries`.
@@ -68,6 +69,20 @@ async fn every_query_is_an_index_probe(pool: PgPool) {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn a_claim_reads_no_submission_but_its_own(pool: PgPool) {
+    // The temptation to read them all is greatest where there are few.
+    let organization = rows::organization(&pool).await;
+    rows::queue(&pool, organization, &[1; 5_000]).await;
+    sqlx::raw_sql("ANALYZE").execute(&pool).await.unwrap();
+    let mut explainer = Explainer::open(&pool).await;
+    for mode in [Mode::Custom, Mode::Generic] {
+        let plans = explainer.try_out(mode, &queries()["claim_runs"], "'worker-1', 4, 1000, 4").await;
+        let faults: Vec<_> = plans.iter().flat_map(|plan| &plan.scanned).collect();
+        assert!(faults.is_empty(), "{mode:?} reads all of {faults:?}");
+    }
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
