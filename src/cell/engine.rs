@@ -176,6 +176,8 @@ impl Engine {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match bounded("remove a container", self.docker.remove_container(id, Some(options))).await {
             Err(EngineError::ImageMissing { .. }) | Ok(()) => Ok(()),
+            // A predecessor asked for it before it was killed; the engine is at it.
+            Err(EngineError::Refused { reason, .. }) if reason.contains("already in progress") => Ok(()),
             Err(error) => Err(error),
         }
     }

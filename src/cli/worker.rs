@@ -44,7 +44,7 @@ pub async fn run(command: Worker, config: Config) -> Outcome {
         worked
     };
     let (worked, metrics) = tokio::join!(worked, metrics);
-    worked.and(metrics).map_err(Fault::infrastructure)?;
+    worked.and(metrics).map_err(|error| Fault::infrastructure(format!("{error:#}")))?;
     Ok(Exit::Success)
 }
 

@@ -12,10 +12,10 @@ const LINES: usize = 15;
 /// How late a line may be, in ms.
 const LATEST: f64 = 250.0;
 
-const CLOCK: &str = "import time\n\
+const CLOCK: &str = "import sys, time\n\
     begun = time.monotonic()\n\
     for line in range(16):\n\
-    \x20   print(time.time())\n\
+    \x20   sys.stdout.write(f'{time.time()}\\n')\n\
     \x20   time.sleep(max(0, begun + 0.2 * (line + 1) - time.monotonic()))\n";
 
 async fn follow(site: &Site, run: uuid::Uuid) -> Events {
@@ -60,7 +60,8 @@ async fn output_is_the_same_live_resumed_and_whole() {
     let rest = Events::open(request).await.rest().await;
     assert_eq!((rest.last().unwrap().name.as_str(), &rest.last().unwrap().data["score"]), ("end", &ended["score"]));
     let whole = json(site.get(&format!("/v1/runs/{run}/output")).send().await.unwrap()).await;
-    let ids: Vec<&str> = whole["entries"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        whole["entries"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap()).collect();
     let mut seen = vec![first.id.clone().unwrap()];
     seen.extend(output_ids(&rest));
     assert_eq!(seen, ids, "every piece once");
@@ -77,7 +78,8 @@ async fn output_is_the_same_live_resumed_and_whole() {
 #[tokio::test]
 async fn output_by_stage_is_what_that_stage_printed() {
     let site = shared();
-    let files = [("install.sh", "echo install"), ("build.sh", "printf 'b\\377\\303\\251\\n'"), ("run.sh", "echo tests")];
+    let files =
+        [("install.sh", "echo install"), ("build.sh", "printf 'b\\377\\303\\251\\n'"), ("run.sh", "echo tests")];
     let run = site.run("staged", &files).await;
     assert_eq!(run["score"], 1.0, "{run}");
     let text = async |query: &str| site.text(id_of(&run), query).await;

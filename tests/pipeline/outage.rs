@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
+use crate::harness::json;
 use crate::harness::processes::RedisServer;
 use crate::harness::sse::Events;
-use crate::harness::json;
 use crate::site::{Setup, Site};
 
 /// The poll that stands in for the doorbell: 1 s, and as much again for a busy host.
@@ -43,11 +43,8 @@ async fn when_redis_dies_in_mid_run_the_run_ends_and_a_new_one_is_picked_up() {
     let rest = events.rest().await;
     assert_eq!(rest.last().unwrap().name, "end");
     assert_eq!(rest.last().unwrap().data["score"], 1.0);
-    let text: String = rest
-        .iter()
-        .filter(|event| event.name == "output")
-        .map(|event| event.data["text"].as_str().unwrap())
-        .collect();
+    let text: String =
+        rest.iter().filter(|event| event.name == "output").map(|event| event.data["text"].as_str().unwrap()).collect();
     assert!(text.ends_with("line 9\nline 10\n"), "{text:?}");
     assert_eq!(site.text(run, "").await, said());
     assert_eq!(site.text(next, "").await, "next\n");
@@ -75,7 +72,8 @@ async fn flushall_in_mid_run_loses_nothing() {
     let rest = events.rest().await;
     assert_eq!((rest.last().unwrap().name.as_str(), &rest.last().unwrap().data["score"]), ("end", &1.0.into()));
     let whole = json(site.get(&format!("/v1/runs/{run}/output")).send().await.unwrap()).await;
-    let text: String = whole["entries"].as_array().unwrap().iter().map(|entry| entry["text"].as_str().unwrap()).collect();
+    let text: String =
+        whole["entries"].as_array().unwrap().iter().map(|entry| entry["text"].as_str().unwrap()).collect();
     assert_eq!(text, said());
     let again = site.run("script", &[("run.sh", "exit 0")]).await;
     assert_eq!(again["score"], 1.0, "{again}");

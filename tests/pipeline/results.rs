@@ -33,8 +33,7 @@ async fn every_format_becomes_the_verdict_that_its_report_says() {
         // The pure reading of the same bytes, which has tests of its own.
         let format = serde_json::from_value(format.into()).unwrap();
         let limits = assize::verdict::Limits::default();
-        let read =
-            assize::verdict::parse(format, &report, assize::verdict::Integrity::Shared, &limits).unwrap();
+        let read = assize::verdict::parse(format, &report, assize::verdict::Integrity::Shared, &limits).unwrap();
         assert_eq!(seen["tests"], serde_json::to_value(&read.tests).unwrap(), "{file}");
         assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(read.score), Some(read.max_score)));
         if !score.is_nan() {

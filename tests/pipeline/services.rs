@@ -39,7 +39,8 @@ async fn a_service_that_does_not_come_up_says_how() {
 #[tokio::test]
 async fn a_service_that_dies_after_it_was_up_costs_what_the_tests_say() {
     let site = shared();
-    let app = APP.replace("import http.server", "import http.server, os, threading")
+    let app = APP
+        .replace("import http.server", "import http.server, os, threading")
         .replace("http.server.test(", "threading.Timer(1, lambda: os._exit(3)).start()\nhttp.server.test(");
     let judge = "time.sleep(1.3)\n\
         try: urllib.request.urlopen(url); up = 1\n\
@@ -64,10 +65,9 @@ async fn what_fails_in_the_drivers_cell_is_the_graders_fault() {
             "the driver failed: /workspace was full",
         ),
     ];
-    let runs = join_all(
-        cases.map(async |(judge, ..)| site.run("service", &[("app.py", APP), ("judge.py", judge)]).await),
-    )
-    .await;
+    let runs =
+        join_all(cases.map(async |(judge, ..)| site.run("service", &[("app.py", APP), ("judge.py", judge)]).await))
+            .await;
     for (run, (judge, code, why)) in runs.iter().zip(cases) {
         assert_eq!(failure(run), ("failed", code, "grader"), "{judge}: {run}");
         assert!(message(run).starts_with(why) || message(run).contains(why), "{judge}: {}", message(run));
@@ -101,9 +101,8 @@ async fn two_runs_at_once_have_a_loopback_each() {
     for run in [&first, &second] {
         assert_eq!((run["status"].as_str(), run["score"].as_f64()), (Some("completed"), Some(1.0)), "{run}");
     }
-    let time = |run: &serde_json::Value, key: &str| {
-        chrono::DateTime::parse_from_rfc3339(run[key].as_str().unwrap()).unwrap()
-    };
+    let time =
+        |run: &serde_json::Value, key: &str| chrono::DateTime::parse_from_rfc3339(run[key].as_str().unwrap()).unwrap();
     assert!(time(&first, "started_at") < time(&second, "finished_at"));
     assert!(time(&second, "started_at") < time(&first, "finished_at"), "they did not run side by side");
 }

@@ -81,8 +81,7 @@ impl Site {
         let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(0).build().unwrap();
         let url = format!("http://127.0.0.1:{}", api.port_on([127, 0, 0, 1]));
         let (worker, _folder) = (None, folder);
-        let mut site =
-            Self { instance, database_url, settings, templates_dir, url, key, api, worker, client, _folder };
+        let mut site = Self { instance, database_url, settings, templates_dir, url, key, api, worker, client, _folder };
         site.start_worker();
         site
     }

@@ -72,7 +72,10 @@ async fn a_database_without_the_schema_is_refused_with_the_command_that_makes_it
     for process in ["api", "worker"] {
         seen.push(refused(&site, process, &[("database_url", &url)]).await);
     }
-    sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut database).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+        .execute(&mut database)
+        .await
+        .unwrap();
     for (code, said) in seen {
         assert_eq!(code, Some(5), "{said}");
         assert!(said.contains("assize migrate"), "{said}");

@@ -21,7 +21,11 @@ async fn a_solution_written_from_the_assignment_alone_has_full_marks() {
     .await;
     for (run, (template, _, score, integrity)) in runs.iter().zip(cases) {
         let verdict = if run["status"] == "completed" { site.verdict(id_of(run)).await } else { run.clone() };
-        assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(score), Some(score)), "{template}: {verdict:#}");
+        assert_eq!(
+            (run["score"].as_f64(), run["max_score"].as_f64()),
+            (Some(score), Some(score)),
+            "{template}: {verdict:#}"
+        );
         assert_eq!(verdict["integrity"], integrity, "{template}");
     }
 }
