@@ -6,7 +6,7 @@ const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->";
 
 fn table() -> String {
-    let defaults = toml::Table::try_from(Config::default()).unwrap();
+    let defaults = toml::Table::try_from(Config::default()).expect("the defaults are a table");
     let mut table = "| setting | environment | default | what it is |\n|---|---|---|---|\n".to_owned();
     for setting in SETTINGS {
         let mut names = format!("`ASSIZE_{}`", setting.key.to_uppercase());

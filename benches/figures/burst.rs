@@ -35,8 +35,8 @@ struct Samples {
 }
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
-    let services = Services::start(&templates()).await?;
     let raw = Arc::new(Raw::like("trivial").await?);
+    let services = Services::start(&templates()).await?;
     let sampled = sample(scale, &services, &raw).await;
     raw.clear().await?;
     services.stop().await?;

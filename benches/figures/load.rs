@@ -35,7 +35,8 @@ pub fn cpu_ms(pid: u32) -> Result<f64> {
 pub fn fine_cpu_ms(pid: u32) -> Result<f64> {
     let mut sum = 0.0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        // It may have ended since it was listed.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         sum += count(text.split(' ').next().unwrap_or_default().parse::<u64>()?) / 1e6;
     }
     Ok(sum)

@@ -156,11 +156,12 @@ async fn a_container_of_another_owner_is_never_touched_and_none_of_ours_stays() 
     site.take_worker().kill();
     let orphans = containers(&site.instance).await.len();
     site.start_worker();
-    let ours = containers(&site.instance).await;
+    // Its own berths and nothing else, as soon as the engine is done with the last cell.
+    site.until("only two berths stay", async || containers(&site.instance).await.len() == 2).await;
     let state = containers(&foreign).await;
     remove(&id).await;
     assert_eq!(run["score"], 1.0, "{run}");
-    assert_eq!((orphans, ours.len()), (2, 2), "the berths of the worker that is gone, then those of the new one");
+    assert!(orphans >= 2, "the berths of the worker that is gone are among {orphans}");
     assert_eq!(state[0].id.as_deref(), Some(id.as_str()));
     assert!(format!("{:?}", state[0].state).to_lowercase().contains("running"), "{:?}", state[0].state);
 }

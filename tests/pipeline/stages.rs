@@ -4,8 +4,11 @@ use futures_util::future::join_all;
 
 use crate::site::{Site, failure, message, shared};
 
+/// A template, the project's files, the status and the failure code that they must end with.
+pub type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 /// Runs side by side; each must fail as it is told, by the project's own fault.
-pub async fn fail_each(site: &Site, cases: &[(&str, &[(&str, &str)], &str, &str)]) -> Vec<serde_json::Value> {
+pub async fn fail_each(site: &Site, cases: &[Case<'_>]) -> Vec<serde_json::Value> {
     let runs = join_all(cases.iter().map(|(template, files, ..)| site.run(template, files))).await;
     for (run, (template, files, status, code)) in runs.iter().zip(cases) {
         assert_eq!(failure(run), (*status, *code, "submission"), "{template} {files:?}: {run}");

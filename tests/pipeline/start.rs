@@ -35,7 +35,9 @@ async fn what_is_missing_at_the_start_is_named_with_what_to_do() {
     template_with(no_image.path(), "assize/base:1", "assize/no-such:1");
     template_with(bad_template.path(), "class = \"A\"", "class = \"A\"\nsurprise = 1");
     let (no_image, bad_template) = (no_image.path().to_str().unwrap(), bad_template.path().to_str().unwrap());
-    let cases: [(&str, &[(&str, &str)], i32, &[&str]); 13] = [
+    /// A command, its environment, its exit code, and what its error must say.
+    type Case<'a> = (&'static str, &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
+    let cases: [Case<'_>; 13] = [
         ("api", &[("database_url", NOWHERE)], 5, &["Postgres", "database_url"]),
         ("worker", &[("database_url", NOWHERE)], 5, &["Postgres", "database_url"]),
         ("worker", &[("docker_host", "unix:///nonexistent/docker.sock")], 5, &["Docker engine", "docker_host"]),

@@ -27,21 +27,27 @@ pub struct Crowd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
     Fresh,
-    /// They were taken while nothing was queued.
+    /// They were taken while nothing was queued or active.
     OfAnEmptyQueue,
 }
 
-const QUEUE: &str = "INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE status = 'queued' ORDER BY id";
+const QUEUE: &str =
+    "INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE finished_at IS NULL ORDER BY id";
+
+/// Of several states, rounding decides whether the planner expects none or next to none of the others.
+const ONLY_COMPLETED: &str = "DELETE FROM run_events USING project_evaluation_runs AS run
+        WHERE run.id = run_id AND run.status <> 'completed';
+    DELETE FROM project_evaluation_runs WHERE status <> 'completed'";
 
 impl Crowd {
     pub async fn gather(pool: &PgPool, statistics: Statistics) -> Self {
         let mut connection = pool.acquire().await.unwrap();
-        let steps = match statistics {
-            Statistics::Fresh => [include_str!("crowd.sql"), QUEUE, "ANALYZE"],
-            Statistics::OfAnEmptyQueue => [include_str!("crowd.sql"), "ANALYZE", QUEUE],
+        let steps: &[&str] = match statistics {
+            Statistics::Fresh => &[include_str!("crowd.sql"), QUEUE, "ANALYZE"],
+            Statistics::OfAnEmptyQueue => &[include_str!("crowd.sql"), ONLY_COMPLETED, "ANALYZE", QUEUE],
         };
         for step in steps {
-            sqlx::raw_sql(step).execute(&mut *connection).await.unwrap();
+            sqlx::raw_sql(*step).execute(&mut *connection).await.unwrap();
         }
         drop(connection);
         let name = "school-0".to_owned();

@@ -69,9 +69,9 @@ INSERT INTO crowd_runs
 ALTER TABLE project_evaluation_runs SET (autovacuum_enabled = off);
 
 -- Each run's first event is written by the trigger.
-INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE status <> 'queued' ORDER BY id;
+INSERT INTO project_evaluation_runs SELECT * FROM crowd_runs WHERE finished_at IS NOT NULL ORDER BY id;
 
 INSERT INTO run_events (run_id, attempt, at, from_status, to_status)
     SELECT run_id, 1, at, moves.from_status, moves.to_status
     FROM crowd CROSS JOIN (VALUES ('queued', 'preparing'), ('preparing', 'running')) AS moves (from_status, to_status)
-    WHERE n <= 90040 ORDER BY n;
+    WHERE n <= 90000 ORDER BY n;
