@@ -20,8 +20,12 @@ use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 /// The longest wait for the store to take or give one piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of a piece on its way in: what S3 wants as the least part of an upload.
-const PIECE: usize = 5 * 1024 * 1024;
+/// Bytes of a piece on its way to S3, which wants no smaller part of an upload. A few are held at a
+/// time, so this is what an archive of any size costs in memory, some times over.
+const S3_PIECE: usize = 5 * 1024 * 1024;
+
+/// Bytes of a piece on its way to a local folder: one hop to the blocking pool each.
+const LOCAL_PIECE: usize = 512 * 1024;
 
 /// Why a blob was not stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ pub enum BlobError {
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Bytes of a piece on its way in.
+    piece: usize,
 }
 
 impl Blobs {
@@ -51,7 +57,7 @@ impl Blobs {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
             std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
             let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| fault(error.to_string()))?;
-            return Ok(Self { store: Arc::new(store.with_fsync(true)) });
+            return Ok(Self { store: Arc::new(store.with_fsync(true)), piece: LOCAL_PIECE });
         }
         if !url.starts_with("s3://") {
             return Err(fault("unknown scheme".to_owned()));
@@ -61,7 +67,7 @@ impl Blobs {
         let (store, prefix) =
             object_store::parse_url_opts(&address, credentials.map(|(name, value)| (name.to_lowercase(), value)))
                 .map_err(|error| fault(error.to_string()))?;
-        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)) })
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), piece: S3_PIECE })
     }
 
     /// Keeps a spooled archive under its SHA-256; does nothing if it is there already.
@@ -75,22 +81,33 @@ impl Blobs {
         {
             return Ok(());
         }
-        if bytes <= PIECE as u64 {
-            let whole = read_piece(file, 0, bytes).await?;
+        if bytes <= self.piece as u64 {
+            let whole = self.read_piece(file, 0, bytes).await?;
             bounded("store an archive", self.store.put(&path, whole.into())).await?;
             return Ok(());
         }
         let upload = bounded("begin an upload", self.store.put_multipart(&path)).await?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PIECE);
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, self.piece);
         let mut at = 0;
         while at < bytes {
-            let piece = read_piece(file, at, bytes).await?;
+            let piece = self.read_piece(file, at, bytes).await?;
             at += piece.len() as u64;
             bounded("take a piece", upload.wait_for_capacity(1)).await?;
             upload.put(piece);
         }
         bounded("finish an upload", upload.finish()).await?;
         Ok(())
+    }
+
+    async fn read_piece(&self, file: &Arc<File>, at: u64, end: u64) -> Result<Bytes, BlobError> {
+        let file = Arc::clone(file);
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.piece);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; length];
+            file.read_exact_at(&mut piece, at).map(|()| piece.into())
+        });
+        let fault = |reason: String| BlobError::Unavailable { what: "read the spool", reason };
+        read.await.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(error.to_string()))
     }
 
     /// An archive, piece by piece.
@@ -145,17 +162,6 @@ impl Blobs {
 
 fn archive_path(sha256: &str) -> Path {
     Path::from(format!("archives/{}/{sha256}.zip", sha256.get(..2).unwrap_or("xx")))
-}
-
-async fn read_piece(file: &Arc<File>, at: u64, end: u64) -> Result<Bytes, BlobError> {
-    let file = Arc::clone(file);
-    let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE);
-    let read = tokio::task::spawn_blocking(move || {
-        let mut piece = vec![0; length];
-        file.read_exact_at(&mut piece, at).map(|()| piece.into())
-    });
-    let fault = |reason: String| BlobError::Unavailable { what: "read the spool", reason };
-    read.await.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(error.to_string()))
 }
 
 async fn bounded<T>(
