@@ -8,9 +8,10 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::stream::Cell;
@@ -166,6 +167,14 @@ impl Engine {
         let _permit = self.creates.acquire().await;
         bounded("start a cell", self.docker.start_container(id, None)).await?;
         Ok(Cell::new(id.to_owned(), attached))
+    }
+
+    /// Waits until a container that is about to exit has exited; true if it has within `at_most`.
+    /// Removing one that still runs costs the engine a kill, a process of its own.
+    pub async fn has_exited(&self, id: &str, at_most: Duration) -> bool {
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let mut waiting = self.docker.wait_container(id, Some(options));
+        tokio::time::timeout(at_most, waiting.next()).await.is_ok()
     }
 
     /// Kills and removes a container; one that is gone already is fine.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -90,12 +91,22 @@ impl<'a> Cells<'a> {
         launched
     }
 
-    /// Removes every cell, then gives the berth back; on any doubt the berth goes too.
-    pub async fn destroy(mut self) {
+    /// Removes every cell, then gives the berth back; on any doubt the berth goes too. Cells that
+    /// `exit` by themselves get a moment to do so.
+    pub async fn destroy(mut self, exit: bool) {
+        /// The engine needs some 30 ms to notice an exit.
+        const MOMENT: Duration = Duration::from_millis(300);
         self.launches.close();
         self.launches.wait().await;
         let made = self.made.lock().map(|made| made.clone()).unwrap_or_default();
-        let removed = futures_util::future::join_all(made.iter().map(|id| self.worker.engine.remove(id))).await;
+        let engine = &self.worker.engine;
+        let removing = made.iter().map(async |id| {
+            if exit {
+                engine.has_exited(id, MOMENT).await;
+            }
+            engine.remove(id).await
+        });
+        let removed = futures_util::future::join_all(removing).await;
         let failed: Vec<_> = removed.iter().filter_map(|removed| removed.as_ref().err()).collect();
         for error in &failed {
             tracing::warn!(run = %self.run_id, %error, "a cell could not be removed");

@@ -26,6 +26,6 @@ pub async fn drive(worker: &Worker, claim: Claim) {
         stop = interrupted.wait() => Err(stop),
     };
 
-    let destroying = cells.destroy();
+    let destroying = cells.destroy(ended.is_ok());
     tokio::join!(finish(attempt, ended), destroying);
 }
