@@ -1,13 +1,13 @@
 //! Berths: empty network namespaces, kept ready, one run each at a time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::engine::{Engine, EngineError};
-use super::spec::berth_body;
+use super::spec::{BERTH, LABEL_CELL, LABEL_WORKER, berth_body};
 
 /// What a berth is made from: an image without a single file.
 pub const BERTH_IMAGE: &str = "assize/berth:1";
@@ -111,10 +111,21 @@ impl Berths {
         }
     }
 
-    /// Destroys all free berths: at shutdown, when every run has given its own back.
+    /// Destroys all berths of this worker: at shutdown, when every run has given its own back. Also
+    /// those that could not be removed earlier, because the engine was away.
     pub async fn close(&self) {
-        while let Some(berth) = self.pop() {
-            self.shared.engine.remove(&berth.id).await.ok();
+        while self.pop().is_some() {}
+        let engine = &self.shared.engine;
+        let mine = |labels: &HashMap<String, String>| {
+            labels.get(LABEL_WORKER) == Some(&self.shared.worker)
+                && labels.get(LABEL_CELL).is_some_and(|cell| cell == BERTH)
+        };
+        let left = engine.ours().await.unwrap_or_default();
+        let berths = left.into_iter().filter(|container| container.labels.as_ref().is_some_and(mine));
+        for id in berths.filter_map(|berth| berth.id) {
+            if let Err(error) = engine.remove(&id).await {
+                tracing::warn!(berth = id, %error, "a berth was left behind; the next worker removes it");
+            }
         }
     }
 }

@@ -14,8 +14,10 @@ pub const LABEL_INSTANCE: &str = "assize.instance";
 pub const LABEL_RUN: &str = "assize.run";
 /// Which attempt of it.
 pub const LABEL_ATTEMPT: &str = "assize.attempt";
-/// [`Role`] of a cell; `berth` for a berth.
+/// [`Role`] of a cell; [`BERTH`] for a berth.
 pub const LABEL_CELL: &str = "assize.cell";
+/// What a berth is, as a cell.
+pub const BERTH: &str = "berth";
 /// Which worker made it.
 pub const LABEL_WORKER: &str = "assize.worker";
 
@@ -133,7 +135,7 @@ pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreate
     };
     ContainerCreateBody {
         image: Some(image.to_owned()),
-        labels: Some(labels(engine, "berth", worker)),
+        labels: Some(labels(engine, BERTH, worker)),
         host_config: Some(host),
         ..resident(&["berth"])
     }

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod away;
 mod cancel;
 mod isolation;
 mod limits;

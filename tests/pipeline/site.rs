@@ -33,6 +33,8 @@ pub struct Setup {
     /// Those of [`templates`] if absent.
     pub templates_dir: Option<PathBuf>,
     pub settings: Vec<(&'static str, String)>,
+    /// Where the processes find the socket of Postgres, if not where the tests do.
+    pub postgres_folder: Option<PathBuf>,
 }
 
 pub struct Site {
@@ -46,6 +48,13 @@ pub struct Site {
     worker: Option<Process>,
     client: Client,
     _folder: tempfile::TempDir,
+}
+
+/// The socket that `DATABASE_URL` names with `?host=<folder>`.
+pub fn postgres_socket() -> PathBuf {
+    let url = std::env::var("DATABASE_URL").unwrap();
+    let (_, folder) = url.split_once("host=").expect("DATABASE_URL names a socket folder");
+    Path::new(folder.split('&').next().unwrap()).join(".s.PGSQL.5432")
 }
 
 impl Site {
@@ -75,6 +84,13 @@ impl Site {
             ("worker_slots", "4".to_owned()),
         ]);
         settings.extend(setup.settings);
+        if let Some(folder) = setup.postgres_folder {
+            let real = postgres_socket();
+            let seen =
+                database_url.replace(&real.parent().unwrap().display().to_string(), &folder.display().to_string());
+            assert_ne!(seen, database_url, "DATABASE_URL names no socket folder");
+            settings.insert("database_url", seen);
+        }
         let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let api = Process::start("assize api", assize(&settings).args(["api", "--lifeline"]));
         // A connection lives on the runtime of the test that opened it: none is kept for another.

@@ -100,7 +100,8 @@ async fn a_template_that_the_worker_does_not_have_is_the_graders_fault() {
 async fn without_redis_at_the_start_both_processes_work() {
     let settings = vec![("worker_slots", "1".to_owned())];
     let redis_url = Some("redis://127.0.0.1:1".to_owned());
-    let site = Site::start(Setup { redis_url, settings, templates_dir: Some(repository("templates")) });
+    let site =
+        Site::start(Setup { redis_url, settings, templates_dir: Some(repository("templates")), ..Setup::default() });
     let run = site.run("trivial", &[("run.sh", "exit 0")]).await;
     assert_eq!(run["score"], 1.0, "{run}");
 }

@@ -84,7 +84,7 @@ fn cases(templates: &Templates) -> Vec<Case> {
 }
 
 fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
-    const TODO: &str =
+    const ADVICE: &str =
         "assize must not run here until this limit holds; see the engine's storage driver, runtime and cgroups";
     let owners = case.owners.join(", ");
     let Probed { findings, trouble, .. } = match probed {
@@ -94,10 +94,10 @@ fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
     let (held, broken): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.ok);
     for finding in &broken {
         let Finding { check, seen, limit, .. } = finding;
-        report.fail("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), TODO);
+        report.fail("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), ADVICE);
     }
     if let Some(trouble) = &trouble {
-        report.fail("limits", format!("{owners}: {trouble}"), TODO);
+        report.fail("limits", format!("{owners}: {trouble}"), ADVICE);
     }
     if broken.is_empty() && trouble.is_none() {
         let Limits { cpus, memory_mib, pids, .. } = case.limits;

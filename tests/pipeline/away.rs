@@ -1,0 +1,61 @@
+//! FAILURES 6 and 9, in small: Postgres and the engine go away in mid-run and come back.
+
+use std::path::Path;
+
+use crate::harness::gate::Gate;
+use crate::harness::sse::Events;
+use crate::site::{Setup, Site};
+
+const LINES: &str = "for n in 1 2 3 4 5 6 7 8; do echo line $n; sleep 0.2; done";
+
+#[tokio::test]
+async fn without_the_engine_a_run_ends_as_the_infrastructures_fault_and_the_next_one_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::new(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"));
+    let settings = vec![("docker_host", format!("unix://{}", gate.path.display())), ("worker_slots", "1".to_owned())];
+    let site = Site::start(Setup { settings, ..Setup::default() });
+    assert_eq!(site.run("script", &[("run.sh", "exit 0")]).await["score"], 1.0);
+
+    gate.shut();
+    let run = site.run("script", &[("run.sh", "exit 0")]).await;
+    assert_eq!((&run["status"], &run["attempt"]), (&"failed".into(), &3.into()), "{run}");
+    assert_eq!(
+        (&run["failure"]["code"], &run["failure"]["cause"]),
+        (&"docker_unavailable".into(), &"infrastructure".into())
+    );
+    let message = run["failure"]["evidence"]["message"].as_str().unwrap();
+    assert!(message.contains("Docker engine") && message.contains("docker_host"), "{message}");
+
+    gate.open();
+    let run = site.run("script", &[("run.sh", "exit 0")]).await;
+    assert_eq!((&run["score"], &run["attempt"]), (&1.0.into(), &1.into()), "{run}");
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_a_run_goes_on_and_its_end_is_written_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = crate::site::postgres_socket();
+    let gate = Gate::new(folder.path().join(real.file_name().unwrap()), &real);
+    let postgres_folder = Some(folder.path().to_owned());
+    let site = Site::start(Setup { postgres_folder, ..Setup::default() });
+    let run = site.submit("long", &[("run.sh", LINES)]).await;
+    let mut events = Events::open(site.get(&format!("/v1/runs/{run}/output"))).await;
+    events.next_named("output").await;
+    drop(events);
+
+    gate.shut();
+    site.until("the API says that it is not ready", async || {
+        site.get("/readyz").send().await.is_ok_and(|answer| answer.status() == 503)
+    })
+    .await;
+    let answer = site.get(&format!("/v1/runs/{run}")).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"), "{answer:?}");
+    site.worker().wait_for("does not answer");
+    gate.open();
+
+    let ended = site.ended(run).await;
+    assert_eq!((&ended["score"], &ended["attempt"]), (&1.0.into(), &1.into()), "{ended}");
+    let next = site.run("script", &[("run.sh", "exit 0")]).await;
+    assert_eq!(next["score"], 1.0, "{next}");
+}
