@@ -7,8 +7,10 @@
 //! On `stop` the backend runs dry: it claims nothing more, and apalis ends the worker when the
 //! runs that it has are done.
 
+mod holds;
 mod slots;
 
+pub use holds::{Hold, Holds};
 pub use slots::{Slot, Slots};
 
 use std::collections::VecDeque;

@@ -44,12 +44,25 @@ impl Berths {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes `count` berths, side by side.
+    /// Makes `count` berths, side by side; an engine that fails once in a while is asked again.
     ///
     /// # Errors
-    /// The first [`EngineError`]; berths that were made stay.
+    /// The first [`EngineError`] that stayed; berths that were made stay too.
     pub async fn fill(&self, count: usize) -> Result<(), EngineError> {
-        futures_util::future::try_join_all((0..count).map(|_| self.add())).await?;
+        const TRIES: usize = 3;
+        let patient = async || {
+            let mut tries = 1;
+            loop {
+                match self.add().await {
+                    Err(EngineError::Unavailable { what, reason }) if tries < TRIES => {
+                        tracing::warn!(what, reason, "a berth could not be made, trying again");
+                        tries += 1;
+                    }
+                    done => return done,
+                }
+            }
+        };
+        futures_util::future::try_join_all((0..count).map(|_| patient())).await?;
         Ok(())
     }
 

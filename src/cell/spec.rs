@@ -125,11 +125,14 @@ impl CellSpec<'_> {
 /// A berth: nothing but a namespace.
 #[must_use]
 pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreateBody {
-    /// Enough for the engine's own start-up; the warden needs a tenth of it.
-    const MEMORY: i64 = 16 << 20;
+    /// Enough for the runtime's own start-up inside the limits; the warden needs a tenth of it.
+    const MEMORY: i64 = 32 << 20;
+    /// The runtime starts as a process with threads, more of them the busier the host is. With 4 a
+    /// start failed now and then: "cannot start a stopped process".
+    const PIDS: i64 = 32;
     let host = HostConfig {
         network_mode: Some("none".to_owned()),
-        pids_limit: Some(4),
+        pids_limit: Some(PIDS),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..sealed(engine, MEMORY)
     };

@@ -12,6 +12,7 @@ pub mod queue;
 pub mod runs;
 pub mod submissions;
 mod types;
+pub mod workers;
 
 use std::future::Future;
 use std::str::FromStr;

@@ -1,0 +1,50 @@
+//! The workers that live, for explaining why a run waits.
+
+use super::{Store, StoreError};
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerReport<'a> {
+    pub id: &'a str,
+    /// All that it has, free or not.
+    pub half_slots: i32,
+    /// `claiming`, or the name of what holds it back.
+    pub state: &'a str,
+    pub detail: &'a str,
+}
+
+impl Store {
+    /// Says that this worker lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn report_worker(&self, report: WorkerReport<'_>) -> Result<(), StoreError> {
+        let WorkerReport { id, half_slots, state, detail } = report;
+        self.timed(
+            "report_worker",
+            sqlx::query_file!("sql/queries/report_worker.sql", id, half_slots, state, detail).execute(&self.pool),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Says that this worker stops.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn forget_worker(&self, id: &str) -> Result<(), StoreError> {
+        self.timed("forget_worker", sqlx::query_file!("sql/queries/forget_worker.sql", id).execute(&self.pool)).await?;
+        Ok(())
+    }
+
+    /// Removes the rows of workers that died long ago. How many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn forget_dead_workers(&self) -> Result<u64, StoreError> {
+        let done = self
+            .timed("forget_dead_workers", sqlx::query_file!("sql/queries/forget_dead_workers.sql").execute(&self.pool))
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
