@@ -3,7 +3,7 @@
 //! Leases and everything that two machines compare use the database's clock, in SQL. This clock
 //! measures durations and holds deadlines inside one process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Now, on a clock that never jumps.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
@@ -17,4 +17,13 @@ pub fn monotonic() -> Instant {
 #[must_use]
 pub fn wall() -> chrono::DateTime<chrono::Utc> {
     chrono::Utc::now()
+}
+
+/// The time since `at_us`, in microseconds on the monotonic clock that this host shares with its cells:
+/// the clock of every warden's report.
+#[must_use]
+pub fn since_us(at_us: u64) -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now_us = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
+    Duration::from_micros(now_us.saturating_sub(at_us))
 }

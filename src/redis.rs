@@ -23,7 +23,7 @@ use crate::output::{Entry, EntryId};
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Entries of one run's live output that Redis keeps: what a whole run may send, with room.
-const LIVE_ENTRIES: usize = 20_000;
+pub const LIVE_ENTRIES: usize = 20_000;
 
 /// Seconds after its last entry that a run's live output is kept; by then its blob is written.
 const LIVE_SECONDS: i64 = 3600;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::observe::event;
 use crate::run::names;
 
 /// A kind of reason; what is held back for several is told as the last of them.
@@ -27,14 +28,20 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// Holds claims back, and says why; the same again changes nothing. True if that is news.
-    pub fn hold(&self, hold: Hold, why: String) -> bool {
-        self.shared.send_if_modified(|holds| holds.insert(hold, why.clone()).as_ref() != Some(&why))
+    /// Holds claims back, and says why; the same again changes nothing.
+    pub fn hold(&self, hold: Hold, why: &str) {
+        let put =
+            |holds: &mut BTreeMap<Hold, String>| holds.insert(hold, why.to_owned()).is_none_or(|before| before != why);
+        if self.shared.send_if_modified(put) {
+            event::held(hold, Some(why));
+        }
     }
 
-    /// This reason is gone. True if that is news.
-    pub fn release(&self, hold: Hold) -> bool {
-        self.shared.send_if_modified(|holds| holds.remove(&hold).is_some())
+    /// This reason is gone.
+    pub fn release(&self, hold: Hold) {
+        if self.shared.send_if_modified(|holds| holds.remove(&hold).is_some()) {
+            event::held(hold, None);
+        }
     }
 
     /// Whether nothing holds this worker back.
@@ -64,12 +71,16 @@ mod tests {
     fn the_weightiest_reason_is_told_until_it_is_gone() {
         let holds = Holds::default();
         assert!(holds.is_clear());
-        assert!(holds.hold(Hold::Draining, "SIGTERM".to_owned()));
-        assert!(holds.hold(Hold::HostPressure, "memory".to_owned()));
-        assert!(!holds.hold(Hold::HostPressure, "memory".to_owned()));
+        let mut changes = holds.changes();
+        holds.hold(Hold::Draining, "SIGTERM");
+        holds.hold(Hold::HostPressure, "memory");
+        changes.mark_unchanged();
+        holds.hold(Hold::HostPressure, "memory");
+        assert!(!changes.has_changed().unwrap(), "the same is no news");
         assert_eq!(holds.reason(), Some((Hold::Draining, "SIGTERM".to_owned())));
-        assert!(holds.release(Hold::Draining) && !holds.release(Hold::Draining));
+        holds.release(Hold::Draining);
         assert_eq!(holds.reason(), Some((Hold::HostPressure, "memory".to_owned())));
-        assert!(holds.release(Hold::HostPressure) && holds.is_clear());
+        holds.release(Hold::HostPressure);
+        assert!(holds.is_clear());
     }
 }

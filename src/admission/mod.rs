@@ -4,6 +4,9 @@
 //! half-slots are held while Postgres is asked, so a claimed run always has its slot. Postgres
 //! decides alone; the doorbell only says when to ask, and a poll asks anyway.
 //!
+//! Runs that the watchdog took over from a dead worker come in by the side ([`Adopted`]), before any
+//! claim. While anything holds this worker back ([`Holds`]) nothing is claimed, and what runs goes on.
+//!
 //! On `stop` the backend runs dry: it claims nothing more, and apalis ends the worker when the
 //! runs that it has are done.
 
@@ -25,12 +28,14 @@ use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use uuid::Uuid;
 
 use crate::observe::event;
 use crate::redis::Hints;
+use crate::run::{StageName, Status};
 use crate::store::queue::{Claim, Wanted};
 use crate::store::{Store, StoreError};
 
@@ -44,8 +49,22 @@ const MOST: i32 = 16;
 #[derive(Debug)]
 pub struct Admitted {
     pub claim: Claim,
+    /// Set if another worker began it.
+    pub resumed: Option<Resumed>,
     pub slot: Slot,
 }
+
+/// Where an adopted run was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    pub status: Status,
+    pub phase: Option<StageName>,
+    /// Its worker died with it: what had not begun is not begun again in this attempt.
+    pub crashed: bool,
+}
+
+/// Hands over adopted runs: they come before all claims, and need no free slot.
+pub type Adopted = mpsc::UnboundedReceiver<Admitted>;
 
 /// What Postgres said to a claim.
 type Claims = Result<Vec<Claim>, StoreError>;
@@ -57,6 +76,8 @@ pub struct Admission {
     total_half_slots: i32,
     slots: Slots,
     hints: Hints,
+    holds: Holds,
+    adopted: Adopted,
     stop: CancellationToken,
     /// Half-slots in hand, for the next claim.
     held: Option<Slot>,
@@ -74,7 +95,9 @@ impl Admission {
         worker: &str,
         total_half_slots: u32,
         slots: Slots,
+        adopted: Adopted,
         hints: Hints,
+        holds: Holds,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -83,12 +106,21 @@ impl Admission {
             total_half_slots: i32::try_from(total_half_slots).unwrap_or(i32::MAX),
             slots,
             hints,
+            holds,
+            adopted,
             stop,
             held: None,
             taking: None,
             asking: None,
             waiting: None,
             admitted: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what was adopted meanwhile; `cx` is woken by the next.
+    fn poll_adopted(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(adopted)) = self.adopted.poll_recv(cx) {
+            self.admitted.push_back(adopted);
         }
     }
 
@@ -111,12 +143,14 @@ impl Admission {
 
     /// Until there may be something to claim: the doorbell, a slot that came free, or the poll.
     fn wait(&self) -> BoxFuture<'static, ()> {
-        let mut doorbell = self.hints.doorbell();
+        let (mut doorbell, mut holds) = (self.hints.doorbell(), self.holds.changes());
         let (slots, stop) = (self.slots.clone(), self.stop.clone());
         doorbell.mark_unchanged();
+        holds.mark_unchanged();
         Box::pin(async move {
             tokio::select! {
                 changed = doorbell.changed() => { changed.ok(); }
+                changed = holds.changed() => { changed.ok(); }
                 () = slots.came_free() => {}
                 () = tokio::time::sleep(POLL) => {}
                 () = stop.cancelled() => {}
@@ -128,7 +162,7 @@ impl Admission {
         let Some(mut held) = self.held.take() else { return };
         for claim in claims {
             match held.split(claim.half_slots) {
-                Some(slot) => self.admitted.push_back(Admitted { claim, slot }),
+                Some(slot) => self.admitted.push_back(Admitted { claim, resumed: None, slot }),
                 None => tracing::error!(run = %claim.id, "claimed more than was asked for; its lease will run out"),
             }
         }
@@ -140,6 +174,7 @@ impl Backend for Admission {
     type Error = Infallible;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        self.poll_adopted(cx);
         if self.admitted.is_empty() && !self.stop.is_cancelled() {
             ready!(self.poll_slot(cx));
         }
@@ -147,6 +182,7 @@ impl Backend for Admission {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        self.poll_adopted(cx);
         loop {
             if let Some(admitted) = self.admitted.pop_front() {
                 let id = TaskId::from(admitted.claim.id.to_string());
@@ -179,6 +215,11 @@ impl Backend for Admission {
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx));
                 self.waiting = None;
+            }
+            if !self.holds.is_clear() {
+                self.held = None;
+                self.waiting = Some(self.wait());
+                continue;
             }
             ready!(self.poll_slot(cx));
             let half_slots = self.held.as_ref().map_or(0, Slot::half_slots);

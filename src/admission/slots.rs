@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 /// All of them.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Slots {
 pub struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     freed: Arc<Notify>,
+    /// Waits for what was not free at once; ends, and gives back what it has, with the slot.
+    owing: Option<AbortOnDropHandle<Option<OwnedSemaphorePermit>>>,
 }
 
 impl Slots {
@@ -33,7 +36,21 @@ impl Slots {
         if let (Some(permit), Ok(more)) = (&mut permit, Arc::clone(&self.free).try_acquire_many_owned(more)) {
             permit.merge(more);
         }
-        Slot { permit, freed: Arc::clone(&self.freed) }
+        Slot { permit, freed: Arc::clone(&self.freed), owing: None }
+    }
+
+    /// A slot for a run that must go on whether or not there is room: one that was adopted. What is not
+    /// free now is taken as soon as it is, before anything else is claimed.
+    #[must_use]
+    pub fn owe(&self, half_slots: i32) -> Slot {
+        let wanted = u32::try_from(half_slots).unwrap_or(0);
+        let freed = Arc::clone(&self.freed);
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(wanted) {
+            return Slot { permit: Some(permit), freed, owing: None };
+        }
+        let free = Arc::clone(&self.free);
+        let owing = tokio::spawn(async move { free.acquire_many_owned(wanted).await.ok() });
+        Slot { permit: None, freed, owing: Some(AbortOnDropHandle::new(owing)) }
     }
 
     /// Waits until a run gives its slot back.
@@ -52,12 +69,13 @@ impl Slot {
     /// Takes `half_slots` out of it; `None` if it has not so many.
     pub(super) fn split(&mut self, half_slots: i32) -> Option<Self> {
         let permit = self.permit.as_mut()?.split(usize::try_from(half_slots).ok()?)?;
-        Some(Self { permit: Some(permit), freed: Arc::clone(&self.freed) })
+        Some(Self { permit: Some(permit), freed: Arc::clone(&self.freed), owing: None })
     }
 
     /// Gives it back and says so; a slot that was only held for asking is dropped without a word.
     pub fn free(mut self) {
         self.permit = None;
+        self.owing = None;
         self.freed.notify_one();
     }
 }
@@ -80,5 +98,20 @@ mod tests {
         two.free();
         freed.await;
         assert_eq!(slots.take_free().await.half_slots(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_comes_before_the_next_claim() {
+        let slots = Slots::new(2);
+        let running = slots.take_free().await;
+        let adopted = slots.owe(2);
+        tokio::task::yield_now().await;
+        let mut claim = Box::pin(slots.take_free());
+        assert!(futures_util::poll!(&mut claim).is_pending());
+        running.free();
+        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(&mut claim).is_pending(), "the adopted run has them");
+        adopted.free();
+        assert_eq!(claim.await.half_slots(), 1, "the waiter takes one, the rest with the next claim");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use bollard::models::ContainerSummary;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -18,6 +19,12 @@ pub struct Berth {
     /// The container that holds it.
     pub id: String,
     runs: u32,
+}
+
+/// The berth that a cell is in.
+#[must_use]
+pub fn berth_of(cell: &ContainerSummary) -> Option<&str> {
+    cell.host_config.as_ref()?.network_mode.as_deref()?.strip_prefix("container:")
 }
 
 /// The berths of one worker.
@@ -67,10 +74,7 @@ impl Berths {
     }
 
     async fn add(&self) -> Result<(), EngineError> {
-        let engine = &self.shared.engine;
-        let name = format!("{}-berth-{}", engine.instance, Uuid::now_v7().simple());
-        let id = engine.launch_detached(&name, berth_body(engine, &self.shared.worker, BERTH_IMAGE)).await?;
-        self.put(Berth { id, runs: 0 });
+        self.put(self.make().await?);
         Ok(())
     }
 
@@ -114,18 +118,37 @@ impl Berths {
         }
     }
 
+    /// A berth that was made this moment, beside those of the pool: for a run that found one of those
+    /// dead, as all are after the engine was restarted.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be made.
+    pub async fn make(&self) -> Result<Berth, EngineError> {
+        let engine = &self.shared.engine;
+        let name = format!("{}-berth-{}", engine.instance, Uuid::now_v7().simple());
+        let id = engine.launch_detached(&name, berth_body(engine, &self.shared.worker, BERTH_IMAGE)).await?;
+        Ok(Berth { id, runs: 0 })
+    }
+
+    /// Destroys a berth without putting another in its place: one that came with an adopted run, or
+    /// that was found dead.
+    pub async fn discard(&self, id: &str) {
+        if let Err(error) = self.shared.engine.remove(id).await {
+            tracing::warn!(berth = id, %error, "a berth could not be removed; the janitor will");
+        }
+    }
+
     /// Destroys a berth and puts a new one in its place: after its last run, or on any doubt.
     pub async fn replace(&self, berth: Berth) {
-        if let Err(error) = self.shared.engine.remove(&berth.id).await {
-            tracing::warn!(berth = berth.id, %error, "a retired berth could not be removed");
-        }
+        self.discard(&berth.id).await;
         if let Err(error) = self.add().await {
             tracing::warn!(%error, "a berth could not be replaced");
         }
     }
 
-    /// Destroys all berths of this worker: at shutdown, when every run has given its own back. Also
-    /// those that could not be removed earlier, because the engine was away.
+    /// Destroys all berths of this worker that no cell is in: at shutdown, when every run has given its
+    /// own back or left it to a successor. Also those that could not be removed earlier, because the
+    /// engine was away.
     pub async fn close(&self) {
         while self.pop().is_some() {}
         let engine = &self.shared.engine;
@@ -134,7 +157,9 @@ impl Berths {
                 && labels.get(LABEL_CELL).is_some_and(|cell| cell == BERTH)
         };
         let left = engine.ours().await.unwrap_or_default();
+        let used: Vec<String> = left.iter().filter_map(berth_of).map(str::to_owned).collect();
         let berths = left.into_iter().filter(|container| container.labels.as_ref().is_some_and(mine));
+        let berths = berths.filter(|berth| berth.id.as_ref().is_none_or(|id| !used.contains(id)));
         for id in berths.filter_map(|berth| berth.id) {
             if let Err(error) = engine.remove(&id).await {
                 tracing::warn!(berth = id, %error, "a berth was left behind; the next worker removes it");

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, SystemInfo};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
-use super::stream::Cell;
+use super::spec::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
+use super::stream::{Cell, Event, StreamError};
 use crate::config::Config;
 use crate::observe::event;
 use crate::run::FailureCode;
@@ -33,8 +35,8 @@ pub enum EngineError {
     Unavailable { what: &'static str, reason: String },
     #[error("there is no image {image}; run `make images`, or set the template's image")]
     ImageMissing { image: String },
-    #[error("the engine refused to {what}: {reason}")]
-    Refused { what: &'static str, reason: String },
+    #[error("the engine refused to {what}: {reason} ({code})")]
+    Refused { what: &'static str, code: u16, reason: String },
     #[error("the warden binary {} {reason}; set warden_path", .path.display())]
     Warden { path: PathBuf, reason: String },
 }
@@ -59,6 +61,13 @@ pub struct Engine {
     pub runtime: Option<String>,
     /// On the host; bind-mounted read-only into every cell.
     pub warden: PathBuf,
+}
+
+/// What the engine says of a cell that is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub runs: bool,
+    pub oom_killed: bool,
 }
 
 impl Engine {
@@ -150,14 +159,79 @@ impl Engine {
         Ok(id)
     }
 
+    /// A name is one attempt's alone, and whoever holds the attempt's lease may make its cells: what
+    /// has the name already was made by a request whose reply never came, and goes.
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
         let image = body.image.clone().unwrap_or_default();
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let created = bounded("create a container", self.docker.create_container(Some(options), body)).await;
-        created.map(|created| created.id).map_err(|error| match error {
-            EngineError::ImageMissing { .. } => EngineError::ImageMissing { image },
-            other => other,
-        })
+        let create = async || {
+            let options = CreateContainerOptionsBuilder::new().name(name).build();
+            bounded("create a container", self.docker.create_container(Some(options), body.clone())).await
+        };
+        let mut created = create().await;
+        if matches!(&created, Err(EngineError::Refused { code: 409, .. })) {
+            self.remove(name).await?;
+            created = create().await;
+        }
+        match created {
+            Ok(created) => Ok(created.id),
+            Err(EngineError::ImageMissing { .. }) => Err(EngineError::ImageMissing { image }),
+            Err(error) => {
+                // It may exist all the same; if the engine cannot be asked now, the janitor finds it.
+                self.remove(name).await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on with a cell that another worker started: its journal from the first frame on, then
+    /// what it says live, and its stdin if it still runs.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the cell is gone or the engine does not answer.
+    pub async fn resume(&self, id: &str) -> Result<(Cell, Seen), EngineError> {
+        let state = self.inspect(id).await?.state.unwrap_or_default();
+        let seen = Seen { runs: state.running == Some(true), oom_killed: state.oom_killed == Some(true) };
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+        let journal = self.docker.logs(id, Some(options));
+        let mut input = None;
+        if seen.runs {
+            let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
+            let attached = bounded("attach to a cell", self.docker.attach_container(id, Some(options))).await;
+            // One that exits at this moment has said all it will; its journal holds it.
+            input = attached.ok().map(|attached| attached.input);
+        }
+        Ok((Cell::resumed(id.to_owned(), input, Box::pin(journal)), seen))
+    }
+
+    /// Whether the warden of a cell has begun its first stage, as far as the journal knows.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the cell is gone or the engine does not answer.
+    pub async fn has_begun(&self, id: &str) -> Result<bool, EngineError> {
+        let options = LogsOptionsBuilder::new().stdout(true).build();
+        let mut cell = Cell::resumed(id.to_owned(), None, Box::pin(self.docker.logs(id, Some(options))));
+        let begun = async {
+            loop {
+                match cell.output.next().await {
+                    Ok(Event::StageStarted(_)) => return Ok(true),
+                    Ok(_) => {}
+                    Err(StreamError::Broken(reason)) => {
+                        return Err(EngineError::Unavailable { what: "show a journal", reason });
+                    }
+                    Err(_) => return Ok(false),
+                }
+            }
+        };
+        let late = |_| EngineError::Unavailable { what: "show a journal", reason: "no answer in time".to_owned() };
+        tokio::time::timeout(CALL_TIMEOUT, begun).await.map_err(late)?
+    }
+
+    /// The cells of one attempt that exist, running or not.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer.
+    pub async fn cells_of(&self, run: Uuid, attempt: i32) -> Result<Vec<ContainerSummary>, EngineError> {
+        self.list(vec![format!("{LABEL_RUN}={run}"), format!("{LABEL_ATTEMPT}={attempt}")]).await
     }
 
     async fn attach_and_start(&self, id: &str) -> Result<Cell, EngineError> {
@@ -204,8 +278,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] without an answer.
     pub async fn ours(&self) -> Result<Vec<ContainerSummary>, EngineError> {
-        let label = format!("{}={}", super::spec::LABEL_INSTANCE, self.instance);
-        let filters = HashMap::from([("label", vec![label])]);
+        self.list(Vec::new()).await
+    }
+
+    async fn list(&self, mut labels: Vec<String>) -> Result<Vec<ContainerSummary>, EngineError> {
+        labels.push(format!("{LABEL_INSTANCE}={}", self.instance));
+        let filters = HashMap::from([("label", labels)]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         bounded("list containers", self.docker.list_containers(Some(options))).await
     }
@@ -241,7 +319,7 @@ fn sort(what: &'static str, error: &bollard::errors::Error) -> EngineError {
             EngineError::ImageMissing { image: message.clone() }
         }
         bollard::errors::Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
-            EngineError::Refused { what, reason: format!("{message} ({status_code})") }
+            EngineError::Refused { what, code: *status_code, reason: message.clone() }
         }
         other => EngineError::Unavailable { what, reason: other.to_string() },
     }

@@ -10,6 +10,11 @@
 //! and nothing else) is joined by the cells of one run at a time, subject and driver alike; this
 //! saves what the engine spends on making a namespace, and it is how a driver reaches a subject.
 //!
+//! *The journal is the engine's.* Its `local` log driver keeps a cell's stdout byte for byte. A worker
+//! that goes on with a cell of a dead one ([`Engine::resume`]) reads it from the first frame and so
+//! knows all that its predecessor knew; its own stdin it attaches again. The label `assize.plan`
+//! says whether both would have told the cell the same.
+//!
 //! Who waits for whom: the worker attaches, then starts, so no frame can be missed. The warden says
 //! `Hello` and waits for its plan. While a plan and its archives are being written, frames are read
 //! too, so that neither side can block the other. After `End` the warden exits; the container is
@@ -32,6 +37,6 @@ pub mod spec;
 pub mod stream;
 
 pub use berth::{Berth, Berths};
-pub use engine::{Engine, EngineError};
+pub use engine::{Engine, EngineError, Seen};
 pub use spec::{CellSpec, Role};
 pub use stream::{Cell, CellInput, CellOutput, Event};

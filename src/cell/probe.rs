@@ -58,8 +58,17 @@ pub async fn probe(
     let run_id = Uuid::now_v7();
     let name = format!("{}-berth-{}", engine.instance, run_id.simple());
     let berth = engine.launch_detached(&name, berth_body(engine, worker, BERTH_IMAGE)).await?;
-    let spec =
-        CellSpec { run_id, attempt: 1, worker, role: Role::Subject, image, limits, grader_bytes: 0, berth: &berth };
+    let spec = CellSpec {
+        run_id,
+        attempt: 1,
+        worker,
+        role: Role::Subject,
+        image,
+        limits,
+        grader_bytes: 0,
+        berth: &berth,
+        plan: "",
+    };
     let probed = in_berth(engine, cgroups, &spec).await;
     let removed = engine.remove(&berth).await;
     let probed = probed?;

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use warden::plan::Plan;
 
 use super::engine::{Engine, WARDEN_IN_CELL};
 use crate::template::Limits;
@@ -18,6 +20,8 @@ pub const LABEL_ATTEMPT: &str = "assize.attempt";
 pub const LABEL_CELL: &str = "assize.cell";
 /// What a berth is, as a cell.
 pub const BERTH: &str = "berth";
+/// SHA-256 of the plan of a cell: only who has the same plan can go on with it.
+pub const LABEL_PLAN: &str = "assize.plan";
 /// Which worker made it.
 pub const LABEL_WORKER: &str = "assize.worker";
 
@@ -68,6 +72,15 @@ pub struct CellSpec<'a> {
     pub grader_bytes: u64,
     /// The container whose namespace the cell joins.
     pub berth: &'a str,
+    /// [`plan_digest`] of what it will be told to do; empty for a probe.
+    pub plan: &'a str,
+}
+
+/// What tells two plans apart.
+#[must_use]
+pub fn plan_digest(plan: &Plan) -> String {
+    let bytes = serde_json::to_vec(plan).unwrap_or_default();
+    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl CellSpec<'_> {
@@ -92,6 +105,7 @@ impl CellSpec<'_> {
         let mut labels = labels(engine, self.role.as_str(), self.worker);
         labels.insert(LABEL_RUN.to_owned(), self.run_id.to_string());
         labels.insert(LABEL_ATTEMPT.to_owned(), self.attempt.to_string());
+        labels.insert(LABEL_PLAN.to_owned(), self.plan.to_owned());
         let host = HostConfig {
             network_mode: Some(format!("container:{}", self.berth)),
             pids_limit: Some(signed(pids)),

@@ -16,7 +16,8 @@ use crate::intake::blob::BlobError;
 /// A cell that was started: its two ends, which may be used side by side.
 pub struct Cell {
     pub id: String,
-    pub input: CellInput,
+    /// `None` if it has exited.
+    pub input: Option<CellInput>,
     pub output: CellOutput,
 }
 
@@ -46,14 +47,17 @@ pub enum StreamError {
     Archive(#[from] BlobError),
 }
 
+type Write = Pin<Box<dyn AsyncWrite + Send>>;
+type Read = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+
 /// The way into a cell.
 pub struct CellInput {
-    write: Pin<Box<dyn AsyncWrite + Send>>,
+    write: Write,
 }
 
 /// The way out of a cell.
 pub struct CellOutput {
-    pub(super) read: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    pub(super) read: Read,
     decoder: Decoder,
     /// What the warden's own stderr said: a panic, if anything.
     complaint: Vec<u8>,
@@ -61,11 +65,12 @@ pub struct CellOutput {
 
 impl Cell {
     pub(super) fn new(id: String, attached: AttachContainerResults) -> Self {
-        Self {
-            id,
-            input: CellInput { write: attached.input },
-            output: CellOutput { read: attached.output, decoder: Decoder::default(), complaint: Vec::new() },
-        }
+        Self { id, input: Some(CellInput { write: attached.input }), output: CellOutput::of(attached.output) }
+    }
+
+    /// A cell that is gone on with: `journal` begins with its first byte.
+    pub(super) fn resumed(id: String, input: Option<Write>, journal: Read) -> Self {
+        Self { id, input: input.map(|write| CellInput { write }), output: CellOutput::of(journal) }
     }
 }
 
@@ -123,6 +128,10 @@ impl CellInput {
 }
 
 impl CellOutput {
+    fn of(read: Read) -> Self {
+        Self { read, decoder: Decoder::default(), complaint: Vec::new() }
+    }
+
     /// The next event. Cancelling this loses nothing.
     ///
     /// # Errors

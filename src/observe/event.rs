@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::metrics;
+use crate::admission::Hold;
 use crate::run::{FailureCode, StageName, Status};
 
 /// Which run an event is about. The run id is the trace: API, worker and cell labels carry it.
@@ -47,6 +48,26 @@ pub fn run_queued(subject: &Subject) {
 pub fn run_claimed(subject: &Subject, attempt: i32, waited: Duration) {
     metrics().queue_wait.observe(waited.as_secs_f64());
     line!(info, subject, NO_PHASE, Status::Preparing, Some(waited), NO_CODE, attempt, "run claimed");
+}
+
+/// A worker goes on with what another, which is gone, had begun; `crashes` workers died with it.
+pub fn run_adopted(subject: &Subject, status: Status, attempt: i32, crashes: i32) {
+    metrics().runs_adopted.inc();
+    line!(info, subject, NO_PHASE, status, NO_DURATION, NO_CODE, attempt, crashes, "run adopted");
+}
+
+/// A worker that stops leaves the run to its successor.
+pub fn run_left(subject: &Subject, status: Status) {
+    line!(info, subject, NO_PHASE, status, NO_DURATION, NO_CODE, "run left to the next worker");
+}
+
+/// Claims are held back, or are not any more.
+pub fn held(hold: Hold, why: Option<&str>) {
+    metrics().observe_hold(hold.as_str(), why.is_some());
+    match why {
+        Some(why) => tracing::warn!(hold = hold.as_str(), why, "claims are held back"),
+        None => tracing::info!(hold = hold.as_str(), "claims go on"),
+    }
 }
 
 /// A stage began, `since` the claim.

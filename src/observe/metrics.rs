@@ -44,6 +44,11 @@ struct FailureLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HoldLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DependencyLabels {
     dependency: &'static str,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     registry: Registry,
     pub runs_queued: Counter,
     pub queue_wait: Histogram,
+    pub runs_adopted: Counter,
     pub leases_lost: Counter,
     pub oom_kills: Counter,
     pub stale_runs: Gauge,
@@ -73,6 +79,7 @@ pub struct Metrics {
     run_duration: Family<RunLabels, Histogram>,
     failures: Family<FailureLabels, Counter>,
     query_duration: Family<QueryLabels, Histogram>,
+    admission_held: Family<HoldLabels, Gauge>,
     dependency_up: Family<DependencyLabels, Gauge>,
     dependencies: Mutex<HashMap<&'static str, bool>>,
     request_duration: Family<RequestLabels, Histogram>,
@@ -84,6 +91,7 @@ impl Metrics {
         let metrics = Self {
             runs_queued: Counter::default(),
             queue_wait: Histogram::new(exponential_buckets(0.005, 2.0, 18)),
+            runs_adopted: Counter::default(),
             leases_lost: Counter::default(),
             oom_kills: Counter::default(),
             stale_runs: Gauge::default(),
@@ -95,6 +103,7 @@ impl Metrics {
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.125, 2.0, 14))),
             failures: Family::default(),
             query_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
+            admission_held: Family::default(),
             dependency_up: Family::default(),
             dependencies: Mutex::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 16))),
@@ -102,6 +111,7 @@ impl Metrics {
         };
         let counters = [
             ("runs_queued", "Runs taken in by this process", &metrics.runs_queued),
+            ("runs_adopted", "Runs that this worker went on with after another was gone", &metrics.runs_adopted),
             ("leases_lost", "Leases that this worker lost", &metrics.leases_lost),
             ("oom_kills", "Processes in cells that the kernel killed for memory", &metrics.oom_kills),
         ];
@@ -131,6 +141,11 @@ impl Metrics {
         registry.register("run_duration_seconds", "From claim to end", metrics.run_duration.clone());
         registry.register("failures", "Attempts that ended without a verdict", metrics.failures.clone());
         registry.register("database_query_duration_seconds", "Queries, by name", metrics.query_duration.clone());
+        registry.register(
+            "admission_held",
+            "Whether this worker claims nothing, and why",
+            metrics.admission_held.clone(),
+        );
         registry.register(
             "dependency_up",
             "Whether Postgres, Redis and the Docker engine answer",
@@ -179,6 +194,10 @@ impl Metrics {
         self.queue_depth.set(queued.map_or(0, |count| count.runs));
         self.active_half_slots
             .set(counts.iter().filter(|count| count.status.is_active()).map(|count| count.half_slots).sum());
+    }
+
+    pub(super) fn observe_hold(&self, reason: &'static str, held: bool) {
+        self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
     }
 
     /// Notes whether a dependency answers; true if that is news.

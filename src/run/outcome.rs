@@ -187,6 +187,8 @@ mod tests {
             cpu_ms: 0,
             max_rss_kib: 0,
             disk_full: None,
+            oom_kills: 0,
+            pids_refused: 0,
         }
     }
 

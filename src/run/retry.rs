@@ -1,9 +1,17 @@
-//! Whether a failed attempt is followed by another.
+//! Whether a failed attempt is followed by another, and when.
+
+use std::time::Duration;
 
 use super::FailureCode;
 
 /// Attempts after the first. Source: DESIGN, states (`max_retries`).
 pub const MAX_RETRIES: i32 = 2;
+
+/// Workers that may die while they hold one run; it is then taken to be what kills them.
+pub const MAX_CRASHES: i32 = 3;
+
+/// Before the second attempt, on average; each further one waits four times as long.
+const BACKOFF: Duration = Duration::from_secs(2);
 
 /// What follows an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +28,31 @@ pub const fn after(code: FailureCode, attempt: i32) -> Next {
     if code.is_transient() && attempt <= MAX_RETRIES { Next::Retry { attempt: attempt + 1 } } else { Next::End }
 }
 
+/// How long the attempt after `attempt` waits: half to one and a half times its backoff, as `chance`
+/// (0 to 1) decides, so that runs that failed together do not come back together. A run that lost its
+/// worker does not wait: the next worker has nothing to recover from.
+#[must_use]
+pub fn delay(code: FailureCode, attempt: i32, chance: f64) -> Duration {
+    if code == FailureCode::WorkerLost {
+        return Duration::ZERO;
+    }
+    let times = 4_u32.saturating_pow(u32::try_from(attempt.clamp(1, 8) - 1).unwrap_or(0));
+    (BACKOFF * times).mul_f64(0.5 + chance.clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_backoff_grows_and_is_jittered() {
+        let at = |attempt, chance| delay(FailureCode::DockerUnavailable, attempt, chance).as_secs_f64();
+        assert_eq!([at(1, 0.0), at(1, 0.5), at(1, 1.0)], [1.0, 2.0, 3.0]);
+        assert_eq!([at(2, 0.0), at(2, 0.5), at(2, 1.0)], [4.0, 8.0, 12.0]);
+        assert_eq!(delay(FailureCode::WorkerLost, 1, 0.5), Duration::ZERO);
+    }
 
     proptest! {
         #[test]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -18,20 +17,6 @@ pub struct Renewed {
     pub lease_epoch: i64,
     /// Someone wants the run to stop.
     pub cancel_requested: bool,
-}
-
-/// A run whose lease was freed, as it is now.
-#[derive(Debug, Clone)]
-pub struct Freed {
-    pub id: Uuid,
-    pub project_submission_id: Uuid,
-    pub organization_id: Uuid,
-    pub template: String,
-    pub status: Status,
-    pub failure_code: Option<FailureCode>,
-    /// Of the attempt that was lost.
-    pub started_at: Option<DateTime<Utc>>,
-    pub freed_at: DateTime<Utc>,
 }
 
 /// One fenced statement: exactly one row, or the lease is lost.
@@ -55,28 +40,6 @@ impl Store {
         self.timed(
             "renew_leases",
             sqlx::query_file_as!(Renewed, "sql/queries/renew_leases.sql", worker, runs).fetch_all(&self.pool),
-        )
-        .await
-    }
-
-    /// Frees every lease that was not renewed for `stale`: back to the queue, or to its end when
-    /// `max_retries` are used up.
-    pub async fn free_stale_leases(
-        &self,
-        stale: Duration,
-        max_retries: i32,
-        evidence: &Evidence,
-    ) -> Result<Vec<Freed>, StoreError> {
-        self.timed(
-            "free_stale_leases",
-            sqlx::query_file_as!(
-                Freed,
-                "sql/queries/free_stale_leases.sql",
-                stale.as_secs_f64(),
-                max_retries,
-                Json(evidence) as _
-            )
-            .fetch_all(&self.pool),
         )
         .await
     }
@@ -126,17 +89,35 @@ impl Store {
         )
     }
 
-    /// From `from` back to the queue with the next attempt.
-    pub async fn requeue_run(&self, lease: Lease, from: Status, failure: &Failure) -> Result<(), StoreError> {
+    /// From `from` back to the queue with the next attempt, to be claimed after `delay`; or to its end,
+    /// if someone asked for it. Where it went.
+    pub async fn requeue_run(
+        &self,
+        lease: Lease,
+        from: Status,
+        failure: &Failure,
+        delay: Duration,
+    ) -> Result<Status, StoreError> {
         let evidence: Json<&Evidence> = Json(&failure.evidence);
-        fenced!(
-            self,
-            "requeue_run",
-            "sql/queries/requeue_run.sql",
-            lease,
-            from.as_str(),
-            failure.code.as_str(),
-            evidence as _
-        )
+        let message = format!("cancelled when its attempt had failed: {}", failure.evidence.message);
+        let cancelled = Json(Evidence { message, ..Evidence::default() });
+        let went = self
+            .timed(
+                "requeue_run",
+                sqlx::query_file_scalar!(
+                    "sql/queries/requeue_run.sql",
+                    lease.run_id,
+                    lease.attempt,
+                    lease.epoch,
+                    from.as_str(),
+                    failure.code.as_str(),
+                    evidence as _,
+                    delay.as_secs_f64(),
+                    cancelled as _
+                )
+                .fetch_optional(&self.pool),
+            )
+            .await?;
+        went.ok_or(StoreError::LeaseLost { query: "requeue_run" })
     }
 }

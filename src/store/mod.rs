@@ -11,6 +11,7 @@ pub mod leases;
 pub mod queue;
 pub mod runs;
 pub mod submissions;
+pub mod takeover;
 mod types;
 pub mod workers;
 

@@ -16,6 +16,8 @@ pub struct Claim {
     pub half_slots: i32,
     pub attempt: i32,
     pub lease_epoch: i64,
+    /// Workers that died while they held it.
+    pub crashes: i32,
     pub submitted_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
     pub archive_sha256: String,

@@ -1,33 +1,31 @@
 //! Containers that an earlier worker left behind.
 //!
-//! A container names its worker, and a worker's name holds its host, pid and start time: whether it
-//! still lives can be read off `/proc`. Only containers with our instance label are ever looked at.
+//! A container names its worker. Only containers with our instance label are ever looked at.
 
-use crate::cell::spec::LABEL_WORKER;
+use super::process::{Fate, fate};
+use bollard::models::ContainerSummary;
+
+use crate::cell::berth::berth_of;
+use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
 use crate::cell::{Engine, EngineError};
 
-/// A name for this process that no other process has had: host, pid, start time.
-#[must_use]
-pub fn worker_id() -> String {
-    let pid = std::process::id();
-    format!("{}-{pid}-{}", host_name(), start_time(&pid.to_string()).unwrap_or_default())
-}
-
-/// Removes every container of ours whose worker is gone. How many there were.
+/// Removes every container of ours whose worker is gone, except the cells of attempts that still live
+/// (`is_live`) and the berths that those are in. How many there were.
 ///
 /// # Errors
 /// [`EngineError`] if the engine did not list them or did not remove one.
-pub async fn sweep(engine: &Engine, me: &str) -> Result<usize, EngineError> {
-    let left: Vec<_> = engine
-        .ours()
-        .await?
-        .into_iter()
-        .filter(|container| {
-            let worker = container.labels.as_ref().and_then(|labels| labels.get(LABEL_WORKER));
-            worker.is_none_or(|worker| worker != me && !is_alive(worker))
-        })
-        .filter_map(|container| container.id)
-        .collect();
+pub async fn sweep(engine: &Engine, is_live: impl Fn(&str, &str) -> bool) -> Result<usize, EngineError> {
+    let ours = engine.ours().await?;
+    let label = |container: &ContainerSummary, name: &str| {
+        container.labels.as_ref().and_then(|labels| labels.get(name)).cloned().unwrap_or_default()
+    };
+    let lives = |container: &&ContainerSummary| {
+        fate(&label(container, LABEL_WORKER)) != Fate::Dead
+            || is_live(&label(container, LABEL_RUN), &label(container, LABEL_ATTEMPT))
+    };
+    let used: Vec<&str> = ours.iter().filter(lives).filter_map(berth_of).collect();
+    let left = ours.iter().filter(|container| !lives(container)).filter_map(|container| container.id.as_deref());
+    let left: Vec<&str> = left.filter(|id| !used.contains(id)).collect();
     for id in &left {
         engine.remove(id).await?;
     }
@@ -35,37 +33,4 @@ pub async fn sweep(engine: &Engine, me: &str) -> Result<usize, EngineError> {
         tracing::info!(containers = left.len(), "removed what an earlier worker left");
     }
     Ok(left.len())
-}
-
-/// Whether the process of this name runs. A worker of another host cannot be asked and counts as
-/// alive.
-fn is_alive(worker: &str) -> bool {
-    let mut parts = worker.rsplitn(3, '-');
-    let (Some(started), Some(pid), Some(host)) = (parts.next(), parts.next(), parts.next()) else { return false };
-    host != host_name() || start_time(pid).is_some_and(|seen| seen == started)
-}
-
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
-}
-
-/// In clock ticks since boot: the 22nd field of `stat`, the 20th after the name in parentheses.
-fn start_time(pid: &str) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_lives_and_one_that_started_at_another_time_does_not() {
-        let me = worker_id();
-        assert!(is_alive(&me));
-        let (name, started) = me.rsplit_once('-').unwrap();
-        assert!(!is_alive(&format!("{name}-{}", started.parse::<u64>().unwrap() + 1)));
-        assert!(!is_alive("nonsense"));
-    }
 }

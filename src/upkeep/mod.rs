@@ -2,4 +2,5 @@
 
 pub mod gauges;
 pub mod janitor;
+pub mod process;
 pub mod watchdog;

@@ -2,17 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::Worker;
 use super::leases::Interrupted;
-use super::output::OutputLog;
+use super::output::{self, OutputLog};
+use crate::admission::Resumed;
 use crate::cell::EngineError;
 use crate::cell::stream::StreamError;
 use crate::clock;
 use crate::intake::blob::BlobError;
 use crate::observe::event::{self, Subject};
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
-use crate::store::StoreError;
 use crate::store::queue::Claim;
+use crate::store::takeover::Position;
+use crate::store::{Store, StoreError};
 
 /// How long a write is repeated while Postgres is away. A lease lives for 30 s after its last
 /// renewal; after that the run is the watchdog's.
@@ -28,6 +32,15 @@ pub enum Stop {
     Failed(Failure),
     /// The run is no longer ours: write nothing.
     LeaseLost(String),
+    /// It goes on without us: this worker stops, and its successor adopts it.
+    Left,
+}
+
+impl Stop {
+    /// Someone wants the run to stop.
+    pub fn cancelled() -> Self {
+        Self::Failed(Failure::new(FailureCode::Cancelled, "cancelled while it was running"))
+    }
 }
 
 /// An attempt under way.
@@ -37,27 +50,53 @@ pub struct Attempt<'a> {
     pub lease: Lease,
     /// Where the row is, as this attempt left it: what every write is fenced by.
     pub status: Status,
+    /// The stage that the row names. One that an adopted run had entered before is not entered again.
+    pub phase: Option<StageName>,
+    /// Set if another worker began this attempt.
+    pub resumed: Option<Resumed>,
     pub subject: Subject,
     pub output: OutputLog,
+    /// Someone wants the run to stop.
+    pub cancelled: CancellationToken,
     begun: Instant,
 }
 
 impl<'a> Attempt<'a> {
     /// Takes over a claimed run; the second value ends when the run should not go on.
-    pub fn begin(worker: &'a Worker, claim: Claim) -> (Self, Interrupted) {
+    pub async fn begin(worker: &'a Worker, claim: Claim, resumed: Option<Resumed>) -> (Self, Interrupted) {
         let subject = Subject {
             run_id: claim.id,
             submission_id: claim.project_submission_id,
             organization_id: claim.organization_id,
             template: claim.template.clone(),
         };
-        let waited = (claim.started_at - claim.submitted_at).to_std().unwrap_or_default();
-        event::run_claimed(&subject, claim.attempt, waited);
         let lease = claim.lease();
         let interrupted = worker.leases.hold(lease);
-        let output = OutputLog::begin(worker.redis.clone(), claim.id, claim.attempt);
-        let begun = clock::monotonic();
-        let mut attempt = Self { worker, claim, lease, status: Status::Preparing, subject, output, begun };
+        let (status, phase) = match resumed {
+            None => {
+                let waited = (claim.started_at - claim.submitted_at).to_std().unwrap_or_default();
+                event::run_claimed(&subject, claim.attempt, waited);
+                (Status::Preparing, None)
+            }
+            Some(Resumed { status, phase, .. }) => {
+                event::run_adopted(&subject, status, claim.attempt, claim.crashes);
+                (status, phase)
+            }
+        };
+        let seen =
+            if resumed.is_some() { output::seen(&worker.redis, claim.id, claim.attempt).await } else { Vec::new() };
+        let mut attempt = Self {
+            output: OutputLog::begin(worker.redis.clone(), claim.id, claim.attempt, seen),
+            cancelled: interrupted.cancelled.clone(),
+            begun: clock::monotonic(),
+            worker,
+            claim,
+            lease,
+            status,
+            phase,
+            resumed,
+            subject,
+        };
         attempt.announce();
         (attempt, interrupted)
     }
@@ -67,15 +106,21 @@ impl<'a> Attempt<'a> {
         self.begun.elapsed()
     }
 
-    /// The run goes on to a stage: preparing -> running with the first.
+    /// The run goes on to a stage: preparing -> running with the first. Replaying the journal of an
+    /// adopted run, the stages that the row knows of are passed by.
     pub async fn enter(&mut self, stage: StageName) -> Result<(), Stop> {
-        let store = &self.worker.store;
+        if self.phase.is_some_and(|phase| phase >= stage) {
+            return Ok(());
+        }
+        let (store, lease) = (&self.worker.store, self.lease);
+        let done = |at: Position| (at.is(lease, Status::Running) && at.phase == Some(stage)).then_some(());
         if self.status == Status::Preparing {
-            patiently(|| store.start_run(self.lease, stage)).await?;
+            patiently(store, lease, done, || store.start_run(lease, stage)).await?;
             self.status = Status::Running;
         } else {
-            patiently(|| store.enter_phase(self.lease, stage)).await?;
+            patiently(store, lease, done, || store.enter_phase(lease, stage)).await?;
         }
+        self.phase = Some(stage);
         event::stage_entered(&self.subject, stage, self.taken());
         self.announce();
         Ok(())
@@ -83,11 +128,26 @@ impl<'a> Attempt<'a> {
 
     /// running -> parsing.
     pub async fn begin_parsing(&mut self) -> Result<(), Stop> {
-        patiently(|| self.worker.store.parse_run(self.lease)).await?;
+        if self.status == Status::Parsing {
+            return Ok(());
+        }
+        let (store, lease) = (&self.worker.store, self.lease);
+        let done = |at: Position| at.is(lease, Status::Parsing).then_some(());
+        patiently(store, lease, done, || store.parse_run(lease)).await?;
         self.status = Status::Parsing;
         event::run_parsing(&self.subject, self.taken());
         self.announce();
         Ok(())
+    }
+
+    /// Whether this very attempt is now another worker's, and its cells with it. If Postgres cannot be
+    /// asked: yes, for whoever gets the lease decides, and that may be this worker again.
+    pub async fn goes_on_elsewhere(&self) -> bool {
+        match self.worker.store.run_position(self.claim.id).await {
+            Ok(Some(at)) => at.attempt == self.lease.attempt && at.status.is_active(),
+            Ok(None) => false,
+            Err(_) => true,
+        }
     }
 
     /// Tells readers to look, without waiting for Redis.
@@ -96,19 +156,36 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Repeats a fenced write while Postgres is away; the fence makes it safe to repeat.
+/// Repeats a fenced write while Postgres is away. A reply may be lost after the write was made; the
+/// next try then finds the row moved on, and `done` says whether that was our own doing.
 ///
 /// # Errors
 /// What the last try said: [`StoreError::LeaseLost`] at once, [`StoreError::Unavailable`] after
 /// [`PATIENCE`].
-pub async fn patiently<F>(mut write: impl FnMut() -> F) -> Result<(), StoreError>
+pub async fn patiently<T, F>(
+    store: &Store,
+    lease: Lease,
+    done: impl Fn(Position) -> Option<T>,
+    mut write: impl FnMut() -> F,
+) -> Result<T, StoreError>
 where
-    F: Future<Output = Result<(), StoreError>>,
+    F: Future<Output = Result<T, StoreError>>,
 {
     let begun = clock::monotonic();
+    let mut is_in_doubt = false;
     loop {
-        match write().await {
-            Err(StoreError::Unavailable { .. }) if begun.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+        let written = match write().await {
+            Err(StoreError::LeaseLost { query }) if is_in_doubt => {
+                let at = store.run_position(lease.run_id).await;
+                at.and_then(|at| at.and_then(&done).ok_or(StoreError::LeaseLost { query }))
+            }
+            written => written,
+        };
+        match written {
+            Err(StoreError::Unavailable { .. }) if begun.elapsed() < PATIENCE => {
+                is_in_doubt = true;
+                tokio::time::sleep(PAUSE).await;
+            }
             written => return written,
         }
     }

@@ -1,15 +1,21 @@
-//! The cells of one attempt: made, and always destroyed.
+//! The cells of one attempt: made or adopted, and always destroyed, unless the run goes on elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
+use warden::plan::Plan;
 
 use super::Worker;
 use super::attempt::{Attempt, Stop};
-use crate::cell::{Berth, Cell, CellSpec, EngineError, Role};
-use crate::run::{Failure, FailureCode};
+use super::plan;
+use crate::admission::Resumed;
+use crate::cell::berth::berth_of;
+use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
+use crate::cell::{Berth, Cell, CellSpec, EngineError, Role, Seen};
+use crate::run::retry::MAX_CRASHES;
+use crate::run::{Failure, FailureCode, Status};
 use crate::template::{Limits, Template};
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
@@ -24,10 +30,26 @@ pub struct Cells<'a> {
     run_id: uuid::Uuid,
     attempt: i32,
     berth: Option<Berth>,
+    /// Of another worker; goes with the run.
+    adopted_berth: Option<String>,
+    /// Of an adopted run; not yet gone on with.
+    adopted_driver: Option<Found>,
     launches: TaskTracker,
     made: Arc<Mutex<Vec<String>>>,
     /// A launch failed: the berth may be why, and is not used again.
     doubt: AtomicBool,
+}
+
+/// A cell, and what the engine says of it if another worker made it.
+pub struct Ready {
+    pub cell: Cell,
+    pub seen: Option<Seen>,
+}
+
+/// A cell that another worker made.
+struct Found {
+    id: String,
+    plan: String,
 }
 
 impl<'a> Cells<'a> {
@@ -38,31 +60,124 @@ impl<'a> Cells<'a> {
             run_id: attempt.claim.id,
             attempt: attempt.claim.attempt,
             berth: None,
+            adopted_berth: None,
+            adopted_driver: None,
             launches: TaskTracker::new(),
             made: Arc::default(),
             doubt: AtomicBool::new(false),
         }
     }
 
-    /// Takes a berth and starts the subject in it.
-    pub async fn prepare(&mut self, attempt: &Attempt<'_>) -> Result<Cell, Stop> {
-        let template = template(attempt)?;
-        self.berth = Some(self.worker.berths.take().await?);
-        let grader = template.driver.is_none() && !template.bundle.is_empty();
-        Ok(self.launch(Role::Subject, &template.image, template.limits, grader).await?)
+    /// The subject: the one that another worker started, or a new one in a berth.
+    pub async fn prepare(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
+        if let Some(resumed) = attempt.resumed
+            && let Some(subject) = self.adopt(attempt, resumed).await?
+        {
+            return Ok(subject);
+        }
+        tokio::select! {
+            begun = self.begin(attempt) => begun,
+            () = attempt.cancelled.cancelled() => Err(Stop::cancelled()),
+        }
     }
 
-    /// Starts the cell that decides, beside the subject.
-    pub async fn add_driver(&mut self, template: &Template) -> Result<Cell, Stop> {
+    async fn begin(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
+        let template = template(attempt)?;
+        let grader = template.driver.is_none() && !template.bundle.is_empty();
+        let plan = plan_digest(&plan::subject(template, &self.worker.config));
+        self.berth = Some(self.worker.berths.take().await?);
+        let launched = match self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await {
+            // The berth may be dead, as all are that were made before the engine was restarted.
+            Err(EngineError::Unavailable { .. } | EngineError::Refused { .. }) => {
+                if let Some(dead) = self.berth.replace(self.worker.berths.make().await?) {
+                    self.worker.berths.discard(&dead.id).await;
+                }
+                self.doubt.store(false, Ordering::Relaxed);
+                self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await
+            }
+            launched => launched,
+        };
+        Ok(Ready { cell: launched?, seen: None })
+    }
+
+    /// Finds what another worker made for this attempt. `None`: nothing had begun, so it may begin here;
+    /// but not if that worker died with it, for then it may be what kills workers: a new attempt is
+    /// counted.
+    async fn adopt(&mut self, attempt: &Attempt<'_>, resumed: Resumed) -> Result<Option<Ready>, Stop> {
+        let lost = |message: String| Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+        let engine = &self.worker.engine;
+        let mut subject = None;
+        for container in engine.cells_of(self.run_id, self.attempt).await? {
+            let (Some(id), Some(labels)) = (&container.id, &container.labels) else { continue };
+            self.made().push(id.clone());
+            self.adopted_berth = berth_of(&container).map(str::to_owned).or(self.adopted_berth.take());
+            let found = Found { id: id.clone(), plan: labels.get(LABEL_PLAN).cloned().unwrap_or_default() };
+            match labels.get(LABEL_CELL).map(String::as_str) {
+                Some("subject") => subject = Some(found),
+                Some("driver") => self.adopted_driver = Some(found),
+                _ => {}
+            }
+        }
+        let crashes = attempt.claim.crashes;
+        if crashes >= MAX_CRASHES {
+            return lost(format!("{crashes} workers died while they worked on this run; no other will"));
+        }
+        let had_begun = resumed.status != Status::Preparing;
+        match subject {
+            Some(found) if had_begun || engine.has_begun(&found.id).await? => {
+                if found.plan != plan_digest(&plan::subject(template(attempt)?, &self.worker.config)) {
+                    return lost("its worker was lost, and the template has changed since".to_owned());
+                }
+                let (cell, seen) = engine.resume(&found.id).await?;
+                Ok(Some(Ready { cell, seen: Some(seen) }))
+            }
+            _ if had_begun => lost("its worker was lost, and its cell too".to_owned()),
+            _ if resumed.crashed => lost("its worker was lost before the first stage".to_owned()),
+            _ => {
+                let left = std::mem::take(&mut *self.made());
+                for id in left {
+                    engine.remove(&id).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The cell that decides, beside the subject: the one that another worker started, if its tests
+    /// have begun, else a new one.
+    pub async fn driver(&mut self, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
         let Some(driver) = &template.driver else {
             return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
         };
+        let digest = plan_digest(plan);
+        if let Some(found) = self.adopted_driver.take() {
+            let engine = &self.worker.engine;
+            if engine.has_begun(&found.id).await? {
+                if found.plan != digest {
+                    let message = "its worker was lost, and the tests have changed since";
+                    return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+                }
+                let (cell, seen) = engine.resume(&found.id).await?;
+                return Ok(Ready { cell, seen: Some(seen) });
+            }
+            engine.remove(&found.id).await?;
+            self.made().retain(|id| *id != found.id);
+        }
         let grader = !template.bundle.is_empty();
-        Ok(self.launch(Role::Driver, &driver.image, driver.limits, grader).await?)
+        let cell = self.launch(Role::Driver, &driver.image, driver.limits, grader, &digest).await?;
+        Ok(Ready { cell, seen: None })
     }
 
-    async fn launch(&self, role: Role, image: &str, limits: Limits, grader: bool) -> Result<Cell, EngineError> {
+    async fn launch(
+        &self,
+        role: Role,
+        image: &str,
+        limits: Limits,
+        grader: bool,
+        plan: &str,
+    ) -> Result<Cell, EngineError> {
         let engine = self.worker.engine.clone();
+        let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
         let spec = CellSpec {
             run_id: self.run_id,
             attempt: self.attempt,
@@ -71,15 +186,14 @@ impl<'a> Cells<'a> {
             image,
             limits,
             grader_bytes: if grader { GRADER_BYTES } else { 0 },
-            berth: self.berth.as_ref().map_or("", |berth| berth.id.as_str()),
+            berth: berth.unwrap_or(""),
+            plan,
         };
         let (name, body) = (spec.name(&engine), spec.body(&engine));
         let made = Arc::clone(&self.made);
         let launching = self.launches.spawn(async move {
             let cell = engine.launch(&name, body).await?;
-            if let Ok(mut made) = made.lock() {
-                made.push(cell.id.clone());
-            }
+            made.lock().unwrap_or_else(PoisonError::into_inner).push(cell.id.clone());
             Ok(cell)
         });
         let cut = |error: tokio::task::JoinError| EngineError::Unavailable {
@@ -91,6 +205,17 @@ impl<'a> Cells<'a> {
         launched
     }
 
+    /// Leaves every cell as it is, with its berth: the run goes on elsewhere.
+    pub async fn leave(self) {
+        self.launches.close();
+        self.launches.wait().await;
+        if let Some(berth) = self.berth
+            && self.made.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        {
+            self.worker.berths.give_back(berth).await;
+        }
+    }
+
     /// Removes every cell, then gives the berth back; on any doubt the berth goes too. Cells that
     /// `exit` by themselves get a moment to do so.
     pub async fn destroy(mut self, exit: bool) {
@@ -98,7 +223,7 @@ impl<'a> Cells<'a> {
         const MOMENT: Duration = Duration::from_millis(300);
         self.launches.close();
         self.launches.wait().await;
-        let made = self.made.lock().map(|made| made.clone()).unwrap_or_default();
+        let made = std::mem::take(&mut *self.made());
         let engine = &self.worker.engine;
         let removing = made.iter().map(async |id| {
             if exit {
@@ -111,12 +236,19 @@ impl<'a> Cells<'a> {
         for error in &failed {
             tracing::warn!(run = %self.run_id, %error, "a cell could not be removed");
         }
+        if let Some(berth) = self.adopted_berth.take() {
+            self.worker.berths.discard(&berth).await;
+        }
         let Some(berth) = self.berth.take() else { return };
         if failed.is_empty() && !self.doubt.into_inner() {
             self.worker.berths.give_back(berth).await;
         } else {
             self.worker.berths.replace(berth).await;
         }
+    }
+
+    fn made(&mut self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

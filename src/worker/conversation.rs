@@ -1,17 +1,20 @@
 //! The talk with one cell: its plan and archives in, its events out, its deadlines held from here.
 //!
 //! The warden holds the same deadlines inside. Ours come [`SLACK`] later and end what a wedged cell
-//! would not.
+//! would not. Both count from the times that the warden reports, so they are the same for a worker
+//! that reads an old journal.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 use warden::event::{EndStatus, ResultsStatus, StageEnded, StageExit};
 use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
+use super::cells::Ready;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
 use crate::clock;
@@ -24,10 +27,19 @@ use crate::template::Limits;
 /// How much later than the warden we give up on a stage: room for its grace and its report.
 const SLACK: Duration = Duration::from_secs(10);
 
+/// After its grace, a cell that was told to stop has this long to report.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// One cell's side of a run.
 pub struct Conversation {
     role: Role,
     id: String,
+    /// The engine's word that the kernel ended a process of this cell, which was adopted.
+    oom_killed: bool,
+    /// Someone wants the run to stop.
+    cancelled: CancellationToken,
+    /// The cell was told to, and is heard out.
+    is_stopping: bool,
     output: CellOutput,
     delivering: Option<BoxFuture<'static, (CellInput, Result<(), StreamError>)>>,
     input: Option<CellInput>,
@@ -56,6 +68,8 @@ pub enum Heard {
     Broken(StreamError),
     /// Nothing, until the deadline.
     Silence,
+    /// Someone wants the run to stop.
+    Cancelled,
 }
 
 /// What that means for the run.
@@ -67,27 +81,36 @@ pub enum Step {
 }
 
 impl Conversation {
-    /// Begins to deliver the plan and its inputs.
+    /// Begins to deliver the plan and its inputs; a cell of another worker has them, and is gone on with.
     pub fn begin(
         role: Role,
-        cell: Cell,
+        ready: Ready,
         plan: Plan,
         limits: Limits,
         inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
+        cancelled: CancellationToken,
     ) -> Self {
-        let Cell { id, mut input, output } = cell;
-        let sent = plan.clone();
-        let delivering = Box::pin(async move {
-            let delivered = input.deliver(&sent, inputs).await;
-            (input, delivered)
-        });
+        let Ready { cell: Cell { id, mut input, output }, seen } = ready;
+        let mut delivering: Option<BoxFuture<'static, _>> = None;
+        if seen.is_none()
+            && let Some(mut input) = input.take()
+        {
+            let sent = plan.clone();
+            delivering = Some(Box::pin(async move {
+                let delivered = input.deliver(&sent, inputs).await;
+                (input, delivered)
+            }));
+        }
         let global = clock::monotonic() + Duration::from_millis(plan.global_timeout_ms) + SLACK;
         Self {
             role,
             id,
+            oom_killed: seen.is_some_and(|seen| seen.oom_killed),
+            cancelled,
+            is_stopping: false,
             output,
-            delivering: Some(delivering),
-            input: None,
+            delivering,
+            input,
             plan,
             limits,
             global,
@@ -97,7 +120,8 @@ impl Conversation {
         }
     }
 
-    /// What is heard next. Cancelling this loses nothing.
+    /// What is heard next. Cancelling this loses nothing. What the cell has said outranks a deadline
+    /// that passed while nobody listened.
     pub async fn next(&mut self) -> Heard {
         let delivering = async {
             match &mut self.delivering {
@@ -106,11 +130,13 @@ impl Conversation {
             }
         };
         tokio::select! {
+            biased;
+            () = self.cancelled.cancelled(), if !self.is_stopping => Heard::Cancelled,
+            event = self.output.next() => event.map_or_else(Heard::Broken, Heard::Event),
             (input, delivered) = delivering => {
                 self.delivering = None;
                 Heard::Delivered(input, delivered)
             }
-            event = self.output.next() => event.map_or_else(Heard::Broken, Heard::Event),
             () = tokio::time::sleep_until(self.deadline.into()) => Heard::Silence,
         }
     }
@@ -122,23 +148,58 @@ impl Conversation {
             Heard::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
             // The cell went away in the middle; what it says on its way out tells why.
             Heard::Delivered(_, Err(_)) => {}
+            Heard::Cancelled => return self.stop().await.map(|()| Step::Going),
+            Heard::Broken(_) | Heard::Silence if self.is_stopping => return Err(Stop::cancelled()),
             Heard::Broken(error) => return Err(self.lost(attempt, error).await),
             Heard::Silence => return Err(Stop::Failed(self.overdue())),
-            Heard::Event(event) => return self.event(attempt, event).await,
+            Heard::Event(event) => {
+                let step = self.event(attempt, event).await;
+                return match step {
+                    Ok(Step::Ended(_)) | Err(Stop::Failed(_)) if self.is_stopping => Err(Stop::cancelled()),
+                    step => step,
+                };
+            }
         }
         Ok(Step::Going)
     }
 
+    /// Someone wants the run to stop: its processes get TERM, their grace, and are heard out.
+    async fn stop(&mut self) -> Result<(), Stop> {
+        self.is_stopping = true;
+        self.deadline = clock::monotonic() + Duration::from_millis(self.plan.grace_ms) + LAST_WORDS;
+        match &mut self.input {
+            // One that is not running, or does not have all of its plan, has nothing to say.
+            None => Err(Stop::cancelled()),
+            Some(input) => input.finish().await.map_err(|_| Stop::cancelled()),
+        }
+    }
+
+    /// How long is left of `limit` for what began at `at_us`.
+    fn until(at_us: u64, limit: Duration) -> Instant {
+        clock::monotonic() + limit.saturating_sub(clock::since_us(at_us))
+    }
+
+    /// One that is stopping has a deadline already.
+    fn hold(&mut self, deadline: Instant) {
+        if !self.is_stopping {
+            self.deadline = deadline;
+        }
+    }
+
     async fn event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Step, Stop> {
         match event {
-            Event::Hello(_) => {}
+            Event::Hello(hello) => {
+                let global = Duration::from_millis(self.plan.global_timeout_ms);
+                self.global = Self::until(hello.at_us, global + SLACK);
+                self.hold(self.global);
+            }
             Event::StageStarted(started) => {
                 let (stage, timeout) = self.stage(started.stage)?;
-                self.deadline = (clock::monotonic() + timeout + SLACK).min(self.global);
+                self.hold(Self::until(started.at_us, timeout + SLACK).min(self.global));
                 attempt.enter(stage).await?;
             }
             Event::StageReady(_) => {
-                self.deadline = self.global;
+                self.hold(self.global);
                 return Ok(Step::Ready);
             }
             Event::Output(output) => {
@@ -173,7 +234,10 @@ impl Conversation {
     fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
-        let counters = attempt.worker.cgroups.read(&self.id);
+        let mut counters = attempt.worker.cgroups.read(&self.id);
+        // A cell that was adopted after its end has no cgroup any more; the warden had read it.
+        counters.oom_kills = counters.oom_kills.max(ended.oom_kills).max(self.oom_killed.into());
+        counters.pids_refused = counters.pids_refused.max(ended.pids_refused);
         metrics().oom_kills.inc_by(counters.oom_kills);
         let limits = StageLimits {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),

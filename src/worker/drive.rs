@@ -6,14 +6,19 @@ use super::cells::Cells;
 use super::execute::execute;
 use super::finish::finish;
 use super::verdict::parse;
+use crate::admission::Resumed;
 use crate::store::queue::Claim;
 
 /// Drives a claimed run to its end: prepare, execute, parse, finish.
 ///
+/// A run that a dead worker began is `resumed`: its cells are found instead of made, their journal
+/// is read from the beginning, and what was written is not written again; the rest is the same.
+///
 /// Whatever interrupts the pipeline (a failure, a cancel, a lost lease) leads to the same place:
-/// the end is written once, under the lease, and every cell of the attempt is gone.
-pub async fn drive(worker: &Worker, claim: Claim) {
-    let (mut attempt, interrupted) = Attempt::begin(worker, claim);
+/// the end is written once, under the lease, and every cell of the attempt is gone, unless the run
+/// goes on elsewhere.
+pub async fn drive(worker: &Worker, claim: Claim, resumed: Option<Resumed>) {
+    let (mut attempt, interrupted) = Attempt::begin(worker, claim, resumed).await;
     let mut cells = Cells::none(worker, &attempt);
 
     let pipeline = async {
@@ -26,6 +31,5 @@ pub async fn drive(worker: &Worker, claim: Claim) {
         stop = interrupted.wait() => Err(stop),
     };
 
-    let destroying = cells.destroy(ended.is_ok());
-    tokio::join!(finish(attempt, ended), destroying);
+    finish(attempt, cells, ended).await;
 }

@@ -3,23 +3,25 @@
 use futures_util::StreamExt;
 
 use super::attempt::{Attempt, Stop};
-use super::cells::{Cells, template};
+use super::cells::{Cells, Ready, template};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
-use crate::cell::{Cell, Role};
+use crate::cell::Role;
 use crate::template::Template;
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
 ///
 /// What comes back is the report of the cell that decides.
-pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: Cell) -> Result<Report, Stop> {
+pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: Ready) -> Result<Report, Stop> {
     let template = template(attempt)?;
-    let mut inputs = vec![attempt.worker.blobs.archive(&attempt.claim.archive_sha256).await?];
     let plan = plan::subject(template, &attempt.worker.config);
-    if plan.inputs.len() > 1 {
-        inputs.push(bundle(template));
+    let mut inputs = Vec::new();
+    if subject.seen.is_none() {
+        inputs.push(attempt.worker.blobs.archive(&attempt.claim.archive_sha256).await?);
+        inputs.extend((plan.inputs.len() > 1).then(|| bundle(template)));
     }
-    let mut subject = Conversation::begin(Role::Subject, subject, plan, template.limits, inputs);
+    let cancelled = attempt.cancelled.clone();
+    let mut subject = Conversation::begin(Role::Subject, subject, plan, template.limits, inputs, cancelled);
     loop {
         let heard = subject.next().await;
         match subject.take(attempt, heard).await? {
@@ -39,11 +41,11 @@ async fn judge(
     template: &Template,
     subject: &mut Conversation,
 ) -> Result<Report, Stop> {
-    let cell = cells.add_driver(template).await?;
     let Some(spec) = &template.driver else { return Err(Stop::LeaseLost("no driver".to_owned())) };
     let plan = plan::driver(template, spec, &attempt.worker.config);
+    let cell = cells.driver(template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![bundle(template)] };
-    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs);
+    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, attempt.cancelled.clone());
     let mut subject_talks = true;
     loop {
         tokio::select! {

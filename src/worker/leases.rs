@@ -1,18 +1,20 @@
 //! The leases of this worker: one statement renews them all, and says which to let go.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::attempt::Stop;
+use crate::admission::Holds;
 use crate::clock;
 use crate::observe::{event, metrics};
 use crate::redis::Hints;
-use crate::run::{Failure, FailureCode, Lease};
+use crate::run::Lease;
 use crate::store::Store;
+use crate::store::workers::WorkerReport;
 
 /// Between two renewals. A lease is stale after [`crate::upkeep::watchdog::STALE`], six of these.
 const RENEW: Duration = Duration::from_secs(5);
@@ -22,6 +24,10 @@ const RENEW: Duration = Duration::from_secs(5);
 pub struct Leases {
     worker: String,
     held: Arc<Mutex<HashMap<Uuid, Held>>>,
+    /// Attempts that ended in a panic of ours, by run and epoch.
+    panicked: Arc<Mutex<HashSet<(Uuid, i64)>>>,
+    /// Cancelled when this worker leaves all its runs to a successor.
+    leaving: CancellationToken,
 }
 
 struct Held {
@@ -34,27 +40,28 @@ struct Held {
 pub struct Interrupted {
     leases: Leases,
     lease: Lease,
-    cancelled: CancellationToken,
+    /// Someone wants the run to stop.
+    pub cancelled: CancellationToken,
     lost: CancellationToken,
 }
 
 impl Interrupted {
-    /// Waits, for ever if nothing happens.
+    /// Waits until the run is no longer this worker's, for ever if that never is.
     pub async fn wait(&self) -> Stop {
         tokio::select! {
             () = self.lost.cancelled() => Stop::LeaseLost("a heartbeat found another holder".to_owned()),
-            () = self.cancelled.cancelled() => {
-                Stop::Failed(Failure::new(FailureCode::Cancelled, "cancelled while it was running"))
-            }
+            () = self.leases.leaving.cancelled() => Stop::Left,
         }
     }
 }
 
 impl Drop for Interrupted {
     fn drop(&mut self) {
-        if let Ok(mut held) = self.leases.held.lock()
-            && held.get(&self.lease.run_id).is_some_and(|held| held.lease == self.lease)
-        {
+        if std::thread::panicking() {
+            self.leases.panicked().insert((self.lease.run_id, self.lease.epoch));
+        }
+        let mut held = self.leases.held();
+        if held.get(&self.lease.run_id).is_some_and(|held| held.lease == self.lease) {
             held.remove(&self.lease.run_id);
         }
     }
@@ -63,37 +70,68 @@ impl Drop for Interrupted {
 impl Leases {
     /// None yet.
     pub fn new(worker: &str) -> Self {
-        Self { worker: worker.to_owned(), held: Arc::default() }
+        Self {
+            worker: worker.to_owned(),
+            held: Arc::default(),
+            panicked: Arc::default(),
+            leaving: CancellationToken::new(),
+        }
     }
 
     /// Keeps this lease until what is returned is dropped.
     pub fn hold(&self, lease: Lease) -> Interrupted {
         let (cancelled, lost) = (CancellationToken::new(), CancellationToken::new());
-        if let Ok(mut held) = self.held.lock() {
-            held.insert(lease.run_id, Held { lease, cancelled: cancelled.clone(), lost: lost.clone() });
-        }
+        self.held().insert(lease.run_id, Held { lease, cancelled: cancelled.clone(), lost: lost.clone() });
         Interrupted { leases: self.clone(), lease, cancelled, lost }
     }
 
-    /// Renews until `stop`, every [`RENEW`] and whenever someone asks for a cancel.
-    pub async fn keep(self, store: Store, hints: Hints, stop: CancellationToken) {
-        let mut cancels = hints.cancels();
+    /// Whether this worker works on that attempt.
+    #[must_use]
+    pub fn holds(&self, lease: Lease) -> bool {
+        self.held().get(&lease.run_id).is_some_and(|held| held.lease == lease)
+    }
+
+    /// Whether this attempt ended in a panic of ours; asked once.
+    #[must_use]
+    pub fn take_panic(&self, lease: Lease) -> bool {
+        self.panicked().remove(&(lease.run_id, lease.epoch))
+    }
+
+    /// Ends every attempt where it is; cells and rows stay as they are.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Renews until `stop`, every [`RENEW`] and whenever someone asks for a cancel; and says each time
+    /// that this worker lives, with `half_slots`, and what holds it back.
+    pub async fn keep(self, store: Store, hints: Hints, holds: Holds, half_slots: u32, stop: CancellationToken) {
+        let (mut cancels, mut changes) = (hints.cancels(), holds.changes());
+        let half_slots = i32::try_from(half_slots).unwrap_or(i32::MAX);
         loop {
+            let (state, detail) = match holds.reason() {
+                Some((hold, why)) => (hold.as_str(), why),
+                None => ("claiming", String::new()),
+            };
+            let report = WorkerReport { id: &self.worker, half_slots, state, detail: &detail };
+            if let Err(error) = store.report_worker(report).await {
+                event::dependency("postgres", false, &error.to_string());
+            }
             tokio::select! {
-                () = stop.cancelled() => return,
-                changed = cancels.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => break,
+                changed = cancels.changed() => if changed.is_err() { break },
+                changed = changes.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(RENEW) => {}
             }
             self.renew(&store).await;
+        }
+        if let Err(error) = store.forget_worker(&self.worker).await {
+            tracing::debug!(%error, "the worker's row stays; it will be taken for a dead one's");
         }
     }
 
     async fn renew(&self, store: &Store) {
         // Only what was held before the question can be missed in the answer.
-        let asked: Vec<Lease> = match self.held.lock() {
-            Ok(held) => held.values().map(|held| held.lease).collect(),
-            Err(_) => return,
-        };
+        let asked: Vec<Lease> = self.held().values().map(|held| held.lease).collect();
         let runs: Vec<Uuid> = asked.iter().map(|lease| lease.run_id).collect();
         if runs.is_empty() {
             return;
@@ -104,7 +142,7 @@ impl Leases {
         };
         event::dependency("postgres", true, "");
         metrics().heartbeat_last_success.set(clock::wall().timestamp());
-        let Ok(held) = self.held.lock() else { return };
+        let held = self.held();
         for lease in asked {
             let Some(held) = held.get(&lease.run_id).filter(|held| held.lease == lease) else { continue };
             let ours = renewed
@@ -116,5 +154,14 @@ impl Leases {
                 Some(_) => {}
             }
         }
+    }
+
+    /// A panic elsewhere does not make these maps wrong: every change to them is one call.
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn panicked(&self) -> std::sync::MutexGuard<'_, HashSet<(Uuid, i64)>> {
+        self.panicked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! [`drive`] is the whole pipeline; [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
-//! lost or someone cancels it.
+//! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue.
 
 mod attempt;
+mod breaker;
 mod cells;
 mod conversation;
 mod drive;
@@ -21,9 +22,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Admitted, Slots};
+use crate::admission::{Admission, Admitted, Hold, Holds, Slots};
 use crate::cell::counters::Cgroups;
 use crate::cell::{Berths, Engine};
 use crate::config::Config;
@@ -31,8 +34,12 @@ use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::store::Store;
 use crate::template::Templates;
-use crate::upkeep;
-use leases::Leases;
+use crate::upkeep::{
+    self,
+    watchdog::{STALE, Watchdog},
+};
+use breaker::Breaker;
+pub use leases::Leases;
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {
@@ -46,11 +53,19 @@ pub struct Worker {
     pub berths: Berths,
     pub cgroups: Cgroups,
     pub config: Config,
+    /// What keeps it from claiming.
+    pub holds: Holds,
+    breaker: Breaker,
     leases: Leases,
+    /// One for each run under way.
+    drives: TaskTracker,
 }
 
-/// Works until `stop`, then lets what runs end for up to `drain_timeout_s`. `ready` is true while
-/// it claims.
+/// How long the runs that are left behind may take to notice.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// Works until `stop`, then lets what runs end for up to `drain_timeout_s` and leaves the rest to its
+/// successor. `ready` is true while it claims.
 ///
 /// # Errors
 /// If anything that it stands on is missing at the start; later it waits for it to come back.
@@ -59,22 +74,37 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     let worker = Arc::new(open(&config).await?);
     // Heartbeats and hints go on while the last runs drain.
     let upkeep_stop = CancellationToken::new();
-    let tasks = tokio_util::task::TaskTracker::new();
+    let tasks = TaskTracker::new();
     tasks.spawn(worker.redis.clone().listen(hints.clone(), upkeep_stop.clone()));
-    upkeep::janitor::sweep(&worker.engine, &worker.id).await.context("cannot remove what an earlier worker left")?;
     let half_slots = config.worker_half_slots();
+    let (store, holds, leases) = (&worker.store, &worker.holds, &worker.leases);
+    tasks.spawn(leases.clone().keep(store.clone(), hints.clone(), holds.clone(), half_slots, upkeep_stop.clone()));
+
+    let slots = Slots::new(half_slots);
+    let (adopting, adopted) = mpsc::unbounded_channel();
+    let mut watchdog = Watchdog::new(store.clone(), &worker.id, leases.clone(), slots.clone(), adopting);
+    watchdog.run_once().await.context("cannot take over what an earlier worker left")?;
+    let live = store.active_leases(STALE).await?;
+    let is_live = |run: &str, attempt: &str| {
+        live.iter().any(|lease| lease.id.to_string() == run && lease.attempt.to_string() == attempt)
+    };
+    upkeep::janitor::sweep(&worker.engine, is_live).await.context("cannot remove what an earlier worker left")?;
     // As many runs as there are half-slots can be under way, and each needs a namespace of its own.
     worker.berths.fill(half_slots as usize).await.context("cannot make berths")?;
 
-    tasks.spawn(worker.leases.clone().keep(worker.store.clone(), hints.clone(), upkeep_stop.clone()));
-    tasks.spawn(upkeep::watchdog::run(worker.store.clone(), worker.redis.clone(), upkeep_stop.clone()));
-    tasks.spawn(upkeep::gauges::run(worker.store.clone(), worker.engine.clone(), upkeep_stop.clone()));
+    // A worker that is about to stop takes nothing over.
+    tasks.spawn(watchdog.run(stop.clone()));
+    tasks.spawn(upkeep::gauges::run(store.clone(), worker.engine.clone(), upkeep_stop.clone()));
+    tasks.spawn({
+        let (worker, stop) = (Arc::clone(&worker), upkeep_stop.clone());
+        async move { breaker::mend(&worker, stop).await }
+    });
 
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
     let total = config.max_active_evaluations * 2;
-    let slots = Slots::new(half_slots);
-    let admission = Admission::new(worker.store.clone(), &worker.id, total, slots, hints, stop.clone());
+    let admission =
+        Admission::new(store.clone(), &worker.id, total, slots, adopted, hints, holds.clone(), stop.clone());
     let runs = WorkerBuilder::new(worker.id.as_str())
         .backend(admission)
         .data(Arc::clone(&worker))
@@ -85,11 +115,12 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     let drained = async {
         stop.cancelled().await;
         ready.store(false, Ordering::Relaxed);
+        holds.hold(Hold::Draining, "the worker was told to stop");
         tokio::time::sleep(Duration::from_secs(config.drain_timeout_s)).await;
     };
     tokio::select! {
         ended = runs => ended.map_err(|error| anyhow::anyhow!("the worker ended: {error}"))?,
-        () = drained => tracing::warn!(drain_timeout_s = config.drain_timeout_s, "runs are left behind"),
+        () = drained => leave(&worker).await,
     }
     worker.berths.close().await;
     upkeep_stop.cancel();
@@ -99,14 +130,29 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     Ok(())
 }
 
+/// Ends every drive where it is, then lets go of the leases: from here on this process touches neither
+/// cells nor rows of those runs, and whoever comes next goes on with them.
+async fn leave(worker: &Worker) {
+    worker.leases.leave();
+    worker.drives.close();
+    if tokio::time::timeout(LEAVING, worker.drives.wait()).await.is_err() {
+        tracing::warn!("some runs did not notice that they are left; their leases run out by themselves");
+        return;
+    }
+    match worker.store.release_leases(&worker.id).await {
+        Ok(runs) => tracing::info!(runs, drain_timeout_s = worker.config.drain_timeout_s, "runs are left behind"),
+        Err(error) => tracing::warn!(%error, "leases were not let go; they run out by themselves"),
+    }
+}
+
 /// One run as apalis calls it, in a task of its own so that runs share all cores.
 async fn take(admitted: Admitted, worker: Data<Arc<Worker>>) -> Result<(), tokio::task::JoinError> {
-    let worker = Arc::clone(&worker);
-    tokio::spawn(async move {
-        drive::drive(&worker, admitted.claim).await;
+    let run = Arc::clone(&worker);
+    let driving = worker.drives.spawn(async move {
+        drive::drive(&run, admitted.claim, admitted.resumed).await;
         admitted.slot.free();
-    })
-    .await
+    });
+    driving.await
 }
 
 async fn open(config: &Config) -> anyhow::Result<Worker> {
@@ -127,13 +173,17 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
     for image in images {
         engine.check_image(image).await?;
     }
-    let id = upkeep::janitor::worker_id();
+    let id = upkeep::process::worker_id();
+    let holds = Holds::default();
     Ok(Worker {
         redis: Redis::open(&config.redis_url, &config.instance)?,
         blobs: Blobs::open(&config.blob_url)?,
         berths: Berths::new(engine.clone(), &id, config.berth_max_runs),
         cgroups: Cgroups::of(&engine).await?,
         leases: Leases::new(&id),
+        breaker: Breaker::new(config.pause_after_failures, holds.clone()),
+        holds,
+        drives: TaskTracker::new(),
         config: config.clone(),
         store,
         templates,

@@ -1,6 +1,6 @@
 //! What a run writes, on its way to readers: live through Redis, whole into one blob at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use warden::event::{Output, Stream};
 
 use crate::output::{Entry, EntryId};
-use crate::redis::Redis;
+use crate::redis::{LIVE_ENTRIES, Redis};
 use crate::run::StageName;
 
 /// Of the text that a failure's evidence quotes, in bytes and lines.
@@ -27,6 +27,9 @@ pub struct OutputLog {
     cut: HashMap<(StageName, Stream), (u64, Vec<u8>)>,
     last_stage: Option<StageName>,
     last_text: String,
+    /// What readers have had already, of an attempt that another worker began: the journal brings it
+    /// again, piece by piece the same.
+    seen: HashSet<(StageName, Stream, u64)>,
     live: mpsc::UnboundedSender<Live>,
 }
 
@@ -36,13 +39,19 @@ enum Live {
 }
 
 impl OutputLog {
-    /// Begins with entry 1 of this attempt.
-    pub fn begin(redis: Redis, run: Uuid, attempt: i32) -> Self {
+    /// Goes on after what readers have [`seen`]; at entry 1 if that is nothing.
+    pub fn begin(redis: Redis, run: Uuid, attempt: i32, seen: Vec<Entry>) -> Self {
         let (live, pieces) = mpsc::unbounded_channel();
         tokio::spawn(publish(redis, run, pieces));
+        let first = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
+        let mut lines = Vec::new();
+        for entry in &seen {
+            push_line(&mut lines, entry);
+        }
         Self {
-            last_id: EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 },
-            lines: Vec::new(),
+            last_id: seen.last().map_or(first, |entry| entry.id),
+            lines,
+            seen: seen.iter().map(|entry| (entry.stage, entry.stream, entry.offset)).collect(),
             cut: HashMap::new(),
             last_stage: None,
             last_text: String::new(),
@@ -86,7 +95,6 @@ impl OutputLog {
         if bytes.is_empty() {
             return;
         }
-        self.last_id.number += 1;
         let text = String::from_utf8_lossy(bytes).into_owned();
         if self.last_stage != Some(stage) {
             self.last_stage = Some(stage);
@@ -96,10 +104,12 @@ impl OutputLog {
         let surplus = self.last_text.len().saturating_sub(LAST_BYTES);
         let keep_from = (surplus..).find(|at| self.last_text.is_char_boundary(*at)).unwrap_or(0);
         self.last_text.drain(..keep_from);
-        let entry = Entry { id: self.last_id, stage, stream, offset, text };
-        if serde_json::to_writer(&mut self.lines, &entry).is_ok() {
-            self.lines.push(b'\n');
+        if self.seen.remove(&(stage, stream, offset)) {
+            return;
         }
+        self.last_id.number += 1;
+        let entry = Entry { id: self.last_id, stage, stream, offset, text };
+        push_line(&mut self.lines, &entry);
         self.live.send(Live::Entry(entry)).ok();
     }
 
@@ -122,6 +132,22 @@ impl OutputLog {
     /// The blob; empty if nothing was written.
     pub fn take_blob(&mut self) -> Bytes {
         std::mem::take(&mut self.lines).into()
+    }
+}
+
+/// What readers have had of an attempt that another worker began; nothing if Redis does not know.
+pub async fn seen(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
+    let before = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
+    let entries = redis.read_output(run, before, LIVE_ENTRIES).await.unwrap_or_default();
+    // Only without a gap do they say what was seen: what is missing comes again, under its old id.
+    let whole =
+        (1..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
+    whole.collect()
+}
+
+fn push_line(lines: &mut Vec<u8>, entry: &Entry) {
+    if serde_json::to_writer(&mut *lines, entry).is_ok() {
+        lines.push(b'\n');
     }
 }
 
@@ -173,6 +199,7 @@ mod tests {
             cut: HashMap::new(),
             last_stage: None,
             last_text: String::new(),
+            seen: HashSet::new(),
             live,
         };
         (log, pieces)

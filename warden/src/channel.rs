@@ -67,6 +67,7 @@ impl Channel {
     fn write(&mut self, kind: Kind) -> io::Result<()> {
         self.frame.clear();
         frame::encode(kind, &self.payload, &mut self.frame);
+        self.frame.push(frame::FLUSH);
         let stdout = io::stdout();
         let mut rest = self.frame.as_slice();
         while !rest.is_empty() {

@@ -44,6 +44,13 @@ pub struct StageEnded {
     pub max_rss_kib: u64,
     /// A watched mount point without a free byte or inode at the end.
     pub disk_full: Option<String>,
+    /// What the kernel counted for the cell so far, as its own cgroup says from inside. It stands in
+    /// the journal too: whoever reads that later cannot ask a cell that is gone.
+    #[serde(default)]
+    pub oom_kills: u64,
+    /// Forks that the pids limit refused.
+    #[serde(default)]
+    pub pids_refused: u64,
 }
 
 /// How a stage's leader ended.

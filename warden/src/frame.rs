@@ -1,4 +1,8 @@
-//! The envelope: `kind: u8 | length: u32 little-endian | payload`.
+//! The envelope: `kind: u8 | length: u32 little-endian | payload`, and after it, if the sender likes,
+//! a line feed.
+//!
+//! The line feed is for the engine: its log driver passes on what it has read at the end of a line,
+//! so a frame without one could stay unseen in the journal until the next frame comes.
 //!
 //! Both directions use it, and the journal is nothing but a run of such frames, so a reader may
 //! be fed in pieces of any size. A payload is bounded before it is buffered: a peer that lies
@@ -8,6 +12,9 @@ use std::fmt;
 
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 5;
+
+/// May stand between two frames and means nothing; no [`Kind`] has this byte.
+pub const FLUSH: u8 = b'\n';
 
 /// The longest payload in bytes. Larger things (archives, results) travel as several frames.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
@@ -115,6 +122,9 @@ impl Decoder {
     /// # Errors
     /// [`FrameError`] when the bytes cannot be a frame; the decoder stays at the bad byte.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        while self.buffer.get(self.taken) == Some(&FLUSH) {
+            self.taken += 1;
+        }
         let rest = self.buffer.get(self.taken..).unwrap_or_default();
         let Some((header, body)) = rest.split_at_checked(HEADER) else {
             return Ok(None);
@@ -152,10 +162,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_survive_any_cutting(frames in frames(), cuts in prop::collection::vec(1usize..40, 1..50)) {
+        fn frames_survive_any_cutting(
+            frames in frames(),
+            cuts in prop::collection::vec(1usize..40, 1..50),
+            flushed in any::<bool>(),
+        ) {
             let mut bytes = Vec::new();
             for frame in &frames {
                 encode(frame.kind, &frame.payload, &mut bytes);
+                bytes.extend(flushed.then_some(FLUSH));
             }
             let mut decoder = Decoder::default();
             let (mut decoded, mut rest) = (Vec::new(), bytes.as_slice());

@@ -3,6 +3,7 @@
 //! namespace open) and `probe` (shows which limits of a cell hold).
 
 mod berth;
+mod cgroup;
 mod channel;
 mod clock;
 mod inbox;

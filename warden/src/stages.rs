@@ -44,6 +44,7 @@ use warden::event::{StageEnded, StageExit, StageReady, StageStarted};
 use warden::frame::{Kind, MAX_PAYLOAD};
 use warden::plan::{Plan, Stage};
 
+use crate::cgroup;
 use crate::channel::Channel;
 use crate::clock;
 use crate::inbox::{self, Inbox};
@@ -145,6 +146,8 @@ impl<'p, 'w> Stages<'p, 'w> {
                         cpu_ms: 0,
                         max_rss_kib: 0,
                         disk_full: full_disk(&self.plan.disks),
+                        oom_kills: cgroup::oom_kills(),
+                        pids_refused: cgroup::pids_refused(),
                     };
                     self.channel.event(Kind::StageEnded, &ended)?;
                     self.end_plan(self.plan.grace_ms);
@@ -299,6 +302,8 @@ impl<'p, 'w> Stages<'p, 'w> {
             cpu_ms: usage.cpu_ms,
             max_rss_kib: usage.max_rss_kib,
             disk_full: if has_failed { full_disk(&self.plan.disks) } else { None },
+            oom_kills: cgroup::oom_kills(),
+            pids_refused: cgroup::pids_refused(),
         };
         self.channel.event(Kind::StageEnded, &report)?;
         // A service is never meant to end by itself, whatever its exit code says.
