@@ -23,7 +23,5 @@ pub fn wall() -> chrono::DateTime<chrono::Utc> {
 /// the clock of every warden's report.
 #[must_use]
 pub fn since_us(at_us: u64) -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let now_us = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
-    Duration::from_micros(now_us.saturating_sub(at_us))
+    Duration::from_micros(crate::host::monotonic_us().saturating_sub(at_us))
 }

@@ -1,5 +1,5 @@
-//! What this program asks of the kernel directly: signals, ids, free space, the size of the
-//! terminal. No other module names rustix.
+//! What this program asks of the kernel directly: signals, ids, free space, the clock that
+//! all processes share, the size of the terminal. No other module names rustix.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -29,6 +29,14 @@ pub fn signal(pid: u32, signal: Signal) {
     {
         tracing::debug!(?pid, %error, "no process to signal");
     }
+}
+
+/// The kernel's monotonic clock, in microseconds: the same for every process of this host.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1_000)
 }
 
 /// Whether there is a process of this id, ours or not.

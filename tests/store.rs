@@ -28,5 +28,5 @@ mod probes;
 mod rows;
 #[path = "store/samples.rs"]
 mod samples;
-#[path = "store/stale.rs"]
-mod stale;
+#[path = "store/takeover.rs"]
+mod takeover;

@@ -61,6 +61,7 @@ impl Raw {
             limits: self.template.limits,
             grader_bytes: 0,
             berth: "",
+            plan: "",
         };
         let mut body = spec.body(&self.engine);
         if let Some(host) = &mut body.host_config {

@@ -65,6 +65,7 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
         limits: template.limits,
         grader_bytes: 0,
         berth,
+        plan: "",
     };
     let archive = bytes::Bytes::from(archives::padded(&archives::passing_script()?, 10_000)?);
     let mut cell = engine.launch(&spec.name(engine), spec.body(engine)).await?;
@@ -74,7 +75,7 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
             Event::Hello(_) => {
                 at_hello = Some(cell_cpu_ms(&cell.id)?);
                 let inputs = vec![futures_util::stream::once(std::future::ready(Ok(archive.clone()))).boxed()];
-                cell.input.deliver(&plan(template), inputs).await?;
+                cell.input.as_mut().context("a cell without stdin")?.deliver(&plan(template), inputs).await?;
             }
             Event::StageEnded(ended) => {
                 let before = at_hello.context("a stage ended before hello")?;

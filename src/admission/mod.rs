@@ -66,6 +66,15 @@ pub struct Resumed {
 /// Hands over adopted runs: they come before all claims, and need no free slot.
 pub type Adopted = mpsc::UnboundedReceiver<Admitted>;
 
+/// What tells a worker when to ask, and when not to.
+#[derive(Debug, Clone)]
+pub struct Cues {
+    pub hints: Hints,
+    pub holds: Holds,
+    /// Claims nothing more.
+    pub stop: CancellationToken,
+}
+
 /// What Postgres said to a claim.
 type Claims = Result<Vec<Claim>, StoreError>;
 
@@ -75,10 +84,8 @@ pub struct Admission {
     worker: String,
     total_half_slots: i32,
     slots: Slots,
-    hints: Hints,
-    holds: Holds,
+    cues: Cues,
     adopted: Adopted,
-    stop: CancellationToken,
     /// Half-slots in hand, for the next claim.
     held: Option<Slot>,
     taking: Option<BoxFuture<'static, Slot>>,
@@ -90,25 +97,14 @@ pub struct Admission {
 impl Admission {
     /// Claims for `worker` into `slots`, never more than `total_half_slots` over all workers.
     #[must_use]
-    pub fn new(
-        store: Store,
-        worker: &str,
-        total_half_slots: u32,
-        slots: Slots,
-        adopted: Adopted,
-        hints: Hints,
-        holds: Holds,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(store: Store, worker: &str, total_half_slots: u32, slots: Slots, adopted: Adopted, cues: Cues) -> Self {
         Self {
             store,
             worker: worker.to_owned(),
             total_half_slots: i32::try_from(total_half_slots).unwrap_or(i32::MAX),
             slots,
-            hints,
-            holds,
+            cues,
             adopted,
-            stop,
             held: None,
             taking: None,
             asking: None,
@@ -143,8 +139,8 @@ impl Admission {
 
     /// Until there may be something to claim: the doorbell, a slot that came free, or the poll.
     fn wait(&self) -> BoxFuture<'static, ()> {
-        let (mut doorbell, mut holds) = (self.hints.doorbell(), self.holds.changes());
-        let (slots, stop) = (self.slots.clone(), self.stop.clone());
+        let (mut doorbell, mut holds) = (self.cues.hints.doorbell(), self.cues.holds.changes());
+        let (slots, stop) = (self.slots.clone(), self.cues.stop.clone());
         doorbell.mark_unchanged();
         holds.mark_unchanged();
         Box::pin(async move {
@@ -175,7 +171,7 @@ impl Backend for Admission {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.poll_adopted(cx);
-        if self.admitted.is_empty() && !self.stop.is_cancelled() {
+        if self.admitted.is_empty() && !self.cues.stop.is_cancelled() {
             ready!(self.poll_slot(cx));
         }
         Poll::Ready(Ok(()))
@@ -209,14 +205,14 @@ impl Backend for Admission {
                 }
                 continue;
             }
-            if self.stop.is_cancelled() {
+            if self.cues.stop.is_cancelled() {
                 return Poll::Ready(None);
             }
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(cx));
                 self.waiting = None;
             }
-            if !self.holds.is_clear() {
+            if !self.cues.holds.is_clear() {
                 self.held = None;
                 self.waiting = Some(self.wait());
                 continue;

@@ -59,6 +59,10 @@ pub struct CellInput {
 pub struct CellOutput {
     pub(super) read: Read,
     decoder: Decoder,
+    /// Events that were taken out so far.
+    pub heard: u64,
+    /// Events at the beginning that were heard before, through a stream that broke.
+    old: u64,
     /// What the warden's own stderr said: a panic, if anything.
     complaint: Vec<u8>,
 }
@@ -129,7 +133,14 @@ impl CellInput {
 
 impl CellOutput {
     fn of(read: Read) -> Self {
-        Self { read, decoder: Decoder::default(), complaint: Vec::new() }
+        Self { read, decoder: Decoder::default(), heard: 0, old: 0, complaint: Vec::new() }
+    }
+
+    /// Goes on after the first `heard` events of the journal.
+    #[must_use]
+    pub const fn after(mut self, heard: u64) -> Self {
+        self.old = heard;
+        self
     }
 
     /// The next event. Cancelling this loses nothing.
@@ -142,6 +153,10 @@ impl CellOutput {
         loop {
             let frame = self.decoder.next_frame().map_err(|error| StreamError::Garbled(error.to_string()))?;
             if let Some(frame) = frame {
+                self.heard += 1;
+                if self.heard <= self.old {
+                    continue;
+                }
                 return read(&frame);
             }
             match self.read.next().await {

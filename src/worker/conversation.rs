@@ -16,7 +16,7 @@ use warden::plan::Plan;
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
 use crate::cell::stream::StreamError;
-use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
+use crate::cell::{Cell, CellInput, CellOutput, EngineError, Event, Role};
 use crate::clock;
 use crate::intake::blob::BlobError;
 use crate::observe::metrics;
@@ -42,7 +42,11 @@ pub struct Conversation {
     is_stopping: bool,
     output: CellOutput,
     delivering: Option<BoxFuture<'static, (CellInput, Result<(), StreamError>)>>,
+    /// The cell has all of its plan and inputs.
+    is_delivered: bool,
     input: Option<CellInput>,
+    /// Events that had been heard when the stream last broke.
+    broke_after: Option<u64>,
     plan: Plan,
     limits: Limits,
     global: Instant,
@@ -109,8 +113,10 @@ impl Conversation {
             cancelled,
             is_stopping: false,
             output,
+            is_delivered: seen.is_some(),
             delivering,
             input,
+            broke_after: None,
             plan,
             limits,
             global,
@@ -144,13 +150,13 @@ impl Conversation {
     /// Takes in what was heard: writes down output and phase, and ends the run if it must end.
     pub async fn take(&mut self, attempt: &mut Attempt<'_>, heard: Heard) -> Result<Step, Stop> {
         match heard {
-            Heard::Delivered(input, Ok(())) => self.input = Some(input),
+            Heard::Delivered(input, Ok(())) => (self.input, self.is_delivered) = (Some(input), true),
             Heard::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
             // The cell went away in the middle; what it says on its way out tells why.
             Heard::Delivered(_, Err(_)) => {}
             Heard::Cancelled => return self.stop().await.map(|()| Step::Going),
             Heard::Broken(_) | Heard::Silence if self.is_stopping => return Err(Stop::cancelled()),
-            Heard::Broken(error) => return Err(self.lost(attempt, error).await),
+            Heard::Broken(error) => return self.broken(attempt, error).await.map(|()| Step::Going),
             Heard::Silence => return Err(Stop::Failed(self.overdue())),
             Heard::Event(event) => {
                 let step = self.event(attempt, event).await;
@@ -161,6 +167,32 @@ impl Conversation {
             }
         }
         Ok(Step::Going)
+    }
+
+    /// The stream broke, but the cell may be as well as before: its journal has what was missed. A
+    /// stream that breaks again before anything new was heard has ended.
+    async fn broken(&mut self, attempt: &Attempt<'_>, error: StreamError) -> Result<(), Stop> {
+        /// An engine that restarts takes seconds, and takes its cells with it.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const PAUSE: Duration = Duration::from_millis(500);
+        let heard = self.output.heard;
+        let may_go_on = matches!(error, StreamError::Broken(_) | StreamError::Ended)
+            && self.is_delivered
+            && self.broke_after.is_none_or(|before| before < heard);
+        let begun = clock::monotonic();
+        while begun.elapsed() < PATIENCE && may_go_on {
+            match attempt.worker.engine.resume(&self.id).await {
+                Ok((Cell { input, output, .. }, seen)) => {
+                    tracing::debug!(cell = self.id, heard, %error, "the stream of a cell broke and was taken up again");
+                    (self.input, self.output, self.broke_after) = (input, output.after(heard), Some(heard));
+                    self.oom_killed |= seen.oom_killed;
+                    return Ok(());
+                }
+                Err(EngineError::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
+                Err(_) => break,
+            }
+        }
+        Err(self.lost(attempt, error).await)
     }
 
     /// Someone wants the run to stop: its processes get TERM, their grace, and are heard out.

@@ -39,6 +39,11 @@ impl Gate {
     /// The service is away: nobody listens, and every connection is cut.
     pub fn shut(&self) {
         std::fs::remove_file(&self.path).unwrap();
+        self.cut();
+    }
+
+    /// Every connection is cut; new ones are let through.
+    pub fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }

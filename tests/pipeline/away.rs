@@ -31,6 +31,49 @@ async fn without_the_engine_a_run_ends_as_the_infrastructures_fault_and_the_next
     assert_eq!((&run["score"], &run["attempt"]), (&1.0.into(), &1.into()), "{run}");
 }
 
+/// FAILURES 9: the cell did not notice, and its journal has what was missed.
+#[tokio::test]
+async fn when_the_engine_cuts_every_stream_the_runs_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::new(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"));
+    let settings = vec![("docker_host", format!("unix://{}", gate.path.display())), ("worker_slots", "1".to_owned())];
+    let site = Site::start(Setup { settings, ..Setup::default() });
+    let run = site.submit("long", &[("run.sh", LINES)]).await;
+    for line in ["line 2\n", "line 5\n"] {
+        site.until("it writes", async || site.text(run, "").await.contains(line)).await;
+        gate.cut();
+    }
+    let ended = site.ended(run).await;
+    assert_eq!((&ended["score"], &ended["attempt"]), (&1.0.into(), &1.into()), "{ended}");
+    let lines: String = (1..=8).map(|n| format!("line {n}\n")).collect();
+    assert_eq!(site.text(run, "").await, lines);
+}
+
+/// FAILURES 26, 30: what the engine cannot do is held back, not failed, and goes on by itself.
+#[tokio::test]
+async fn without_the_engine_the_worker_pauses_and_what_waits_passes_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::new(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"));
+    let settings = vec![
+        ("docker_host", format!("unix://{}", gate.path.display())),
+        ("worker_slots", "1".to_owned()),
+        ("pause_after_failures", "2".to_owned()),
+    ];
+    let site = Site::start(Setup { settings, ..Setup::default() });
+    gate.shut();
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        runs.push(site.submit("script", &[("run.sh", "exit 0")]).await);
+    }
+    site.worker().wait_for("claims are held back");
+    gate.open();
+    for run in runs {
+        let ended = site.ended(run).await;
+        assert_eq!(ended["score"], 1.0, "{ended}");
+    }
+    site.worker().wait_for("claims go on");
+}
+
 #[tokio::test]
 async fn while_postgres_is_away_a_run_goes_on_and_its_end_is_written_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();

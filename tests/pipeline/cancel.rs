@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::harness::processes::RedisServer;
 use crate::harness::zips;
 use crate::site::{Setup, Site, failure, shared};
+use crate::templates;
 
 /// How long a cancelled run's cells may stay.
 const GONE: Duration = Duration::from_secs(5);
@@ -59,6 +60,27 @@ async fn a_running_run_is_cancelled_even_if_it_ignores_sigterm() {
     assert_eq!(site.states(run).await, ["queued", "preparing", "running", "aborted"]);
     assert_eq!(site.cancel(run).await, 200, "what has ended stays as it ended");
     assert_eq!(site.states(run).await.len(), 4);
+}
+
+/// It may tidy up, and what it says last is kept.
+#[tokio::test]
+async fn a_cancelled_process_has_a_grace() {
+    let site = shared();
+    let script = "trap 'echo tidied up; exit 0' TERM; echo begins; while :; do sleep 0.1; done";
+    let run = site.submit("long", &[("run.sh", script)]).await;
+    site.until("it begins", async || site.text(run, "").await.contains("begins")).await;
+    cancelled(&site, run, GONE).await;
+    let text = site.text(run, "").await;
+    assert!(text.starts_with("begins\n") && text.ends_with("tidied up\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_while_its_driver_tests() {
+    let site = shared();
+    let judge = templates::judged("print('judging', flush=True); time.sleep(2.5)");
+    let run = site.submit("service", &[("app.py", templates::APP), ("judge.py", &judge)]).await;
+    site.until("it is judged", async || site.text(run, "").await.contains("judging")).await;
+    cancelled(&site, run, GONE).await;
 }
 
 #[tokio::test]

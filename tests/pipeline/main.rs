@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod adoption;
 mod away;
 mod cancel;
 mod isolation;

@@ -29,6 +29,8 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("idempotency_keys_key_check", "idempotency_keys", "key = ''"),
     ("idempotency_keys_key_check", "idempotency_keys", "key = repeat('a', 256)"),
     ("idempotency_keys_request_sha256_check", "idempotency_keys", "request_sha256 = 'short'"),
+    ("workers_half_slots_check", "workers", "half_slots = 0"),
+    ("workers_state_check", "workers", "state = 'asleep'"),
 ];
 
 /// Constraint, and a run that only this constraint refuses.
@@ -44,12 +46,17 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     add("project_evaluation_runs_phase_check", Status::Running, "phase", "'deploy'");
     add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "0");
     add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "4");
+    add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", "-1");
+    add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", "4");
     add("project_evaluation_runs_cause_check", Status::Failed, "cause", "'weather'");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
     add("runs_queued_has_no_lease", Status::Queued, "worker_id", "'worker-1'");
     add("runs_queued_has_no_lease", Status::Queued, "heartbeat_at", "now()");
     for status in Status::ALL.iter().copied() {
+        if status != Status::Queued {
+            add("runs_only_queued_waits", status, "not_before", "now()");
+        }
         let end = if status.is_terminal() { "NULL" } else { "now()" };
         add("runs_terminal_has_an_end", status, "finished_at", end);
         if status.is_active() {
@@ -85,7 +92,8 @@ async fn every_check_refuses_what_it_names(pool: PgPool) {
     let others = format!(
         "INSERT INTO api_keys (id, organization_id, role, secret_sha256)
              VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
-         INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}')"
+         INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}');
+         INSERT INTO workers (id, half_slots, state) VALUES ('worker', 4, 'claiming')"
     );
     sqlx::raw_sql(AssertSqlSafe(others)).execute(&pool).await.unwrap();
 

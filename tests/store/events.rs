@@ -1,5 +1,7 @@
 //! Every move leaves one event, and nothing else does.
 
+use std::time::Duration;
+
 use assize::run::{Failure, FailureCode, StageName, Status};
 use assize::store::Store;
 use assize::store::queue::Wanted;
@@ -32,7 +34,7 @@ async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
     let first = store.claim_runs(WORKER, ONE).await.unwrap().remove(0).lease();
     store.start_run(first, StageName::Install).await.unwrap();
     let lost = Failure::new(FailureCode::CellLost, "the cell is gone");
-    store.requeue_run(first, Running, &lost).await.unwrap();
+    store.requeue_run(first, Running, &lost, Duration::ZERO).await.unwrap();
     let second = store.claim_runs(WORKER, ONE).await.unwrap().remove(0).lease();
     store.start_run(second, StageName::Install).await.unwrap();
     store.enter_phase(second, StageName::Tests).await.unwrap();

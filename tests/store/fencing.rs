@@ -1,5 +1,7 @@
 //! A late writer changes nothing: every write names run, attempt, epoch and state.
 
+use std::time::Duration;
+
 use assize::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize::store::queue::Wanted;
 use assize::store::{Store, StoreError};
@@ -50,7 +52,7 @@ impl Write {
             Self::Parse => store.parse_run(lease).await,
             Self::Complete => store.complete_run(lease, &from_exit_code(0, Integrity::Isolated)).await,
             Self::Fail(from) => store.fail_run(lease, from, &failure).await,
-            Self::Requeue(from) => store.requeue_run(lease, from, &failure).await,
+            Self::Requeue(from) => store.requeue_run(lease, from, &failure, Duration::ZERO).await.map(drop),
         }
     }
 }
@@ -152,6 +154,8 @@ async fn a_writer_that_waited_for_the_requeue_changes_nothing(pool: PgPool) {
         .bind("parsing")
         .bind("worker_lost")
         .bind(serde_json::json!({ "message": "gone" }))
+        .bind(0.0)
+        .bind(serde_json::json!({ "message": "cancelled" }))
         .execute(&mut *transaction)
         .await
         .unwrap();
@@ -175,7 +179,7 @@ async fn a_requeued_run_keeps_why_and_comes_back_with_a_new_lease(pool: PgPool) 
         let run = run_in(&pool, from).await;
         let lease = rows::lease(&pool, run.id).await;
         let failure = Failure::new(FailureCode::HostOutOfDisk, "0 bytes are left on /var");
-        store.requeue_run(lease, from, &failure).await.unwrap();
+        store.requeue_run(lease, from, &failure, Duration::ZERO).await.unwrap();
 
         let row = store.read_run(run.organization, run.id).await.unwrap().unwrap();
         assert_eq!((row.status, row.attempt, row.started_at, row.phase), (Status::Queued, 2, None, None));

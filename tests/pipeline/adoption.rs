@@ -1,0 +1,270 @@
+//! Runs that outlive their workers: adopted where they are, whatever became of the worker.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::Connection;
+use uuid::Uuid;
+
+use crate::harness::processes::Process;
+use crate::site::{Setup, Site, containers, failure, message};
+use crate::templates;
+
+const WHOLE: [&str; 5] = ["queued", "preparing", "running", "parsing", "completed"];
+
+fn site() -> Site {
+    Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() })
+}
+
+/// Makes every lease as old as one that nobody renewed.
+async fn let_leases_go_stale(site: &Site) {
+    let query = "UPDATE project_evaluation_runs SET heartbeat_at = heartbeat_at - interval '1 hour'
+        WHERE status IN ('preparing', 'running', 'parsing')";
+    sqlx::query(query).execute(&mut site.database().await).await.unwrap();
+}
+
+/// What a stage of this project has written so far.
+async fn wrote(site: &Site, run: Uuid, text: &str) {
+    site.until(&format!("{run} wrote {text}"), async || site.text(run, "").await.contains(text)).await;
+}
+
+fn signal(process: &Process, name: &str) {
+    let sent = Command::new("kill").args([name, &process.pid().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// It ended as if nothing had happened: one attempt, each state and each stage once, full marks.
+async fn ended_well(site: &Site, run: Uuid, stages: &[&str]) -> Value {
+    let ended = site.ended(run).await;
+    assert_eq!((ended["attempt"].as_i64(), ended["score"].as_f64()), (Some(1), Some(1.0)), "{ended}");
+    assert_eq!(site.states(run).await, WHOLE);
+    let query = "SELECT phase FROM run_events WHERE run_id = $1 AND to_status = 'running' ORDER BY id";
+    let entered: Vec<String> = sqlx::query_scalar(query).bind(run).fetch_all(&mut site.database().await).await.unwrap();
+    assert_eq!(entered, stages, "each stage begins once");
+    site.until("no cell is left", async || site.cells(Some(run)).await.is_empty()).await;
+    ended
+}
+
+/// A stage that says when it begins and when it ends, and takes its time.
+fn stage(name: &str) -> String {
+    format!("echo {name} begins; sleep 1.2; echo {name} ends")
+}
+
+/// The project of the template `staged`, and what it writes.
+async fn staged(site: &Site) -> (Uuid, String) {
+    let names = [("install", "install.sh"), ("build", "build.sh"), ("tests", "run.sh")];
+    let scripts = names.map(|(name, _)| stage(name));
+    let files: Vec<_> = names.iter().zip(&scripts).map(|((_, file), script)| (*file, script.as_str())).collect();
+    let written = names.map(|(name, _)| format!("{name} begins\n{name} ends\n")).concat();
+    (site.submit("staged", &files).await, written)
+}
+
+/// FAILURES 1, 5 of the promises: kill -9 in each stage.
+#[tokio::test]
+async fn killed_in_any_stage_no_stage_runs_twice_and_the_verdict_is_the_same() {
+    let mut site = site();
+    for killed_in in ["install", "build", "tests"] {
+        let (run, written) = staged(&site).await;
+        wrote(&site, run, &format!("{killed_in} begins")).await;
+        let cells = site.cells(Some(run)).await;
+        site.take_worker().kill();
+        site.start_worker();
+        assert_eq!(site.cells(Some(run)).await, cells, "the same cell goes on");
+        ended_well(&site, run, &["install", "build", "tests"]).await;
+        assert_eq!(site.text(run, "").await, written, "killed in {killed_in}");
+    }
+}
+
+#[tokio::test]
+async fn killed_again_and_again_every_stage_still_runs_once() {
+    let mut site = site();
+    let (run, written) = staged(&site).await;
+    for killed_in in ["install begins", "build begins"] {
+        wrote(&site, run, killed_in).await;
+        site.take_worker().kill();
+        site.start_worker();
+    }
+    ended_well(&site, run, &["install", "build", "tests"]).await;
+    assert_eq!(site.text(run, "").await, written);
+}
+
+#[tokio::test]
+async fn killed_while_the_driver_tests_both_cells_go_on() {
+    let mut site = site();
+    let judge = templates::judged("print('judging', flush=True); time.sleep(1.5); print('judged', flush=True)");
+    let run = site.submit("service", &[("app.py", templates::APP), ("judge.py", &judge)]).await;
+    wrote(&site, run, "judging").await;
+    let mut cells = site.cells(Some(run)).await;
+    site.take_worker().kill();
+    site.start_worker();
+    let mut seen = site.cells(Some(run)).await;
+    cells.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, cells, "both go on");
+    ended_well(&site, run, &["start", "tests"]).await;
+    let text = site.text(run, "&stage=tests").await;
+    assert_eq!(text.matches("judging").count() + text.matches("judged").count(), 2, "{text}");
+}
+
+/// A driver that was not begun is begun by the successor.
+#[tokio::test]
+async fn killed_while_the_service_starts_the_successor_brings_the_driver() {
+    let mut site = site();
+    let app = format!("import time\nprint('soon', flush=True)\ntime.sleep(1.2)\n{}", templates::APP);
+    let run = site.submit("service", &[("app.py", &app), ("judge.py", &templates::judged(""))]).await;
+    wrote(&site, run, "soon").await;
+    site.take_worker().kill();
+    site.start_worker();
+    ended_well(&site, run, &["start", "tests"]).await;
+}
+
+/// Holds every run back from its verdict for as long as the lock is held.
+async fn hold_verdicts(site: &Site) -> sqlx::PgConnection {
+    let mut connection = site.database().await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+         CREATE TRIGGER wait_for_test BEFORE UPDATE ON project_evaluation_runs
+         FOR EACH ROW WHEN (NEW.status = 'completed') EXECUTE FUNCTION wait_for_test();
+         SELECT pg_advisory_lock(1)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn killed_before_the_verdict_is_written_it_is_read_again_from_the_journal() {
+    let mut site = site();
+    let lock = hold_verdicts(&site).await;
+    let run = site
+        .submit("gradescope", &[("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")])
+        .await;
+    site.reached(run, "parsing").await;
+    site.take_worker().kill();
+    lock.close().await.unwrap();
+    site.start_worker();
+    ended_well(&site, run, &["tests"]).await;
+    assert_eq!(site.text(run, "").await, "judged\n");
+}
+
+/// The cell has ended and its cgroup is gone when the successor comes: the kernel's word outlives it.
+#[tokio::test]
+async fn memory_that_ran_out_while_no_worker_lived_is_still_the_cause() {
+    let mut site = site();
+    let hog = "echo begins; sleep 1; tail /dev/zero; exit 0";
+    let run = site.submit("long", &[("run.sh", hog)]).await;
+    wrote(&site, run, "begins").await;
+    site.take_worker().kill();
+    let cell = site.cells(Some(run)).await.remove(0);
+    site.until("the cell has ended", async || {
+        let seen = crate::site::docker().inspect_container(&cell, None).await.unwrap();
+        seen.state.unwrap().running == Some(false)
+    })
+    .await;
+    site.start_worker();
+    assert_eq!(failure(&site.ended(run).await), ("failed", "out_of_memory", "submission"));
+}
+
+/// FAILURES 10.
+#[tokio::test]
+async fn after_drain_timeout_the_worker_leaves_its_runs_to_its_successor() {
+    let settings = vec![("worker_slots", "1".to_owned()), ("drain_timeout_s", "1".to_owned())];
+    let mut site = Site::start(Setup { settings, ..Setup::default() });
+    let run = site.submit("long", &[("run.sh", "echo begins; sleep 4; echo ends")]).await;
+    wrote(&site, run, "begins").await;
+    let mut worker = site.take_worker();
+    // The successor is there before the other has gone: a rolling upgrade.
+    site.start_worker();
+    worker.terminate();
+    let code = tokio::task::spawn_blocking(move || worker.exit(Duration::from_secs(10)).code()).await.unwrap();
+    assert_eq!(code, Some(0));
+    ended_well(&site, run, &["tests"]).await;
+    assert_eq!(site.text(run, "").await, "begins\nends\n");
+    assert_eq!(crashes(&site, run).await, 0, "a worker that let go has not crashed");
+    let worker = site.take_worker();
+    worker.terminate();
+    drop(worker);
+    let left = containers(&site.instance).await;
+    assert!(left.is_empty(), "the berth that came with the run is gone too: {left:?}");
+}
+
+async fn crashes(site: &Site, run: Uuid) -> i32 {
+    let query = "SELECT crashes FROM project_evaluation_runs WHERE id = $1";
+    sqlx::query_scalar(query).bind(run).fetch_one(&mut site.database().await).await.unwrap()
+}
+
+/// FAILURES 3: the first worker is stopped past its lease, and comes back when its run is another's.
+#[tokio::test]
+async fn a_worker_that_was_stopped_past_its_lease_leaves_the_cell_to_its_new_owner() {
+    let mut site = site();
+    let run = site.submit("long", &[("run.sh", "echo begins; sleep 5; echo ends")]).await;
+    wrote(&site, run, "begins").await;
+    let cells = site.cells(Some(run)).await;
+    let first = site.take_worker();
+    signal(&first, "-STOP");
+    let_leases_go_stale(&site).await;
+    site.start_worker();
+    site.worker().wait_for("run adopted");
+    signal(&first, "-CONT");
+    first.wait_for("lease lost");
+    assert_eq!(site.cells(Some(run)).await, cells, "it goes on");
+    ended_well(&site, run, &["tests"]).await;
+    assert_eq!(site.text(run, "").await, "begins\nends\n");
+}
+
+/// FAILURES 2, 7: whatever kills three workers is not given to a fourth.
+#[tokio::test]
+async fn a_run_that_kills_its_workers_ends_with_the_third() {
+    let mut site = site();
+    let run = site.submit("long", &[("run.sh", "sleep 12")]).await;
+    site.reached(run, "running").await;
+    for _ in 0..2 {
+        site.take_worker().kill();
+        site.start_worker();
+        site.worker().wait_for("run adopted");
+    }
+    site.take_worker().kill();
+    site.start_worker();
+    let ended = site.ended(run).await;
+    assert_eq!(failure(&ended), ("failed", "worker_lost", "infrastructure"), "{ended}");
+    assert!(message(&ended).starts_with("3 workers died"), "{ended}");
+    site.until("no cell is left", async || site.cells(None).await.is_empty()).await;
+}
+
+/// FAILURES 8: there was no cell yet, so there is nothing to go on with.
+#[tokio::test]
+async fn killed_before_the_first_stage_the_run_is_queued_again_at_once() {
+    let mut site = site();
+    let run = site.submit("slow", &[("run.sh", "exit 0")]).await;
+    site.reached(run, "preparing").await;
+    site.take_worker().kill();
+    assert_eq!(site.states(run).await.last().unwrap(), "preparing", "it was caught in time");
+    site.start_worker();
+    let ended = site.ended(run).await;
+    assert_eq!(ended["score"].as_f64(), Some(1.0), "{ended}");
+    // With luck the warden had begun, and its cell went on.
+    assert!((1..=2).contains(&ended["attempt"].as_i64().unwrap()), "{ended}");
+    site.until("no cell is left", async || site.cells(None).await.is_empty()).await;
+}
+
+/// FAILURES 6: the claim was made and its reply never came. The worker finds it under its own name.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_worked_on_all_the_same() {
+    let site = site();
+    let query = "SELECT id FROM workers";
+    let worker: String = sqlx::query_scalar(query).fetch_one(&mut site.database().await).await.unwrap();
+    let mut connection = site.database().await;
+    let mut claiming = connection.begin().await.unwrap();
+    // Nobody else claims while this lock is held: it is the one that claims take.
+    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
+    let run = site.submit("script", &[("run.sh", "exit 0")]).await;
+    let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = $2, lease_epoch = 1,
+        heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";
+    sqlx::query(query).bind(run).bind(&worker).execute(&mut *claiming).await.unwrap();
+    claiming.commit().await.unwrap();
+    ended_well(&site, run, &["tests"]).await;
+    assert_eq!(crashes(&site, run).await, 0);
+}
