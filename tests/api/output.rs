@@ -176,7 +176,7 @@ async fn output_goes_on_over_attempts(pool: PgPool) {
     // The first attempt's worker is lost: no blob, and Redis has a hole.
     live(&server, run, 1, [4]).await;
     let failure = Failure::new(FailureCode::WorkerLost, "the worker did not renew its lease for 30 s");
-    server.store.requeue_run(lease, Status::Running, &failure).await.unwrap();
+    server.store.requeue_run(lease, Status::Running, &failure, std::time::Duration::ZERO).await.unwrap();
     server.redis.announce(run).await.unwrap();
     let moved = loop {
         let event = events.next().await.unwrap();
