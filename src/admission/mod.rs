@@ -7,9 +7,11 @@
 //! On `stop` the backend runs dry: it claims nothing more, and apalis ends the worker when the
 //! runs that it has are done.
 
+mod caps;
 mod holds;
 mod slots;
 
+pub use caps::AdmissionCaps;
 pub use holds::{Hold, Holds};
 pub use slots::{Slot, Slots};
 
@@ -54,7 +56,9 @@ type Claims = Result<Vec<Claim>, StoreError>;
 pub struct Admission {
     store: Store,
     worker: String,
-    total_half_slots: i32,
+    caps: AdmissionCaps,
+    /// All half-slots of this worker.
+    capacity: i32,
     slots: Slots,
     hints: Hints,
     stop: CancellationToken,
@@ -67,12 +71,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Claims for `worker` into `slots`, never more than `total_half_slots` over all workers.
+    /// Claims for `worker` into `slots` under the caps of all workers.
     #[must_use]
     pub fn new(
         store: Store,
         worker: &str,
-        total_half_slots: u32,
+        caps: AdmissionCaps,
         slots: Slots,
         hints: Hints,
         stop: CancellationToken,
@@ -80,7 +84,8 @@ impl Admission {
         Self {
             store,
             worker: worker.to_owned(),
-            total_half_slots: i32::try_from(total_half_slots).unwrap_or(i32::MAX),
+            caps,
+            capacity: slots.capacity(),
             slots,
             hints,
             stop,
@@ -105,7 +110,8 @@ impl Admission {
 
     fn ask(&self, half_slots: i32) -> BoxFuture<'static, Claims> {
         let (store, worker) = (self.store.clone(), self.worker.clone());
-        let wanted = Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
+        let wanted =
+            Wanted { worker_half_slots: half_slots, worker_capacity: self.capacity, caps: self.caps, most: MOST };
         Box::pin(async move { store.claim_runs(&worker, wanted).await })
     }
 

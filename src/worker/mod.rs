@@ -23,7 +23,7 @@ use anyhow::Context;
 use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Admitted, Slots};
+use crate::admission::{Admission, AdmissionCaps, Admitted, Slots};
 use crate::cell::counters::Cgroups;
 use crate::cell::{Berths, Engine};
 use crate::config::Config;
@@ -72,9 +72,9 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
 
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
-    let total = config.max_active_evaluations * 2;
     let slots = Slots::new(half_slots);
-    let admission = Admission::new(worker.store.clone(), &worker.id, total, slots, hints, stop.clone());
+    let admission =
+        Admission::new(worker.store.clone(), &worker.id, AdmissionCaps::of(&config), slots, hints, stop.clone());
     let runs = WorkerBuilder::new(worker.id.as_str())
         .backend(admission)
         .data(Arc::clone(&worker))

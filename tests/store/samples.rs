@@ -94,9 +94,10 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     let mut all = vec![
         sample("cancel_run", format!("'{queued}', '{organization}', {message}"), Cost::Probe),
         sample("cancel_run", format!("'{running}', '{organization}', {message}"), Cost::Probe),
-        sample("claim_runs", "'worker-1', 1, 1000, 1", Cost::Active),
-        sample("claim_runs", "'worker-1', 4, 1000, 4", Cost::Active),
-        sample("claim_runs", "'worker-1', 4, 8, 4", Cost::Active),
+        sample("claim_runs", "'worker-1', 1, 80, 1000, 1000, 1000, 1000, 1000, 60, 1", Cost::Active),
+        sample("claim_runs", "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
+        sample("claim_runs", "'worker-1', 4, 80, 8, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
+        sample("claim_runs", "'worker-1', 80, 80, 80, 20, 20, 10, 2, 60, 4", Cost::Active),
         sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1"), Cost::Active),
         sample("ensure_organization", format!("{new}, '{name}'"), Cost::Probe),
         sample("ensure_organization", format!("{new}, 'another'"), Cost::Probe),
