@@ -341,3 +341,193 @@ BEGIN
             VALUES (ARRAY(SELECT run.id FROM unnest(active) AS run), index_read_at);
     END IF;
 END $$;
+
+-- How many runs an organisation has in the queue, or one of its users, counted to `most`.
+CREATE FUNCTION count_claimable(weights integer[], organization uuid, of_user text, most bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF of_user IS NULL THEN
+        RETURN (SELECT count(*) FROM (
+            SELECT FROM unnest(weights) AS class (weight) CROSS JOIN LATERAL (
+                SELECT FROM project_evaluation_runs
+                WHERE status = 'queued' AND not_before IS NULL AND half_slots = class.weight
+                  AND organization_id = organization
+                ORDER BY organization_id, user_ref COLLATE "C", submitted_at, id
+                LIMIT most) AS run
+            LIMIT most) AS counted);
+    END IF;
+    RETURN (SELECT count(*) FROM (
+        SELECT FROM unnest(weights) AS class (weight) CROSS JOIN LATERAL (
+            SELECT FROM project_evaluation_runs
+            WHERE status = 'queued' AND not_before IS NULL AND half_slots = class.weight
+              AND organization_id = organization AND user_ref COLLATE "C" = of_user
+            ORDER BY organization_id, user_ref COLLATE "C", submitted_at, id
+            LIMIT most) AS run
+        LIMIT most) AS counted);
+END $$;
+
+-- Where a queued run stands: the runs that by turns start before it, itself included, counted to `most`.
+-- Its rank among its user's is its age; in its organisation each user, and among all each organisation,
+-- starts as many runs as it has, but no more than this one needs. What is active now is not weighed.
+CREATE FUNCTION queue_position(
+    placed project_evaluation_runs, most bigint,
+    OUT in_user bigint, OUT in_organization bigint, OUT in_all bigint
+) LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    weights CONSTANT integer[] := '{1,2,4}';
+    candidate_user text COLLATE "C" := '';
+    candidate uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    in_user := (SELECT count(*) FROM (
+        SELECT FROM unnest(weights) AS class (weight) CROSS JOIN LATERAL (
+            SELECT FROM project_evaluation_runs
+            WHERE status = 'queued' AND not_before IS NULL AND half_slots = class.weight
+              AND organization_id = placed.organization_id AND user_ref COLLATE "C" = placed.user_ref
+              AND (submitted_at, id) <= (placed.submitted_at, placed.id)
+            ORDER BY organization_id, user_ref COLLATE "C", submitted_at, id
+            LIMIT most) AS run
+        LIMIT most) AS counted);
+    -- One that waits for its next attempt is not in the queue's index yet.
+    in_user := greatest(in_user, 1);
+    in_organization := in_user;
+    WHILE in_organization < most LOOP
+        candidate_user := next_user(weights, placed.organization_id, candidate_user);
+        EXIT WHEN candidate_user IS NULL;
+        CONTINUE WHEN candidate_user = placed.user_ref;
+        in_organization := in_organization + CASE WHEN in_user = 1 THEN 1
+            ELSE count_claimable(weights, placed.organization_id, candidate_user, in_user) END;
+    END LOOP;
+    in_organization := least(in_organization, most);
+    in_all := in_organization;
+    WHILE in_all < most LOOP
+        candidate := next_organization(weights, candidate);
+        EXIT WHEN candidate IS NULL;
+        CONTINUE WHEN candidate = placed.organization_id;
+        in_all := in_all + CASE WHEN in_organization = 1 THEN 1
+            ELSE count_claimable(weights, candidate, NULL, in_organization) END;
+    END LOOP;
+    in_all := least(in_all, most);
+END $$;
+
+-- How long runs take and what they weigh, in the mean of the last 50 that ended, as far as they are known.
+CREATE FUNCTION pace(OUT run_seconds double precision, OUT run_half_slots double precision) LANGUAGE sql VOLATILE AS $$
+    SELECT avg(extract(epoch FROM last.finished_at - last.started_at)), avg(last.half_slots)
+    FROM (
+        SELECT ended.finished_at, ended.started_at, ended.half_slots
+        FROM (VALUES ('completed'), ('failed'), ('timed_out')) AS outcome (status)
+        CROSS JOIN LATERAL (
+            SELECT finished_at, started_at, half_slots
+            FROM project_evaluation_runs
+            WHERE status = outcome.status
+            ORDER BY status DESC, created_at DESC
+            LIMIT 50
+        ) AS ended
+        ORDER BY ended.finished_at DESC
+        LIMIT 50
+    ) AS last
+$$;
+
+-- All that there is to say about why a run of this organisation waits; no row unless it is queued. Read
+-- only, from the same functions as claims. A worker counts if it was seen within 30 s.
+CREATE FUNCTION explain_queued(
+    run uuid,
+    organization uuid,
+    total_half_slots integer,
+    max_browser integer,
+    max_api integer,
+    per_org integer,
+    per_user integer,
+    heavy_patience double precision,
+    most bigint
+) RETURNS TABLE (
+    half_slots integer,
+    not_before timestamptz,
+    attempt integer,
+    -- Active now, under each cap.
+    active_half_slots bigint,
+    browser_runs bigint,
+    api_runs bigint,
+    organization_runs bigint,
+    user_runs bigint,
+    -- Workers that live, and those of them that claim: how many, all that they have, the most that one
+    -- has, and the most that is free on one.
+    live_workers bigint,
+    claiming_workers bigint,
+    claiming_half_slots bigint,
+    largest_half_slots integer,
+    free_half_slots bigint,
+    -- What holds back the others: the weightiest reason and its words.
+    held_by text,
+    held_detail text,
+    -- The run that slots are kept free for, if there is one.
+    reserved_run uuid,
+    reserved_half_slots integer,
+    position_in_user bigint,
+    position_in_organization bigint,
+    queue_position bigint,
+    run_seconds double precision,
+    run_half_slots double precision,
+    at timestamptz
+) LANGUAGE plpgsql VOLATILE
+SET enable_sort = off
+SET enable_incremental_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    asked project_evaluation_runs;
+    active active_run[];
+    next queued_run;
+BEGIN
+    SELECT * INTO asked FROM project_evaluation_runs AS found
+        WHERE found.id = run AND found.organization_id = organization AND found.worker_id IS NULL AND found.finished_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    half_slots := asked.half_slots;
+    not_before := asked.not_before;
+    attempt := asked.attempt;
+    at := clock_timestamp();
+
+    SELECT now.active INTO active FROM active_runs() AS now;
+    SELECT coalesce(sum(one.half_slots), 0), count(*) FILTER (WHERE one.half_slots > 1),
+            count(*) FILTER (WHERE one.half_slots = 1),
+            count(*) FILTER (WHERE one.organization_id = organization),
+            count(*) FILTER (WHERE one.organization_id = organization AND one.user_ref = asked.user_ref)
+        INTO active_half_slots, browser_runs, api_runs, organization_runs, user_runs
+        FROM unnest(active) AS one;
+
+    SELECT count(*), count(*) FILTER (WHERE state = 'claiming'),
+            coalesce(sum(live.half_slots) FILTER (WHERE state = 'claiming'), 0),
+            max(live.half_slots) FILTER (WHERE state = 'claiming'),
+            max(live.half_slots - taken) FILTER (WHERE state = 'claiming')
+        INTO live_workers, claiming_workers, claiming_half_slots, largest_half_slots, free_half_slots
+        FROM workers AS live
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(one.half_slots), 0) AS taken FROM unnest(active) AS one WHERE one.worker_id = live.id
+        ) AS load
+        WHERE seen_at > at - interval '30 s';
+    SELECT state, detail INTO held_by, held_detail
+        FROM workers
+        WHERE state <> 'claiming' AND seen_at > at - interval '30 s'
+        ORDER BY array_position(ARRAY['host_pressure', 'paused', 'draining'], state), seen_at DESC
+        LIMIT 1;
+
+    -- As a claim of the largest worker sees it.
+    next := next_run(active, open_weights(active, largest_half_slots, total_half_slots, max_browser, max_api),
+        per_org, per_user, '{}');
+    IF next.half_slots > least(free_half_slots, total_half_slots - active_half_slots)
+       AND next.submitted_at <= at - make_interval(secs => heavy_patience) THEN
+        reserved_run := next.id;
+        reserved_half_slots := next.half_slots;
+    END IF;
+
+    SELECT place.in_user, place.in_organization, place.in_all
+        INTO position_in_user, position_in_organization, queue_position
+        FROM queue_position(asked, most) AS place;
+    SELECT now.run_seconds, now.run_half_slots INTO run_seconds, run_half_slots FROM pace() AS now;
+    RETURN NEXT;
+END $$;

@@ -10,10 +10,12 @@
 mod caps;
 mod holds;
 mod slots;
+mod waiting;
 
 pub use caps::AdmissionCaps;
 pub use holds::{Hold, Holds};
 pub use slots::{Slot, Slots};
+pub use waiting::{MOST_COUNTED, QueuedFacts, Waiting, WaitingFor};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

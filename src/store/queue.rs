@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::admission::AdmissionCaps;
+use crate::admission::{AdmissionCaps, MOST_COUNTED, QueuedFacts};
 use crate::run::{Lease, Status};
 
 /// A run that this worker has claimed, with what it needs to begin.
@@ -74,6 +74,33 @@ impl Store {
                 most
             )
             .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// Why a run of this organisation waits; `None` unless it is queued.
+    pub async fn explain_queued(
+        &self,
+        organization: Uuid,
+        run: Uuid,
+        caps: &AdmissionCaps,
+    ) -> Result<Option<QueuedFacts>, StoreError> {
+        self.timed(
+            "explain_queued",
+            sqlx::query_file_as!(
+                QueuedFacts,
+                "sql/queries/explain_queued.sql",
+                run,
+                organization,
+                caps.total_half_slots,
+                caps.browser,
+                caps.api,
+                caps.per_org,
+                caps.per_user,
+                caps.heavy_patience_s,
+                MOST_COUNTED
+            )
+            .fetch_optional(&self.pool),
         )
         .await
     }
