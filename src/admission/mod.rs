@@ -10,11 +10,15 @@
 //! On `stop` the backend runs dry: it claims nothing more, and apalis ends the worker when the
 //! runs that it has are done.
 
+mod caps;
 mod holds;
 mod slots;
+mod waiting;
 
+pub use caps::AdmissionCaps;
 pub use holds::{Hold, Holds};
 pub use slots::{Slot, Slots};
+pub use waiting::{MOST_COUNTED, QueuedFacts, Waiting, WaitingFor};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -82,7 +86,9 @@ type Claims = Result<Vec<Claim>, StoreError>;
 pub struct Admission {
     store: Store,
     worker: String,
-    total_half_slots: i32,
+    caps: AdmissionCaps,
+    /// All half-slots of this worker.
+    capacity: i32,
     slots: Slots,
     cues: Cues,
     adopted: Adopted,
@@ -95,13 +101,14 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Claims for `worker` into `slots`, never more than `total_half_slots` over all workers.
+    /// Claims for `worker` into `slots` under the caps of all workers.
     #[must_use]
-    pub fn new(store: Store, worker: &str, total_half_slots: u32, slots: Slots, adopted: Adopted, cues: Cues) -> Self {
+    pub fn new(store: Store, worker: &str, caps: AdmissionCaps, slots: Slots, adopted: Adopted, cues: Cues) -> Self {
         Self {
             store,
             worker: worker.to_owned(),
-            total_half_slots: i32::try_from(total_half_slots).unwrap_or(i32::MAX),
+            caps,
+            capacity: slots.capacity(),
             slots,
             cues,
             adopted,
@@ -133,7 +140,8 @@ impl Admission {
 
     fn ask(&self, half_slots: i32) -> BoxFuture<'static, Claims> {
         let (store, worker) = (self.store.clone(), self.worker.clone());
-        let wanted = Wanted { worker_half_slots: half_slots, total_half_slots: self.total_half_slots, most: MOST };
+        let wanted =
+            Wanted { worker_half_slots: half_slots, worker_capacity: self.capacity, caps: self.caps, most: MOST };
         Box::pin(async move { store.claim_runs(&worker, wanted).await })
     }
 

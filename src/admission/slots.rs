@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct Slots {
     free: Arc<Semaphore>,
     freed: Arc<Notify>,
+    all: u32,
 }
 
 /// Some half-slots, free again when dropped.
@@ -25,7 +26,13 @@ impl Slots {
     /// So many half-slots, all free.
     #[must_use]
     pub fn new(half_slots: u32) -> Self {
-        Self { free: Arc::new(Semaphore::new(half_slots as usize)), freed: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(half_slots as usize)), freed: Arc::default(), all: half_slots }
+    }
+
+    /// How many half-slots there are, free or not.
+    #[must_use]
+    pub fn capacity(&self) -> i32 {
+        i32::try_from(self.all).unwrap_or(i32::MAX)
     }
 
     /// Waits until one is free and takes all that are.
@@ -88,7 +95,7 @@ mod tests {
     async fn every_half_slot_is_free_or_held() {
         let slots = Slots::new(4);
         let mut all = slots.take_free().await;
-        assert_eq!(all.half_slots(), 4);
+        assert_eq!((all.half_slots(), slots.capacity()), (4, 4));
         let two = all.split(2).unwrap();
         assert!(all.split(3).is_none());
         assert_eq!((all.half_slots(), two.half_slots()), (2, 2));

@@ -4,7 +4,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 use crate::store::runs::RunRow;
 
-/// The entity tag of a run: another whenever anything that a client sees of it is another.
+/// The entity tag of a run: another whenever anything that a client sees of it is another, but for its
+/// place in the queue. That moves with every other run, and telling it costs more than all the rest: a
+/// client that only asks whether the run moved is not to pay for it, and one that waits is not to be woken.
 pub(super) fn of(run: &RunRow) -> String {
     let phase = run.phase.map_or("none", |phase| phase.as_str());
     let cancelled = if run.cancel_requested_at.is_some() { "-cancel" } else { "" };

@@ -17,6 +17,7 @@ use super::problem::{Document, Problem};
 use super::view::RunView;
 use super::wait::Watch;
 use super::{ApiState, Stop, cursor};
+use crate::admission::{AdmissionCaps, Waiting};
 use crate::observe::event::{self, Subject};
 use crate::run::{FailureCode, Status};
 use crate::store::runs::{After, Cancelled, RunRow};
@@ -109,7 +110,7 @@ pub(super) async fn list(
     ),
     responses(
         (status = 200, description = "The run", body = RunView,
-            headers(("ETag" = String, description = "Changes when the run does"))),
+            headers(("ETag" = String, description = "Changes when the run does; not when only `queue` does"))),
         (status = 304, description = "It is as If-None-Match says"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
     )
@@ -146,7 +147,8 @@ pub(super) async fn read(
         let headers = etag::headers(&tag);
         // A client that waited in vain gets the run again: 304 is for one that only asks.
         return Ok(if is_news || wait > 0 {
-            (headers, Json(RunView::from(run))).into_response()
+            let waiting = waiting(&api, &run).await?;
+            (headers, Json(RunView::waiting(run, waiting))).into_response()
         } else {
             (StatusCode::NOT_MODIFIED, headers).into_response()
         });
@@ -188,6 +190,16 @@ pub(super) async fn cancel(
 /// The run, if it is this organisation's.
 pub(super) async fn find(api: &ApiState, caller: Caller, id: Uuid) -> Result<RunRow, Problem> {
     api.store.read_run(caller.organization, id).await?.ok_or_else(|| Problem::not_found("run"))
+}
+
+/// Why a run waits, if it is queued; `None` too if it was claimed since it was read.
+async fn waiting(api: &ApiState, run: &RunRow) -> Result<Option<Waiting>, Problem> {
+    if run.status != Status::Queued {
+        return Ok(None);
+    }
+    let caps = AdmissionCaps::of(&api.config);
+    let facts = api.store.explain_queued(run.organization_id, run.id, &caps).await?;
+    Ok(facts.map(|facts| facts.explain(run.id, &caps)))
 }
 
 /// A run that no worker had: nobody else tells of its end.

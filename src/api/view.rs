@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::admission::{Waiting, WaitingFor};
 use crate::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
 use crate::store::runs::RunRow;
 use crate::store::submissions::SubmissionRow;
@@ -25,6 +26,8 @@ pub(super) struct RunView {
     class: Option<Class>,
     score: Option<f64>,
     max_score: Option<f64>,
+    /// Where it is in the queue and why it waits: only of one run that is read by its id while it is queued.
+    queue: Option<QueueView>,
     /// Why it ended without a verdict; absent while it may still reach one.
     failure: Option<FailureView>,
     cancel_requested_at: Option<DateTime<Utc>>,
@@ -32,6 +35,21 @@ pub(super) struct RunView {
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
+}
+
+/// Why a run waits. It changes without the run's ETag.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunQueue)]
+pub(super) struct QueueView {
+    /// Runs that are expected to start before it, plus one; counted to 1,000, which is that many or more.
+    #[schema(minimum = 1, maximum = 1000)]
+    position: i64,
+    waiting_for: WaitingFor,
+    /// The same in a sentence, with the limit and what was seen.
+    detail: String,
+    /// From its position, the time that the last runs took and the workers that there are; null if any of
+    /// this is not known.
+    estimated_start: Option<DateTime<Utc>>,
 }
 
 /// Why a run ended without a verdict.
@@ -84,6 +102,7 @@ impl From<RunRow> for RunView {
             class: Class::from_half_slots(run.half_slots),
             score: run.score,
             max_score: run.max_score,
+            queue: None,
             failure,
             cancel_requested_at: run.cancel_requested_at,
             submitted_at: run.submitted_at,
@@ -91,6 +110,19 @@ impl From<RunRow> for RunView {
             started_at: run.started_at,
             finished_at: run.finished_at,
         }
+    }
+}
+
+impl RunView {
+    /// The same, with why it waits.
+    pub fn waiting(run: RunRow, waiting: Option<Waiting>) -> Self {
+        let queue = waiting.map(|waiting| QueueView {
+            position: waiting.position,
+            waiting_for: waiting.waiting_for,
+            detail: waiting.detail,
+            estimated_start: waiting.estimated_start,
+        });
+        Self { queue, ..Self::from(run) }
     }
 }
 

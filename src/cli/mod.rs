@@ -11,6 +11,7 @@ pub mod key;
 pub mod migrate;
 pub mod outcome;
 pub mod pack;
+pub mod queue;
 pub mod report;
 pub mod runs;
 pub mod screen;

@@ -2,6 +2,7 @@
 //! when it has ended.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use warden::event::Stream;
 use super::client::{Client, read};
 use super::follow::{Follow, Move, Told};
 use super::outcome::{Exit, Fault, Outcome};
+use super::queue::Queue;
 use super::screen::{self, Ink, Screen, printable, shorten};
 use crate::output::Entry;
 use crate::run::{Cause, Evidence, FailureCode, StageName, Status};
@@ -19,6 +21,12 @@ use crate::verdict::{Integrity, TestStatus, Verdict};
 
 /// Lines of the last output that are shown with a failure.
 const SHOWN_LAST_OUTPUT: usize = 20;
+
+/// A run is queued this long before it is told where it stands.
+const QUEUE_GRACE: Duration = Duration::from_secs(1);
+
+/// Between two looks at the place of a run that is queued.
+const QUEUE_LOOK: Duration = Duration::from_secs(3);
 
 /// Bytes of a line of output that is shown as one line; a project may write megabytes without an end.
 const MAX_LINE: usize = 4096;
@@ -41,6 +49,9 @@ pub struct Run {
     pub max_score: Option<f64>,
     #[serde(default)]
     pub failure: Option<Failed>,
+    /// While it is queued, and only where it was asked for alone.
+    #[serde(default)]
+    pub queue: Option<Queue>,
     #[serde(default)]
     pub submitted_at: Option<DateTime<Utc>>,
     #[serde(default)]
@@ -122,6 +133,9 @@ struct Telling {
     begun: Option<DateTime<Utc>>,
     /// The unfinished line of each stage and stream.
     open: HashMap<(StageName, bool), String>,
+    is_queued: bool,
+    /// What was said last of its place in the queue.
+    place: String,
 }
 
 impl Telling {
@@ -138,12 +152,23 @@ impl Telling {
 
     fn moved(&mut self, moved: &Move) {
         self.close();
+        self.is_queued = moved.status == Status::Queued;
         let begun = *self.begun.get_or_insert(moved.at);
         let at = seconds((moved.at - begun).num_milliseconds());
         let again = if moved.attempt > 1 { format!(" (attempt {})", moved.attempt) } else { String::new() };
         let why = moved.failure_code.map_or_else(String::new, |code| format!(": {code}"));
         let what = self.screen.paint(ink_of(moved.status), whereabouts(moved.status, moved.phase));
         self.screen.line(format!("{}  {what}{again}{why}", self.screen.paint(Ink::Dim, format!("{at:>10}"))));
+    }
+
+    /// Tells a queued run's place, if it is another than before.
+    fn queued(&mut self, run: &Run) {
+        let Some(queue) = run.queue.as_ref().filter(|_| self.is_queued) else { return };
+        let place = queue.phrase();
+        if place != self.place {
+            self.screen.line(self.screen.paint(Ink::Dim, format!("{:>10}  queued: {place}", "")));
+            self.place = place;
+        }
     }
 
     fn output(&mut self, entry: &Entry) {
@@ -183,11 +208,13 @@ impl Telling {
 /// If the service refuses, or stays away.
 pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
     let screen = Screen::progress(as_json);
-    let mut telling = Telling { screen, begun: None, open: HashMap::new() };
+    let mut telling = Telling { screen, begun: None, open: HashMap::new(), is_queued: false, place: String::new() };
     let mut follow = Follow::new(client, id);
+    let mut look = tokio::time::interval(QUEUE_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let told = tokio::select! {
-            told = follow.next() => told?,
+            told = next_told(&mut follow, client, id, &mut telling, &mut look) => told?,
             _ = tokio::signal::ctrl_c() => {
                 telling.close();
                 screen.line(format!("the run goes on; follow it again with `assize watch {id}`, end it with `assize cancel {id}`"));
@@ -195,7 +222,13 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
             }
         };
         match told {
-            Some(told) => telling.tell(&told),
+            Some(told) => {
+                telling.tell(&told);
+                if matches!(told, Told::Moved(_)) {
+                    // What is claimed at once need not be told where it stood.
+                    look.reset_after(QUEUE_GRACE);
+                }
+            }
             None => break,
         }
     }
@@ -212,6 +245,29 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
         conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
     }
     Ok(exit)
+}
+
+/// What happens next; meanwhile, while the run is queued, its place is told now and then.
+async fn next_told(
+    follow: &mut Follow<'_>,
+    client: &Client,
+    id: Uuid,
+    telling: &mut Telling,
+    look: &mut tokio::time::Interval,
+) -> Result<Option<Told>, Fault> {
+    let mut next = std::pin::pin!(follow.next());
+    loop {
+        tokio::select! {
+            biased;
+            told = &mut next => return told,
+            _ = look.tick(), if telling.is_queued => {
+                // A place that cannot be asked for is not worth a word: the stream says what is wrong.
+                if let Ok((run, _)) = Run::fetch(client, id).await {
+                    telling.queued(&run);
+                }
+            }
+        }
+    }
 }
 
 /// The verdict of a run that has one, also as the service sent it.

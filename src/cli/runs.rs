@@ -117,22 +117,14 @@ pub async fn status(command: Show) -> Outcome {
     screen.line(format!("attempt  {}", run.attempt));
     if run.status.is_terminal() {
         conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
-    } else if let Some(why) = waiting_for(&document) {
-        screen.line(format!("waits for {why}"));
+    } else if let Some(queue) = &run.queue {
+        screen.line(format!("queue    {}", queue.phrase()));
+        screen.line(format!("         {}", printable(&queue.detail)));
+        if let Some(start) = queue.estimated_start {
+            screen.line(format!("start    about {}", start.format("%F %T UTC")));
+        }
     }
     Ok(exit)
-}
-
-/// Why a queued run waits, where the service says so.
-fn waiting_for(document: &Value) -> Option<String> {
-    let waiting = document.get("waiting").filter(|waiting| !waiting.is_null())?;
-    let reason = waiting.get("reason").and_then(Value::as_str).map(str::to_owned);
-    let reasons = waiting
-        .get("reasons")
-        .and_then(Value::as_array)
-        .map(|reasons| reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
-    let position = waiting.get("position").and_then(Value::as_u64).map(|position| format!(", at position {position}"));
-    Some(format!("{}{}", printable(&reason.or(reasons)?), position.unwrap_or_default()))
 }
 
 /// Runs `assize cancel`.
@@ -227,15 +219,6 @@ pub(super) fn items<'a>(answer: &'a Value, name: &str) -> &'a Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_waiting_run_says_for_what() {
-        let document = serde_json::json!({ "waiting": { "reason": "org_cap", "position": 7 } });
-        assert_eq!(waiting_for(&document).unwrap(), "org_cap, at position 7");
-        let document = serde_json::json!({ "waiting": { "reasons": ["slots", "user_cap"] } });
-        assert_eq!(waiting_for(&document).unwrap(), "slots, user_cap");
-        assert_eq!(waiting_for(&serde_json::json!({ "waiting": null })), None);
-    }
 
     #[test]
     fn a_list_is_found_under_its_name() {

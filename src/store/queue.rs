@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
+use crate::admission::{AdmissionCaps, MOST_COUNTED, QueuedFacts};
 use crate::run::{Lease, Status};
 
 /// A run that this worker has claimed, with what it needs to begin.
@@ -33,13 +34,15 @@ impl Claim {
     }
 }
 
-/// How many claims are wanted, and under which caps; all in half-slots but `most`.
+/// How many claims are wanted, and under which caps.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Free on this worker.
+    /// Half-slots that are free on this worker.
     pub worker_half_slots: i32,
-    /// The cap over all workers.
-    pub total_half_slots: i32,
+    /// All half-slots of this worker: nothing heavier is claimed, or waited for.
+    pub worker_capacity: i32,
+    /// What holds over all workers.
+    pub caps: AdmissionCaps,
     /// Runs.
     pub most: i32,
 }
@@ -55,17 +58,51 @@ pub struct StatusCount {
 impl Store {
     /// Claims the next runs that every cap allows: queued -> preparing.
     pub async fn claim_runs(&self, worker: &str, wanted: Wanted) -> Result<Vec<Claim>, StoreError> {
+        let Wanted { worker_half_slots, worker_capacity, caps, most } = wanted;
         self.timed(
             "claim_runs",
             sqlx::query_file_as!(
                 Claim,
                 "sql/queries/claim_runs.sql",
                 worker,
-                wanted.worker_half_slots,
-                wanted.total_half_slots,
-                wanted.most
+                worker_half_slots,
+                worker_capacity,
+                caps.total_half_slots,
+                caps.browser,
+                caps.api,
+                caps.per_org,
+                caps.per_user,
+                caps.heavy_patience_s,
+                most
             )
             .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// Why a run of this organisation waits; `None` unless it is queued.
+    pub async fn explain_queued(
+        &self,
+        organization: Uuid,
+        run: Uuid,
+        caps: &AdmissionCaps,
+    ) -> Result<Option<QueuedFacts>, StoreError> {
+        self.timed(
+            "explain_queued",
+            sqlx::query_file_as!(
+                QueuedFacts,
+                "sql/queries/explain_queued.sql",
+                run,
+                organization,
+                caps.total_half_slots,
+                caps.browser,
+                caps.api,
+                caps.per_org,
+                caps.per_user,
+                caps.heavy_patience_s,
+                MOST_COUNTED
+            )
+            .fetch_optional(&self.pool),
         )
         .await
     }

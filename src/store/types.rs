@@ -6,6 +6,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
 use sqlx::{Decode, Encode, Postgres, Type};
 
 use super::keys::Role;
+use crate::admission::Hold;
 use crate::run::{FailureCode, StageName, Status};
 
 macro_rules! as_text {
@@ -34,4 +35,4 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Status, StageName, FailureCode, Role);
+as_text!(Status, StageName, FailureCode, Role, Hold);

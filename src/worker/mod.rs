@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Admitted, Cues, Hold, Holds, Slots};
+use crate::admission::{Admission, AdmissionCaps, Admitted, Cues, Hold, Holds, Slots};
 use crate::cell::counters::Cgroups;
 use crate::cell::{Berths, Engine};
 use crate::config::Config;
@@ -102,9 +102,9 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
 
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
-    let total = config.max_active_evaluations * 2;
     let cues = Cues { hints, holds: holds.clone(), stop: stop.clone() };
-    let admission = Admission::new(store.clone(), &worker.id, total, slots, adopted, cues);
+    let caps = AdmissionCaps::of(&config);
+    let admission = Admission::new(store.clone(), &worker.id, caps, slots, adopted, cues);
     let runs = WorkerBuilder::new(worker.id.as_str())
         .backend(admission)
         .data(Arc::clone(&worker))

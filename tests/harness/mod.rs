@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use assize::admission::AdmissionCaps;
 use assize::api::{self, ApiState, Timeouts};
 use assize::config::Config;
 use assize::intake::blob::Blobs;
@@ -184,7 +185,14 @@ impl Server {
 
     /// Claims the oldest queued run.
     pub async fn claim(&self) -> Lease {
-        let wanted = Wanted { worker_half_slots: 100, total_half_slots: 100, most: 1 };
+        let none = Config {
+            max_active_browser_evals: 1000,
+            per_org_max_active: 1000,
+            per_user_max_active: 1000,
+            ..Config::default()
+        };
+        let caps = AdmissionCaps::of(&none);
+        let wanted = Wanted { worker_half_slots: 100, worker_capacity: 100, caps, most: 1 };
         self.store.claim_runs("worker", wanted).await.unwrap()[0].lease()
     }
 

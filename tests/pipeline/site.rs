@@ -82,6 +82,11 @@ impl Site {
             ("api_metrics_listen", "127.0.0.2:0".to_owned()),
             ("worker_metrics_listen", "127.0.0.2:0".to_owned()),
             ("worker_slots", "4".to_owned()),
+            // All runs of a test are one user's, and none of these tests is about that.
+            ("per_org_max_active", "1000".to_owned()),
+            ("per_user_max_active", "1000".to_owned()),
+            ("max_active_browser_evals", "1000".to_owned()),
+            ("max_active_api_evals", "1000".to_owned()),
         ]);
         settings.extend(setup.settings);
         if let Some(folder) = setup.postgres_folder {

@@ -4,17 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use assize::run::{Failure, FailureCode, Status};
 use assize::store::Store;
-use assize::store::queue::{Claim, Wanted};
+use assize::store::queue::Claim;
 use assize::store::runs::Cancelled;
 use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::rows::{self, WORKER};
-
-fn wanted(worker_half_slots: i32, total_half_slots: i32, most: i32) -> Wanted {
-    Wanted { worker_half_slots, total_half_slots, most }
-}
+use crate::rows::{self, WORKER, wanted};
 
 fn ids(claims: &[Claim]) -> Vec<Uuid> {
     claims.iter().map(|claim| claim.id).collect()
@@ -141,7 +137,10 @@ async fn claims_that_meet_an_uncommitted_claim_wait_for_their_turn(pool: PgPool)
     let organization = rows::organization(&pool).await;
     rows::queue(&pool, organization, &[4, 4, 4]).await;
     let mut first = pool.begin().await.unwrap();
-    let claimed = sqlx::query("SELECT * FROM claim_runs('worker-1', 4, 4, 1)").fetch_all(&mut *first).await.unwrap();
+    let claimed = sqlx::query("SELECT * FROM claim_runs('worker-1', 4, 4, 4, 9, 9, 9, 9, 60, 1)")
+        .fetch_all(&mut *first)
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 1);
     let second = {
         let store = store.clone();
@@ -225,7 +224,10 @@ async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(poo
     };
 
     let mut claiming = pool.begin().await.unwrap();
-    sqlx::query("SELECT * FROM claim_runs('worker-1', 8, 8, 8)").fetch_all(&mut *claiming).await.unwrap();
+    sqlx::query("SELECT * FROM claim_runs('worker-1', 8, 8, 8, 9, 9, 9, 9, 60, 8)")
+        .fetch_all(&mut *claiming)
+        .await
+        .unwrap();
     let cancelled = cancel();
     rows::someone_waits(&pool).await;
     claiming.commit().await.unwrap();

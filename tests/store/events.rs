@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use assize::run::{Failure, FailureCode, StageName, Status};
 use assize::store::Store;
-use assize::store::queue::Wanted;
 use assize::verdict::{Integrity, from_exit_code};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::rows::{self, WORKER, run_in};
 
-const ONE: Wanted = Wanted { worker_half_slots: 4, total_half_slots: 4, most: 1 };
+const ONE: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
 
 /// From, to, phase, attempt and code of each event, in order.
 type Told = Vec<(Option<Status>, Status, Option<StageName>, i32, Option<FailureCode>)>;

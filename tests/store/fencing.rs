@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use assize::run::{Failure, FailureCode, Lease, StageName, Status};
-use assize::store::queue::Wanted;
 use assize::store::{Store, StoreError};
 use assize::verdict::{Integrity, from_exit_code};
 use futures_util::future::join_all;
@@ -12,7 +11,7 @@ use uuid::Uuid;
 
 use crate::rows::{self, WORKER, columns, run_in, run_with, with};
 
-const ROOM: Wanted = Wanted { worker_half_slots: 4, total_half_slots: 4, most: 1 };
+const ROOM: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
 
 /// Every fenced write, and the states in which a run takes it.
 #[derive(Debug, Clone, Copy)]

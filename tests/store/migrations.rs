@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use assize::run::Status;
-use assize::store::queue::Wanted;
 use assize::store::{Store, StoreError};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -127,7 +126,7 @@ async fn every_version_is_migrated_with_its_rows_in_place(pool: PgPool) {
             let is_kept = |row: &Value| kept.iter().all(|(column, value)| row.get(column) == Some(value));
             assert!(after.iter().any(is_kept), "version {version} lost {row}");
         }
-        let room = Wanted { worker_half_slots: 100, total_half_slots: 100, most: 100 };
+        let room = rows::wanted(100, 100, 100);
         let queued = before.iter().filter(|row| row["status"] == "queued").count();
         assert_eq!(store.claim_runs(WORKER, room).await.unwrap().len(), queued, "version {version}");
     }

@@ -79,7 +79,9 @@ async fn a_claim_reads_no_submission_but_its_own(pool: PgPool) {
     sqlx::raw_sql("ANALYZE").execute(&pool).await.unwrap();
     let mut explainer = Explainer::open(&pool).await;
     for mode in [Mode::Custom, Mode::Generic] {
-        let plans = explainer.try_out(mode, &queries()["claim_runs"], "'worker-1', 4, 1000, 4").await;
+        let plans = explainer
+            .try_out(mode, &queries()["claim_runs"], "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4")
+            .await;
         let faults: Vec<_> = plans.iter().flat_map(|plan| &plan.scanned).collect();
         assert!(faults.is_empty(), "{mode:?} reads all of {faults:?}");
     }
@@ -91,10 +93,10 @@ async fn a_claim_costs_no_more_in_a_long_queue_that_the_planner_knows_nothing_of
     let claim = &queries()["claim_runs"];
     let mut explainer = Explainer::open(&pool).await;
     for mode in [Mode::Custom, Mode::Generic] {
-        explainer.try_out(mode, claim, "'worker-1', 4, 1000, 4").await;
-        let plans = explainer.try_out(mode, claim, "'worker-1', 4, 1000, 4").await;
+        explainer.try_out(mode, claim, "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4").await;
+        let plans = explainer.try_out(mode, claim, "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4").await;
         assert!(plans.iter().any(|plan| plan.statement.contains("SKIP LOCKED")), "the statements inside are told too");
-        assert!(plans.iter().any(|plan| plan.statement.contains("sum(half_slots)")), "{plans:#?}");
+        assert!(plans.iter().any(|plan| plan.statement.contains("array_agg")), "{plans:#?}");
         let faults = faults(&plans, Cost::Active);
         assert!(faults.is_empty(), "{mode:?}: {}", faults.join("\n"));
     }
@@ -108,7 +110,7 @@ async fn a_claim_costs_no_more_after_a_thousand_others_and_a_vacuum(pool: PgPool
     let claim = &queries()["claim_runs"];
     let mut explainer = Explainer::open(&pool).await;
     for _ in 0..125 {
-        explainer.carry_out(Mode::Custom, claim, "'worker-1', 32, 1000, 8").await;
+        explainer.carry_out(Mode::Custom, claim, "'worker-1', 32, 80, 1000, 1000, 1000, 1000, 1000, 60, 8").await;
         sqlx::query(
             "UPDATE project_evaluation_runs SET status = 'failed', finished_at = now(), cause = 'grader',
                  failure_code = 'driver_failed', evidence = '{}' WHERE status = 'preparing' AND worker_id = 'worker-1'",
@@ -118,8 +120,8 @@ async fn a_claim_costs_no_more_after_a_thousand_others_and_a_vacuum(pool: PgPool
         .unwrap();
     }
     sqlx::query("VACUUM project_evaluation_runs").execute(&pool).await.unwrap();
-    explainer.try_out(Mode::Custom, claim, "'worker-1', 4, 1000, 4").await;
-    let plans = explainer.try_out(Mode::Custom, claim, "'worker-1', 4, 1000, 4").await;
+    explainer.try_out(Mode::Custom, claim, "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4").await;
+    let plans = explainer.try_out(Mode::Custom, claim, "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4").await;
     let faults = faults(&plans, Cost::Active);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use assize::admission::AdmissionCaps;
 use assize::run::{Lease, Status};
+use assize::store::queue::Wanted;
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Row};
@@ -12,6 +14,21 @@ pub const WORKER: &str = "worker-1";
 
 /// Nothing that a test waits for takes as long, unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// No cap that a test could reach, and patience without end.
+pub const NO_CAPS: AdmissionCaps = AdmissionCaps {
+    total_half_slots: 1000,
+    browser: 1000,
+    api: 1000,
+    per_org: 1000,
+    per_user: 1000,
+    heavy_patience_s: 1e9,
+};
+
+/// Claims of a worker that could hold any run, held back by half-slots alone.
+pub const fn wanted(worker_half_slots: i32, total_half_slots: i32, most: i32) -> Wanted {
+    Wanted { worker_half_slots, worker_capacity: 1000, caps: AdmissionCaps { total_half_slots, ..NO_CAPS }, most }
+}
 
 /// A run and whose it is.
 #[derive(Debug, Clone, Copy)]
