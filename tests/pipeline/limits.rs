@@ -17,7 +17,7 @@ async fn the_oom_killers_word_outranks_exit_code_0() {
     let runs = fail_each(
         &site,
         &[
-            ("script", &[("run.sh", &survived)], "failed", "out_of_memory"),
+            ("long", &[("run.sh", &survived)], "failed", "out_of_memory"),
             ("staged", &[("install.sh", &format!("{HOG}; exit 0"))], "failed", "out_of_memory"),
         ],
     )
