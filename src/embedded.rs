@@ -127,14 +127,21 @@ impl Embedded {
         }
     }
 
-    /// Starts a server again that has ended, on the same files, and waits until it answers.
+    /// Starts a server that has ended again, on the same files, and waits until it answers.
     ///
     /// # Errors
     /// [`EmbeddedError`] if it cannot be had again.
     pub async fn start_again(&mut self, server: Server) -> Result<(), EmbeddedError> {
+        // Until it is waited for, a dead server still has its process id, and Postgres takes it for alive.
         match server {
-            Server::Postgres => self.postgres = postgres::start(&self.folder, self.durability).await?,
-            Server::Redis => self.redis = redis_server::start(&self.folder).await?,
+            Server::Postgres => {
+                self.postgres.ended().await;
+                self.postgres = postgres::start(&self.folder, self.durability).await?;
+            }
+            Server::Redis => {
+                self.redis.ended().await;
+                self.redis = redis_server::start(&self.folder).await?;
+            }
         }
         Ok(())
     }

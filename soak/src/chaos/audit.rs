@@ -241,14 +241,17 @@ fn over_the_cap(history: &History) -> Vec<Violation> {
     Vec::new()
 }
 
-/// Stages that a run's output tells of more than once.
-pub fn told_twice(run: Uuid, output: &str) -> Option<Violation> {
-    let mut begun = BTreeSet::new();
-    let twice = output.lines().filter(|line| line.starts_with("begin ")).find(|line| !begun.insert(*line))?;
-    Some(Violation::of(run, Sort::Duplicated, format!("its output has {twice:?} twice")))
+/// Stages that the output of one attempt tells of more than once.
+pub fn told_twice(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Option<Violation> {
+    let twice = |(attempt, output): (&String, &String)| {
+        let mut begun = BTreeSet::new();
+        let twice = output.lines().filter(|line| line.starts_with("begin ")).find(|line| !begun.insert(*line))?;
+        Some(Violation::of(run, Sort::Duplicated, format!("the output of attempt {attempt} has {twice:?} twice")))
+    };
+    by_attempt.iter().find_map(twice)
 }
 
-/// Folders that the kernel still has for these containers.
+/// One folder for each of these containers for which the kernel still has some.
 pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> {
     let root = Path::new("/sys/fs/cgroup");
     let controllers: Vec<_> =
@@ -260,7 +263,7 @@ pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> 
         left.extend(
             places
                 .flat_map(|place: &Path| names.iter().map(move |name| place.join(name)))
-                .filter(|path| path.is_dir())
+                .find(|path| path.is_dir())
                 .map(|path| path.display().to_string()),
         );
     }
@@ -350,7 +353,11 @@ mod tests {
 
     #[test]
     fn output_that_tells_of_a_stage_twice_is_found() {
-        assert!(told_twice(Uuid::nil(), "begin install\nbegin tests\n").is_none());
-        assert!(told_twice(Uuid::nil(), "begin tests\nx\nbegin tests\n").is_some());
+        let found = |attempts: &[(&str, &str)]| {
+            let attempts = attempts.iter().map(|(attempt, text)| ((*attempt).to_owned(), (*text).to_owned()));
+            told_twice(Uuid::nil(), &attempts.collect()).is_some()
+        };
+        assert!(!found(&[("1", "begin install\nbegin tests\n"), ("2", "begin install\n")]));
+        assert!(found(&[("1", "begin tests\nx\nbegin tests\n")]));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use assize::cell::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
+use assize::cell::spec::{BERTH, LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN, LABEL_WORKER};
 use assize::clock;
 use bollard::Docker;
 use bollard::models::EventMessage;
@@ -22,6 +22,8 @@ pub struct Life {
     pub attempt: i32,
     /// `subject`, `driver` or `berth`.
     pub role: String,
+    /// Who made it.
+    pub worker: String,
     pub created: Option<DateTime<Utc>>,
     pub started: Option<DateTime<Utc>>,
     pub died: Option<DateTime<Utc>>,
@@ -123,6 +125,17 @@ impl Cells {
 }
 
 impl Life {
+    /// For a person.
+    pub fn named(&self, id: &str) -> String {
+        let of = self.run.map_or_else(String::new, |run| format!(" of run {run}, attempt {}", self.attempt));
+        format!("{} {}{of}, made by {},", self.role, id.get(..12).unwrap_or(id), self.worker)
+    }
+
+    /// Whether it is a berth of one of these processes; a worker's name holds its process id.
+    pub fn is_berth_of(&self, pids: &[u32]) -> bool {
+        self.role == BERTH && pids.iter().any(|pid| self.worker.contains(&format!("-{pid}-")))
+    }
+
     fn describe(&mut self, labels: &HashMap<String, String>) {
         let label = |name: &str| labels.get(name).cloned();
         self.run = self.run.or_else(|| label(LABEL_RUN)?.parse().ok());
@@ -131,6 +144,9 @@ impl Life {
         }
         if let Some(role) = label(LABEL_CELL) {
             self.role = role;
+        }
+        if let Some(worker) = label(LABEL_WORKER) {
+            self.worker = worker;
         }
     }
 }

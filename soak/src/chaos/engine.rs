@@ -1,7 +1,8 @@
 //! A Docker engine of this program's own, so that one can be killed without harm to anybody.
 //!
 //! Its files and sockets lie apart from those of the host's engine, it makes no networks and touches
-//! no firewall; only the images are taken from the other one.
+//! no firewall; only the images are taken from the other one. As on a host with systemd, containerd
+//! is a process beside dockerd: whoever kills dockerd leaves containerd, and what runs in it, alive.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub struct Engine {
     folder: PathBuf,
     run: PathBuf,
     child: Option<Child>,
+    containerd: Child,
 }
 
 impl Engine {
@@ -37,7 +39,8 @@ impl Engine {
             .or_else(|_| Docker::connect_with_socket_defaults())?;
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("daemon.json"), "{}")?;
-        let mut engine = Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None };
+        let containerd = containerd(folder, run)?;
+        let mut engine = Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None, containerd };
         engine.again().await?;
         engine.docker = Docker::connect_with_unix(&engine.socket.display().to_string(), 120, API_DEFAULT_VERSION)?
             .negotiate_version()
@@ -54,6 +57,7 @@ impl Engine {
         let mut command = Command::new("dockerd");
         let in_folder = |name: &str| self.folder.join(name);
         command.arg("--data-root").arg(in_folder("data")).arg("--exec-root").arg(self.run.join("exec"));
+        command.arg("--containerd").arg(self.run.join("containerd.sock"));
         command.arg("--pidfile").arg(self.pid_file()).arg("--config-file").arg(in_folder("daemon.json"));
         command.arg("--host").arg(format!("unix://{}", self.socket.display()));
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
@@ -97,13 +101,15 @@ impl Engine {
         ended.context("dockerd does not end")?.map(drop).context("waiting for dockerd")
     }
 
-    /// Ends it for good, with what it may have left running after a SIGKILL, and unmounts its files.
+    /// Ends it for good, with what may still run in it, and unmounts its files.
     pub async fn close(&mut self) -> Result<()> {
         self.end(Signal::TERM).await?;
-        let pid_file = self.run.join("exec/containerd/containerd.pid");
-        let containerd = std::fs::read_to_string(pid_file).ok().and_then(|pid| pid.trim().parse().ok());
-        if let Some(pid) = containerd.filter(|pid| is_ours(*pid, &self.run)) {
+        if let Some(pid) = self.containerd.id() {
             signals::send(pid, Signal::TERM);
+        }
+        tokio::time::timeout(PATIENCE, self.containerd.wait()).await.context("containerd does not end")??;
+        for shim in signals::with_words("containerd-shim", &self.run.display().to_string()) {
+            signals::family(shim).into_iter().for_each(|pid| signals::send(pid, Signal::KILL));
         }
         release(&self.folder).await;
         release(&self.run).await;
@@ -111,8 +117,15 @@ impl Engine {
     }
 }
 
-fn is_ours(pid: u32, folder: &Path) -> bool {
-    signals::command_line(pid).contains(&folder.display().to_string())
+fn containerd(folder: &Path, run: &Path) -> Result<Child> {
+    let config = folder.join("containerd.toml");
+    std::fs::write(&config, "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")?;
+    let log = File::options().create(true).append(true).open(folder.join("containerd.log"))?;
+    let mut command = Command::new("containerd");
+    command.arg("--config").arg(config).arg("--root").arg(folder.join("containerd"));
+    command.arg("--state").arg(run.join("state")).arg("--address").arg(run.join("containerd.sock"));
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
+    command.spawn().context("cannot start containerd; run scripts/setup")
 }
 
 /// Unmounts whatever is mounted below `folder`, the innermost first.

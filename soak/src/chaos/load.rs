@@ -33,7 +33,6 @@ const USERS: u64 = 4;
 /// An organisation that submits.
 #[derive(Debug, Clone)]
 pub struct Org {
-    pub name: String,
     pub key: String,
 }
 
@@ -200,11 +199,18 @@ impl Load {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
-    /// All output of a run's last attempt.
-    pub async fn output(&self, number: u64, run: Uuid) -> Result<String> {
-        let url = format!("{}/v1/runs/{run}/output?format=text", self.url);
+    /// All output of a run, by attempt.
+    pub async fn output(&self, number: u64, run: Uuid) -> Result<BTreeMap<String, String>> {
+        let url = format!("{}/v1/runs/{run}/output", self.url);
         let request = self.http.get(url).bearer_auth(self.key_of(number));
-        Ok(request.send().await?.error_for_status()?.text().await?)
+        let whole: Value = request.send().await?.error_for_status()?.json().await?;
+        let mut by_attempt = BTreeMap::<String, String>::new();
+        for entry in whole["entries"].as_array().into_iter().flatten() {
+            // Ids are "<attempt>-<number>".
+            let attempt = entry["id"].as_str().and_then(|id| id.split('-').next()).unwrap_or_default();
+            by_attempt.entry(attempt.to_owned()).or_default().push_str(entry["text"].as_str().unwrap_or_default());
+        }
+        Ok(by_attempt)
     }
 
     /// Asks for a cancel; what the API says does not matter here.

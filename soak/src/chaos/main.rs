@@ -158,11 +158,9 @@ fn target() -> PathBuf {
 /// Ends the engine of a chaos that was killed; it is known by the folder that it works in.
 async fn engine_of_before(chaos: &Path) {
     let ours = chaos.join("site/engine").display().to_string();
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    for pid in pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-        let line = signals::command_line(pid);
-        if line.starts_with("dockerd ") && line.contains(&ours) {
-            println!("chaos: ending the engine of a chaos that was killed (process {pid})");
+    for program in ["dockerd", "containerd"] {
+        for pid in signals::with_words(program, &ours) {
+            println!("chaos: ending the {program} of a chaos that was killed (process {pid})");
             signals::send(pid, rustix::process::Signal::TERM);
             while !signals::command_line(pid).is_empty() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -245,19 +243,17 @@ async fn stop(site: &mut Site) -> Result<Vec<Violation>> {
     let mut found = Vec::new();
     let mut leak = |what: String| found.push(Violation::new(Sort::Leaked, what));
     let begun = clock::monotonic();
-    while begun.elapsed() < ORPHANS {
+    let pids: Vec<u32> = site.workers.iter().filter_map(service::Service::pid).collect();
+    let orphans = async || -> Result<Vec<_>> {
         let there = site.cells.containers().await?;
-        let lives = site.cells.lives();
-        if there.keys().all(|id| lives.get(id).is_some_and(|life| life.role == "berth")) {
-            break;
-        }
+        let lives = site.cells.lives().into_iter();
+        Ok(lives.filter(|(id, life)| there.contains_key(id) && !life.is_berth_of(&pids)).collect())
+    };
+    while begun.elapsed() < ORPHANS && !orphans().await?.is_empty() {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    let lives = site.cells.lives();
-    for id in site.cells.containers().await?.keys() {
-        if let Some(life) = lives.get(id).filter(|life| life.role != "berth") {
-            leak(format!("cell {id} of run {:?}, attempt {}, outlived its run by {ORPHANS:?}", life.run, life.attempt));
-        }
+    for (id, life) in orphans().await? {
+        leak(format!("{} outlived whom it was for by {} s", life.named(&id), ORPHANS.as_secs()));
     }
     for worker in std::mem::take(&mut site.workers) {
         if let Err(error) = worker.stop(operations::DRAINED).await {
@@ -265,13 +261,14 @@ async fn stop(site: &mut Site) -> Result<Vec<Violation>> {
         }
         site.retired.push(worker);
     }
-    for (id, state) in site.cells.containers().await? {
-        let life = site.cells.lives().remove(&id).unwrap_or_default();
-        leak(format!("container {id} ({state}), {} of run {:?}, attempt {}", life.role, life.run, life.attempt));
+    let there = site.cells.containers().await?;
+    let lives = site.cells.lives();
+    for (id, state) in &there {
+        leak(format!("{} ({state}) is left after every worker has stopped", lives.get(id).cloned().unwrap_or_default().named(id)));
     }
     let volumes = site.engine.docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default();
     volumes.iter().for_each(|volume| leak(format!("volume {}", volume.name)));
-    audit::cgroups(site.cells.lives().keys()).into_iter().for_each(|folder| leak(format!("cgroup {folder}")));
+    audit::cgroups(lives.keys().filter(|id| !there.contains_key(*id))).into_iter().for_each(|folder| leak(format!("cgroup {folder}")));
     let leases = "SELECT count(*) FROM project_evaluation_runs WHERE status IN ('preparing', 'running', 'parsing')";
     let leases = history::count(&site.pool, leases).await?;
     if leases > 0 {

@@ -26,3 +26,14 @@ pub fn command_line(pid: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
+
+/// Processes whose command line begins with a program of this name and has `word` in it.
+pub fn with_words(program: &str, word: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_it = |line: &str| {
+        let first = line.split(' ').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        first.starts_with(program) && line.contains(word)
+    };
+    pids.filter(|pid| is_it(&command_line(*pid))).collect()
+}

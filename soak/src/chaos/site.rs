@@ -47,7 +47,6 @@ const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
 
 pub struct Site {
     pub folder: PathBuf,
-    pub instance: String,
     pub url: String,
     pub embedded: Embedded,
     pub engine: Engine,
@@ -107,7 +106,7 @@ impl Site {
         store.migrate().await?;
         let mut orgs = Vec::new();
         for name in ORGS {
-            orgs.push(Org { name: name.to_owned(), key: organisation(&store, name).await? });
+            orgs.push(Org { key: organisation(&store, name).await? });
         }
         let pool = PgPoolOptions::new()
             .max_connections(4)
@@ -116,7 +115,7 @@ impl Site {
         let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let path = |path: PathBuf| path.display().to_string();
         let environment = [
-            ("INSTANCE", instance.clone()),
+            ("INSTANCE", instance),
             ("DATABASE_URL", database_url),
             ("REDIS_URL", embedded.redis_url.clone()),
             ("API_LISTEN", api_listen.clone()),
@@ -149,7 +148,6 @@ impl Site {
         let api = Service::start(spec);
         let site = Self {
             folder: folder.to_owned(),
-            instance,
             url: format!("http://{api_listen}"),
             embedded,
             engine,
