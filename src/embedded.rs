@@ -60,6 +60,13 @@ pub enum Durability {
     ThrowAway,
 }
 
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    Postgres,
+    Redis,
+}
+
 /// Both servers, running.
 pub struct Embedded {
     /// Of the database `assize`.
@@ -67,6 +74,7 @@ pub struct Embedded {
     pub redis_url: String,
     /// Held to the end: another process may use the folder only when both servers are gone.
     pub folder: Folder,
+    durability: Durability,
     postgres: Process,
     redis: Process,
 }
@@ -88,7 +96,7 @@ impl Embedded {
         match (postgres, redis) {
             (Ok(postgres), Ok(redis)) => {
                 let (database_url, redis_url) = (postgres::address(&folder), redis_server::address(&folder));
-                Ok(Self { database_url, redis_url, folder, postgres, redis })
+                Ok(Self { database_url, redis_url, folder, durability, postgres, redis })
             }
             (Ok(mut postgres), Err(error)) => {
                 postgres.stop(Signal::Interrupt, POSTGRES_PATIENCE).await;
@@ -108,6 +116,34 @@ impl Embedded {
             error = self.postgres.ended() => error,
             error = self.redis.ended() => error,
         }
+    }
+
+    /// The process id of a server, while it runs.
+    #[must_use]
+    pub fn id(&self, server: Server) -> Option<u32> {
+        match server {
+            Server::Postgres => self.postgres.id(),
+            Server::Redis => self.redis.id(),
+        }
+    }
+
+    /// Starts a server that has ended again, on the same files, and waits until it answers.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`] if it cannot be had again.
+    pub async fn start_again(&mut self, server: Server) -> Result<(), EmbeddedError> {
+        // Until it is waited for, a dead server still has its process id, and Postgres takes it for alive.
+        match server {
+            Server::Postgres => {
+                self.postgres.ended().await;
+                self.postgres = postgres::start(&self.folder, self.durability).await?;
+            }
+            Server::Redis => {
+                self.redis.ended().await;
+                self.redis = redis_server::start(&self.folder).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Stops Redis, then Postgres, each within its patience. What did not stop is said.

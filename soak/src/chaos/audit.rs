@@ -1,0 +1,363 @@
+//! Whether anything was lost, duplicated, illegal or leaked: judged by the database, the engine and
+//! what was submitted, never by what the service says of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use assize::run::retry::MAX_RETRIES;
+use assize::run::{StageName, Status};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::cells::Life;
+use super::history::{Event, History, Row};
+use super::load::Record;
+use super::projects::Expected;
+use super::site::TOTAL_SLOTS;
+
+/// What must never happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// Accepted, and without an end.
+    Lost,
+    /// Done twice, or two at one time.
+    Duplicated,
+    /// A move, an outcome or a score that cannot be.
+    Illegal,
+    /// Left behind.
+    Leaked,
+}
+
+pub const SORTS: [(Sort, &str); 4] = [
+    (Sort::Lost, "lost"),
+    (Sort::Duplicated, "duplicated"),
+    (Sort::Illegal, "illegal"),
+    (Sort::Leaked, "leaked"),
+];
+
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub sort: Sort,
+    pub what: String,
+    pub run: Option<Uuid>,
+}
+
+impl Violation {
+    pub fn new(sort: Sort, what: impl Into<String>) -> Self {
+        Self { sort, what: what.into(), run: None }
+    }
+
+    fn of(run: Uuid, sort: Sort, what: impl Into<String>) -> Self {
+        Self { sort, what: what.into(), run: Some(run) }
+    }
+}
+
+/// What the runs came to.
+#[derive(Default)]
+pub struct Findings {
+    pub violations: Vec<Violation>,
+    /// Runs by how they ended.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Runs that ended as the infrastructure's fault after all their retries, by code.
+    pub infrastructure: BTreeMap<String, u64>,
+    /// Attempts that failed and were tried again, by code.
+    pub retries: BTreeMap<String, u64>,
+}
+
+/// Judges all runs.
+pub fn judge(history: &History, records: &[Record], lives: &BTreeMap<String, Life>) -> Findings {
+    let mut findings = Findings::default();
+    let by_number: BTreeMap<u64, &Record> = records.iter().map(|record| (record.number, record)).collect();
+    let mut seen = BTreeSet::new();
+    for row in history.rows.values() {
+        let events = history.events.get(&row.id).map_or(&[][..], Vec::as_slice);
+        findings.violations.extend(trail(row.id, events));
+        for code in events.iter().filter(|event| event.to_status == "queued").filter_map(|e| e.failure_code.clone()) {
+            *findings.retries.entry(code).or_default() += 1;
+        }
+        let record = row.number().and_then(|number| by_number.get(&number).copied());
+        if let Some(number) = row.number().filter(|number| !seen.insert(*number)) {
+            let what = format!("submission {number} was taken in twice");
+            findings.violations.push(Violation::of(row.id, Sort::Duplicated, what));
+        }
+        findings.outcome(row, record);
+    }
+    for record in records {
+        if let Some(run) = record.run.filter(|run| !history.rows.contains_key(run)) {
+            let what = format!("submission {} was answered with 202 and has no run", record.number);
+            findings.violations.push(Violation::of(run, Sort::Lost, what));
+        }
+    }
+    findings.violations.extend(side_by_side(lives));
+    findings.violations.extend(over_the_cap(history));
+    findings
+}
+
+impl Findings {
+    fn outcome(&mut self, row: &Row, record: Option<&Record>) {
+        let Ok(status) = row.status() else { return };
+        let mut violate = |sort, what| self.violations.push(Violation::of(row.id, sort, what));
+        if !status.is_terminal() {
+            *self.outcomes.entry(format!("{status}, not ended")).or_default() += 1;
+            return violate(Sort::Lost, format!("it is {status} at the end, attempt {}", row.attempt));
+        }
+        let code = row.failure_code.as_deref().unwrap_or_default();
+        let is_fault = row.cause.as_deref() == Some("infrastructure");
+        let name = match status {
+            Status::Completed => "completed".to_owned(),
+            _ => format!("{status}: {code}"),
+        };
+        *self.outcomes.entry(name.clone()).or_default() += 1;
+        if is_fault {
+            *self.infrastructure.entry(code.to_owned()).or_default() += 1;
+            if row.attempt <= MAX_RETRIES && row.crashes < 3 {
+                let message = message(row);
+                violate(Sort::Illegal, format!("{code} is final after attempt {}: {message}", row.attempt));
+            }
+            return;
+        }
+        let Some(record) = record else { return };
+        if status == Status::Aborted {
+            if !record.cancel_asked {
+                violate(Sort::Illegal, "it was aborted, and nobody had asked for that".to_owned());
+            }
+            return;
+        }
+        let score = (row.score.unwrap_or(-1.0), row.max_score.unwrap_or(-1.0));
+        let as_expected = status == record.expected.status()
+            && match record.expected {
+                Expected::Scored { score: wanted, max_score } => score == (wanted, max_score),
+                Expected::Ended { code: wanted } => code == wanted.as_str(),
+            };
+        if !as_expected {
+            let what = format!(
+                "project {} must come to {:?}; it is {name} with {:?}: {}",
+                record.project,
+                record.expected,
+                score,
+                message(row)
+            );
+            violate(Sort::Illegal, what);
+        }
+        if let Some(told) = &record.end
+            && (told["status"].as_str() != Some(row.status.as_str()) || told["score"].as_f64() != row.score)
+        {
+            let what = format!("the API told of {} {}, the row says {name} {score:?}", told["status"], told["score"]);
+            violate(Sort::Illegal, what);
+        }
+    }
+}
+
+fn message(row: &Row) -> String {
+    let text = |evidence: &Value| evidence["message"].as_str().map(str::to_owned);
+    row.evidence.as_ref().and_then(text).unwrap_or_default()
+}
+
+/// Every move is legal, attempts count up, no stage begins twice in one, and there is one end.
+fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut violate = |sort, what| found.push(Violation::of(run, sort, what));
+    let (mut at, mut attempt, mut ends) = (None::<Status>, 1, 0);
+    let mut begun: BTreeSet<(i32, String)> = BTreeSet::new();
+    let mut last: Option<StageName> = None;
+    for event in events {
+        let (Ok(to), from) = (event.to_status.parse::<Status>(), event.from_status.as_deref()) else { continue };
+        if from != at.map(Status::as_str) {
+            violate(Sort::Illegal, format!("event {} comes from {from:?}, the run was {at:?}", event.id));
+        }
+        if event.attempt != attempt {
+            violate(Sort::Illegal, format!("event {} is of attempt {}, not {attempt}", event.id, event.attempt));
+        }
+        let phase: Option<StageName> = event.phase.as_deref().and_then(|phase| phase.parse().ok());
+        let stays = at == Some(to) && to == Status::Running && phase > last;
+        let is_first = at.is_none() && to == Status::Queued;
+        if !(is_first || stays || at.is_some_and(|from| from.may_become(to))) {
+            violate(Sort::Illegal, format!("event {}: a run cannot go from {at:?} to {to} ({phase:?})", event.id));
+        }
+        if to == Status::Running
+            && let Some(phase) = phase
+            && !begun.insert((event.attempt, phase.to_string()))
+        {
+            violate(Sort::Duplicated, format!("stage {phase} began twice in attempt {}", event.attempt));
+        }
+        ends += u32::from(to.is_terminal());
+        attempt = if to == Status::Queued && at.is_some() { event.attempt + 1 } else { event.attempt };
+        last = phase.filter(|_| to == Status::Running);
+        at = Some(to);
+    }
+    if ends > 1 {
+        violate(Sort::Duplicated, format!("it ended {ends} times"));
+    }
+    found
+}
+
+/// Two cells of one role that were alive at one time for one run.
+fn side_by_side(lives: &BTreeMap<String, Life>) -> Vec<Violation> {
+    let mut by_role: BTreeMap<(Uuid, &str), Vec<(&String, &Life)>> = BTreeMap::new();
+    for (id, life) in lives.iter().filter(|(_, life)| life.started.is_some()) {
+        if let Some(run) = life.run {
+            by_role.entry((run, life.role.as_str())).or_default().push((id, life));
+        }
+    }
+    let mut found = Vec::new();
+    for ((run, role), mut cells) in by_role {
+        cells.sort_by_key(|(_, life)| life.started);
+        for pair in cells.windows(2) {
+            let [(_, first), (_, second)] = pair else { continue };
+            if !first.died_unseen && first.died.is_none_or(|died| Some(died) > second.started) {
+                let both = first.died.zip(second.started).map(|(died, started)| died - started);
+                let long = both.map_or("to the end".to_owned(), |both| format!("for {} ms", both.num_milliseconds()));
+                let what = format!(
+                    "two {role} cells, of attempts {} and {}, were alive at one time, {long}",
+                    first.attempt, second.attempt
+                );
+                found.push(Violation::of(run, Sort::Duplicated, what));
+            }
+        }
+    }
+    found
+}
+
+/// More half-slots were active than all workers together may have. Events stand in the order in which
+/// they were written, ends before they were committed: what this finds, was.
+fn over_the_cap(history: &History) -> Vec<Violation> {
+    let mut all: Vec<&Event> = history.events.values().flatten().collect();
+    all.sort_by_key(|event| event.id);
+    let cap = i32::try_from(TOTAL_SLOTS * 2).unwrap_or(i32::MAX);
+    let mut active: BTreeMap<Uuid, i32> = BTreeMap::new();
+    for event in all {
+        let Some(row) = history.rows.get(&event.run_id) else { continue };
+        if event.to_status.parse::<Status>().is_ok_and(Status::is_active) {
+            active.insert(event.run_id, row.half_slots);
+        } else {
+            active.remove(&event.run_id);
+        }
+        let sum: i32 = active.values().sum();
+        if sum > cap {
+            let what = format!("{sum} half-slots were active at {}, the cap is {cap}", event.at);
+            return vec![Violation::of(event.run_id, Sort::Illegal, what)];
+        }
+    }
+    Vec::new()
+}
+
+/// Stages that the output of one attempt tells of more than once.
+pub fn told_twice(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Option<Violation> {
+    let twice = |(attempt, output): (&String, &String)| {
+        let mut begun = BTreeSet::new();
+        let twice = output.lines().filter(|line| line.starts_with("begin ")).find(|line| !begun.insert(*line))?;
+        Some(Violation::of(run, Sort::Duplicated, format!("the output of attempt {attempt} has {twice:?} twice")))
+    };
+    by_attempt.iter().find_map(twice)
+}
+
+/// One folder for each of these containers for which the kernel still has some.
+pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let root = Path::new("/sys/fs/cgroup");
+    let controllers: Vec<_> =
+        std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let mut left = Vec::new();
+    for id in containers {
+        let names = [format!("docker/{id}"), format!("system.slice/docker-{id}.scope")];
+        let places = controllers.iter().map(AsRef::as_ref).chain(std::iter::once(root));
+        left.extend(
+            places
+                .flat_map(|place: &Path| names.iter().map(move |name| place.join(name)))
+                .find(|path| path.is_dir())
+                .map(|path| path.display().to_string()),
+        );
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::*;
+
+    fn events(moves: &[(i32, Option<&str>, &str, Option<&str>)]) -> Vec<Event> {
+        let event = |(id, (attempt, from, to, phase)): (i64, &(i32, Option<&str>, &str, Option<&str>))| Event {
+            id,
+            run_id: Uuid::nil(),
+            attempt: *attempt,
+            at: DateTime::UNIX_EPOCH,
+            from_status: from.map(str::to_owned),
+            to_status: (*to).to_owned(),
+            phase: phase.map(str::to_owned),
+            failure_code: None,
+            evidence: None,
+        };
+        (1..).zip(moves).map(event).collect()
+    }
+
+    fn sorts(moves: &[(i32, Option<&str>, &str, Option<&str>)]) -> Vec<Sort> {
+        trail(Uuid::nil(), &events(moves)).into_iter().map(|violation| violation.sort).collect()
+    }
+
+    #[test]
+    fn a_run_that_was_tried_again_is_in_order() {
+        let moves = [
+            (1, None, "queued", None),
+            (1, Some("queued"), "preparing", None),
+            (1, Some("preparing"), "running", Some("install")),
+            (1, Some("running"), "running", Some("tests")),
+            (1, Some("running"), "queued", None),
+            (2, Some("queued"), "preparing", None),
+            (2, Some("preparing"), "running", Some("install")),
+            (2, Some("running"), "parsing", Some("install")),
+            (2, Some("parsing"), "completed", Some("install")),
+        ];
+        assert_eq!(sorts(&moves), []);
+    }
+
+    #[test]
+    fn a_second_verdict_a_stage_that_begins_twice_and_a_jump_are_found() {
+        let start = [
+            (1, None, "queued", None),
+            (1, Some("queued"), "preparing", None),
+            (1, Some("preparing"), "running", Some("tests")),
+        ];
+        let with = |more: &[(i32, Option<&'static str>, &'static str, Option<&'static str>)]| {
+            sorts(&[&start[..], more].concat())
+        };
+        assert!(with(&[(1, Some("running"), "running", Some("tests"))]).contains(&Sort::Duplicated));
+        assert_eq!(with(&[(1, Some("running"), "completed", Some("tests"))]), [Sort::Illegal]);
+        let twice = [
+            (1, Some("running"), "parsing", Some("tests")),
+            (1, Some("parsing"), "completed", Some("tests")),
+            (1, Some("completed"), "completed", Some("tests")),
+        ];
+        assert!(with(&twice).contains(&Sort::Duplicated));
+        assert_eq!(with(&[(2, Some("running"), "parsing", Some("tests"))]), [Sort::Illegal]);
+    }
+
+    #[test]
+    fn cells_of_one_run_may_follow_each_other_but_not_overlap() {
+        let at = |second| Some(DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second));
+        let life = |attempt, started, died| Life {
+            run: Some(Uuid::nil()),
+            attempt,
+            role: "subject".to_owned(),
+            started: at(started),
+            died: at(died),
+            ..Life::default()
+        };
+        let found = |second: Life| {
+            side_by_side(&BTreeMap::from([("a".to_owned(), life(1, 0, 10)), ("b".to_owned(), second)])).len()
+        };
+        assert_eq!(found(life(2, 11, 20)), 0);
+        assert_eq!(found(life(2, 9, 20)), 1);
+        assert_eq!(found(Life { role: "driver".to_owned(), ..life(1, 5, 20) }), 0);
+    }
+
+    #[test]
+    fn output_that_tells_of_a_stage_twice_is_found() {
+        let found = |attempts: &[(&str, &str)]| {
+            let attempts = attempts.iter().map(|(attempt, text)| ((*attempt).to_owned(), (*text).to_owned()));
+            told_twice(Uuid::nil(), &attempts.collect()).is_some()
+        };
+        assert!(!found(&[("1", "begin install\nbegin tests\n"), ("2", "begin install\n")]));
+        assert!(found(&[("1", "begin tests\nx\nbegin tests\n")]));
+    }
+}

@@ -1,0 +1,118 @@
+//! The faults and their order: all of it from one seed.
+
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+
+/// What can be done to the installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    WorkerKill,
+    WorkerStop,
+    WorkerStopPastLease,
+    RollingRestart,
+    RollingRestartKill,
+    ClockShift,
+    ApiKill,
+    ApiStop,
+    PostgresKill,
+    PostgresStop,
+    PostgresCut,
+    RedisKill,
+    RedisStop,
+    RedisFlush,
+    EngineRestart,
+    EngineKill,
+    EngineStall,
+    EngineStallLong,
+    EngineDrop,
+    CellKill,
+    DiskFull,
+    CancelStorm,
+}
+
+/// Every kind: its name, how often it is drawn among the others, and what it does. Those that take half
+/// a minute are rare.
+pub const KINDS: &[(Kind, &str, u32, &str)] = &[
+    (Kind::WorkerKill, "worker_kill", 14, "kill -9 of a worker, started again"),
+    (Kind::WorkerStop, "worker_stop", 5, "SIGSTOP of a worker for 0.5-4 s"),
+    (Kind::WorkerStopPastLease, "worker_stop_past_lease", 1, "SIGSTOP of a worker for 32-38 s: its leases go stale"),
+    (Kind::RollingRestart, "rolling_restart", 3, "a new worker starts, an old one gets SIGTERM and drains"),
+    (Kind::RollingRestartKill, "rolling_restart_kill", 3, "the same, and SIGKILL in mid-drain"),
+    (Kind::ClockShift, "clock_shift", 2, "a worker's clock is 60 s or 1 h off, and jumps"),
+    (Kind::ApiKill, "api_kill", 8, "kill -9 of the API, started again"),
+    (Kind::ApiStop, "api_stop", 4, "SIGSTOP of the API for 0.5-4 s"),
+    (Kind::PostgresKill, "postgres_kill", 4, "kill -9 of all of Postgres, started again"),
+    (Kind::PostgresStop, "postgres_stop", 4, "SIGSTOP of all of Postgres for 0.5-4 s"),
+    (Kind::PostgresCut, "postgres_cut", 14, "the reply to a committed write is dropped with its connection"),
+    (Kind::RedisKill, "redis_kill", 6, "kill -9 of Redis, started again, empty"),
+    (Kind::RedisStop, "redis_stop", 4, "SIGSTOP of Redis for 0.5-4 s"),
+    (Kind::RedisFlush, "redis_flush", 8, "FLUSHALL"),
+    (Kind::EngineRestart, "engine_restart", 1, "the engine is stopped and started"),
+    (Kind::EngineKill, "engine_kill", 1, "kill -9 of the engine, started again"),
+    (Kind::EngineStall, "engine_stall", 5, "the engine says nothing for 1-5 s"),
+    (Kind::EngineStallLong, "engine_stall_long", 1, "the engine says nothing for 31-40 s"),
+    (Kind::EngineDrop, "engine_drop", 10, "the engine's reply to create, start or remove is dropped"),
+    (Kind::CellKill, "cell_kill", 4, "a stranger kills a cell"),
+    (Kind::DiskFull, "disk_full", 4, "no space for uploads and blobs"),
+    (Kind::CancelStorm, "cancel_storm", 8, "many runs are cancelled, some twice"),
+];
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, ..)| name)
+    }
+}
+
+/// One fault of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: Kind,
+    /// Before it, in ms.
+    pub pause_ms: u64,
+    /// Decides its details.
+    pub seed: u64,
+}
+
+/// `count` faults out of `kinds`: each kind once, if there is room for all, the rest by weight.
+pub fn deal(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let weight = |kind: &Kind| KINDS.iter().find(|(known, ..)| known == kind).map_or(1, |(_, _, weight, _)| *weight);
+    let mut chosen: Vec<Kind> = match kinds.choose_multiple_weighted(&mut random, count, weight) {
+        Ok(first) => first.copied().collect(),
+        Err(_) => Vec::new(),
+    };
+    while chosen.len() < count
+        && let Ok(kind) = kinds.choose_weighted(&mut random, weight)
+    {
+        chosen.push(*kind);
+    }
+    chosen.shuffle(&mut random);
+    let fault = |kind| Fault { kind, pause_ms: random.random_range(50..900), seed: random.random() };
+    chosen.into_iter().map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Kind> {
+        KINDS.iter().map(|(kind, ..)| *kind).collect()
+    }
+
+    #[test]
+    fn one_seed_is_one_list() {
+        assert_eq!(deal(7, 100, &all()), deal(7, 100, &all()));
+        assert_ne!(deal(7, 100, &all()), deal(8, 100, &all()));
+    }
+
+    #[test]
+    fn where_there_is_room_every_kind_comes() {
+        for seed in 0..20 {
+            let faults = deal(seed, 30, &all());
+            assert_eq!(faults.len(), 30);
+            assert!(all().iter().all(|kind| faults.iter().any(|fault| fault.kind == *kind)), "{seed}");
+            assert_eq!(deal(seed, 5, &all()).len(), 5);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The platform's side: submits projects, follows their runs, cancels some.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use assize::clock;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use reqwest::StatusCode;
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::projects::{self, Expected, Project};
+
+/// The longest that one request may take: a wait on a run is shorter.
+const REQUEST: Duration = Duration::from_secs(20);
+
+/// How long a platform tries to hand in a project.
+const INSISTENCE: Duration = Duration::from_secs(150);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Users of an organisation.
+const USERS: u64 = 4;
+
+/// An organisation that submits.
+#[derive(Debug, Clone)]
+pub struct Org {
+    pub key: String,
+}
+
+/// One submission, from this side.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub number: u64,
+    pub project: &'static str,
+    pub expected: Expected,
+    /// Position of its organisation.
+    pub org: usize,
+    /// As the 202 named it.
+    pub run: Option<Uuid>,
+    pub cancel_asked: bool,
+    /// The run as the API told of its end.
+    pub end: Option<Value>,
+}
+
+/// Everything that was submitted.
+pub struct Load {
+    pub url: String,
+    pub orgs: Vec<Org>,
+    http: reqwest::Client,
+    seed: u64,
+    next: AtomicU64,
+    records: Mutex<BTreeMap<u64, Record>>,
+    /// What the API said besides 202: HTTP status and code, how often.
+    refusals: Mutex<BTreeMap<String, u64>>,
+    stop: watch::Sender<bool>,
+}
+
+/// Numbers of canaries and other single submissions begin here.
+const SINGLE: u64 = 1 << 40;
+
+impl Load {
+    pub fn new(url: &str, orgs: Vec<Org>, seed: u64) -> Result<Arc<Self>> {
+        let http = reqwest::Client::builder().timeout(REQUEST).no_proxy().build()?;
+        Ok(Arc::new(Self {
+            url: url.to_owned(),
+            orgs,
+            http,
+            seed,
+            next: AtomicU64::new(0),
+            records: Mutex::default(),
+            refusals: Mutex::default(),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// Keeps `in_flight` runs under way until [`Load::stop`].
+    pub fn begin(self: &Arc<Self>, in_flight: usize) -> JoinSet<()> {
+        let mut clients = JoinSet::new();
+        for _ in 0..in_flight {
+            let load = Arc::clone(self);
+            clients.spawn(async move {
+                while !*load.stop.borrow() {
+                    let number = load.next.fetch_add(1, Ordering::SeqCst);
+                    // The last one too takes another number only when it is done.
+                    load.one(number).await;
+                }
+            });
+        }
+        clients
+    }
+
+    /// No new submissions.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn one(&self, number: u64) {
+        let project = projects::draw(self.seed, number);
+        let loaders = u64::try_from(self.orgs.len()).unwrap_or(1).saturating_sub(1).max(1);
+        // The last organisation is the canaries' own.
+        let org = usize::try_from(number % loaders).unwrap_or(0);
+        if let Ok(run) = self.submit(number, org, &project).await {
+            self.end_of(number, run, Duration::from_secs(300)).await.ok();
+        }
+    }
+
+    /// Submits a project of this name apart from the load; its run.
+    pub async fn single(&self, name: &'static str) -> Result<(u64, Uuid)> {
+        let number = SINGLE + self.next.fetch_add(1, Ordering::SeqCst);
+        let project = projects::project(name, &mut StdRng::seed_from_u64(number));
+        let run = self.submit(number, self.orgs.len() - 1, &project).await?;
+        Ok((number, run))
+    }
+
+    /// Submits a run that passes at once and waits until it has.
+    pub async fn canary(&self, patience: Duration) -> Result<Duration> {
+        let begun = clock::monotonic();
+        let (number, run) = self.single("pass").await?;
+        self.end_of(number, run, patience).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Hands a project in as a platform would: again, under the same key, until it hears a 202.
+    async fn submit(&self, number: u64, org: usize, project: &Project) -> Result<Uuid> {
+        let Project { name, expected, .. } = *project;
+        let record = Record { number, project: name, expected, org, run: None, cancel_asked: false, end: None };
+        self.change(|records| drop(records.insert(number, record)));
+        let archive = project.archive()?;
+        let begun = clock::monotonic();
+        while begun.elapsed() < INSISTENCE {
+            match self.post(number, org, project, archive.clone()).await {
+                Ok((StatusCode::ACCEPTED, body)) => {
+                    let run = body["run"]["id"].as_str().context("the 202 names no run")?.parse()?;
+                    self.with(number, |record| record.run = Some(run));
+                    return Ok(run);
+                }
+                Ok((status, body)) => self.note(&format!("{} {}", status.as_u16(), body["code"].as_str().unwrap_or("?"))),
+                Err(error) => self.note(if error.is_timeout() { "no answer in time" } else { "connection lost" }),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!("submission {number} was not accepted within {} s", INSISTENCE.as_secs())
+    }
+
+    async fn post(
+        &self,
+        number: u64,
+        org: usize,
+        project: &Project,
+        archive: Vec<u8>,
+    ) -> Result<(StatusCode, Value), reqwest::Error> {
+        let form = Form::new()
+            .text("template", project.template)
+            .text("user", format!("user-{}", number / 7 % USERS))
+            .text("metadata", format!("{{\"number\": {number}}}"))
+            .part("archive", Part::bytes(archive).file_name("project.zip"));
+        let request = self.http.post(format!("{}/v1/submissions", self.url)).bearer_auth(&self.orgs[org].key);
+        let answer = request.header("Idempotency-Key", format!("chaos-{number}")).multipart(form).send().await?;
+        let status = answer.status();
+        Ok((status, answer.json().await.unwrap_or_default()))
+    }
+
+    /// Posts an archive that nobody has seen, once: what the API says.
+    pub async fn probe(&self, archive: Vec<u8>) -> Result<u16> {
+        let number = SINGLE + self.next.fetch_add(1, Ordering::SeqCst);
+        let project = projects::project("pass", &mut StdRng::seed_from_u64(number));
+        let (status, _) = self.post(number, self.orgs.len() - 1, &project, archive).await?;
+        Ok(status.as_u16())
+    }
+
+    /// Follows a run to its end through the API.
+    pub async fn end_of(&self, number: u64, run: Uuid, patience: Duration) -> Result<Value> {
+        let begun = clock::monotonic();
+        while begun.elapsed() < patience {
+            match self.read(number, run, "?wait=5").await {
+                Ok(seen) if !seen["finished_at"].is_null() => {
+                    self.with(number, |record| record.end = Some(seen.clone()));
+                    return Ok(seen);
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        bail!("run {run} did not end within {} s", patience.as_secs())
+    }
+
+    /// The run as the API tells it.
+    pub async fn read(&self, number: u64, run: Uuid, query: &str) -> Result<Value> {
+        let request = self.http.get(format!("{}/v1/runs/{run}{query}", self.url)).bearer_auth(self.key_of(number));
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    /// All output of a run, by attempt.
+    pub async fn output(&self, number: u64, run: Uuid) -> Result<BTreeMap<String, String>> {
+        let url = format!("{}/v1/runs/{run}/output", self.url);
+        let request = self.http.get(url).bearer_auth(self.key_of(number));
+        let whole: Value = request.send().await?.error_for_status()?.json().await?;
+        let mut by_attempt = BTreeMap::<String, String>::new();
+        for entry in whole["entries"].as_array().into_iter().flatten() {
+            // Ids are "<attempt>-<number>".
+            let attempt = entry["id"].as_str().and_then(|id| id.split('-').next()).unwrap_or_default();
+            by_attempt.entry(attempt.to_owned()).or_default().push_str(entry["text"].as_str().unwrap_or_default());
+        }
+        Ok(by_attempt)
+    }
+
+    /// Asks for a cancel; what the API says does not matter here.
+    pub async fn cancel(&self, number: u64, run: Uuid) {
+        self.with(number, |record| record.cancel_asked = true);
+        let url = format!("{}/v1/runs/{run}/cancel", self.url);
+        self.http.post(url).bearer_auth(self.key_of(number)).send().await.ok();
+    }
+
+    /// Runs of the load that have not ended, as far as this side knows.
+    pub fn under_way(&self) -> Vec<(u64, Uuid)> {
+        let open = |record: &Record| record.run.filter(|_| record.end.is_none() && record.number < SINGLE);
+        self.records().into_iter().filter_map(|record| Some((record.number, open(&record)?))).collect()
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.records.lock().map(|records| records.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        self.refusals.lock().map(|refusals| refusals.clone()).unwrap_or_default()
+    }
+
+    fn key_of(&self, number: u64) -> &str {
+        let org = self.records.lock().ok().and_then(|records| Some(records.get(&number)?.org));
+        &self.orgs[org.unwrap_or(self.orgs.len() - 1)].key
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, Record>)) {
+        if let Ok(mut records) = self.records.lock() {
+            change(&mut records);
+        }
+    }
+
+    fn with(&self, number: u64, change: impl FnOnce(&mut Record)) {
+        self.change(|records| {
+            if let Some(record) = records.get_mut(&number) {
+                change(record);
+            }
+        });
+    }
+
+    fn note(&self, refusal: &str) {
+        if let Ok(mut refusals) = self.refusals.lock() {
+            *refusals.entry(refusal.to_owned()).or_default() += 1;
+        }
+    }
+}

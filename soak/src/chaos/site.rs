@@ -1,0 +1,288 @@
+//! The installation that is put through it: everything real, everything its own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use assize::embedded::{Durability, Embedded, Server};
+use assize::key;
+use assize::store::Store;
+use assize::store::keys::{NewKey, Role};
+use rustix::process::Signal;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use super::cells::Cells;
+use super::engine::{self, Engine};
+use super::engine_proxy::EngineProxy;
+use super::load::Org;
+use super::postgres_proxy::PostgresProxy;
+use super::projects::{self, OUTPUT_LIMIT};
+use super::service::{Service, Spec};
+use super::signals;
+
+/// Slots of each worker.
+pub const WORKER_SLOTS: u32 = 2;
+
+/// Slots over all workers: a third one is there while workers are replaced.
+pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
+
+/// Seconds that a worker drains.
+pub const DRAIN_S: u64 = 3;
+
+/// A worker is ready when its berths are made.
+const READY: Duration = Duration::from_secs(60);
+
+/// Of the file system of uploads and blobs.
+const SMALL_MIB: u64 = 192;
+
+/// Organisations of the load, and one for single runs.
+const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
+
+pub struct Site {
+    pub folder: PathBuf,
+    pub url: String,
+    pub embedded: Embedded,
+    pub engine: Engine,
+    pub engine_proxy: EngineProxy,
+    pub postgres_proxy: PostgresProxy,
+    pub cells: Cells,
+    /// Past the proxy.
+    pub pool: PgPool,
+    pub orgs: Vec<Org>,
+    pub api: Service,
+    pub workers: Vec<Service>,
+    /// Workers that were replaced.
+    pub retired: Vec<Service>,
+    /// The file system that can be filled.
+    pub small: PathBuf,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+    named: AtomicU32,
+    /// Removed with the site; short, because sockets lie in it.
+    run: tempfile::TempDir,
+}
+
+impl Site {
+    /// Everything but the workers, with files under `folder`, which is emptied first.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine: run it as root");
+        let program = std::env::current_exe()?.with_file_name("assize");
+        ensure!(program.is_file(), "there is no {}: run `cargo build`", program.display());
+        let warden = program.with_file_name("assize-warden");
+        ensure!(warden.is_file(), "there is no {}: run `make warden`", warden.display());
+        engine::release(folder).await;
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
+        let run = tempfile::Builder::new().prefix("assize-chaos-").tempdir()?;
+        let small = folder.join("small");
+        std::fs::create_dir_all(&small)?;
+        let size = format!("size={SMALL_MIB}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&small).status().await?;
+        ensure!(mounted.success(), "a file system cannot be mounted at {}", small.display());
+        projects::write_templates(&folder.join("templates"))?;
+
+        let embedded = Embedded::start(&folder.join("data"), Durability::Safe).await?;
+        let engine = Engine::start(&folder.join("engine"), run.path()).await?;
+        let instance = format!("chaos-{}", Uuid::now_v7().simple());
+        let instance: String = instance.chars().take(40).collect();
+        let cells = Cells::watch(engine.docker.clone(), &instance);
+        let engine_socket = run.path().join("proxied-docker.sock");
+        let engine_proxy = EngineProxy::listen(engine_socket.clone(), engine.socket.clone())?;
+        const SOCKET: &str = ".s.PGSQL.5432";
+        let real = embedded.folder.sockets().to_owned();
+        let postgres_proxy = PostgresProxy::listen(run.path().join(SOCKET), real.join(SOCKET))?;
+        let (server, _) = embedded.database_url.split_once('?').context("the database's address has no socket")?;
+        let database_url = format!("{server}?host={}", run.path().display());
+
+        let store = Store::open(&embedded.database_url, 2)?;
+        store.migrate().await?;
+        let mut orgs = Vec::new();
+        for name in ORGS {
+            orgs.push(Org { key: organisation(&store, name).await? });
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy(&embedded.database_url)?;
+        let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let path = |path: PathBuf| path.display().to_string();
+        let environment = [
+            ("INSTANCE", instance),
+            ("DATABASE_URL", database_url),
+            ("REDIS_URL", embedded.redis_url.clone()),
+            ("API_LISTEN", api_listen.clone()),
+            ("API_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("WORKER_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("TEMPLATES_DIR", path(folder.join("templates"))),
+            ("BLOB_URL", format!("file:{}", small.join("blobs").display())),
+            ("SPOOL_DIR", path(small.join("spool"))),
+            ("DOCKER_HOST", format!("unix://{}", engine_socket.display())),
+            ("WORKER_SLOTS", WORKER_SLOTS.to_string()),
+            ("MAX_ACTIVE_EVALUATIONS", TOTAL_SLOTS.to_string()),
+            ("PER_USER_MAX_ACTIVE", "4".to_owned()),
+            ("DRAIN_TIMEOUT_S", DRAIN_S.to_string()),
+            ("OUTPUT_LIMIT_BYTES", OUTPUT_LIMIT.to_string()),
+            ("OUTPUT_HEAD_BYTES", "16384".to_owned()),
+            ("OUTPUT_TAIL_BYTES", "16384".to_owned()),
+            // What else this host does must not matter; the small file system must.
+            ("MIN_FREE_DISK_MIB", "8".to_owned()),
+            ("MIN_AVAILABLE_MEMORY_MIB", "0".to_owned()),
+            ("MAX_MEMORY_PRESSURE", "0".to_owned()),
+            ("MAX_IO_PRESSURE", "0".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+            ("LOG", "info,assize=debug".to_owned()),
+        ];
+        let environment: Vec<_> =
+            environment.into_iter().map(|(key, value)| (format!("ASSIZE_{key}"), value)).collect();
+        let log = embedded.folder.logs().join("api.log");
+        let spec = Spec { name: "api".to_owned(), program: program.clone(), argument: "api", environment, log };
+        let environment = spec.environment.clone();
+        let api = Service::start(spec);
+        let site = Self {
+            folder: folder.to_owned(),
+            url: format!("http://{api_listen}"),
+            embedded,
+            engine,
+            engine_proxy,
+            postgres_proxy,
+            cells,
+            pool,
+            orgs,
+            api,
+            workers: Vec::new(),
+            retired: Vec::new(),
+            small,
+            program,
+            environment,
+            named: AtomicU32::new(1),
+            run,
+        };
+        site.api_ready().await?;
+        Ok(site)
+    }
+
+    /// Waits until the API says that it is ready.
+    pub async fn api_ready(&self) -> Result<()> {
+        let asking = async {
+            loop {
+                let answer = reqwest::get(format!("{}/readyz", self.url)).await;
+                if answer.is_ok_and(|answer| answer.status().is_success()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(READY, asking).await.with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
+    }
+
+    /// Starts another worker, with more in its environment if need be, and waits until it claims.
+    pub async fn worker(&self, more: &[(String, String)]) -> Result<Service> {
+        let name = format!("worker-{}", self.named.fetch_add(1, Ordering::SeqCst));
+        let log = self.embedded.folder.logs().join(format!("{name}.log"));
+        let environment = self.environment.iter().chain(more).cloned().collect();
+        let worker = Service::start(Spec { name, program: self.program.clone(), argument: "worker", environment, log });
+        self.ready(&worker).await?;
+        Ok(worker)
+    }
+
+    /// Waits until a worker claims.
+    pub async fn ready(&self, worker: &Service) -> Result<()> {
+        worker.up().await?;
+        worker.has_said("worker ready", READY).await.with_context(|| format!("its ends so far: {:?}", worker.ends()))
+    }
+
+    /// All of Postgres, or Redis.
+    pub fn pids(&self, server: Server) -> Vec<u32> {
+        let first = self.embedded.id(server);
+        first.map(signals::family).unwrap_or_default()
+    }
+
+    pub fn signal(&self, server: Server, signal: Signal) {
+        for pid in self.pids(server) {
+            signals::send(pid, signal);
+        }
+    }
+
+    /// SIGKILL to a whole server, and a start after `pause`.
+    pub async fn kill_and_start(&mut self, server: Server, pause: Duration) -> Result<()> {
+        self.signal(server, Signal::KILL);
+        tokio::time::sleep(pause).await;
+        Ok(self.embedded.start_again(server).await?)
+    }
+
+    /// FLUSHALL.
+    pub async fn flush_redis(&self) -> Result<()> {
+        let mut redis = UnixStream::connect(self.embedded.folder.sockets().join("redis.sock")).await?;
+        redis.write_all(b"FLUSHALL\r\n").await?;
+        let mut answer = [0; 5];
+        redis.read_exact(&mut answer).await?;
+        ensure!(&answer == b"+OK\r\n", "Redis said {:?}", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+
+    /// Takes all space but nothing of the small file system, or gives it back.
+    pub fn fill_disk(&self, fill: bool) -> Result<()> {
+        let path = self.small.join("ballast");
+        if !fill {
+            return std::fs::remove_file(&path).context("the ballast cannot be removed");
+        }
+        let piece = vec![0; 1 << 20];
+        let mut file = std::fs::File::create(path)?;
+        // Ends with the error that says that there is no space.
+        while std::io::Write::write_all(&mut file, &piece).is_ok() {}
+        Ok(())
+    }
+
+    /// Every end of a process that nobody asked for.
+    pub fn ends(&self) -> Vec<String> {
+        let all = self.workers.iter().chain(&self.retired).chain(std::iter::once(&self.api));
+        all.flat_map(Service::ends).collect()
+    }
+
+    /// Stops what is still there. The files stay if `keep`.
+    pub async fn close(mut self, keep: bool) -> Result<()> {
+        for worker in &self.workers {
+            worker.kill_for_good().await.ok();
+        }
+        self.api.stop(Duration::from_secs(40)).await.ok();
+        self.pool.close().await;
+        for container in self.cells.containers().await.unwrap_or_default().keys() {
+            let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
+            self.engine.docker.remove_container(container, Some(options)).await.ok();
+        }
+        self.engine.close().await?;
+        for trouble in self.embedded.stop().await {
+            eprintln!("chaos: {trouble}");
+        }
+        engine::release(&self.folder).await;
+        self.run.close().ok();
+        // The engine's own files are large and tell nothing.
+        std::fs::remove_dir_all(self.folder.join("engine/data")).ok();
+        if !keep {
+            std::fs::remove_dir_all(&self.folder)?;
+        }
+        Ok(())
+    }
+}
+
+async fn organisation(store: &Store, name: &str) -> Result<String> {
+    let minted = key::mint();
+    let new = NewKey {
+        id: minted.id,
+        organization_id: store.ensure_organization(name).await?,
+        role: Role::Admin,
+        secret_sha256: &minted.secret_sha256,
+        label: "chaos",
+        expires_at: None,
+    };
+    store.insert_key(new).await?;
+    Ok(minted.text().to_owned())
+}

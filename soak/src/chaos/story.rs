@@ -1,0 +1,56 @@
+//! The whole story of a run that came out wrong: its events, its cells, and what the logs say of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::cells::Life;
+use super::history::History;
+
+/// Lines of the logs that are told of one run.
+const LINES: usize = 200;
+
+pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &Path) -> String {
+    let mut story = format!("run {run}\n");
+    let mut tell = |line: String| writeln!(story, "  {line}").ok();
+    if let Some(row) = history.rows.get(&run) {
+        tell(format!("submission {} number {:?} attempt {} crashes {}", row.submission, row.number(), row.attempt, row.crashes));
+    }
+    for event in history.events.get(&run).into_iter().flatten() {
+        let from = event.from_status.as_deref().unwrap_or("-");
+        let (phase, code) = (event.phase.as_deref().unwrap_or(""), event.failure_code.as_deref().unwrap_or(""));
+        let why = event.evidence.as_ref().and_then(|evidence| evidence["message"].as_str()).unwrap_or("");
+        tell(format!("{} #{} attempt {} {from} -> {} {phase} {code} {why}", event.at.format("%T%.3f"), event.id, event.attempt, event.to_status));
+    }
+    for (id, life) in lives.iter().filter(|(_, life)| life.run == Some(run)) {
+        let at = |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or("-".to_owned(), |at| at.format("%T%.3f").to_string());
+        let unseen = if life.died_unseen { " (unseen)" } else { "" };
+        tell(format!(
+            "cell {} {} attempt {}: created {} started {} died {}{unseen} removed {}",
+            &id[..12.min(id.len())],
+            life.role,
+            life.attempt,
+            at(life.created),
+            at(life.started),
+            at(life.died),
+            at(life.removed)
+        ));
+    }
+    let (spelled, simple) = (run.to_string(), run.simple().to_string());
+    let mut lines: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(logs).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let text = std::fs::read(entry.path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let ours = text.lines().filter(|line| line.contains(&spelled) || line.contains(&simple));
+        lines.extend(ours.map(|line| format!("{line} [{name}]")));
+    }
+    // Each line begins with its time.
+    lines.sort();
+    for line in lines.into_iter().take(LINES) {
+        tell(line);
+    }
+    story
+}

@@ -1,0 +1,206 @@
+//! What came of it, as a table for people and as JSON.
+
+use std::collections::BTreeMap;
+
+use assize::run::Status;
+use chrono::{DateTime, Utc};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Value, json};
+
+use super::audit::{Findings, SORTS, Sort};
+use super::deck::{KINDS, Kind};
+use super::history::History;
+use super::recovery::Figure;
+
+/// A fault that was carried out.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub kind: Kind,
+    /// When it was over.
+    pub lifted: DateTime<Utc>,
+    /// From then until a run that was handed in then had passed; `None` if it did not.
+    pub canary_s: Option<f64>,
+}
+
+/// All of it.
+pub struct Summary<'a> {
+    pub seed: u64,
+    pub took_s: f64,
+    pub done: &'a [Done],
+    pub findings: &'a Findings,
+    pub figures: &'a [Figure],
+    pub refusals: &'a BTreeMap<String, u64>,
+    /// Ends of processes that nobody asked for.
+    pub ends: &'a [String],
+    /// Kinds that this host cannot do, and why.
+    pub left_out: &'a [String],
+    /// Seconds from each fault's end until each run that was active then moved, by kind.
+    pub moved: BTreeMap<Kind, Vec<f64>>,
+}
+
+/// For every fault, how long the runs that were active at its end took to move.
+pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
+    let mut by_kind: BTreeMap<Kind, Vec<f64>> = BTreeMap::new();
+    for fault in done {
+        let times = by_kind.entry(fault.kind).or_default();
+        for events in history.events.values() {
+            let after = events.partition_point(|event| event.at <= fault.lifted);
+            let (Some(before), Some(next)) = (after.checked_sub(1).and_then(|at| events.get(at)), events.get(after))
+            else {
+                continue;
+            };
+            if before.to_status.parse::<Status>().is_ok_and(Status::is_active) {
+                times.push((next.at - fault.lifted).as_seconds_f64());
+            }
+        }
+    }
+    by_kind
+}
+
+/// The value that a share of all is at most; `None` of nothing.
+fn quantile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((sorted.len() * percent / 100).min(last)).copied()
+}
+
+fn seconds(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+}
+
+impl Summary<'_> {
+    pub fn count(&self, sort: Sort) -> usize {
+        self.findings.violations.iter().filter(|violation| violation.sort == sort).count()
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.findings.violations.is_empty()
+    }
+
+    fn of_kind(&self, kind: Kind) -> (usize, Vec<f64>, &[f64]) {
+        let done: Vec<_> = self.done.iter().filter(|done| done.kind == kind).collect();
+        let canaries = done.iter().filter_map(|done| done.canary_s).collect();
+        (done.len(), canaries, self.moved.get(&kind).map_or(&[], Vec::as_slice))
+    }
+
+    pub fn table(&self) -> String {
+        let mut kinds = table(&["fault", "count", "new run p50 s", "p99", "active runs move p50 s", "p99"]);
+        for (kind, name, ..) in KINDS {
+            let (count, canaries, moved) = self.of_kind(*kind);
+            if count > 0 {
+                let figures = [&canaries[..], moved].map(|of| [50, 99].map(|p| seconds(quantile(of, p))));
+                let row = [(*name).to_owned(), count.to_string()].into_iter().chain(figures.into_iter().flatten());
+                kinds.add_row(row);
+            }
+        }
+        let mut runs = table(&["runs by outcome", "count"]);
+        for (outcome, count) in &self.findings.outcomes {
+            runs.add_row([outcome.clone(), count.to_string()]);
+        }
+        let mut retries = table(&["attempts tried again", "count", "runs that ended so"]);
+        let mut codes: Vec<_> = self.findings.retries.keys().chain(self.findings.infrastructure.keys()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        for code in codes {
+            let of = |map: &BTreeMap<String, u64>| map.get(code).copied().unwrap_or(0).to_string();
+            retries.add_row([code.clone(), of(&self.findings.retries), of(&self.findings.infrastructure)]);
+        }
+        let mut figures = table(&["recovery", "seconds", "bar", ""]);
+        for figure in self.figures {
+            let met = if figure.met() { "met" } else { "NOT MET" };
+            figures.add_row([figure.name.to_owned(), seconds(figure.seconds), figure.bar_s.to_string(), met.to_owned()]);
+        }
+        let mut text = format!("{kinds}\n\n{runs}\n\n{retries}\n\n{figures}\n\n");
+        text += &format!("answers but 202: {:?}\n", self.refusals);
+        for left_out in self.left_out {
+            text += &format!("left out: {left_out}\n");
+        }
+        for end in self.ends {
+            text += &format!("ended by itself: {end}\n");
+        }
+        let sorts: Vec<String> = SORTS.iter().map(|(sort, name)| format!("{} {name}", self.count(*sort))).collect();
+        let runs: u64 = self.findings.outcomes.values().sum();
+        text += &format!(
+            "{} faults, {runs} runs in {:.0} s (SEED={}): {}",
+            self.done.len(),
+            self.took_s,
+            self.seed,
+            sorts.join(", ")
+        );
+        text
+    }
+
+    pub fn json(&self) -> Value {
+        let kinds: BTreeMap<&str, Value> = KINDS
+            .iter()
+            .filter_map(|(kind, name, ..)| {
+                let (count, canaries, moved) = self.of_kind(*kind);
+                let value = json!({
+                    "count": count,
+                    "recovered": canaries.len(),
+                    "new_run_p50_s": quantile(&canaries, 50),
+                    "new_run_p99_s": quantile(&canaries, 99),
+                    "active_runs_move_p50_s": quantile(moved, 50),
+                    "active_runs_move_p99_s": quantile(moved, 99),
+                });
+                (count > 0).then_some((*name, value))
+            })
+            .collect();
+        let figures: BTreeMap<&str, Value> = self
+            .figures
+            .iter()
+            .map(|figure| {
+                (figure.name, json!({ "seconds": figure.seconds, "bar_s": figure.bar_s, "met": figure.met() }))
+            })
+            .collect();
+        let violations: Vec<Value> = self
+            .findings
+            .violations
+            .iter()
+            .map(|violation| {
+                json!({ "sort": format!("{:?}", violation.sort).to_lowercase(), "run": violation.run, "what": violation.what })
+            })
+            .collect();
+        let mut summary = json!({
+            "seed": self.seed,
+            "took_s": self.took_s,
+            "faults": self.done.len(),
+            "faults_by_kind": kinds,
+            "runs": self.findings.outcomes.values().sum::<u64>(),
+            "runs_by_outcome": self.findings.outcomes,
+            "attempts_tried_again": self.findings.retries,
+            "infrastructure_ends": self.findings.infrastructure,
+            "figures": figures,
+            "answers_but_202": self.refusals,
+            "ended_by_itself": self.ends,
+            "left_out": self.left_out,
+            "violations": violations,
+        });
+        for (sort, name) in SORTS {
+            summary[name] = self.count(sort).into();
+        }
+        summary
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        assert_eq!(quantile(&[], 50), None);
+        assert_eq!(quantile(&[3.0, 1.0, 2.0], 50), Some(2.0));
+        assert_eq!(quantile(&[1.0], 99), Some(1.0));
+    }
+}
