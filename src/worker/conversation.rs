@@ -51,6 +51,8 @@ pub struct Conversation {
     limits: Limits,
     global: Instant,
     deadline: Instant,
+    /// The deadline has passed, and the cell has the time that it takes to read its journal.
+    overdue: Option<FailureCode>,
     results: Vec<u8>,
     tests: Option<StageExit>,
 }
@@ -121,6 +123,7 @@ impl Conversation {
             limits,
             global,
             deadline: global,
+            overdue: None,
             results: Vec::new(),
             tests: None,
         }
@@ -157,7 +160,7 @@ impl Conversation {
             Heard::Cancelled => return self.stop().await.map(|()| Step::Going),
             Heard::Broken(_) | Heard::Silence if self.is_stopping => return Err(Stop::cancelled()),
             Heard::Broken(error) => return self.broken(attempt, error).await.map(|()| Step::Going),
-            Heard::Silence => return Err(Stop::Failed(self.overdue())),
+            Heard::Silence => return self.overdue(attempt).await.map(|()| Step::Going),
             Heard::Event(event) => {
                 let step = self.event(attempt, event).await;
                 return match step {
@@ -211,9 +214,10 @@ impl Conversation {
         clock::monotonic() + limit.saturating_sub(clock::since_us(at_us))
     }
 
-    /// One that is stopping has a deadline already.
+    /// One that is stopping has a deadline already. What the journal brings late has its own.
     fn hold(&mut self, deadline: Instant) {
         if !self.is_stopping {
+            self.overdue = None;
             self.deadline = deadline;
         }
     }
@@ -336,10 +340,24 @@ impl Conversation {
         error.into()
     }
 
-    /// Our deadline passed and the warden did not say that its own had.
-    fn overdue(&self) -> Failure {
-        let code = if self.deadline == self.global { FailureCode::GlobalTimeout } else { FailureCode::StageTimeout };
-        Failure::new(code, "the cell did not stop at its time limit and was destroyed")
+    /// Our deadline passed and the warden did not say that its own had. Before the project is blamed,
+    /// the journal is asked: it may be the stream that is stuck, and not the cell.
+    async fn overdue(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
+        let failed = |code, message: &str| Err(Stop::Failed(Failure::new(code, message)));
+        if !self.is_delivered {
+            return failed(FailureCode::CellLost, "the cell did not take its project in");
+        }
+        if let Some(code) = self.overdue {
+            return failed(code, "the cell did not stop at its time limit and was destroyed");
+        }
+        let is_global = self.deadline >= self.global;
+        self.overdue = Some(if is_global { FailureCode::GlobalTimeout } else { FailureCode::StageTimeout });
+        let heard = self.output.heard;
+        let (Cell { input, output, .. }, seen) = attempt.worker.engine.resume(&self.id).await?;
+        (self.input, self.output) = (input, output.after(heard));
+        self.oom_killed |= seen.oom_killed;
+        self.deadline = clock::monotonic() + LAST_WORDS;
+        Ok(())
     }
 
     fn stage(&self, number: u8) -> Result<(StageName, Duration), Stop> {

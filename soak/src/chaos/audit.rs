@@ -28,12 +28,8 @@ pub enum Sort {
     Leaked,
 }
 
-pub const SORTS: [(Sort, &str); 4] = [
-    (Sort::Lost, "lost"),
-    (Sort::Duplicated, "duplicated"),
-    (Sort::Illegal, "illegal"),
-    (Sort::Leaked, "leaked"),
-];
+pub const SORTS: [(Sort, &str); 4] =
+    [(Sort::Lost, "lost"), (Sort::Duplicated, "duplicated"), (Sort::Illegal, "illegal"), (Sort::Leaked, "leaked")];
 
 #[derive(Debug, Clone)]
 pub struct Violation {

@@ -40,7 +40,8 @@ impl Engine {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("daemon.json"), "{}")?;
         let containerd = containerd(folder, run)?;
-        let mut engine = Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None, containerd };
+        let mut engine =
+            Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None, containerd };
         engine.again().await?;
         engine.docker = Docker::connect_with_unix(&engine.socket.display().to_string(), 120, API_DEFAULT_VERSION)?
             .negotiate_version()
@@ -54,7 +55,9 @@ impl Engine {
     /// Starts it, and waits until it answers.
     pub async fn again(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.folder.join("dockerd.log"))?;
-        let mut command = Command::new("dockerd");
+        // In a network of its own: with no bridge to make, dockerd removes the one that it finds.
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "dockerd"]);
         let in_folder = |name: &str| self.folder.join(name);
         command.arg("--data-root").arg(in_folder("data")).arg("--exec-root").arg(self.run.join("exec"));
         command.arg("--containerd").arg(self.run.join("containerd.sock"));

@@ -264,11 +264,16 @@ async fn stop(site: &mut Site) -> Result<Vec<Violation>> {
     let there = site.cells.containers().await?;
     let lives = site.cells.lives();
     for (id, state) in &there {
-        leak(format!("{} ({state}) is left after every worker has stopped", lives.get(id).cloned().unwrap_or_default().named(id)));
+        leak(format!(
+            "{} ({state}) is left after every worker has stopped",
+            lives.get(id).cloned().unwrap_or_default().named(id)
+        ));
     }
     let volumes = site.engine.docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default();
     volumes.iter().for_each(|volume| leak(format!("volume {}", volume.name)));
-    audit::cgroups(lives.keys().filter(|id| !there.contains_key(*id))).into_iter().for_each(|folder| leak(format!("cgroup {folder}")));
+    audit::cgroups(lives.keys().filter(|id| !there.contains_key(*id)))
+        .into_iter()
+        .for_each(|folder| leak(format!("cgroup {folder}")));
     let leases = "SELECT count(*) FROM project_evaluation_runs WHERE status IN ('preparing', 'running', 'parsing')";
     let leases = history::count(&site.pool, leases).await?;
     if leases > 0 {
@@ -282,7 +287,12 @@ fn tell_stories(site: &Site, history: &History, findings: &Findings) -> Result<(
     let (lives, logs) = (site.cells.lives(), site.embedded.folder.logs());
     let mut told = Vec::new();
     for violation in &findings.violations {
-        println!("{:?}: {} {}", violation.sort, violation.run.map(|run| run.to_string()).unwrap_or_default(), violation.what);
+        println!(
+            "{:?}: {} {}",
+            violation.sort,
+            violation.run.map(|run| run.to_string()).unwrap_or_default(),
+            violation.what
+        );
         let Some(run) = violation.run.filter(|run| !told.contains(run)) else { continue };
         let story = story::of(run, history, &lives, logs.as_path());
         std::fs::create_dir_all(site.folder.join("stories"))?;

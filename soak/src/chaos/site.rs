@@ -180,7 +180,9 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(READY, asking).await.with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
+        tokio::time::timeout(READY, asking)
+            .await
+            .with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
     }
 
     /// Starts another worker, with more in its environment if need be, and waits until it claims.
