@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::metrics;
+use crate::admission::Hold;
 use crate::run::{FailureCode, StageName, Status};
 
 /// Which run an event is about. The run id is the trace: API, worker and cell labels carry it.
@@ -92,5 +93,19 @@ pub fn dependency(name: &'static str, up: bool, why: &str) {
         } else {
             tracing::warn!(dependency = name, why, "does not answer");
         }
+    }
+}
+
+/// This worker looks for a reason to hold claims back; none so far.
+pub fn admission_may_be_held(reason: Hold) {
+    metrics().admission_held(reason.as_str(), false);
+}
+
+/// A worker begins to hold claims back, or no longer does (`why` is `None`). Called at the change only.
+pub fn admission_held(reason: Hold, why: Option<&str>) {
+    metrics().admission_held(reason.as_str(), why.is_some());
+    match why {
+        Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),
+        None => tracing::info!(reason = reason.as_str(), "claims are no longer held back for this"),
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock;
 use crate::run::{FailureCode, Status};
 use crate::store::queue::StatusCount;
 
@@ -54,6 +55,16 @@ struct RequestLabels {
     code: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HoldLabels {
+    reason: &'static str,
+}
+
 /// Every metric that assize has; each process fills those that it knows.
 #[derive(Debug)]
 pub struct Metrics {
@@ -76,6 +87,9 @@ pub struct Metrics {
     dependency_up: Family<DependencyLabels, Gauge>,
     dependencies: Mutex<HashMap<&'static str, bool>>,
     request_duration: Family<RequestLabels, Histogram>,
+    janitor_removed: Family<JobLabels, Counter>,
+    janitor_last_success: Family<JobLabels, Gauge>,
+    admission_held: Family<HoldLabels, Gauge>,
 }
 
 impl Metrics {
@@ -98,6 +112,9 @@ impl Metrics {
             dependency_up: Family::default(),
             dependencies: Mutex::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 16))),
+            janitor_removed: Family::default(),
+            janitor_last_success: Family::default(),
+            admission_held: Family::default(),
             registry: Registry::default(),
         };
         let counters = [
@@ -137,6 +154,17 @@ impl Metrics {
             metrics.dependency_up.clone(),
         );
         registry.register("http_request_duration_seconds", "Requests, by route", metrics.request_duration.clone());
+        registry.register("janitor_removed", "What the janitor removed", metrics.janitor_removed.clone());
+        registry.register(
+            "janitor_last_success_timestamp_seconds",
+            "Time of the last success of a job of the janitor; 0: none yet",
+            metrics.janitor_last_success.clone(),
+        );
+        registry.register(
+            "admission_held",
+            "Whether this worker claims nothing although it has free slots, by reason",
+            metrics.admission_held.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -167,6 +195,22 @@ impl Metrics {
     pub(super) fn run_failed(&self, code: FailureCode) {
         let labels = FailureLabels { code: code.as_str(), cause: code.cause().as_str() };
         self.failures.get_or_create(&labels).inc();
+    }
+
+    /// A job of the janitor will run; until it has, its last success is 0.
+    pub fn job_waits(&self, what: &'static str) {
+        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(0);
+        self.janitor_last_success.get_or_create(&JobLabels { what }).set(0);
+    }
+
+    /// A job of the janitor did its work, and removed so much.
+    pub fn job_succeeded(&self, what: &'static str, removed: u64) {
+        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(removed);
+        self.janitor_last_success.get_or_create(&JobLabels { what }).set(clock::wall().timestamp());
+    }
+
+    pub(super) fn admission_held(&self, reason: &'static str, held: bool) {
+        self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
     }
 
     /// Takes in the counts of the queue.

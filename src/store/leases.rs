@@ -59,6 +59,14 @@ impl Store {
         .await
     }
 
+    /// Which of these runs are active, and in which attempt.
+    pub async fn active_attempts(&self, runs: &[Uuid]) -> Result<Vec<(Uuid, i32)>, StoreError> {
+        let rows = self
+            .timed("active_attempts", sqlx::query_file!("sql/queries/active_attempts.sql", runs).fetch_all(&self.pool))
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.attempt)).collect())
+    }
+
     /// Frees every lease that was not renewed for `stale`: back to the queue, or to its end when
     /// `max_retries` are used up.
     pub async fn free_stale_leases(

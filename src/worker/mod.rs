@@ -23,7 +23,7 @@ use anyhow::Context;
 use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Admitted, Slots};
+use crate::admission::{Admission, Admitted, Holds, Slots};
 use crate::cell::counters::Cgroups;
 use crate::cell::{Berths, Engine};
 use crate::config::Config;
@@ -31,7 +31,7 @@ use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::store::Store;
 use crate::template::Templates;
-use crate::upkeep;
+use crate::upkeep::{self, schedule::Janitor};
 use leases::Leases;
 
 /// Everything that a run needs of the process that drives it.
@@ -45,6 +45,8 @@ pub struct Worker {
     pub engine: Engine,
     pub berths: Berths,
     pub cgroups: Cgroups,
+    /// What keeps it from claiming.
+    pub holds: Holds,
     pub config: Config,
     leases: Leases,
 }
@@ -61,7 +63,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     let upkeep_stop = CancellationToken::new();
     let tasks = tokio_util::task::TaskTracker::new();
     tasks.spawn(worker.redis.clone().listen(hints.clone(), upkeep_stop.clone()));
-    upkeep::janitor::sweep(&worker.engine, &worker.id).await.context("cannot remove what an earlier worker left")?;
+    upkeep::janitor::sweep(&worker.engine, &worker.store).await.context("cannot remove what an earlier worker left")?;
     let half_slots = config.worker_half_slots();
     // As many runs as there are half-slots can be under way, and each needs a namespace of its own.
     worker.berths.fill(half_slots as usize).await.context("cannot make berths")?;
@@ -69,6 +71,9 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     tasks.spawn(worker.leases.clone().keep(worker.store.clone(), hints.clone(), upkeep_stop.clone()));
     tasks.spawn(upkeep::watchdog::run(worker.store.clone(), worker.redis.clone(), upkeep_stop.clone()));
     tasks.spawn(upkeep::gauges::run(worker.store.clone(), worker.engine.clone(), upkeep_stop.clone()));
+    let limits = upkeep::pressure::Limits::of(&config);
+    tasks.spawn(upkeep::pressure::run(worker.holds.clone(), worker.engine.clone(), limits, upkeep_stop.clone()));
+    tasks.spawn(upkeep::schedule::run(worker.janitor().jobs(), upkeep_stop.clone()));
 
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
@@ -95,8 +100,21 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     upkeep_stop.cancel();
     tasks.close();
     tasks.wait().await;
+    upkeep::leftovers::remove_parents(&worker.cgroups);
     tracing::info!(worker = worker.id, "worker stopped");
     Ok(())
+}
+
+impl Worker {
+    fn janitor(&self) -> Janitor {
+        Janitor {
+            store: self.store.clone(),
+            engine: self.engine.clone(),
+            blobs: self.blobs.clone(),
+            cgroups: self.cgroups.clone(),
+            config: self.config.clone(),
+        }
+    }
 }
 
 /// One run as apalis calls it, in a task of its own so that runs share all cores.
@@ -134,6 +152,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         berths: Berths::new(engine.clone(), &id, config.berth_max_runs),
         cgroups: Cgroups::of(&engine).await?,
         leases: Leases::new(&id),
+        holds: Holds::default(),
         config: config.clone(),
         store,
         templates,

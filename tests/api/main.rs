@@ -13,6 +13,7 @@ mod idempotency;
 mod keys;
 mod outage;
 mod output;
+mod retention;
 mod runs;
 mod submit;
 mod verdict;

@@ -12,6 +12,7 @@ mod harness;
 mod away;
 mod cancel;
 mod isolation;
+mod janitor;
 mod limits;
 mod live;
 mod outage;
