@@ -16,7 +16,7 @@ use super::extract::Id;
 use super::form::{self, Form};
 use super::problem::{Document, Problem};
 use super::view::{RunView, SubmissionView};
-use super::{ApiState, idempotency};
+use super::{ApiState, disk, idempotency};
 use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
 use crate::intake::blob::Kept;
 use crate::intake::spool::Spooled;
@@ -83,6 +83,7 @@ pub(super) async fn create(
     let headers = request.headers().clone();
     let key = idempotency::key(&headers)?;
     check_content(&headers)?;
+    disk::check(&api).await?;
     let mut multipart = Multipart::from_request(request, &())
         .await
         .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;

@@ -8,6 +8,7 @@ mod harness;
 
 mod cancel;
 mod description;
+mod disk;
 mod hostile;
 mod idempotency;
 mod keys;
