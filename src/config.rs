@@ -308,6 +308,18 @@ impl Config {
                 must: "at most 100000",
             });
         }
+        let days = [
+            ("keep_archives_days", self.keep_archives_days),
+            ("keep_output_days", self.keep_output_days),
+            ("keep_runs_days", self.keep_runs_days),
+        ];
+        if let Some((key, value)) = days.into_iter().find(|(_, days)| *days > MOST_DAYS) {
+            return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 36500" });
+        }
+        if self.min_free_disk_mib > MOST_MIB {
+            let value = self.min_free_disk_mib.to_string();
+            return Err(ConfigError::OutOfRange { key: "min_free_disk_mib", value, must: "at most 1073741824" });
+        }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.instance.is_empty() || self.instance.len() > 40 || !self.instance.chars().all(plain) {
             return Err(ConfigError::OutOfRange {
@@ -336,6 +348,12 @@ impl Config {
 
 /// More slots than any host has; keeps sums of half-slots far from overflow.
 const MOST_SLOTS: u32 = 100_000;
+
+/// A hundred years; keeps times far from the first that Postgres knows.
+const MOST_DAYS: u32 = 36_500;
+
+/// A pebibyte.
+const MOST_MIB: u64 = 1 << 30;
 
 fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
@@ -402,6 +420,8 @@ mod tests {
         assert!(error.starts_with("ASSIZE_WORKER_SLOTS: "), "{error}");
         let error = load("", &[("ASSIZE_MAX_ARCHIVE_BYTES", "0")]).unwrap_err().to_string();
         assert_eq!(error, "setting max_archive_bytes is 0, it must be at least 1");
+        let error = load("keep_runs_days = 36501", &[]).unwrap_err().to_string();
+        assert_eq!(error, "setting keep_runs_days is 36501, it must be at most 36500");
     }
 
     #[test]

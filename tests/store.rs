@@ -24,6 +24,8 @@ mod paging;
 mod plan;
 #[path = "store/probes.rs"]
 mod probes;
+#[path = "store/retention.rs"]
+mod retention;
 #[path = "store/rows.rs"]
 mod rows;
 #[path = "store/samples.rs"]

@@ -33,14 +33,14 @@ impl Holds {
         let put =
             |holds: &mut BTreeMap<Hold, String>| holds.insert(hold, why.to_owned()).is_none_or(|before| before != why);
         if self.shared.send_if_modified(put) {
-            event::held(hold, Some(why));
+            event::admission_held(hold, Some(why));
         }
     }
 
     /// This reason is gone.
     pub fn release(&self, hold: Hold) {
         if self.shared.send_if_modified(|holds| holds.remove(&hold).is_some()) {
-            event::held(hold, None);
+            event::admission_held(hold, None);
         }
     }
 

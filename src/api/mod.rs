@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod cursor;
+mod disk;
 mod etag;
 mod extract;
 mod form;

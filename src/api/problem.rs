@@ -5,6 +5,8 @@
 //! carries what the inside of the service said: that goes to the log, as the [`Cause`].
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use axum::extract::multipart::MultipartError;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -22,6 +24,9 @@ use crate::store::StoreError;
 /// Seconds after which a client may try again when a service behind us is away: the circuit of a
 /// restart of Postgres.
 const RETRY_AFTER_S: u32 = 5;
+
+/// The same when a disk is full: the janitor or a person must make room.
+const DISK_RETRY_AFTER_S: u32 = 60;
 
 /// An answer other than the one that was hoped for.
 #[derive(Debug)]
@@ -252,11 +257,27 @@ impl Problem {
 
 /// What is our fault, or nobody's.
 impl Problem {
+    /// Limit and value in bytes.
+    pub fn disk_full(folder: &Path, limit: u64, seen: u64) -> Self {
+        let (limit_mib, seen_mib) = (limit >> 20, seen >> 20);
+        let folder = folder.display();
+        let detail = format!("{seen_mib} MiB are free for {folder}, the limit is {limit_mib} MiB; nothing was stored");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
+            .limit(limit, seen)
+            .help("Send it again after the time in Retry-After; your administrator can free space there.")
+            .header(header::RETRY_AFTER, DISK_RETRY_AFTER_S)
+    }
+
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         let detail = "the service failed in a way that it should not";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
             .help("Report it with the x-request-id of this answer.")
             .cause(cause)
+    }
+
+    /// What a file system did not say of itself.
+    pub fn no_disk(cause: &dyn std::fmt::Display) -> Self {
+        Self::unavailable("storage_unavailable", "the disk for archives does not answer", cause)
     }
 
     pub fn missing_row(id: Uuid) -> Self {
@@ -293,8 +314,15 @@ impl From<BlobError> for Problem {
 
 impl From<SpoolError> for Problem {
     fn from(error: SpoolError) -> Self {
-        match error {
-            SpoolError::TooLong { limit, seen } => Self::archive_too_large(limit, seen),
+        match &error {
+            SpoolError::TooLong { limit, seen } => Self::archive_too_large(*limit, *seen),
+            SpoolError::Io(full) if matches!(full.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let detail = "the disk for uploads in progress became full; nothing was stored";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
+                    .help("Send it again after the time in Retry-After; your administrator can free space there.")
+                    .header(header::RETRY_AFTER, DISK_RETRY_AFTER_S)
+                    .cause(&error)
+            }
             SpoolError::Io(_) => {
                 Self::unavailable("spool_unavailable", "the upload could not be kept while it was looked at", &error)
             }

@@ -16,8 +16,10 @@ use super::extract::Id;
 use super::form::{self, Form};
 use super::problem::{Document, Problem};
 use super::view::{RunView, SubmissionView};
-use super::{ApiState, idempotency};
+use super::{ApiState, disk, idempotency};
 use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
+use crate::intake::blob::Kept;
+use crate::intake::spool::Spooled;
 use crate::observe::event::{self, Subject};
 use crate::store::runs::RunRow;
 use crate::store::submissions::{Idempotency, Inserted, NewSubmission, SubmissionRow};
@@ -81,6 +83,7 @@ pub(super) async fn create(
     let headers = request.headers().clone();
     let key = idempotency::key(&headers)?;
     check_content(&headers)?;
+    disk::check(&api).await?;
     let mut multipart = Multipart::from_request(request, &())
         .await
         .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
@@ -159,7 +162,7 @@ async fn submit(
         };
     }
     let spooled = &form.archive;
-    api.blobs.put_archive(&spooled.sha256, &spooled.file, spooled.bytes).await?;
+    keep(api, spooled).await?;
     let new = NewSubmission {
         id: Uuid::now_v7(),
         run_id: Uuid::now_v7(),
@@ -188,6 +191,17 @@ async fn submit(
             Ok(accepted(RunRow::queued(&new, submitted_at), SubmissionRow::stored(&new, submitted_at)))
         }
     }
+}
+
+/// Stores the archive. What is there already may be about to be deleted for its age: that is stopped or
+/// waited for, and then it is looked for once more.
+async fn keep(api: &ApiState, archive: &Spooled) -> Result<(), Problem> {
+    let put = async || api.blobs.put_archive(&archive.sha256, &archive.file, archive.bytes).await;
+    if put().await? == Kept::Found {
+        api.store.reuse_archive(&archive.sha256).await?;
+        put().await?;
+    }
+    Ok(())
 }
 
 /// Says that there is work, behind the client's back: Redis may take its second, or be away.

@@ -9,40 +9,78 @@ use std::path::{Path, PathBuf};
 use crate::run::outcome::CellCounters;
 
 use super::engine::{Engine, EngineError};
+use super::spec::{CgroupDriver, cgroup_parent};
 
-/// Where the engine puts the cgroups of its containers.
+/// Where the engine puts the cgroups of our containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroups {
-    layout: Layout,
+    version: Version,
+    /// The folder of our parent, in each tree.
+    parent: String,
+    /// Around a container's id in the name of its folder.
+    prefix: &'static str,
+    suffix: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Layout {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
     /// One tree per controller.
-    V1 { prefix: &'static str, suffix: &'static str },
+    V1,
     /// One tree.
-    V2 { prefix: &'static str, suffix: &'static str },
+    V2,
 }
+
+const ROOT: &str = "/sys/fs/cgroup";
 
 impl Cgroups {
-    /// Asks the engine for its version and driver.
+    /// Asks the engine for its version.
     ///
     /// # Errors
     /// [`EngineError`] without an answer.
     pub async fn of(engine: &Engine) -> Result<Self, EngineError> {
-        let info = engine.info().await?;
-        let v2 = info.cgroup_version.is_some_and(|version| version.to_string() == "2");
-        let systemd = info.cgroup_driver.is_some_and(|driver| driver.to_string() == "systemd");
-        let (prefix, suffix) = if systemd { ("system.slice/docker-", ".scope") } else { ("docker/", "") };
-        Ok(Self { layout: if v2 { Layout::V2 { prefix, suffix } } else { Layout::V1 { prefix, suffix } } })
+        let v2 = engine.info().await?.cgroup_version.is_some_and(|version| version.to_string() == "2");
+        let parent = cgroup_parent(&engine.instance, engine.cgroup_driver);
+        let (prefix, suffix) = match engine.cgroup_driver {
+            CgroupDriver::Systemd => ("docker-", ".scope"),
+            CgroupDriver::Cgroupfs => ("", ""),
+        };
+        let version = if v2 { Version::V2 } else { Version::V1 };
+        Ok(Self { version, parent: parent.trim_start_matches('/').to_owned(), prefix, suffix })
     }
 
     fn folder(&self, controller: &str, container: &str) -> PathBuf {
-        let root = Path::new("/sys/fs/cgroup");
-        match self.layout {
-            Layout::V1 { prefix, suffix } => root.join(controller).join(format!("{prefix}{container}{suffix}")),
-            Layout::V2 { prefix, suffix } => root.join(format!("{prefix}{container}{suffix}")),
-        }
+        let root = Path::new(ROOT);
+        let tree = match self.version {
+            Version::V1 => root.join(controller),
+            Version::V2 => root.to_owned(),
+        };
+        tree.join(&self.parent).join(format!("{}{container}{}", self.prefix, self.suffix))
+    }
+
+    /// Our parent in every tree that has it.
+    #[must_use]
+    pub fn parents(&self) -> Vec<PathBuf> {
+        let root = Path::new(ROOT);
+        let trees: Vec<PathBuf> = match self.version {
+            Version::V2 => vec![root.to_owned()],
+            // Some controllers share a tree, under a name with both and a link for each.
+            Version::V1 => std::fs::read_dir(root)
+                .into_iter()
+                .flatten()
+                .filter_map(Result::ok)
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path())
+                .collect(),
+        };
+        trees.into_iter().map(|tree| tree.join(&self.parent)).filter(|parent| parent.is_dir()).collect()
+    }
+
+    /// The container whose folder has this name.
+    #[must_use]
+    pub fn container_of(&self, folder: &str) -> Option<String> {
+        let id = folder.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id.then(|| id.to_owned())
     }
 
     /// Whether the counters of this container can be read at all.
@@ -56,9 +94,9 @@ impl Cgroups {
     pub fn read(&self, container: &str) -> CellCounters {
         let memory = self.folder("memory", container);
         let pids = self.folder("pids", container);
-        let (oom, peak) = match self.layout {
-            Layout::V1 { .. } => ("memory.oom_control", "memory.max_usage_in_bytes"),
-            Layout::V2 { .. } => ("memory.events", "memory.peak"),
+        let (oom, peak) = match self.version {
+            Version::V1 => ("memory.oom_control", "memory.max_usage_in_bytes"),
+            Version::V2 => ("memory.events", "memory.peak"),
         };
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
@@ -85,6 +123,24 @@ fn keyed(path: &Path, key: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folder_of_a_container_lies_under_our_parent() {
+        let id = "0123456789abcdef".repeat(4);
+        let on = |version, driver, prefix, suffix| {
+            let parent = cgroup_parent("up-x", driver).trim_start_matches('/').to_owned();
+            Cgroups { version, parent, prefix, suffix }
+        };
+        let v1 = on(Version::V1, CgroupDriver::Cgroupfs, "", "");
+        assert_eq!(v1.folder("pids", &id), Path::new("/sys/fs/cgroup/pids/assize-up-x").join(&id));
+        let v2 = on(Version::V2, CgroupDriver::Systemd, "docker-", ".scope");
+        let scope = format!("docker-{id}.scope");
+        assert_eq!(v2.folder("pids", &id), Path::new("/sys/fs/cgroup/assize_up_x.slice").join(&scope));
+        assert_eq!((v2.container_of(&scope), v1.container_of(&id)), (Some(id.clone()), Some(id.clone())));
+        for other in ["init.scope", "docker-.scope", "docker-0123.scope", id.as_str()] {
+            assert_eq!(v2.container_of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_key_is_matched_whole() {

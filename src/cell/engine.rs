@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::spec::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
+use super::spec::{CgroupDriver, LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::{Cell, Event, StreamError};
 use crate::config::Config;
 use crate::observe::event;
@@ -55,10 +55,11 @@ impl EngineError {
 /// A connection to the engine, and what this installation calls itself there.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    docker: Docker,
+    pub(super) docker: Docker,
     creates: Arc<Semaphore>,
     pub instance: String,
     pub runtime: Option<String>,
+    pub cgroup_driver: CgroupDriver,
     /// On the host; bind-mounted read-only into every cell.
     pub warden: PathBuf,
 }
@@ -87,11 +88,14 @@ impl Engine {
             },
         };
         let docker = bounded("agree on an API version", docker.with_timeout(CALL_TIMEOUT).negotiate_version()).await?;
+        let info = bounded("describe itself", docker.info()).await?;
+        let systemd = info.cgroup_driver.is_some_and(|driver| driver.to_string() == "systemd");
         Ok(Self {
             docker,
             creates: Arc::new(Semaphore::new(config.creates_at_once())),
             instance: config.instance.clone(),
             runtime: (!config.runtime.is_empty()).then(|| config.runtime.clone()),
+            cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
         })
     }
@@ -302,7 +306,7 @@ fn find_warden(configured: &Path) -> Result<PathBuf, EngineError> {
     if path.is_file() { Ok(path) } else { Err(fault("is not a file".to_owned())) }
 }
 
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, bollard::errors::Error>>,
 ) -> Result<T, EngineError> {

@@ -32,6 +32,7 @@
 pub mod berth;
 pub mod counters;
 pub mod engine;
+pub mod images;
 pub mod probe;
 pub mod spec;
 pub mod stream;

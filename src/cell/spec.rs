@@ -39,6 +39,23 @@ const UID: u32 = 10001;
 /// below this, so the engine never rotates it away.
 const JOURNAL_SIZE: &str = "64m";
 
+/// Who makes cgroups for the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    Cgroupfs,
+    Systemd,
+}
+
+/// The parent of all cgroups of an installation, as the engine wants it. A dash in the name of a slice
+/// would put it into another slice; an underscore is in no instance's name.
+#[must_use]
+pub fn cgroup_parent(instance: &str, driver: CgroupDriver) -> String {
+    match driver {
+        CgroupDriver::Cgroupfs => format!("/assize-{instance}"),
+        CgroupDriver::Systemd => format!("assize_{}.slice", instance.replace('-', "_")),
+    }
+}
+
 /// What a cell is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -179,6 +196,7 @@ fn sealed(engine: &Engine, memory: i64) -> HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         privileged: Some(false),
+        cgroup_parent: Some(cgroup_parent(&engine.instance, engine.cgroup_driver)),
         memory: Some(memory),
         // The same again: memory and swap together, so no swap.
         memory_swap: Some(memory),

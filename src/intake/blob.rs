@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
@@ -27,6 +28,9 @@ const S3_PIECE: usize = 5 * 1024 * 1024;
 /// Bytes of a piece on its way to a local folder: one hop to the blocking pool each.
 const LOCAL_PIECE: usize = 512 * 1024;
 
+/// Parts into which archives are divided, by the first byte of their SHA-256.
+pub const SHARDS: i64 = 256;
+
 /// Why a blob was not stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -38,10 +42,20 @@ pub enum BlobError {
     Unavailable { what: &'static str, reason: String },
 }
 
+/// What became of an archive that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    Written,
+    /// It was there already.
+    Found,
+}
+
 /// The blob store.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// The local folder, if it is one.
+    folder: Option<PathBuf>,
     /// Bytes of a piece on its way in.
     piece: usize,
 }
@@ -57,7 +71,8 @@ impl Blobs {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
             std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
             let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| fault(error.to_string()))?;
-            return Ok(Self { store: Arc::new(store.with_fsync(true)), piece: LOCAL_PIECE });
+            let store = store.with_fsync(true).with_automatic_cleanup(true);
+            return Ok(Self { store: Arc::new(store), folder: Some(folder.to_owned()), piece: LOCAL_PIECE });
         }
         if !url.starts_with("s3://") {
             return Err(fault("unknown scheme".to_owned()));
@@ -67,24 +82,31 @@ impl Blobs {
         let (store, prefix) =
             object_store::parse_url_opts(&address, credentials.map(|(name, value)| (name.to_lowercase(), value)))
                 .map_err(|error| fault(error.to_string()))?;
-        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), piece: S3_PIECE })
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), folder: None, piece: S3_PIECE })
     }
 
-    /// Keeps a spooled archive under its SHA-256; does nothing if it is there already.
+    /// The local folder that it is, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FilePath> {
+        self.folder.as_deref()
+    }
+
+    /// Keeps a spooled archive under its SHA-256; does nothing if it is there already. What is found may be
+    /// about to be deleted: see [`crate::store::retention::ExpiredArchive`].
     ///
     /// # Errors
     /// [`BlobError::Unavailable`]; nothing half-written stays behind.
-    pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<(), BlobError> {
+    pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<Kept, BlobError> {
         let path = archive_path(sha256);
         if let Ok(known) = bounded("look up an archive", self.store.head(&path)).await
             && known.size == bytes
         {
-            return Ok(());
+            return Ok(Kept::Found);
         }
         if bytes <= self.piece as u64 {
             let whole = self.read_piece(file, 0, bytes).await?;
             bounded("store an archive", self.store.put(&path, whole.into())).await?;
-            return Ok(());
+            return Ok(Kept::Written);
         }
         let upload = bounded("begin an upload", self.store.put_multipart(&path)).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, self.piece);
@@ -96,7 +118,7 @@ impl Blobs {
             upload.put(piece);
         }
         bounded("finish an upload", upload.finish()).await?;
-        Ok(())
+        Ok(Kept::Written)
     }
 
     async fn read_piece(&self, file: &Arc<File>, at: u64, end: u64) -> Result<Bytes, BlobError> {
@@ -118,6 +140,32 @@ impl Blobs {
         let found = bounded("give an archive", self.store.get(&archive_path(sha256))).await?;
         let pieces = found.into_stream().map_err(|error| sort("give a piece", &error));
         Ok(pieces.boxed())
+    }
+
+    /// Removes an archive that was written before `before`; one that is gone already is fine. False if it
+    /// is younger, and so stays.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    pub async fn delete_archive(&self, sha256: &str, before: DateTime<Utc>) -> Result<bool, BlobError> {
+        let path = archive_path(sha256);
+        match bounded("look up an archive", self.store.head(&path)).await {
+            Ok(known) if known.last_modified >= before => Ok(false),
+            Ok(_) => self.delete(path.as_ref()).await.map(|()| true),
+            Err(BlobError::Missing(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The SHA-256 of the archives in one of [`SHARDS`] parts of the store, in pages of at most `page`.
+    pub fn archives_in(&self, shard: u8, page: usize) -> BoxStream<'static, Result<Vec<String>, BlobError>> {
+        let listed = self.store.list(Some(&Path::from(format!("archives/{shard:02x}"))));
+        let named = listed.try_filter_map(async |found| {
+            let name = found.location.filename().and_then(|name| name.strip_suffix(".zip"));
+            let is_sha256 = |name: &&str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            Ok(name.filter(is_sha256).map(str::to_owned))
+        });
+        named.map_err(|error| sort("list archives", &error)).try_chunks(page).map_err(|error| error.1).boxed()
     }
 
     /// Keeps one attempt's output.

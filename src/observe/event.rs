@@ -61,15 +61,6 @@ pub fn run_left(subject: &Subject, status: Status) {
     line!(info, subject, NO_PHASE, status, NO_DURATION, NO_CODE, "run left to the next worker");
 }
 
-/// Claims are held back, or are not any more.
-pub fn held(hold: Hold, why: Option<&str>) {
-    metrics().observe_hold(hold.as_str(), why.is_some());
-    match why {
-        Some(why) => tracing::warn!(hold = hold.as_str(), why, "claims are held back"),
-        None => tracing::info!(hold = hold.as_str(), "claims go on"),
-    }
-}
-
 /// A stage began, `since` the claim.
 pub fn stage_entered(subject: &Subject, stage: StageName, since: Duration) {
     line!(info, subject, Some(stage), Status::Running, Some(since), NO_CODE, "stage entered");
@@ -113,5 +104,14 @@ pub fn dependency(name: &'static str, up: bool, why: &str) {
         } else {
             tracing::warn!(dependency = name, why, "does not answer");
         }
+    }
+}
+
+/// A worker begins to hold claims back, or no longer does (`why` is `None`). Called at the change only.
+pub fn admission_held(reason: Hold, why: Option<&str>) {
+    metrics().admission_held(reason.as_str(), why.is_some());
+    match why {
+        Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),
+        None => tracing::info!(reason = reason.as_str(), "claims are no longer held back for this"),
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock;
 use crate::run::{FailureCode, Status};
 use crate::store::queue::StatusCount;
 
@@ -44,11 +45,6 @@ struct FailureLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HoldLabels {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DependencyLabels {
     dependency: &'static str,
 }
@@ -57,6 +53,16 @@ struct DependencyLabels {
 struct RequestLabels {
     route: String,
     code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HoldLabels {
+    reason: &'static str,
 }
 
 /// Every metric that assize has; each process fills those that it knows.
@@ -79,10 +85,12 @@ pub struct Metrics {
     run_duration: Family<RunLabels, Histogram>,
     failures: Family<FailureLabels, Counter>,
     query_duration: Family<QueryLabels, Histogram>,
-    admission_held: Family<HoldLabels, Gauge>,
     dependency_up: Family<DependencyLabels, Gauge>,
     dependencies: Mutex<HashMap<&'static str, bool>>,
     request_duration: Family<RequestLabels, Histogram>,
+    janitor_removed: Family<JobLabels, Counter>,
+    janitor_last_success: Family<JobLabels, Gauge>,
+    admission_held: Family<HoldLabels, Gauge>,
 }
 
 impl Metrics {
@@ -103,10 +111,12 @@ impl Metrics {
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.125, 2.0, 14))),
             failures: Family::default(),
             query_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
-            admission_held: Family::default(),
             dependency_up: Family::default(),
             dependencies: Mutex::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 16))),
+            janitor_removed: Family::default(),
+            janitor_last_success: Family::default(),
+            admission_held: Family::default(),
             registry: Registry::default(),
         };
         let counters = [
@@ -142,16 +152,22 @@ impl Metrics {
         registry.register("failures", "Attempts that ended without a verdict", metrics.failures.clone());
         registry.register("database_query_duration_seconds", "Queries, by name", metrics.query_duration.clone());
         registry.register(
-            "admission_held",
-            "Whether this worker claims nothing, and why",
-            metrics.admission_held.clone(),
-        );
-        registry.register(
             "dependency_up",
             "Whether Postgres, Redis and the Docker engine answer",
             metrics.dependency_up.clone(),
         );
         registry.register("http_request_duration_seconds", "Requests, by route", metrics.request_duration.clone());
+        registry.register("janitor_removed", "What the janitor removed", metrics.janitor_removed.clone());
+        registry.register(
+            "janitor_last_success_timestamp_seconds",
+            "Time of the last success of a job of the janitor; 0: none yet",
+            metrics.janitor_last_success.clone(),
+        );
+        registry.register(
+            "admission_held",
+            "Whether this worker claims nothing although it has free slots, by reason",
+            metrics.admission_held.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -184,6 +200,22 @@ impl Metrics {
         self.failures.get_or_create(&labels).inc();
     }
 
+    /// A job of the janitor will run; until it has, its last success is 0.
+    pub fn job_waits(&self, what: &'static str) {
+        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(0);
+        self.janitor_last_success.get_or_create(&JobLabels { what }).set(0);
+    }
+
+    /// A job of the janitor did its work, and removed so much.
+    pub fn job_succeeded(&self, what: &'static str, removed: u64) {
+        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(removed);
+        self.janitor_last_success.get_or_create(&JobLabels { what }).set(clock::wall().timestamp());
+    }
+
+    pub(super) fn admission_held(&self, reason: &'static str, held: bool) {
+        self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
+    }
+
     /// Takes in the counts of the queue.
     pub fn observe_queue(&self, counts: &[StatusCount]) {
         for status in Status::ALL.iter().filter(|status| status.is_active()) {
@@ -194,10 +226,6 @@ impl Metrics {
         self.queue_depth.set(queued.map_or(0, |count| count.runs));
         self.active_half_slots
             .set(counts.iter().filter(|count| count.status.is_active()).map(|count| count.half_slots).sum());
-    }
-
-    pub(super) fn observe_hold(&self, reason: &'static str, held: bool) {
-        self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
     }
 
     /// Notes whether a dependency answers; true if that is news.

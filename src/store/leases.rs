@@ -44,6 +44,14 @@ impl Store {
         .await
     }
 
+    /// Which of these runs are active, and in which attempt.
+    pub async fn active_attempts(&self, runs: &[Uuid]) -> Result<Vec<(Uuid, i32)>, StoreError> {
+        let rows = self
+            .timed("active_attempts", sqlx::query_file!("sql/queries/active_attempts.sql", runs).fetch_all(&self.pool))
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.attempt)).collect())
+    }
+
     /// preparing -> running, in its first stage.
     pub async fn start_run(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
         fenced!(self, "start_run", "sql/queries/start_run.sql", lease, phase.as_str())

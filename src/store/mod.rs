@@ -9,6 +9,7 @@ pub mod events;
 pub mod keys;
 pub mod leases;
 pub mod queue;
+pub mod retention;
 pub mod runs;
 pub mod submissions;
 pub mod takeover;
@@ -127,22 +128,24 @@ impl Store {
         self.timed("now", sqlx::query_file_scalar!("sql/queries/now.sql").fetch_one(&self.pool)).await
     }
 
-    /// Bounds and measures one query, and sorts its errors.
     async fn timed<T>(
         &self,
         query: &'static str,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        let begun = clock::monotonic();
-        let answer = tokio::time::timeout(QUERY_TIMEOUT, work).await;
-        metrics().observe_query(query, begun.elapsed());
-        match answer {
-            Err(_) => {
-                Err(StoreError::Unavailable { query, reason: format!("no answer in {} s", QUERY_TIMEOUT.as_secs()) })
-            }
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(sort(query, &error)),
-        }
+        timed(query, work).await
+    }
+}
+
+/// Bounds and measures one query, and sorts its errors.
+async fn timed<T>(query: &'static str, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    let begun = clock::monotonic();
+    let answer = tokio::time::timeout(QUERY_TIMEOUT, work).await;
+    metrics().observe_query(query, begun.elapsed());
+    match answer {
+        Err(_) => Err(StoreError::Unavailable { query, reason: format!("no answer in {} s", QUERY_TIMEOUT.as_secs()) }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(sort(query, &error)),
     }
 }
 

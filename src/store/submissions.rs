@@ -142,7 +142,9 @@ impl Store {
         };
         let first = self.first_use(new.organization_id, idempotency.key).await?;
         let Some(first) = first else {
-            return Err(StoreError::Refused { query: "insert_submission", reason: "the key is gone".to_owned() });
+            // It was there a moment ago, and then too old.
+            let reason = "the idempotency key was just deleted".to_owned();
+            return Err(StoreError::Unavailable { query: "insert_submission", reason });
         };
         Ok(if first.request_sha256 == idempotency.request_sha256 {
             Inserted::Repeated { submission_id: first.project_submission_id }

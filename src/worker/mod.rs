@@ -34,10 +34,7 @@ use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::store::Store;
 use crate::template::Templates;
-use crate::upkeep::{
-    self,
-    watchdog::{STALE, Watchdog},
-};
+use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
 pub use leases::Leases;
 
@@ -84,17 +81,16 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     let (adopting, adopted) = mpsc::unbounded_channel();
     let mut watchdog = Watchdog::new(store.clone(), &worker.id, leases.clone(), slots.clone(), adopting);
     watchdog.run_once().await.context("cannot take over what an earlier worker left")?;
-    let live = store.active_leases(STALE).await?;
-    let is_live = |run: &str, attempt: &str| {
-        live.iter().any(|lease| lease.id.to_string() == run && lease.attempt.to_string() == attempt)
-    };
-    upkeep::janitor::sweep(&worker.engine, is_live).await.context("cannot remove what an earlier worker left")?;
+    upkeep::janitor::sweep(&worker.engine, store).await.context("cannot remove what an earlier worker left")?;
     // As many runs as there are half-slots can be under way, and each needs a namespace of its own.
     worker.berths.fill(half_slots as usize).await.context("cannot make berths")?;
 
     // A worker that is about to stop takes nothing over.
     tasks.spawn(watchdog.run(stop.clone()));
     tasks.spawn(upkeep::gauges::run(store.clone(), worker.engine.clone(), upkeep_stop.clone()));
+    let limits = upkeep::pressure::Limits::of(&config);
+    tasks.spawn(upkeep::pressure::run(holds.clone(), worker.engine.clone(), limits, upkeep_stop.clone()));
+    tasks.spawn(upkeep::schedule::run(worker.janitor().jobs(), upkeep_stop.clone()));
     tasks.spawn({
         let (worker, stop) = (Arc::clone(&worker), upkeep_stop.clone());
         async move { breaker::mend(&worker, stop).await }
@@ -126,6 +122,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     upkeep_stop.cancel();
     tasks.close();
     tasks.wait().await;
+    upkeep::leftovers::remove_parents(&worker.cgroups);
     tracing::info!(worker = worker.id, "worker stopped");
     Ok(())
 }
@@ -142,6 +139,18 @@ async fn leave(worker: &Worker) {
     match worker.store.release_leases(&worker.id).await {
         Ok(runs) => tracing::info!(runs, drain_timeout_s = worker.config.drain_timeout_s, "runs are left behind"),
         Err(error) => tracing::warn!(%error, "leases were not let go; they run out by themselves"),
+    }
+}
+
+impl Worker {
+    fn janitor(&self) -> Janitor {
+        Janitor {
+            store: self.store.clone(),
+            engine: self.engine.clone(),
+            blobs: self.blobs.clone(),
+            cgroups: self.cgroups.clone(),
+            config: self.config.clone(),
+        }
     }
 }
 

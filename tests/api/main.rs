@@ -8,11 +8,13 @@ mod harness;
 
 mod cancel;
 mod description;
+mod disk;
 mod hostile;
 mod idempotency;
 mod keys;
 mod outage;
 mod output;
+mod retention;
 mod runs;
 mod submit;
 mod verdict;

@@ -57,7 +57,9 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let redis_url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
-        let config = Config { max_archive_bytes: 1 << 20, max_archive_entries: 20, ..Config::default() };
+        // However full the disk under the tests is.
+        let config =
+            Config { max_archive_bytes: 1 << 20, max_archive_entries: 20, min_free_disk_mib: 0, ..Config::default() };
         Self { timeouts: Timeouts::default(), redis_url, config }
     }
 }
@@ -119,6 +121,11 @@ impl Server {
             Self { url, address, client, store, redis, hints, blobs, pool, organization, key, stop, served, folder };
         server.key = server.key_with(organization, Role::Submit, None).await;
         server
+    }
+
+    /// With its blobs and its spool.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Waits until hints arrive.

@@ -71,7 +71,7 @@ async fn without_the_engine_the_worker_pauses_and_what_waits_passes_when_it_is_b
         let ended = site.ended(run).await;
         assert_eq!(ended["score"], 1.0, "{ended}");
     }
-    site.worker().wait_for("claims go on");
+    site.worker().wait_for("claims are no longer held back");
 }
 
 #[tokio::test]

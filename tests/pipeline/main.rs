@@ -13,6 +13,7 @@ mod adoption;
 mod away;
 mod cancel;
 mod isolation;
+mod janitor;
 mod limits;
 mod live;
 mod outage;

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
+use assize::cell::Engine;
+use assize::cell::counters::Cgroups;
+use assize::config::Config;
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
+use assize::upkeep::leftovers;
 use assize::{clock, key};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
@@ -87,6 +91,11 @@ impl Site {
             ("per_user_max_active", "1000".to_owned()),
             ("max_active_browser_evals", "1000".to_owned()),
             ("max_active_api_evals", "1000".to_owned()),
+            // However busy and full the host of the tests is.
+            ("min_free_disk_mib", "0".to_owned()),
+            ("min_available_memory_mib", "0".to_owned()),
+            ("max_memory_pressure", "0".to_owned()),
+            ("max_io_pressure", "0".to_owned()),
         ]);
         settings.extend(setup.settings);
         if let Some(folder) = setup.postgres_folder {
@@ -118,6 +127,11 @@ impl Site {
 
     pub fn worker(&self) -> &Process {
         self.worker.as_ref().unwrap()
+    }
+
+    pub async fn worker_metrics(&self) -> String {
+        let port = self.worker().port_on([127, 0, 0, 2]);
+        self.client.get(format!("http://127.0.0.2:{port}/metrics")).send().await.unwrap().text().await.unwrap()
     }
 
     pub fn take_worker(&mut self) -> Process {
@@ -242,6 +256,11 @@ impl Drop for Site {
         apart(async move {
             for container in containers(&instance).await {
                 remove(&container.id.unwrap()).await;
+            }
+            // A worker that was killed leaves it behind.
+            let config = Config { instance, warden_path: "/proc/self/exe".into(), ..Config::default() };
+            if let Ok(engine) = Engine::connect(&config).await {
+                leftovers::remove_parents(&Cgroups::of(&engine).await.unwrap());
             }
             drop_database(&url).await;
         });

@@ -10,8 +10,15 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Every table that grows with use.
-const LARGE: [&str; 6] =
-    ["api_keys", "idempotency_keys", "organizations", "project_evaluation_runs", "project_submissions", "run_events"];
+const LARGE: [&str; 7] = [
+    "api_keys",
+    "archives",
+    "idempotency_keys",
+    "organizations",
+    "project_evaluation_runs",
+    "project_submissions",
+    "run_events",
+];
 
 /// One statement: its text, and what it touched.
 #[derive(Debug)]

@@ -1,0 +1,1 @@
+DELETE FROM archives WHERE sha256 = $1
