@@ -38,6 +38,8 @@ needs! {
     a_write_without_its_epoch_comes_from_a_loser: epoch_in_fence in size(1, 0) => HolderWrites;
     a_write_without_its_status_repeats_a_verdict: status_in_fence in size(1, 0) => OneVerdict;
     a_watchdog_that_does_not_look_again_steals: stale_in_fence in size(1, 0) => NothingFreshIsTaken;
+    a_watchdog_without_the_status_overwrites_an_end: status_in_watchdogs_fence in size(1, 0) => EndsStay;
+    a_retry_in_the_same_attempt_is_no_move: retry_takes_attempt in size(1, 0) => LegalMoves;
     an_adoption_without_an_epoch_of_its_own_is_no_fence: adoption_takes_epoch in size(1, 0) => NothingFreshIsTaken;
     a_cell_that_never_got_its_plan_cannot_be_adopted: adopts_begun_only in size(1, 0) => EveryRunEnds;
     a_watchdog_that_destroys_before_it_writes_destroys_live_work: watchdog_writes_first in size(1, 0) => NoWorkIsDestroyed;

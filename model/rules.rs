@@ -10,6 +10,10 @@ pub struct Rules {
     pub status_in_fence: bool,
     /// The watchdog's UPDATE looks at the heartbeat again.
     pub stale_in_fence: bool,
+    /// The watchdog's UPDATE names the status that its SELECT saw: what has ended is as stale as before.
+    pub status_in_watchdogs_fence: bool,
+    /// A retry is the next attempt.
+    pub retry_takes_attempt: bool,
     /// Adoption takes the next epoch.
     pub adoption_takes_epoch: bool,
     /// Only a cell with a stage begun is adopted, and only in running or parsing.
@@ -53,6 +57,8 @@ impl Rules {
         epoch_in_fence: true,
         status_in_fence: true,
         stale_in_fence: true,
+        status_in_watchdogs_fence: true,
+        retry_takes_attempt: true,
         adoption_takes_epoch: true,
         adopts_begun_only: true,
         watchdog_writes_first: true,

@@ -51,7 +51,8 @@ pub fn take(world: &mut World, rules: &Rules, w: u8, heard: bool) -> Result<(), 
     let fresh = !world.row(r).silent && !world.row(r).released && world.holder_lives(r);
     let deaths = world.ghost(r).deaths;
     let row = world.row_mut(r);
-    let unmoved = lease(r, row.attempt, row.epoch) == lease(r, look.attempt, look.epoch) && row.status == look.status;
+    let same_status = row.status == look.status || !rules.status_in_watchdogs_fence;
+    let unmoved = lease(r, row.attempt, row.epoch) == lease(r, look.attempt, look.epoch) && same_status;
     let nobodys = row.stale || look.gone || !rules.stale_in_fence;
     if !unmoved || !nobodys {
         return Ok(());
@@ -72,7 +73,7 @@ pub fn take(world: &mut World, rules: &Rules, w: u8, heard: bool) -> Result<(), 
         *row = Row { stale: false, silent: false, released: false, ..*row };
         match retry::after(FailureCode::WorkerLost, i32::from(row.attempt)) {
             _ if row.cancel => row.status = Status::Aborted,
-            Next::Retry { .. } if crashes < MAX_CRASHES => row.requeue(),
+            Next::Retry { .. } if crashes < MAX_CRASHES => row.requeue(rules),
             _ => row.status = Status::Failed,
         }
         Drive::new(look.attempt, look.epoch, look.status, 0, Step::Last)

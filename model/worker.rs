@@ -175,7 +175,7 @@ pub fn step(world: &mut World, rules: &Rules, w: u8, r: u8, heard: bool) -> Resu
                 world.go(w, r, Step::End(FailureCode::Cancelled));
                 return Ok(());
             }
-            let written = write(world, rules, (w, r), drive, Row::requeue)?;
+            let written = write(world, rules, (w, r), drive, |row| row.requeue(rules))?;
             let effect = written || world.row(r).is_over(drive.attempt);
             wrote(world, (w, r), effect, heard, drive, Step::Last);
         }

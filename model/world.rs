@@ -7,6 +7,8 @@ use assize::run::retry::MAX_RETRIES;
 use assize::run::{FailureCode, Lease, Status};
 use uuid::Uuid;
 
+use crate::rules::Rules;
+
 /// Runs that a world has at most.
 pub const RUNS: usize = 3;
 /// Workers that a world has at most.
@@ -212,11 +214,11 @@ impl Row {
     }
 
     /// Back to the queue, with the next attempt and a backoff.
-    pub fn requeue(&mut self) {
+    pub fn requeue(&mut self, rules: &Rules) {
         *self = Self {
             status: Status::Queued,
             phase: 0,
-            attempt: self.attempt + 1,
+            attempt: self.attempt + u8::from(rules.retry_takes_attempt),
             worker: None,
             stale: false,
             silent: false,
