@@ -358,7 +358,7 @@ impl World {
 
     /// 64 bits for the whole state.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = Mixer(0x9e37_79b9_7f4a_7c15);
+        let mut hasher = Mixer::default();
         self.hash(&mut hasher);
         hasher.finish()
     }
@@ -369,35 +369,44 @@ pub fn last_attempt() -> u8 {
     u8::try_from(1 + MAX_RETRIES).unwrap_or(u8::MAX)
 }
 
-/// A fast hash of small integers: states are hashed some 10^8 times.
-struct Mixer(u64);
+/// A fast hash of what fits in bytes, discriminants too: states are hashed some 10^8 times.
+#[derive(Default)]
+struct Mixer {
+    mixed: u64,
+    word: u64,
+    /// Bytes in `word`.
+    filled: u8,
+}
 
 impl Mixer {
-    fn mix(&mut self, value: u64) {
-        let mixed = (self.0 ^ value).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        self.0 = mixed ^ (mixed >> 32);
+    fn mix(mixed: u64, word: u64) -> u64 {
+        let mixed = (mixed ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^ (mixed >> 32)
     }
 }
 
 impl Hasher for Mixer {
     fn write(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..piece.len()].copy_from_slice(piece);
-            self.mix(u64::from_le_bytes(word));
+        for byte in bytes {
+            self.write_u8(*byte);
         }
     }
 
     fn write_u8(&mut self, value: u8) {
-        self.mix(u64::from(value));
+        self.word = (self.word << 8) | u64::from(value);
+        self.filled += 1;
+        if self.filled == 8 {
+            self.mixed = Self::mix(self.mixed, self.word);
+            self.filled = 0;
+        }
     }
 
     fn write_isize(&mut self, value: isize) {
-        self.write(&value.to_le_bytes());
+        self.write_u8(u8::try_from(value).unwrap_or(u8::MAX));
     }
 
     fn finish(&self) -> u64 {
-        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        mixed ^ (mixed >> 32)
+        let mixed = Self::mix(Self::mix(self.mixed, self.word), 0xc4ce_b9fe_1a85_ec53);
+        Self::mix(mixed, mixed >> 29)
     }
 }
