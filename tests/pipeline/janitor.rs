@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use assize::admission::AdmissionCaps;
 use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
 use assize::config::Config;
 use assize::store::Store;
 use assize::store::queue::Wanted;
-use assize::upkeep::{janitor, leftovers};
+use assize::upkeep::{janitor, leftovers, process};
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::site::{Setup, Site, docker, remove};
 
 /// A worker that had this process's id on this host and is gone.
 fn dead() -> String {
-    let alive = janitor::worker_id();
+    let alive = process::worker_id();
     let (process, started) = alive.rsplit_once('-').unwrap();
     format!("{process}-{}", started.parse::<u64>().unwrap() - 1)
 }
@@ -67,10 +68,11 @@ fn berth<'a>(instance: &'a str, worker: &'a str) -> [(&'a str, &'a str); 3] {
 async fn only_what_nobody_of_this_installation_wants_is_removed() {
     let site = quiet_site();
     let (instance, other) = (site.instance.clone(), format!("{}-other", site.instance));
-    let (me, dead) = (janitor::worker_id(), dead());
+    let (me, dead) = (process::worker_id(), dead());
     let store = Store::open(&site.database_url, 2).unwrap();
     site.submit("script", &[("run.sh", "exit 0")]).await;
-    let wanted = Wanted { worker_half_slots: 2, total_half_slots: 2, most: 1 };
+    let caps = AdmissionCaps::of(&Config::default());
+    let wanted = Wanted { worker_half_slots: 2, worker_capacity: 2, caps, most: 1 };
     let run = store.claim_runs(&dead, wanted).await.unwrap()[0].id.to_string();
     let unknown = Uuid::now_v7().to_string();
 

@@ -1,0 +1,61 @@
+//! Each rule broken, to see that an invariant needs it and that the search finds it.
+
+use crate::explore::{exhaust, shorten, story};
+use crate::invariants::Invariant;
+use crate::rules::Rules;
+use crate::world::Size;
+
+/// Two runs of one user under the tightest caps.
+const CAPPED: Size = Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::of(2, 2, 0, 0) };
+
+/// One run, two workers, so many faults and cancels.
+const fn size(faults: u8, cancels: u8) -> Size {
+    Size::of(1, 2, faults, cancels)
+}
+
+/// The search finds a schedule that breaks `invariant`, and the shortened one breaks it too.
+fn breaks(rules: Rules, size: Size, invariant: Invariant) {
+    let Err(failure) = exhaust(&size, &rules, 4_000_000) else {
+        panic!("no schedule of {size:?} breaks anything with {rules:?}")
+    };
+    let shortest = shorten(&failure, &rules);
+    let story = story(&shortest, &rules);
+    println!("{story}");
+    assert_eq!(shortest.violation.invariant, invariant, "{story}");
+}
+
+/// A test for each rule: its name, the rule, the size, the invariant that breaks.
+macro_rules! needs {
+    ($($name:ident: $rule:ident in $size:expr => $invariant:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            breaks(Rules { $rule: false, ..Rules::KEPT }, $size, Invariant::$invariant);
+        }
+    )+};
+}
+
+needs! {
+    a_write_without_its_epoch_comes_from_a_loser: epoch_in_fence in size(1, 0) => HolderWrites;
+    a_write_without_its_status_repeats_a_verdict: status_in_fence in size(1, 0) => OneVerdict;
+    a_watchdog_that_does_not_look_again_steals: stale_in_fence in size(1, 0) => NothingFreshIsTaken;
+    a_watchdog_without_the_status_overwrites_an_end: status_in_watchdogs_fence in size(1, 0) => EndsStay;
+    a_retry_in_the_same_attempt_is_no_move: retry_takes_attempt in size(1, 0) => LegalMoves;
+    an_adoption_without_an_epoch_of_its_own_is_no_fence: adoption_takes_epoch in size(1, 0) => NothingFreshIsTaken;
+    a_cell_that_never_got_its_plan_cannot_be_adopted: adopts_begun_only in size(1, 0) => EveryRunEnds;
+    a_watchdog_that_destroys_before_it_writes_destroys_live_work: watchdog_writes_first in size(1, 0) => NoWorkIsDestroyed;
+    a_worker_that_destroys_before_it_writes_runs_a_stage_twice: worker_writes_first in size(2, 0) => NoStageTwice;
+    a_loser_that_does_not_look_destroys_an_adopted_cell: loser_looks in size(1, 0) => NoWorkIsDestroyed;
+    an_earlier_cell_that_stays_lives_beside_the_next: tidies_before_create in size(1, 0) => OneLiveCell;
+    a_start_without_a_look_at_the_lease_comes_too_late: confirms_before_start in size(1, 0) => OneLiveCell;
+    a_lost_reply_to_a_claim_loses_the_run: finds_own in size(1, 0) => NoRunIsLost;
+    a_slow_reply_to_a_claim_drives_a_run_twice: claim_reply_once in size(1, 0) => OnlyFaultsCostAttempts;
+    a_heartbeat_by_the_workers_clock_lets_others_steal: database_clock in size(1, 0) => NothingFreshIsTaken;
+    caps_that_are_read_before_the_claim_are_exceeded: caps_in_claim in CAPPED => CapsHold;
+    claims_while_the_engine_is_away_use_up_attempts: claims_with_engine in size(1, 0) => OnlyFaultsCostAttempts;
+    a_claim_that_ignores_the_backoff_comes_too_early: waits_for_backoff in size(1, 0) => CapsHold;
+    crashes_that_are_not_counted_never_stop_poison: counts_crashes in Size::of(1, 1, 4, 0) => PoisonStops;
+    retries_that_are_not_counted_never_end: counts_attempts in Size::of(1, 1, 4, 0) => AttemptsEnd;
+    a_retry_that_ignores_a_cancel_waits_for_a_slot: requeue_sees_cancel in size(2, 1) => CancelHolds;
+    without_a_sweep_something_is_left: sweeps in size(1, 0) => NothingIsLeft;
+    a_sweep_of_dead_workers_cells_destroys_what_can_be_adopted: sweeps_over_only in size(1, 0) => NoWorkIsDestroyed;
+}
