@@ -24,7 +24,7 @@ use super::{history, signals};
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// How long a proxy waits for a call or a statement to come by.
-const CHANCE: Duration = Duration::from_secs(4);
+const CHANCE: Duration = Duration::from_secs(2);
 
 /// A draining worker stops its upkeep and removes its berths after `drain_timeout_s`.
 pub const DRAINED: Duration = Duration::from_secs(DRAIN_S + 40);
@@ -49,8 +49,8 @@ impl Lifted {
 pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lifted> {
     let mut random = StdRng::seed_from_u64(fault.seed);
     let random = &mut random;
-    let pause = ms(random, 0, 1000);
-    let short = ms(random, 500, 4000);
+    let pause = ms(random, 0, 800);
+    let short = ms(random, 500, 3000);
     match fault.kind {
         Kind::WorkerKill => {
             let worker = victim(site, random)?;
@@ -59,7 +59,7 @@ pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lif
             Ok(Lifted::now(format!("{} after {pause:?}", site.workers[worker].name())))
         }
         Kind::WorkerStop | Kind::WorkerStopPastLease => {
-            let held = if fault.kind == Kind::WorkerStop { short } else { ms(random, 32_000, 38_000) };
+            let held = if fault.kind == Kind::WorkerStop { short } else { ms(random, 32_000, 36_000) };
             let worker = victim(site, random)?;
             hold(site.workers[worker].pid().into_iter().collect(), held).await;
             Ok(Lifted::now(format!("{} for {held:?}", site.workers[worker].name())))
