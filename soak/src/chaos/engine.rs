@@ -40,7 +40,8 @@ impl Engine {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("daemon.json"), "{}")?;
         let containerd = containerd(folder, run)?;
-        let mut engine = Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None, containerd };
+        let mut engine =
+            Self { socket, docker, folder: folder.to_owned(), run: run.to_owned(), child: None, containerd };
         engine.again().await?;
         engine.docker = Docker::connect_with_unix(&engine.socket.display().to_string(), 120, API_DEFAULT_VERSION)?
             .negotiate_version()

@@ -143,7 +143,9 @@ impl Load {
                     self.with(number, |record| record.run = Some(run));
                     return Ok(run);
                 }
-                Ok((status, body)) => self.note(&format!("{} {}", status.as_u16(), body["code"].as_str().unwrap_or("?"))),
+                Ok((status, body)) => {
+                    self.note(&format!("{} {}", status.as_u16(), body["code"].as_str().unwrap_or("?")))
+                }
                 Err(error) => self.note(if error.is_timeout() { "no answer in time" } else { "connection lost" }),
             }
             tokio::time::sleep(PAUSE).await;

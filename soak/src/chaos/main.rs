@@ -43,6 +43,7 @@ use audit::{Findings, Sort, Violation};
 use deck::{Fault, KINDS, Kind};
 use history::History;
 use load::Load;
+use operations::Lifted;
 use recovery::Figure;
 use site::Site;
 use summary::{Done, Summary};
@@ -58,6 +59,10 @@ const LAST: Duration = Duration::from_secs(30 + projects::LONGEST_S + 60);
 
 /// No orphan is older. Source: FAILURES 8; and some for a busy host.
 const ORPHANS: Duration = Duration::from_secs(70);
+
+/// Faults that may fail to be carried out, because the installation was not what it should be: each is a
+/// violation; one more and there is no use in going on.
+const MOST_FAILED: usize = 3;
 
 /// Runs whose whole story is printed; the others' are in the folder.
 const STORIES: usize = 5;
@@ -185,10 +190,18 @@ async fn under_load(site: &mut Site, wanted: &Wanted, begun: Instant) -> Result<
     println!("chaos: ready after {:.1} s, a run takes {:.2} s", begun.elapsed().as_secs_f64(), took.as_secs_f64());
     let clients = load.begin(IN_FLIGHT);
     let mut done = Vec::new();
+    let mut failed = 0;
     for (at, fault) in wanted.faults.iter().enumerate() {
         tokio::time::sleep(Duration::from_millis(fault.pause_ms)).await;
         let lifted = operations::carry_out(site, &load, *fault).await;
-        let lifted = lifted.with_context(|| format!("fault {} ({})", at + 1, fault.kind.name()))?;
+        let lifted = match lifted {
+            Ok(lifted) => lifted,
+            Err(error) if failed < MOST_FAILED => {
+                failed += 1;
+                Lifted::failed(&error)
+            }
+            Err(error) => return Err(error.context(format!("fault {} ({})", at + 1, fault.kind.name()))),
+        };
         let canary_s = load.canary(CANARY).await.ok().map(|took| took.as_secs_f64());
         let illegal = lifted.illegal.iter().map(|what| Violation::new(Sort::Illegal, what.clone()));
         violations.extend(illegal);
@@ -270,11 +283,16 @@ async fn stop(site: &mut Site) -> Result<Vec<Violation>> {
     let there = site.cells.containers().await?;
     let lives = site.cells.lives();
     for (id, state) in &there {
-        leak(format!("{} ({state}) is left after every worker has stopped", lives.get(id).cloned().unwrap_or_default().named(id)));
+        leak(format!(
+            "{} ({state}) is left after every worker has stopped",
+            lives.get(id).cloned().unwrap_or_default().named(id)
+        ));
     }
     let volumes = site.engine.docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default();
     volumes.iter().for_each(|volume| leak(format!("volume {}", volume.name)));
-    audit::cgroups(lives.keys().filter(|id| !there.contains_key(*id))).into_iter().for_each(|folder| leak(format!("cgroup {folder}")));
+    audit::cgroups(lives.keys().filter(|id| !there.contains_key(*id)))
+        .into_iter()
+        .for_each(|folder| leak(format!("cgroup {folder}")));
     let leases = "SELECT count(*) FROM project_evaluation_runs WHERE status IN ('preparing', 'running', 'parsing')";
     let leases = history::count(&site.pool, leases).await?;
     if leases > 0 {
@@ -288,7 +306,12 @@ fn tell_stories(site: &Site, history: &History, findings: &Findings) -> Result<(
     let (lives, logs) = (site.cells.lives(), site.embedded.folder.logs());
     let mut told = Vec::new();
     for violation in &findings.violations {
-        println!("{:?}: {} {}", violation.sort, violation.run.map(|run| run.to_string()).unwrap_or_default(), violation.what);
+        println!(
+            "{:?}: {} {}",
+            violation.sort,
+            violation.run.map(|run| run.to_string()).unwrap_or_default(),
+            violation.what
+        );
         let Some(run) = violation.run.filter(|run| !told.contains(run)) else { continue };
         let story = story::of(run, history, &lives, logs.as_path());
         std::fs::create_dir_all(site.folder.join("stories"))?;

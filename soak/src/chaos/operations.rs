@@ -43,6 +43,11 @@ impl Lifted {
     fn now(note: impl Into<String>) -> Self {
         Self { at: clock::wall(), note: note.into(), illegal: Vec::new() }
     }
+
+    /// A fault that could not be carried out as it should.
+    pub fn failed(error: &anyhow::Error) -> Self {
+        Self { illegal: vec![format!("{error:#}")], ..Self::now("") }
+    }
 }
 
 /// Carries out one fault.
@@ -148,6 +153,7 @@ async fn roll(site: &mut Site, random: &mut StdRng, kind: Kind) -> Result<Lifted
     let new = site.worker(&[]).await?;
     let old = std::mem::replace(&mut site.workers[worker], new);
     let note = format!("{} for {}", site.workers[worker].name(), old.name());
+    let before = old.ends().len();
     let mut lifted = if kind == Kind::RollingRestartKill {
         let drained = ms(random, 100, DRAIN_S * 1000);
         old.stop_and_kill(drained).await?;
@@ -158,7 +164,7 @@ async fn roll(site: &mut Site, random: &mut StdRng, kind: Kind) -> Result<Lifted
         lifted.illegal.extend(stopped.err().map(|error| format!("drain: {error:#}")));
         lifted
     };
-    lifted.illegal.extend(old.ends().into_iter().map(|end| format!("in its drain {end}")));
+    lifted.illegal.extend(old.ends().into_iter().skip(before).map(|end| format!("in its drain {end}")));
     site.retired.push(old);
     Ok(lifted)
 }

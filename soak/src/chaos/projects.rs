@@ -110,28 +110,28 @@ pub fn project(name: &'static str, random: &mut StdRng) -> Project {
         "staged" => ("staged", staged([nap(), nap(), nap()]), full),
         "heavy" => ("heavy", staged([nap(), nap(), nap()]), full),
         "long" => ("staged", staged(["sleep 2".to_owned(), "sleep 2".to_owned(), "sleep 2".to_owned()]), full),
-        "install-fails" => {
-            ("staged", staged([nap() + "; exit 1", nap(), nap()]), ended(FailureCode::InstallFailed))
-        }
+        "install-fails" => ("staged", staged([nap() + "; exit 1", nap(), nap()]), ended(FailureCode::InstallFailed)),
         "graded" => (
             "graded",
             run(format!("{}; echo '{{\"score\": 3, \"max_score\": 4}}' > results.json", nap())),
             Expected::Scored { score: 3.0, max_score: 4.0 },
         ),
-        "invalid" => {
-            ("graded", run(format!("{}; echo '{{\"score\": ' > results.json", nap())), ended(FailureCode::ResultsInvalid))
-        }
-        "service" => (
-            "service",
-            vec![("app.pl", APP.replace("WORD", "hello"))],
-            Expected::Scored { score: 2.0, max_score: 2.0 },
+        "invalid" => (
+            "graded",
+            run(format!("{}; echo '{{\"score\": ' > results.json", nap())),
+            ended(FailureCode::ResultsInvalid),
         ),
+        "service" => {
+            ("service", vec![("app.pl", APP.replace("WORD", "hello"))], Expected::Scored { score: 2.0, max_score: 2.0 })
+        }
         "service-partial" => (
             "service",
             vec![("app.pl", APP.replace("WORD", "goodbye"))],
             Expected::Scored { score: 1.0, max_score: 2.0 },
         ),
-        "deaf" => ("hasty", run("trap '' TERM; while :; do sleep 1; done".to_owned()), ended(FailureCode::StageTimeout)),
+        "deaf" => {
+            ("hasty", run("trap '' TERM; while :; do sleep 1; done".to_owned()), ended(FailureCode::StageTimeout))
+        }
         "never-ready" => (
             "waiting",
             vec![("app.pl", "$| = 1; print \"begin start\\n\"; sleep 60;".to_owned())],

@@ -103,7 +103,9 @@ impl Service {
         let gone = tokio::time::timeout(patience, seen.wait_for(|now| *now != Some(pid))).await;
         match gone {
             Ok(_) => Ok(()),
-            Err(_) => bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), patience.as_secs()),
+            Err(_) => {
+                bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), patience.as_secs())
+            }
         }
     }
 

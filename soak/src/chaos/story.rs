@@ -16,16 +16,29 @@ pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &P
     let mut story = format!("run {run}\n");
     let mut tell = |line: String| writeln!(story, "  {line}").ok();
     if let Some(row) = history.rows.get(&run) {
-        tell(format!("submission {} number {:?} attempt {} crashes {}", row.submission, row.number(), row.attempt, row.crashes));
+        tell(format!(
+            "submission {} number {:?} attempt {} crashes {}",
+            row.submission,
+            row.number(),
+            row.attempt,
+            row.crashes
+        ));
     }
     for event in history.events.get(&run).into_iter().flatten() {
         let from = event.from_status.as_deref().unwrap_or("-");
         let (phase, code) = (event.phase.as_deref().unwrap_or(""), event.failure_code.as_deref().unwrap_or(""));
         let why = event.evidence.as_ref().and_then(|evidence| evidence["message"].as_str()).unwrap_or("");
-        tell(format!("{} #{} attempt {} {from} -> {} {phase} {code} {why}", event.at.format("%T%.3f"), event.id, event.attempt, event.to_status));
+        tell(format!(
+            "{} #{} attempt {} {from} -> {} {phase} {code} {why}",
+            event.at.format("%T%.3f"),
+            event.id,
+            event.attempt,
+            event.to_status
+        ));
     }
     for (id, life) in lives.iter().filter(|(_, life)| life.run == Some(run)) {
-        let at = |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or("-".to_owned(), |at| at.format("%T%.3f").to_string());
+        let at =
+            |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or("-".to_owned(), |at| at.format("%T%.3f").to_string());
         let unseen = if life.died_unseen { " (unseen)" } else { "" };
         tell(format!(
             "cell {} {} attempt {}: created {} started {} died {}{unseen} removed {}",

@@ -112,7 +112,12 @@ impl Summary<'_> {
         let mut figures = table(&["recovery", "seconds", "bar", ""]);
         for figure in self.figures {
             let met = if figure.met() { "met" } else { "NOT MET" };
-            figures.add_row([figure.name.to_owned(), seconds(figure.seconds), figure.bar_s.to_string(), met.to_owned()]);
+            figures.add_row([
+                figure.name.to_owned(),
+                seconds(figure.seconds),
+                figure.bar_s.to_string(),
+                met.to_owned(),
+            ]);
         }
         let mut text = format!("{kinds}\n\n{runs}\n\n{retries}\n\n{figures}\n\n");
         text += &format!("answers but 202: {:?}\n", self.refusals);
