@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check clean
+.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check chaos clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ test: images warden ## All tests, on real Postgres, Redis and Docker
 
 bench: images build ## The figures, side by side with the raw engine, also in target/bench/summary.json
 	@cargo bench --locked --bench figures
+
+chaos: images warden ## Break a whole installation under load, FAULTS times (100), as SEED says (drawn)
+	@scripts/setup --chaos
+	@cargo build --locked --package assize --package soak
+	@FAULTS=$(FAULTS) SEED=$(SEED) KINDS=$(KINDS) target/debug/chaos
 
 check: ## Format, lints, licences, queries, documentation
 	@scripts/check

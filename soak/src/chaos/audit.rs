@@ -272,8 +272,11 @@ mod tests {
 
     use super::*;
 
-    fn events(moves: &[(i32, Option<&str>, &str, Option<&str>)]) -> Vec<Event> {
-        let event = |(id, (attempt, from, to, phase)): (i64, &(i32, Option<&str>, &str, Option<&str>))| Event {
+    /// Attempt, from, to, phase.
+    type Move = (i32, Option<&'static str>, &'static str, Option<&'static str>);
+
+    fn events(moves: &[Move]) -> Vec<Event> {
+        let event = |(id, (attempt, from, to, phase)): (i64, &Move)| Event {
             id,
             run_id: Uuid::nil(),
             attempt: *attempt,
@@ -287,7 +290,7 @@ mod tests {
         (1..).zip(moves).map(event).collect()
     }
 
-    fn sorts(moves: &[(i32, Option<&str>, &str, Option<&str>)]) -> Vec<Sort> {
+    fn sorts(moves: &[Move]) -> Vec<Sort> {
         trail(Uuid::nil(), &events(moves)).into_iter().map(|violation| violation.sort).collect()
     }
 
@@ -314,9 +317,7 @@ mod tests {
             (1, Some("queued"), "preparing", None),
             (1, Some("preparing"), "running", Some("tests")),
         ];
-        let with = |more: &[(i32, Option<&'static str>, &'static str, Option<&'static str>)]| {
-            sorts(&[&start[..], more].concat())
-        };
+        let with = |more: &[Move]| sorts(&[&start[..], more].concat());
         assert!(with(&[(1, Some("running"), "running", Some("tests"))]).contains(&Sort::Duplicated));
         assert_eq!(with(&[(1, Some("running"), "completed", Some("tests"))]), [Sort::Illegal]);
         let twice = [

@@ -35,18 +35,18 @@ pub enum Kind {
 /// a minute are rare.
 pub const KINDS: &[(Kind, &str, u32, &str)] = &[
     (Kind::WorkerKill, "worker_kill", 14, "kill -9 of a worker, started again"),
-    (Kind::WorkerStop, "worker_stop", 5, "SIGSTOP of a worker for 0.5-4 s"),
-    (Kind::WorkerStopPastLease, "worker_stop_past_lease", 1, "SIGSTOP of a worker for 32-38 s: its leases go stale"),
+    (Kind::WorkerStop, "worker_stop", 5, "SIGSTOP of a worker for 0.5-3 s"),
+    (Kind::WorkerStopPastLease, "worker_stop_past_lease", 1, "SIGSTOP of a worker for 32-36 s: its leases go stale"),
     (Kind::RollingRestart, "rolling_restart", 3, "a new worker starts, an old one gets SIGTERM and drains"),
     (Kind::RollingRestartKill, "rolling_restart_kill", 3, "the same, and SIGKILL in mid-drain"),
     (Kind::ClockShift, "clock_shift", 2, "a worker's clock is 60 s or 1 h off, and jumps"),
     (Kind::ApiKill, "api_kill", 8, "kill -9 of the API, started again"),
-    (Kind::ApiStop, "api_stop", 4, "SIGSTOP of the API for 0.5-4 s"),
+    (Kind::ApiStop, "api_stop", 4, "SIGSTOP of the API for 0.5-3 s"),
     (Kind::PostgresKill, "postgres_kill", 4, "kill -9 of all of Postgres, started again"),
-    (Kind::PostgresStop, "postgres_stop", 4, "SIGSTOP of all of Postgres for 0.5-4 s"),
+    (Kind::PostgresStop, "postgres_stop", 4, "SIGSTOP of all of Postgres for 0.5-3 s"),
     (Kind::PostgresCut, "postgres_cut", 14, "the reply to a committed write is dropped with its connection"),
     (Kind::RedisKill, "redis_kill", 6, "kill -9 of Redis, started again, empty"),
-    (Kind::RedisStop, "redis_stop", 4, "SIGSTOP of Redis for 0.5-4 s"),
+    (Kind::RedisStop, "redis_stop", 4, "SIGSTOP of Redis for 0.5-3 s"),
     (Kind::RedisFlush, "redis_flush", 8, "FLUSHALL"),
     (Kind::EngineRestart, "engine_restart", 1, "the engine is stopped and started"),
     (Kind::EngineKill, "engine_kill", 1, "kill -9 of the engine, started again"),
@@ -88,7 +88,7 @@ pub fn deal(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
         chosen.push(*kind);
     }
     chosen.shuffle(&mut random);
-    let fault = |kind| Fault { kind, pause_ms: random.random_range(50..900), seed: random.random() };
+    let fault = |kind| Fault { kind, pause_ms: random.random_range(20..500), seed: random.random() };
     chosen.into_iter().map(fault).collect()
 }
 

@@ -24,7 +24,7 @@ use super::{history, signals};
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// How long a proxy waits for a call or a statement to come by.
-const CHANCE: Duration = Duration::from_secs(4);
+const CHANCE: Duration = Duration::from_secs(2);
 
 /// A draining worker stops its upkeep and removes its berths after `drain_timeout_s`.
 pub const DRAINED: Duration = Duration::from_secs(DRAIN_S + 40);
@@ -43,14 +43,19 @@ impl Lifted {
     fn now(note: impl Into<String>) -> Self {
         Self { at: clock::wall(), note: note.into(), illegal: Vec::new() }
     }
+
+    /// A fault that could not be carried out as it should.
+    pub fn failed(error: &anyhow::Error) -> Self {
+        Self { illegal: vec![format!("{error:#}")], ..Self::now("") }
+    }
 }
 
 /// Carries out one fault.
 pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lifted> {
     let mut random = StdRng::seed_from_u64(fault.seed);
     let random = &mut random;
-    let pause = ms(random, 0, 1000);
-    let short = ms(random, 500, 4000);
+    let pause = ms(random, 0, 800);
+    let short = ms(random, 500, 3000);
     match fault.kind {
         Kind::WorkerKill => {
             let worker = victim(site, random)?;
@@ -59,7 +64,7 @@ pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lif
             Ok(Lifted::now(format!("{} after {pause:?}", site.workers[worker].name())))
         }
         Kind::WorkerStop | Kind::WorkerStopPastLease => {
-            let held = if fault.kind == Kind::WorkerStop { short } else { ms(random, 32_000, 38_000) };
+            let held = if fault.kind == Kind::WorkerStop { short } else { ms(random, 32_000, 36_000) };
             let worker = victim(site, random)?;
             hold(site.workers[worker].pid().into_iter().collect(), held).await;
             Ok(Lifted::now(format!("{} for {held:?}", site.workers[worker].name())))
@@ -148,6 +153,7 @@ async fn roll(site: &mut Site, random: &mut StdRng, kind: Kind) -> Result<Lifted
     let new = site.worker(&[]).await?;
     let old = std::mem::replace(&mut site.workers[worker], new);
     let note = format!("{} for {}", site.workers[worker].name(), old.name());
+    let before = old.ends().len();
     let mut lifted = if kind == Kind::RollingRestartKill {
         let drained = ms(random, 100, DRAIN_S * 1000);
         old.stop_and_kill(drained).await?;
@@ -158,7 +164,7 @@ async fn roll(site: &mut Site, random: &mut StdRng, kind: Kind) -> Result<Lifted
         lifted.illegal.extend(stopped.err().map(|error| format!("drain: {error:#}")));
         lifted
     };
-    lifted.illegal.extend(old.ends().into_iter().map(|end| format!("in its drain {end}")));
+    lifted.illegal.extend(old.ends().into_iter().skip(before).map(|end| format!("in its drain {end}")));
     site.retired.push(old);
     Ok(lifted)
 }

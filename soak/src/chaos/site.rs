@@ -40,7 +40,7 @@ pub const DRAIN_S: u64 = 3;
 const READY: Duration = Duration::from_secs(60);
 
 /// Of the file system of uploads and blobs.
-const SMALL_MIB: u64 = 192;
+const SMALL_MIB: u64 = 512;
 
 /// Organisations of the load, and one for single runs.
 const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
@@ -191,7 +191,10 @@ impl Site {
         let log = self.embedded.folder.logs().join(format!("{name}.log"));
         let environment = self.environment.iter().chain(more).cloned().collect();
         let worker = Service::start(Spec { name, program: self.program.clone(), argument: "worker", environment, log });
-        self.ready(&worker).await?;
+        if let Err(error) = self.ready(&worker).await {
+            worker.kill_for_good().await.ok();
+            return Err(error);
+        }
         Ok(worker)
     }
 

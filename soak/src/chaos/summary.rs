@@ -38,9 +38,11 @@ pub struct Summary<'a> {
     pub moved: BTreeMap<Kind, Vec<f64>>,
 }
 
-/// For every fault, how long the runs that were active at its end took to move.
+/// For every fault, how long the runs that were active at its end took to move. A run that an earlier
+/// fault had stopped already counts for that one only.
 pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
     let mut by_kind: BTreeMap<Kind, Vec<f64>> = BTreeMap::new();
+    let mut earlier = DateTime::<Utc>::MIN_UTC;
     for fault in done {
         let times = by_kind.entry(fault.kind).or_default();
         for events in history.events.values() {
@@ -49,10 +51,11 @@ pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
             else {
                 continue;
             };
-            if before.to_status.parse::<Status>().is_ok_and(Status::is_active) {
+            if before.at > earlier && before.to_status.parse::<Status>().is_ok_and(Status::is_active) {
                 times.push((next.at - fault.lifted).as_seconds_f64());
             }
         }
+        earlier = fault.lifted;
     }
     by_kind
 }
