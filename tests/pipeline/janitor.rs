@@ -174,9 +174,12 @@ async fn cells_have_a_parent_cgroup_and_what_stays_in_it_is_removed() {
 
 /// Imports an empty image without a tag.
 fn dangling(change: &str) -> String {
-    let empty = Command::new("tar").args(["-c", "--files-from", "/dev/null"]).stdout(Stdio::piped()).spawn().unwrap();
+    let tar = ["-c", "--files-from", "/dev/null"];
+    let mut empty = Command::new("tar").args(tar).stdout(Stdio::piped()).spawn().unwrap();
+    let archive = empty.stdout.take().unwrap();
     let mut import = Command::new("docker");
-    let imported = import.args(["import", "--change", change, "-"]).stdin(empty.stdout.unwrap()).output().unwrap();
+    let imported = import.args(["import", "--change", change, "-"]).stdin(archive).output().unwrap();
+    empty.wait().unwrap();
     assert!(imported.status.success(), "{imported:?}");
     String::from_utf8(imported.stdout).unwrap().trim().to_owned()
 }
