@@ -1,6 +1,7 @@
 //! What nobody wants any more goes, and nothing else does.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -172,9 +173,13 @@ async fn cells_have_a_parent_cgroup_and_what_stays_in_it_is_removed() {
 
 /// Imports an empty image without a tag.
 fn dangling(change: &str) -> String {
-    let empty = Command::new("tar").args(["-c", "--files-from", "/dev/null"]).stdout(Stdio::piped()).spawn().unwrap();
+    /// What tar makes of nothing.
+    const EMPTY: [u8; 1024] = [0; 1024];
     let mut import = Command::new("docker");
-    let imported = import.args(["import", "--change", change, "-"]).stdin(empty.stdout.unwrap()).output().unwrap();
+    import.args(["import", "--change", change, "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut import = import.spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&EMPTY).unwrap();
+    let imported = import.wait_with_output().unwrap();
     assert!(imported.status.success(), "{imported:?}");
     String::from_utf8(imported.stdout).unwrap().trim().to_owned()
 }
