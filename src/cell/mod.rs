@@ -38,6 +38,7 @@ pub mod spec;
 pub mod stream;
 
 pub use berth::{Berth, Berths};
+pub use bollard::models::ContainerSummary;
 pub use engine::{Engine, EngineError, Seen};
 pub use spec::{CellSpec, Role};
 pub use stream::{Cell, CellInput, CellOutput, Event};

@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bollard::models::ContainerSummary;
 use uuid::Uuid;
 
 use super::process::{Fate, fate};
-use crate::cell::Engine;
 use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
+use crate::cell::{ContainerSummary, Engine};
 use crate::clock;
 use crate::store::Store;
 

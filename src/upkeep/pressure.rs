@@ -3,6 +3,7 @@
 //! The decision ([`Limits::judge`]) is pure. Between the limit that holds claims back and the one that lets
 //! them go on lies a quarter, so that a host at its limit does not flap.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,21 @@ pub struct Readings {
     pub available_memory_mib: Option<u64>,
     /// Of the file system that the engine keeps its containers on.
     pub free_disk_mib: Option<u64>,
+}
+
+impl fmt::Display for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |seen: Option<f64>| seen.map_or_else(|| "unknown".to_owned(), |seen| format!("{seen:.0} %"));
+        let mib = |seen: Option<u64>| seen.map_or_else(|| "unknown".to_owned(), |seen| format!("{seen} MiB"));
+        write!(
+            f,
+            "stalled for memory {}, for disks {}; memory available {}, free for the engine {}",
+            percent(self.memory_pressure),
+            percent(self.io_pressure),
+            mib(self.available_memory_mib),
+            mib(self.free_disk_mib)
+        )
+    }
 }
 
 /// Past which claims are held back; 0 is not looked at.

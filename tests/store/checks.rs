@@ -30,7 +30,9 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("idempotency_keys_key_check", "idempotency_keys", "key = repeat('a', 256)"),
     ("idempotency_keys_request_sha256_check", "idempotency_keys", "request_sha256 = 'short'"),
     ("workers_half_slots_check", "workers", "half_slots = 0"),
-    ("workers_state_check", "workers", "state = 'asleep'"),
+    ("workers_state_check", "workers", "state = 'bored'"),
+    ("archives_sha256_check", "archives", "sha256 = repeat('A', 64)"),
+    ("retention_what_check", "retention", "what = 'memories'"),
 ];
 
 /// Constraint, and a run that only this constraint refuses.
@@ -51,6 +53,10 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     add("project_evaluation_runs_cause_check", Status::Failed, "cause", "'weather'");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
+    for crashes in ["-1", "4"] {
+        add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", crashes);
+    }
+    add("runs_only_queued_waits", Status::Running, "not_before", "now()");
     add("runs_queued_has_no_lease", Status::Queued, "worker_id", "'worker-1'");
     add("runs_queued_has_no_lease", Status::Queued, "heartbeat_at", "now()");
     for status in Status::ALL.iter().copied() {
@@ -93,7 +99,8 @@ async fn every_check_refuses_what_it_names(pool: PgPool) {
         "INSERT INTO api_keys (id, organization_id, role, secret_sha256)
              VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
          INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}');
-         INSERT INTO workers (id, half_slots, state) VALUES ('worker', 4, 'claiming')"
+         INSERT INTO workers (id, half_slots, state) VALUES ('worker-1', 2, 'claiming');
+         INSERT INTO retention VALUES ('output', now(), '{submission}')"
     );
     sqlx::raw_sql(AssertSqlSafe(others)).execute(&pool).await.unwrap();
 

@@ -9,6 +9,7 @@ use crate::cell::probe::{Finding, Probed, probe};
 use crate::cell::{Engine, EngineError};
 use crate::clock;
 use crate::template::{Limits, Templates};
+use crate::upkeep::leftovers;
 
 /// A container of an earlier doctor that is this old was left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
@@ -54,7 +55,9 @@ pub(super) async fn examine(mut engine: Engine, templates: &Templates, report: &
         () = probing => false,
         _ = tokio::signal::ctrl_c() => true,
     };
-    if let Err(error) = clean(&engine, &worker).await {
+    let cleaned = clean(&engine, &worker).await;
+    leftovers::remove_parents(&cgroups);
+    if let Err(error) = cleaned {
         report.warn(
             "cells",
             format!("containers of this check may be left: {error}"),

@@ -9,6 +9,7 @@ use crate::cell::{Engine, EngineError};
 use crate::cli::screen::bytes;
 use crate::config::Config;
 use crate::template::Templates;
+use crate::upkeep::pressure::{Host, Limits};
 
 /// Looks at all of it; gives the engine if cells can be made with it.
 pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {
@@ -30,6 +31,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
     };
     let is_static = has_warden && check_warden(&engine, report);
     describe(&engine, report).await?;
+    pressure(&engine, config, report).await;
     let has_images = check_images(&engine, templates, report).await;
     (is_static && has_images).then_some(engine)
 }
@@ -71,6 +73,21 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
     let driver = info.cgroup_driver.map(|driver| driver.to_string());
     report.ok("cgroups", format!("version {}, driver {}", named(cgroups), named(driver)));
     Some(())
+}
+
+/// What would hold a worker's claims back at this moment.
+async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
+    let seen = Host::of(engine).await.read().await;
+    let short = Limits::of(config).judge(&seen, &[]);
+    if short.is_empty() {
+        return report.ok("pressure", seen.to_string());
+    }
+    let short: Vec<String> = short.into_iter().map(|(_, words)| words).collect();
+    report.warn(
+        "pressure",
+        short.join("; "),
+        "workers claim nothing until this is better: free memory or disk, or set the limit that is meant",
+    );
 }
 
 async fn check_images(engine: &Engine, templates: &Templates, report: &mut Report) -> bool {

@@ -104,7 +104,7 @@ pub(super) fn spool(config: &Config, report: &mut Report) {
     }
     match free(folder, config) {
         Ok((seen, true)) => report.ok("spool", seen),
-        Ok((seen, false)) => report.warn("spool", seen, "free some, or set spool_dir to a larger disk"),
+        Ok((seen, false)) => report.warn("spool", seen, "free some before submissions get 507, or set spool_dir"),
         Err(error) => {
             report.warn("spool", format!("free space of {} is not known: {error}", folder.display()), "look with df")
         }
@@ -113,9 +113,9 @@ pub(super) fn spool(config: &Config, report: &mut Report) {
 
 fn free(folder: &Path, config: &Config) -> std::io::Result<(String, bool)> {
     let free = host::free_bytes(folder)?;
-    let wanted = config.max_archive_bytes.saturating_mul(SPOOLED_UPLOADS);
+    let wanted = config.max_archive_bytes.saturating_mul(SPOOLED_UPLOADS).max(config.min_free_disk_mib << 20);
     let seen = format!(
-        "{} is writable, {} free ({SPOOLED_UPLOADS} uploads take {})",
+        "{} is writable, {} free ({SPOOLED_UPLOADS} uploads and min_free_disk_mib want {})",
         folder.display(),
         bytes(free),
         bytes(wanted)
