@@ -1,7 +1,6 @@
 //! What nobody wants any more goes, and nothing else does.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -48,15 +48,12 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     add("project_evaluation_runs_phase_check", Status::Running, "phase", "'deploy'");
     add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "0");
     add("project_evaluation_runs_attempt_check", Status::Queued, "attempt", "4");
-    add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", "-1");
-    add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", "4");
     add("project_evaluation_runs_cause_check", Status::Failed, "cause", "'weather'");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
     for crashes in ["-1", "4"] {
         add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", crashes);
     }
-    add("runs_only_queued_waits", Status::Running, "not_before", "now()");
     add("runs_queued_has_no_lease", Status::Queued, "worker_id", "'worker-1'");
     add("runs_queued_has_no_lease", Status::Queued, "heartbeat_at", "now()");
     for status in Status::ALL.iter().copied() {
