@@ -144,7 +144,11 @@ async fn a_container_of_another_owner_is_never_touched_and_none_of_ours_stays() 
         cmd: Some(vec!["sleep".to_owned(), "120".to_owned()]),
         labels: Some(labels.into()),
         // It goes by itself, even if this test fails.
-        host_config: Some(bollard::models::HostConfig { auto_remove: Some(true), ..Default::default() }),
+        host_config: Some(bollard::models::HostConfig {
+            auto_remove: Some(true),
+            network_mode: Some("none".to_owned()),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let id = docker().create_container(None, body).await.unwrap().id;
