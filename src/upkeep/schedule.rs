@@ -30,6 +30,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Before a schedule that ended by itself begins anew.
 const RESTART: Duration = Duration::from_secs(1);
 
+/// Between the first turns of two jobs, so that a worker that starts has connections left for its runs.
+const GAP: Duration = Duration::from_millis(200);
+
 /// An image that was made within this time may be part of a build that goes on.
 const BEING_BUILT_S: i64 = 3_600;
 
@@ -135,17 +138,18 @@ async fn images(engine: &Engine) -> anyhow::Result<u64> {
 /// Runs the jobs until `stop`, which cuts off what is being done.
 pub async fn run(jobs: Vec<Job>, stop: CancellationToken) {
     let schedules = TaskTracker::new();
-    for job in jobs {
+    for (number, job) in (0..).zip(jobs) {
         metrics().job_waits(job.what);
         let stop = stop.clone();
-        schedules.spawn(async move { stop.run_until_cancelled(keep(job)).await });
+        schedules.spawn(async move { stop.run_until_cancelled(keep(job, number * GAP)).await });
     }
     schedules.close();
     schedules.wait().await;
 }
 
-/// Does a job now and whenever it is time, for ever.
-async fn keep(job: Job) {
+/// Does a job in a moment and then whenever it is time, for ever.
+async fn keep(job: Job, moment: Duration) {
+    tokio::time::sleep(moment).await;
     run_once(&job).await;
     loop {
         let schedule = WorkerBuilder::new(format!("janitor-{}", job.what))
