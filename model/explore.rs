@@ -9,7 +9,7 @@ use std::hash::BuildHasherDefault;
 use crate::actions::{Action, Choices, apply, choices, picture};
 use crate::invariants::{Invariant, Violation, check_rest, check_state, must};
 use crate::rules::Rules;
-use crate::world::{Size, World};
+use crate::world::{Size, World, fingerprint};
 
 /// Steps of a schedule at most; a longer one is taken to go round in circles.
 const LONGEST: usize = 2_000;
@@ -172,15 +172,27 @@ pub fn walk(
     let size = random_size(&mut dice);
     // Some schedules see all their faults at once, others far apart.
     let one_in = 2 + dice.below(30);
+    // A uniform choice never leaves anyone behind for long. So in most schedules some choices go by a
+    // whim that lasts for a while: an order of all actions, of which the first possible one is taken.
+    let sway = dice.below(5);
+    let mut whim = dice.throw();
     let mut world = World::new(&size);
     taken.clear();
     let walked = (|| {
         for _ in 0..LONGEST {
             choices(&world, &size, rules, all);
             let fault = !all.faults.is_empty() && dice.below(one_in) == 0;
-            let Some(action) = dice.pick(if fault { &all.faults } else { &all.normal }) else {
-                return check_rest(&world, &size);
+            if dice.below(12) == 0 {
+                whim = dice.throw();
+            }
+            let chosen = if fault {
+                dice.pick(&all.faults)
+            } else if dice.below(4) < sway {
+                all.normal.iter().copied().max_by_key(|action| fingerprint(&(action, whim)))
+            } else {
+                dice.pick(&all.normal)
             };
+            let Some(action) = chosen else { return check_rest(&world, &size) };
             taken.push(action);
             apply(&mut world, &size, rules, action)?;
             check_state(&world, &size, rules)?;

@@ -45,7 +45,9 @@
 //! | `NothingIsLeft` | and no container is left |
 //!
 //! The last two are checked from every state that is reached: a fair schedule without faults must end.
-//! [`broken`] breaks each of the [`rules`] and expects a violation.
+//! [`broken`] breaks each of the [`rules`] and expects a violation. A random schedule goes partly by whims (an
+//! order of all actions that lasts for a while): a cell that is not tidied away shows after 900 schedules, with
+//! uniform choices after 350,000.
 //!
 //! # What it taught
 //!

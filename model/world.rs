@@ -358,10 +358,15 @@ impl World {
 
     /// 64 bits for the whole state.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = Mixer::default();
-        self.hash(&mut hasher);
-        hasher.finish()
+        fingerprint(self)
     }
+}
+
+/// 64 bits for anything made of small integers.
+pub fn fingerprint(of: &impl Hash) -> u64 {
+    let mut hasher = Mixer::default();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Attempts as the service counts them.
