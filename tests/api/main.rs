@@ -13,6 +13,8 @@ mod idempotency;
 mod keys;
 mod outage;
 mod output;
+mod queue;
+mod quotas;
 mod runs;
 mod submit;
 mod verdict;

@@ -91,6 +91,11 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         whole_table: false,
         why: "the depth of the queue is counted, through an index and to 100,000, every few seconds by one process",
     };
+    let explained = Cost::Exception {
+        rows: 2 * 1000 + ACTIVE,
+        whole_table: false,
+        why: "what comes before a run is counted to 1,000, of each user and organisation on its own",
+    };
     let mut all = vec![
         sample("cancel_run", format!("'{queued}', '{organization}', {message}"), Cost::Probe),
         sample("cancel_run", format!("'{running}', '{organization}', {message}"), Cost::Probe),
@@ -98,11 +103,16 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("claim_runs", "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
         sample("claim_runs", "'worker-1', 4, 80, 8, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
         sample("claim_runs", "'worker-1', 80, 80, 80, 20, 20, 10, 2, 60, 4", Cost::Active),
+        sample("count_queued", format!("'{organization}', 'user-1', 200"), Cost::Probe),
+        sample("count_queued", format!("'{organization}', NULL, 1000"), Cost::Page(1000)),
+        sample("count_queued", "NULL, NULL, 1000", Cost::Page(1000)),
         sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1"), Cost::Active),
         sample("ensure_organization", format!("{new}, '{name}'"), Cost::Probe),
         sample("ensure_organization", format!("{new}, 'another'"), Cost::Probe),
         sample("enter_phase", format!("'{running}', 1, 1, 'tests'"), Cost::Active),
         sample("events_of_run", format!("'{ended}', 0"), Cost::Page(200)),
+        sample("explain_queued", format!("'{queued}', '{organization}', 80, 20, 20, 10, 2, 60, 1000"), explained),
+        sample("explain_queued", format!("'{running}', '{organization}', 80, 20, 20, 10, 2, 60, 1000"), Cost::Probe),
         sample(
             "fail_run",
             format!("'{running}', 1, 1, 'running', 'failed', 'submission', 'build_failed', {message}"),
@@ -119,8 +129,9 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("list_keys", format!("'{name}'"), everything),
         sample("list_runs", format!("'{organization}', '{top}', 101"), Cost::Page(101)),
         sample("list_runs", format!("'{organization}', '{ended}', 101"), Cost::Page(101)),
-        sample("newest_migration", "", Cost::Probe),
+        sample("newest_migration", "", Cost::Page(100)),
         sample("now", "", Cost::Probe),
+        sample("pace", "", Cost::Page(150)),
         sample("parse_run", format!("'{running}', 1, 1"), Cost::Active),
         sample("ping", "", Cost::Probe),
         sample("queue_counts", "", waiting),
