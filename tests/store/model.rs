@@ -216,7 +216,8 @@ async fn every_claim_takes_the_run_that_the_rules_name(pool: PgPool) {
             .await
             .unwrap();
         let mut active: Vec<_> = case.model.active().map(|run| run.id).collect();
-        (known.sort_unstable(), active.sort_unstable());
+        known.sort_unstable();
+        active.sort_unstable();
         assert_eq!(known, active, "what claims take to be active is active");
         claimed += case.model.runs.iter().filter(|run| matches!(run.state, State::Active | State::Over)).count();
     }

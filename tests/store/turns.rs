@@ -25,6 +25,8 @@ async fn take_turns(store: &Store, pool: &PgPool, wanted: Wanted, claims: usize,
     all
 }
 
+const NO_RUN: [Uuid; 0] = [];
+
 fn one_of(total_half_slots: i32) -> Wanted {
     wanted(1000, total_half_slots, 1)
 }
@@ -188,7 +190,7 @@ async fn slots_are_kept_for_a_heavy_run_once_it_has_waited_long_enough(pool: PgP
     };
     let two = Wanted { most: 2, ..wanted(5, 5, 2) };
     store.claim_runs(WORKER, two).await.unwrap();
-    assert_eq!(ask(60.0, 5).await, [Uuid::nil(); 0], "it has waited for a day; three half-slots are free and are kept");
+    assert_eq!(ask(60.0, 5).await, NO_RUN, "it has waited for a day; three half-slots are free and are kept");
     assert_eq!(ask(60.0, 3).await, [queue[3], queue[4]], "a worker that could never hold it does not wait");
     for run in [queue[3], queue[4]] {
         rows::end(&pool, run).await;
@@ -214,7 +216,7 @@ async fn light_runs_pass_a_heavy_one_while_it_is_patient_or_capped(pool: PgPool)
     assert_eq!(ask(2, caps).await, [queue[0], queue[2]]);
     let capped = AdmissionCaps { heavy_patience_s: 0.0, browser: 0, ..caps };
     assert_eq!(ask(1, capped).await, [queue[3]]);
-    assert_eq!(ask(1, AdmissionCaps { heavy_patience_s: 0.0, ..caps }).await, [Uuid::nil(); 0]);
+    assert_eq!(ask(1, AdmissionCaps { heavy_patience_s: 0.0, ..caps }).await, NO_RUN);
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
