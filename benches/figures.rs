@@ -8,6 +8,8 @@
 //!
 //! The table goes to stdout, progress to stderr, and `target/bench/summary.json` keeps the values.
 
+#[path = "figures/admission.rs"]
+mod admission;
 #[path = "figures/archives.rs"]
 mod archives;
 #[path = "figures/burst.rs"]
@@ -26,6 +28,8 @@ mod intake;
 mod large;
 #[path = "figures/load.rs"]
 mod load;
+#[path = "figures/queue.rs"]
+mod queue;
 #[path = "figures/raw.rs"]
 mod raw;
 #[path = "figures/services.rs"]
@@ -42,6 +46,7 @@ use figure::Figure;
 /// What can be measured, and how its figures' names begin.
 const MEASUREMENTS: &[(&str, &str)] = &[
     ("intake", "time to the 202 at 200 requests/s, and requests/s with 1, 8 and 32 clients"),
+    ("admission", "time of a claim in queues of up to 1,000,000 runs, fairness, and that no cap is passed"),
     ("first", "time from the 202 to the first instruction, against create and start"),
     ("burst", "runs/s of a burst of 64, against a loop of create, start, wait, remove; CPU per run"),
     ("warden", "CPU that the warden takes of its cell"),
@@ -60,11 +65,35 @@ pub struct Scale {
     pub seconds: u64,
     /// Of idleness, in seconds.
     pub idle_seconds: u64,
+    /// Runs in the queues of the admission bench, and claims from each.
+    pub queues: [i64; 3],
+    pub claims: usize,
+    /// Runs that have ended before, and how long a transaction stays open.
+    pub ended: i64,
+    pub held_seconds: u64,
 }
 
 impl Scale {
-    const FULL: Self = Self { repetitions: 30, rounds: 5, seconds: 10, idle_seconds: 30 };
-    const QUICK: Self = Self { repetitions: 7, rounds: 1, seconds: 3, idle_seconds: 10 };
+    const FULL: Self = Self {
+        repetitions: 30,
+        rounds: 5,
+        seconds: 10,
+        idle_seconds: 30,
+        queues: [1_000, 100_000, 1_000_000],
+        claims: 1_000,
+        ended: 1_000_000,
+        held_seconds: 30,
+    };
+    const QUICK: Self = Self {
+        repetitions: 7,
+        rounds: 1,
+        seconds: 3,
+        idle_seconds: 10,
+        queues: [1_000, 10_000, 100_000],
+        claims: 300,
+        ended: 50_000,
+        held_seconds: 5,
+    };
 }
 
 #[tokio::main]
@@ -72,7 +101,7 @@ async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if arguments.iter().any(|argument| argument == "--help") {
         println!("usage: cargo bench --bench figures -- [NAME].. [--quick]");
-        MEASUREMENTS.iter().for_each(|(name, what)| println!("  {name:<7} {what}"));
+        MEASUREMENTS.iter().for_each(|(name, what)| println!("  {name:<9} {what}"));
         return Ok(());
     }
     let (options, names): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.starts_with("--"));
@@ -93,6 +122,7 @@ async fn main() -> Result<()> {
         eprintln!("measuring {name} ...");
         let measured = match *name {
             "intake" => intake::measure(scale).await,
+            "admission" => admission::measure(scale).await,
             "first" => first::measure(scale).await,
             "burst" => burst::measure(scale).await,
             "warden" => warden::measure(scale).await,

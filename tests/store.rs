@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+#[path = "store/caps.rs"]
+mod caps;
 #[path = "store/checks.rs"]
 mod checks;
 #[path = "store/claims.rs"]
@@ -14,6 +16,8 @@ mod events;
 mod fencing;
 #[path = "store/migrations.rs"]
 mod migrations;
+#[path = "store/model.rs"]
+mod model;
 #[path = "store/moves.rs"]
 mod moves;
 #[path = "store/once.rs"]
@@ -32,3 +36,5 @@ mod rows;
 mod samples;
 #[path = "store/takeover.rs"]
 mod takeover;
+#[path = "store/turns.rs"]
+mod turns;

@@ -157,13 +157,16 @@ pub fn config(templates: &Path) -> Result<Config> {
         api_metrics_listen: free_address()?,
         worker_metrics_listen: free_address()?,
         templates_dir: templates.to_owned(),
+        // One organisation sends all that the API can take.
+        max_queued: 1_000_000,
+        per_org_max_queued: 1_000_000,
         warden_path: Path::new(PROGRAM).with_file_name("assize-warden"),
         ..Config::default()
     })
 }
 
 /// On the disk of the build, for durable means durable; the servers' user must be able to go through it.
-fn folder() -> Result<TempDir> {
+pub fn folder() -> Result<TempDir> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&target)?;
     let searchable = std::fs::Permissions::from_mode(0o711);
@@ -184,6 +187,8 @@ fn spawn(embedded: &Embedded, config: &Config, service: &str) -> Result<Process>
         ("ASSIZE_WORKER_METRICS_LISTEN", config.worker_metrics_listen.clone()),
         ("ASSIZE_TEMPLATES_DIR", path(&config.templates_dir)),
         ("ASSIZE_WARDEN_PATH", path(&config.warden_path)),
+        ("ASSIZE_MAX_QUEUED", config.max_queued.to_string()),
+        ("ASSIZE_PER_ORG_MAX_QUEUED", config.per_org_max_queued.to_string()),
         ("ASSIZE_BLOB_URL", format!("file:{}", root.join("blobs").display())),
         ("ASSIZE_SPOOL_DIR", path(&root.join("spool"))),
     ] {

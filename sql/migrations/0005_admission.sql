@@ -531,3 +531,27 @@ BEGIN
     SELECT now.run_seconds, now.run_half_slots INTO run_seconds, run_half_slots FROM pace() AS now;
     RETURN NEXT;
 END $$;
+
+-- How many runs wait: of a user, of an organisation, of all; counted to `most`. Of a user's those that
+-- wait for their next attempt are left out, there are never more of them than were active.
+CREATE FUNCTION count_queued(organization uuid, of_user text, most bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET enable_sort = off
+SET enable_incremental_sort = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+BEGIN
+    IF of_user IS NOT NULL THEN
+        RETURN count_claimable('{1,2,4}', organization, of_user, most);
+    ELSIF organization IS NOT NULL THEN
+        RETURN (SELECT count(*) FROM (
+            SELECT FROM project_evaluation_runs
+            WHERE status = 'queued' AND organization_id = organization
+            ORDER BY organization_id, status, submitted_at
+            LIMIT most) AS waiting);
+    END IF;
+    RETURN (SELECT count(*) FROM (
+        SELECT FROM project_evaluation_runs WHERE status = 'queued' ORDER BY status, created_at LIMIT most) AS waiting);
+END $$;

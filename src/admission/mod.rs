@@ -12,11 +12,13 @@
 
 mod caps;
 mod holds;
+mod quotas;
 mod slots;
 mod waiting;
 
 pub use caps::AdmissionCaps;
 pub use holds::{Hold, Holds};
+pub use quotas::{Full, Place, Quota, Quotas, Refused};
 pub use slots::{Slot, Slots};
 pub use waiting::{MOST_COUNTED, QueuedFacts, Waiting, WaitingFor};
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::ApiState;
 use super::body::Progress;
 use super::problem::Problem;
+use super::quota::Door;
 use crate::intake::spool::{Spool, Spooled};
 
 /// Characters of a user's name; the column has the same limit.
@@ -30,15 +31,24 @@ pub(super) struct Form {
     pub metadata: Value,
 }
 
-/// Reads the form. The spooled archive is gone when the form, or the error, is.
-pub(super) async fn read(api: &ApiState, multipart: &mut Multipart, progress: &Progress) -> Result<Form, Problem> {
+/// Reads the form. The spooled archive is gone when the form, or the error, is. Where the user comes
+/// before the archive, the archive of one whose queue is full is not read.
+pub(super) async fn read(
+    api: &ApiState,
+    multipart: &mut Multipart,
+    progress: &Progress,
+    door: &Door<'_>,
+) -> Result<Form, Problem> {
     let mut reader = Reader { progress };
-    let (mut archive, mut template, mut user, mut metadata) = (None, None, None, None);
+    let (mut archive, mut template, mut user, mut metadata) = (None, None, None::<String>, None);
     while let Some(mut field) = reader.next(multipart).await? {
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "archive" => {
                 once("archive", archive.is_some())?;
+                if let Some(user) = user.as_deref() {
+                    door.check(Some(user)).await?;
+                }
                 archive = Some(reader.spool(&mut field, api).await?);
             }
             "template" => {

@@ -17,6 +17,7 @@ mod idempotency;
 mod live;
 mod output;
 mod problem;
+mod quota;
 mod request;
 mod runs;
 mod serve;
@@ -42,6 +43,7 @@ use utoipa_axum::routes;
 
 pub use serve::{Timeouts, serve, serve_within};
 
+use crate::admission::Quotas;
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
@@ -58,6 +60,7 @@ pub struct ApiState {
     pub blobs: Blobs,
     pub templates: Arc<Templates>,
     pub config: Arc<Config>,
+    pub quotas: Quotas,
 }
 
 /// The state of the router: what handlers work with, and when they must end.

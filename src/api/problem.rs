@@ -15,6 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::body::Fault;
+use crate::admission::{Full, Quota, Refused};
 use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
 use crate::intake::spool::SpoolError;
@@ -255,6 +256,35 @@ impl Problem {
     }
 }
 
+/// What there is too much of.
+impl Problem {
+    pub fn queue_full(full: Full) -> Self {
+        let Full { quota, limit, seen, retry_after_s } = full;
+        let (code, detail, help) = match quota {
+            Quota::User => (
+                "user_queue_full",
+                format!("{seen} runs of this user wait, the limit is {limit} (per_user_max_queued)"),
+                "Send it again when some of this user's runs have ended, after the time in Retry-After.",
+            ),
+            Quota::Organization => (
+                "org_queue_full",
+                format!("{seen} runs of your organisation wait, the limit is {limit} (per_org_max_queued)"),
+                "Send it again when some of your runs have ended, after the time in Retry-After.",
+            ),
+            Quota::All => (
+                "queue_full",
+                format!("{seen} runs of all organisations wait, the limit is {limit} (max_queued)"),
+                "Send it again after the time in Retry-After.",
+            ),
+        };
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
+            .limit(count(limit), count(seen))
+            .help(help)
+            .header(header::RETRY_AFTER, retry_after_s)
+    }
+}
+
 /// What is our fault, or nobody's.
 impl Problem {
     /// Limit and value in bytes.
@@ -297,6 +327,15 @@ impl From<StoreError> for Problem {
             StoreError::Address(_) | StoreError::LeaseLost { .. } | StoreError::Refused { .. } => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full(full) => Self::queue_full(full),
+            Refused::Store(error) => error.into(),
         }
     }
 }

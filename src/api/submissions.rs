@@ -15,6 +15,7 @@ use super::body::Progress;
 use super::extract::Id;
 use super::form::{self, Form};
 use super::problem::{Document, Problem};
+use super::quota::Door;
 use super::view::{RunView, SubmissionView};
 use super::{ApiState, disk, idempotency};
 use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
@@ -69,6 +70,9 @@ pub(super) struct SubmissionWithRuns {
     responses(
         (status = 202, description = "Stored and queued", body = Submitted,
             headers(("Location" = String, description = "The run"))),
+        (status = 429, description = "A queue is full: `queue_full`, `org_queue_full` or `user_queue_full`; nothing was stored",
+            body = Document, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds, 1 to 300"))),
         (status = "default", description = "Nothing was stored", body = Document,
             content_type = "application/problem+json"),
     )
@@ -87,9 +91,11 @@ pub(super) async fn create(
     let mut multipart = Multipart::from_request(request, &())
         .await
         .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
-    let form = form::read(&api, &mut multipart, &progress).await?;
+    let door = Door { api: &api, organization: caller.organization, key };
+    door.check(None).await?;
+    let form = form::read(&api, &mut multipart, &progress, &door).await?;
     let archive = scan(&api, &form).await?;
-    submit(&api, caller, &form, archive, key).await
+    submit(&api, caller, &form, archive, &door).await
 }
 
 /// Show a submission and its runs.
@@ -146,11 +152,12 @@ async fn submit(
     caller: Caller,
     form: &Form,
     archive: ArchiveSummary,
-    key: Option<&str>,
+    door: &Door<'_>,
 ) -> Result<Response, Problem> {
     let template = api.templates.get(&form.template);
     let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
     let request_sha256 = idempotency::request_sha256(form);
+    let key = door.key;
     let idempotency = key.map(|key| Idempotency { key, request_sha256: &request_sha256 });
     if let Some(key) = key
         && let Some(first) = api.store.first_use(caller.organization, key).await?
@@ -161,6 +168,8 @@ async fn submit(
             Err(Problem::idempotency_key_reused())
         };
     }
+    // The last thing that is asked before anything is kept.
+    let place = door.enter(&form.user).await?;
     let spooled = &form.archive;
     keep(api, spooled).await?;
     let new = NewSubmission {
@@ -180,6 +189,9 @@ async fn submit(
         Inserted::Conflict => Err(Problem::idempotency_key_reused()),
         Inserted::Repeated { submission_id } => replay(api, caller, submission_id).await,
         Inserted::New { submitted_at } => {
+            if let Some(place) = place {
+                place.taken();
+            }
             event::run_queued(&Subject {
                 run_id: new.run_id,
                 submission_id: new.id,

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
+use crate::admission::Quotas;
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::observe;
@@ -86,6 +87,7 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
     let Parts { store, redis, hints, blobs, templates } = parts;
-    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config: Arc::new(config) };
+    let quotas = Quotas::new(store.clone(), &config);
+    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config: Arc::new(config), quotas };
     crate::api::serve(state, listener, stop).await
 }

@@ -47,6 +47,14 @@ pub struct Wanted {
     pub most: i32,
 }
 
+/// How long runs take and what they weigh, in the mean of the last that ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// From the claim to the end; absent before the first has ended.
+    pub run_seconds: Option<f64>,
+    pub run_half_slots: Option<f64>,
+}
+
 /// Runs in one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusCount {
@@ -105,6 +113,26 @@ impl Store {
             .fetch_optional(&self.pool),
         )
         .await
+    }
+
+    /// How many runs of a user, an organisation or all wait, counted to `most`.
+    pub async fn count_queued(
+        &self,
+        organization: Option<Uuid>,
+        user: Option<&str>,
+        most: i64,
+    ) -> Result<i64, StoreError> {
+        self.timed(
+            "count_queued",
+            sqlx::query_file_scalar!("sql/queries/count_queued.sql", organization as _, user as _, most)
+                .fetch_one(&self.pool),
+        )
+        .await
+    }
+
+    /// How long the last runs took.
+    pub async fn pace(&self) -> Result<Pace, StoreError> {
+        self.timed("pace", sqlx::query_file_as!(Pace, "sql/queries/pace.sql").fetch_one(&self.pool)).await
     }
 
     /// What is active by state, and how much is queued (counted to 100,000).

@@ -14,6 +14,8 @@ mod idempotency;
 mod keys;
 mod outage;
 mod output;
+mod queue;
+mod quotas;
 mod retention;
 mod runs;
 mod submit;

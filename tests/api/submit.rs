@@ -30,7 +30,10 @@ async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
     assert_eq!(server.left_behind().await, (1, 1, 0, 1, 0));
 
     // What was answered from memory is what the database has.
-    assert_eq!(json(server.get(&location).send().await.unwrap()).await, *run);
+    // Why it waits is told on asking.
+    let mut read = json(server.get(&location).send().await.unwrap()).await;
+    assert_eq!(read["queue"].take()["position"], 1);
+    assert_eq!(read, *run);
     let path = format!("/v1/submissions/{}", submission["id"].as_str().unwrap());
     let mut whole = json(server.get(&path).send().await.unwrap()).await;
     assert_eq!(whole["runs"], json!([run]));

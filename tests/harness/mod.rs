@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::AdmissionCaps;
+use assize::admission::{AdmissionCaps, Quotas};
 use assize::api::{self, ApiState, Timeouts};
 use assize::config::Config;
 use assize::intake::blob::Blobs;
@@ -108,6 +108,7 @@ impl Server {
             hints: hints.clone(),
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
+            quotas: Quotas::new(store.clone(), &setup.config),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -165,6 +165,60 @@ pub async fn queue(pool: &PgPool, organization: Uuid, half_slots: &[i32]) -> Vec
     ids
 }
 
+/// A run to be queued.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter<'a> {
+    pub organization: Uuid,
+    pub user: &'a str,
+    pub half_slots: i32,
+}
+
+/// Queues these runs in this order, each a millisecond younger than the one before; the last was
+/// submitted about now.
+pub async fn enqueue(pool: &PgPool, waiters: &[Waiter<'_>]) -> Vec<Uuid> {
+    let ids: Vec<_> = waiters.iter().map(|_| Uuid::now_v7()).collect();
+    let organizations: Vec<_> = waiters.iter().map(|waiter| waiter.organization).collect();
+    let users: Vec<_> = waiters.iter().map(|waiter| waiter.user).collect();
+    let half_slots: Vec<_> = waiters.iter().map(|waiter| waiter.half_slots).collect();
+    sqlx::query(
+        "WITH queued AS (
+             SELECT *, gen_random_uuid() AS submission
+             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[])
+                 WITH ORDINALITY AS queued (id, organization, user_ref, half_slots, place)
+         ), submissions AS (
+             INSERT INTO project_submissions
+                 (id, organization_id, user_ref, template, archive_sha256, archive_bytes, archive_entries)
+             SELECT submission, organization, user_ref, 'trivial', repeat('a', 64), 1, 1 FROM queued
+         )
+         INSERT INTO project_evaluation_runs
+             (id, project_submission_id, organization_id, user_ref, template, half_slots, submitted_at)
+         SELECT id, submission, organization, user_ref, 'trivial', half_slots,
+             clock_timestamp() + (place - cardinality($1)) * interval '1 ms'
+         FROM queued",
+    )
+    .bind(&ids)
+    .bind(&organizations)
+    .bind(&users)
+    .bind(&half_slots)
+    .execute(pool)
+    .await
+    .unwrap();
+    ids
+}
+
+/// An active run fails.
+pub async fn end(pool: &PgPool, run: Uuid) {
+    let ended = sqlx::query(
+        "UPDATE project_evaluation_runs SET status = 'failed', finished_at = clock_timestamp(), cause = 'submission',
+             failure_code = 'build_failed', evidence = '{}' WHERE id = $1",
+    )
+    .bind(run)
+    .execute(pool)
+    .await
+    .unwrap();
+    assert_eq!(ended.rows_affected(), 1);
+}
+
 /// All that there is to know of a run: its row and the number of its events.
 pub async fn snapshot(pool: &PgPool, run: Uuid) -> Value {
     sqlx::query_scalar(

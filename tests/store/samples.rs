@@ -97,6 +97,11 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         whole_table: false,
         why: "every row of each of 100 runs goes",
     };
+    let explained = Cost::Exception {
+        rows: 2 * 1000 + ACTIVE,
+        whole_table: false,
+        why: "what comes before a run is counted to 1,000, of each user and organisation on its own",
+    };
     let mut all = vec![
         sample("active_leases", "30", Cost::Active),
         sample("adopt_run", format!("'{running}', 1, 1, 'running', '{WORKER}', true, 30, 'next', true"), Cost::Probe),
@@ -108,6 +113,9 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("claim_runs", "'worker-1', 4, 80, 1000, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
         sample("claim_runs", "'worker-1', 4, 80, 8, 1000, 1000, 1000, 1000, 60, 4", Cost::Active),
         sample("claim_runs", "'worker-1', 80, 80, 80, 20, 20, 10, 2, 60, 4", Cost::Active),
+        sample("count_queued", format!("'{organization}', 'user-1', 200"), Cost::Probe),
+        sample("count_queued", format!("'{organization}', NULL, 1000"), Cost::Page(1000)),
+        sample("count_queued", "NULL, NULL, 1000", Cost::Page(1000)),
         sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1"), Cost::Active),
         sample("delete_old_keys", "7", Cost::Page(3 * 500)),
         sample("delete_old_keys", "365", Cost::Probe),
@@ -121,6 +129,8 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("expired_output", format!("30, 'epoch', '{}'", Uuid::nil()), Cost::Page(200)),
         sample("expired_output", format!("30, '{submitted_at}', '{ended}'"), Cost::Page(200)),
         sample("expired_output", format!("365, '{submitted_at}', '{ended}'"), Cost::Probe),
+        sample("explain_queued", format!("'{queued}', '{organization}', 80, 20, 20, 10, 2, 60, 1000"), explained),
+        sample("explain_queued", format!("'{running}', '{organization}', 80, 20, 20, 10, 2, 60, 1000"), Cost::Probe),
         sample(
             "fail_run",
             format!("'{running}', 1, 1, 'running', 'failed', 'submission', 'build_failed', {message}"),
@@ -142,9 +152,10 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("lock_expired_archive", "30, 'epoch', ''", Cost::Page(10)),
         sample("lock_expired_archive", "365, 'epoch', ''", Cost::Page(10)),
         sample("mark_output", format!("now(), '{ended}'"), Cost::Probe),
-        sample("newest_migration", "", Cost::Page(30)),
+        sample("newest_migration", "", Cost::Page(100)),
         sample("now", "", Cost::Probe),
         sample("output_mark", "", Cost::Probe),
+        sample("pace", "", Cost::Page(150)),
         sample("parse_run", format!("'{running}', 1, 1"), Cost::Active),
         sample("ping", "", Cost::Probe),
         sample("queue_counts", "", waiting),

@@ -1,0 +1,289 @@
+//! What a claim costs, however long the queue is and whatever its shape; and that it is fair.
+//!
+//! Runs are made, claimed and ended in Postgres alone. The active runs are those of the reference host:
+//! 40 slots, full; one run ends, another is queued, and the call that is timed claims what fits.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use assize::admission::AdmissionCaps;
+use assize::clock;
+use assize::store::queue::Wanted;
+use rand::Rng;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::Scale;
+use crate::figure::{Bar, Figure, count, median, quantile};
+use crate::queue::{self, CAPACITY, Claimer, ORGANIZATIONS, Queue, Shape, USERS};
+
+const P99_MS: f64 = 5.0;
+const RATIO: f64 = 1.5;
+const WORKERS: [usize; 3] = [1, 4, 16];
+
+/// Runs of one organisation in one second.
+const BURST: i64 = 3_800;
+
+/// Single runs of others that come into it.
+const LONE: usize = 40;
+
+pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
+    let queue = Queue::start().await?;
+    let mut bench = Bench { queue: &queue, scale, figures: Vec::new(), exceeded: 0 };
+    let done = bench.all().await;
+    let figures = std::mem::take(&mut bench.figures);
+    queue.stop().await?;
+    done.map(|()| figures)
+}
+
+struct Bench<'a> {
+    queue: &'a Queue,
+    scale: Scale,
+    figures: Vec<Figure>,
+    exceeded: usize,
+}
+
+impl Bench<'_> {
+    async fn all(&mut self) -> Result<()> {
+        let [.., longest] = self.scale.queues;
+        for shape in Shape::ALL {
+            self.queue.clear().await?;
+            self.lengths(shape, "").await?;
+            if shape == Shape::Even {
+                self.rates().await?;
+                self.burst(longest).await?;
+            }
+        }
+        self.queue.clear().await?;
+        eprintln!("  {} runs that have ended", self.scale.ended);
+        self.queue.insert_ended(self.scale.ended).await?;
+        self.lengths(Shape::Even, "_after_ended").await?;
+        self.lone().await?;
+        self.figures.push(
+            Figure::new("claim_caps_exceeded", count(self.exceeded), "", Bar::AtMost(0.0))
+                .with("all five caps, looked at after every claim"),
+        );
+        Ok(())
+    }
+
+    /// A queue of this shape, longer and longer; in the longest and the shortest after ended runs also
+    /// with a transaction held open.
+    async fn lengths(&mut self, shape: Shape, suffix: &str) -> Result<()> {
+        let (mut filled, mut first) = (0, [f64::NAN; 2]);
+        for length in self.scale.queues {
+            self.queue.fill(shape, filled, length).await?;
+            filled = length;
+            let name = format!("claim_{}_{}{suffix}", shape.name(), short(length));
+            let times = self.steady(shape, None).await?;
+            first[0] = self.told(&name, &times, first[0]);
+            let is_end = length == self.scale.queues[0] || length == self.scale.queues[2];
+            if !suffix.is_empty() && is_end {
+                let times = self.steady(shape, Some(Duration::from_secs(self.scale.held_seconds))).await?;
+                first[1] = self.told(&format!("{name}_held_open"), &times, first[1]);
+                self.queue.settle().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the figures of one queue; the p99 of the first, with which the others are compared.
+    fn told(&mut self, name: &str, times: &[f64], first: f64) -> f64 {
+        let (p50, p99) = (median(times), quantile(times, 0.99));
+        let most = times.iter().copied().fold(0.0, f64::max);
+        eprintln!("  {name}: p50 {p50:.2} ms, p99 {p99:.2} ms, max {most:.2} ms");
+        let how = format!("p50 {p50:.2}, max {most:.2}, {} calls", times.len());
+        self.figures.push(Figure::new(format!("{name}_p99_ms"), p99, "ms", Bar::AtMost(P99_MS)).with(how));
+        if first.is_nan() {
+            return p99;
+        }
+        self.figures.push(
+            Figure::new(format!("{name}_ratio"), p99 / first, "", Bar::AtMost(RATIO))
+                .with(format!("p99 against {first:.2} ms in a queue of {}", short(self.scale.queues[0]))),
+        );
+        first
+    }
+
+    /// Times of claims while as many runs end as begin. With a transaction that stays open: those of
+    /// the last third of its time, when what is dead has piled up.
+    async fn steady(&mut self, shape: Shape, held: Option<Duration>) -> Result<Vec<f64>> {
+        let mut claimer = Claimer::new(self.queue, shape.caps());
+        let kept = if shape == Shape::Capped { claimer.cap_heads().await? } else { 0 };
+        claimer.fill().await?;
+        let begun = clock::monotonic();
+        let mut transaction = None;
+        if held.is_some() {
+            let mut open = self.queue.pool.begin().await?;
+            sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT txid_current()")
+                .execute(&mut *open)
+                .await?;
+            transaction = Some(open);
+        }
+        claimer.turn_over(kept, self.scale.claims / 10).await?;
+        claimer.times.clear();
+        match held {
+            None => claimer.turn_over(kept, self.scale.claims).await?,
+            Some(lasting) => {
+                while begun.elapsed() < lasting {
+                    if begun.elapsed() < lasting * 2 / 3 {
+                        claimer.times.clear();
+                    }
+                    claimer.turn_over(kept, 10).await?;
+                }
+            }
+        }
+        if let Some(open) = transaction {
+            open.rollback().await?;
+        }
+        let times = std::mem::take(&mut claimer.times);
+        while !claimer.active.is_empty() {
+            let run = claimer.end(0).await?;
+            claimer.replace(&run).await?;
+        }
+        self.exceeded += claimer.exceeded;
+        Ok(times)
+    }
+
+    /// Claims per second, each worker claiming and ending as fast as it can; then the same with a look
+    /// at all caps after each claim.
+    async fn rates(&mut self) -> Result<()> {
+        let caps = Shape::Even.caps();
+        for workers in WORKERS {
+            let lasting = Duration::from_secs(self.scale.seconds.div_ceil(3));
+            let begun = clock::monotonic();
+            let mut racing = JoinSet::new();
+            for number in 0..workers {
+                let (store, pool) = (self.queue.another_store()?, self.queue.pool.clone());
+                racing.spawn(async move {
+                    let mut claimed = 0_u64;
+                    while begun.elapsed() < lasting {
+                        for claim in store.claim_runs(&format!("worker-{number}"), one(caps)).await? {
+                            claimed += 1;
+                            queue::end(&pool, claim.id).await?;
+                        }
+                    }
+                    anyhow::Ok(claimed)
+                });
+            }
+            let claimed: u64 = racing.join_all().await.into_iter().sum::<Result<u64>>()?;
+            let rate = count(claimed) / begun.elapsed().as_secs_f64();
+            eprintln!("  {workers} workers: {rate:.0} claims/s");
+            let how = "each run is claimed alone and ended; every commit is on disk";
+            self.figures.push(Figure::reported(format!("claims_per_s_{workers}"), rate, "1/s").with(how));
+        }
+        self.race().await
+    }
+
+    /// Sixteen workers under caps that are always reached.
+    async fn race(&mut self) -> Result<()> {
+        let caps = AdmissionCaps { total_half_slots: 12, browser: 4, api: 5, ..Shape::Even.caps() };
+        let (queue, claims_each) = (self.queue, self.scale.claims / 20);
+        let mut checks: Vec<i64> = Vec::new();
+        let racing = (0..16).map(|number| async move {
+            let store = queue.another_store()?;
+            let mut seen = Vec::new();
+            for _ in 0..claims_each {
+                let claims = store.claim_runs(&format!("worker-{number}"), Wanted { most: 2, ..one(caps) }).await?;
+                seen.push(queue.exceeded(&caps).await?);
+                for claim in claims {
+                    crate::queue::end(&queue.pool, claim.id).await?;
+                }
+            }
+            anyhow::Ok(seen)
+        });
+        for seen in futures_util::future::try_join_all(racing).await? {
+            checks.extend(seen);
+        }
+        self.exceeded += checks.iter().filter(|over| **over > 0).count();
+        Ok(())
+    }
+
+    /// One organisation queues 3,800 runs in one second on top of all that waits; the others go on.
+    async fn burst(&mut self, length: i64) -> Result<()> {
+        self.queue.settle().await?;
+        let at = "now() - interval '1 s' + (n % 3800) * interval '250 us'";
+        self.queue.insert("7", &format!("n % {USERS}"), at, 2 * length, 2 * length + BURST).await?;
+        let mut claimer = Claimer::new(self.queue, Shape::Even.caps());
+        claimer.fill().await?;
+        let mut shares: HashMap<Uuid, f64> = HashMap::new();
+        // Several rounds of all organisations.
+        for _ in 0..(self.scale.claims * 3) {
+            let ended = claimer.end(0).await?;
+            claimer.replace(&ended).await?;
+            for run in claimer.claim().await? {
+                *shares.entry(run.organization).or_default() += 1.0;
+            }
+        }
+        let name = format!("claim_burst_{}", short(length));
+        let times = std::mem::take(&mut claimer.times);
+        self.told(&name, &times, f64::NAN);
+        self.exceeded += claimer.exceeded;
+        let (sum, squares) =
+            shares.values().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
+        let index = sum * sum / (count(ORGANIZATIONS.unsigned_abs()) * squares);
+        let most = shares.values().copied().fold(0.0, f64::max);
+        self.figures.push(Figure::new("fairness_jain", index, "", Bar::AtLeast(0.95)).with(format!(
+            "{sum} claims of {} of 1000 organisations, the most of one {most}, while one has {BURST} more than the others",
+            shares.len()
+        )));
+        Ok(())
+    }
+
+    /// Single runs that come into a burst, on a clock of the bench's own: runs take about a second of
+    /// it, and a slot that comes free is claimed at once. The burst may have every slot, and all runs
+    /// are beyond their patience.
+    async fn lone(&mut self) -> Result<()> {
+        self.queue.clear().await?;
+        let at = "now() - interval '1 s' + n * interval '250 us'";
+        self.queue.insert("0", &format!("n % {USERS}"), at, 0, BURST).await?;
+        let caps = AdmissionCaps { per_org: 1_000, heavy_patience_s: 0.0, ..Shape::Even.caps() };
+        let mut claimer = Claimer::new(self.queue, caps);
+        let schools: Vec<Uuid> =
+            sqlx::query_scalar("SELECT id FROM bench_schools ORDER BY number").fetch_all(&self.queue.pool).await?;
+        let (mut now, mut durations, mut waits) = (0.0, Vec::new(), Vec::new());
+        let mut ends: HashMap<Uuid, f64> = HashMap::new();
+        let mut lone: Option<(Uuid, f64)> = None;
+        while waits.len() < LONE {
+            if lone.is_none() && durations.len() > 60 && rand::rng().random_bool(0.2) {
+                let school = schools[1 + waits.len()];
+                lone = Some((claimer.submit(school, "user", [1, 2, 4][waits.len() % 3]).await?, now));
+            }
+            for run in claimer.claim().await? {
+                let duration = rand::rng().random_range(0.5..1.5);
+                durations.push(duration);
+                ends.insert(run.id, now + duration);
+                if let Some((_, since)) = lone.take_if(|(id, _)| *id == run.id) {
+                    waits.push(now - since);
+                }
+            }
+            let next = |run: &queue::Active| ends.get(&run.id).copied().unwrap_or(f64::MAX);
+            let place = (0..claimer.active.len())
+                .min_by(|a, b| next(&claimer.active[*a]).total_cmp(&next(&claimer.active[*b])));
+            let place = place.context("nothing is active")?;
+            now = next(&claimer.active[place]);
+            claimer.end(place).await?;
+        }
+        self.exceeded += claimer.exceeded;
+        let longest = waits.iter().copied().fold(0.0, f64::max);
+        self.figures
+            .push(Figure::new("lone_run_wait", longest / median(&durations), "", Bar::AtMost(2.0)).with(format!(
+            "median run times; the longest of {LONE}, the median {:.2}; of all classes, in a burst of {BURST} that may \
+                 have every slot",
+            median(&waits) / median(&durations)
+        )));
+        Ok(())
+    }
+}
+
+fn one(caps: AdmissionCaps) -> Wanted {
+    Wanted { worker_half_slots: CAPACITY, worker_capacity: CAPACITY, caps, most: 1 }
+}
+
+/// 1000000 is "1m".
+fn short(length: i64) -> String {
+    match length {
+        1_000_000.. => format!("{}m", length / 1_000_000),
+        1_000.. => format!("{}k", length / 1_000),
+        _ => length.to_string(),
+    }
+}
