@@ -68,7 +68,7 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
         plan: "",
     };
     let archive = bytes::Bytes::from(archives::padded(&archives::passing_script()?, 10_000)?);
-    let mut cell = engine.launch(&spec.name(engine), spec.body(engine)).await?;
+    let mut cell = engine.launch(&spec.name(engine), spec.body(engine), &|| Box::pin(std::future::ready(true))).await?;
     let mut at_hello = None;
     let used = loop {
         match cell.output.next().await? {

@@ -12,6 +12,7 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub enum EngineError {
     ImageMissing { image: String },
     #[error("the engine refused to {what}: {reason} ({code})")]
     Refused { what: &'static str, code: u16, reason: String },
+    #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
+    Unwanted,
     #[error("the warden binary {} {reason}; set warden_path", .path.display())]
     Warden { path: PathBuf, reason: String },
 }
@@ -47,10 +50,14 @@ impl EngineError {
     pub const fn code(&self) -> FailureCode {
         match self {
             Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } => FailureCode::DockerUnavailable,
+            Self::Unwanted => FailureCode::WorkerLost,
             Self::ImageMissing { .. } => FailureCode::ImagePullFailed,
         }
     }
 }
+
+/// Says whether a cell may still be started.
+pub type Wanted<'a> = &'a (dyn Fn() -> BoxFuture<'static, bool> + Send + Sync);
 
 /// A connection to the engine, and what this installation calls itself there.
 #[derive(Debug, Clone)]
@@ -136,11 +143,24 @@ impl Engine {
     /// Creates, attaches to and starts a container, in this order, so that not a byte is missed.
     /// If anything fails, nothing stays behind.
     ///
+    /// A worker may be stopped between any two steps, and another may have taken its run over when it
+    /// goes on. So `wanted` is asked before anything is started, and before a container that has the
+    /// name already is taken for what a request of ours made whose reply never came.
+    ///
     /// # Errors
     /// [`EngineError`] of the step that failed.
-    pub async fn launch(&self, name: &str, body: ContainerCreateBody) -> Result<Cell, EngineError> {
-        let id = self.create(name, body).await?;
-        match self.attach_and_start(&id).await {
+    pub async fn launch(&self, name: &str, body: ContainerCreateBody, wanted: Wanted<'_>) -> Result<Cell, EngineError> {
+        let id = match self.create(name, &body).await {
+            Err(EngineError::Refused { code: 409, .. }) => {
+                if !wanted().await {
+                    return Err(EngineError::Unwanted);
+                }
+                self.remove(name).await?;
+                self.create(name, &body).await?
+            }
+            created => created?,
+        };
+        match self.attach_and_start(&id, wanted).await {
             Ok(cell) => Ok(cell),
             Err(error) => {
                 self.remove(&id).await.ok();
@@ -154,7 +174,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] of the step that failed.
     pub async fn launch_detached(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
-        let id = self.create(name, body).await?;
+        let id = self.create(name, &body).await?;
         let _permit = self.creates.acquire().await;
         if let Err(error) = bounded("start a container", self.docker.start_container(&id, None)).await {
             self.remove(&id).await.ok();
@@ -163,27 +183,28 @@ impl Engine {
         Ok(id)
     }
 
-    /// A name is one attempt's alone, and whoever holds the attempt's lease may make its cells: what
-    /// has the name already was made by a request whose reply never came, and goes.
-    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
-        let image = body.image.clone().unwrap_or_default();
-        let create = async || {
-            let options = CreateContainerOptionsBuilder::new().name(name).build();
-            bounded("create a container", self.docker.create_container(Some(options), body.clone())).await
-        };
-        let mut created = create().await;
-        if matches!(&created, Err(EngineError::Refused { code: 409, .. })) {
-            self.remove(name).await?;
-            created = create().await;
-        }
-        match created {
+    async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let creating = self.docker.create_container(Some(options), body.clone());
+        match bounded("create a container", creating).await {
             Ok(created) => Ok(created.id),
-            Err(EngineError::ImageMissing { .. }) => Err(EngineError::ImageMissing { image }),
-            Err(error) => {
-                // It may exist all the same; if the engine cannot be asked now, the janitor finds it.
-                self.remove(name).await.ok();
-                Err(error)
+            Err(EngineError::ImageMissing { .. }) => {
+                Err(EngineError::ImageMissing { image: body.image.clone().unwrap_or_default() })
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a cell where it is, and says whether its first stage had begun: nothing can begin after.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the engine does not answer.
+    pub async fn kill_unbegun(&self, id: &str) -> Result<bool, EngineError> {
+        match bounded("kill a container", self.docker.kill_container(id, None)).await {
+            // 409: it does not run.
+            Ok(()) | Err(EngineError::Refused { code: 409, .. }) => self.has_begun(id).await,
+            Err(EngineError::ImageMissing { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -238,9 +259,14 @@ impl Engine {
         self.list(vec![format!("{LABEL_RUN}={run}"), format!("{LABEL_ATTEMPT}={attempt}")]).await
     }
 
-    async fn attach_and_start(&self, id: &str) -> Result<Cell, EngineError> {
+    async fn attach_and_start(&self, id: &str, wanted: Wanted<'_>) -> Result<Cell, EngineError> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).stderr(true).build();
-        let attached = bounded("attach to a cell", self.docker.attach_container(id, Some(options))).await?;
+        let attaching = bounded("attach to a cell", self.docker.attach_container(id, Some(options)));
+        let (attached, is_wanted) = tokio::join!(attaching, wanted());
+        let attached = attached?;
+        if !is_wanted {
+            return Err(EngineError::Unwanted);
+        }
         // More starts at one time add latency and no rate: the engine serialises most of the work.
         let _permit = self.creates.acquire().await;
         bounded("start a cell", self.docker.start_container(id, None)).await?;

@@ -78,7 +78,7 @@ pub async fn probe(
 async fn in_berth(engine: &Engine, cgroups: &Cgroups, spec: &CellSpec<'_>) -> Result<Probed, EngineError> {
     let mut body = spec.body(engine);
     body.cmd = Some(command(&spec.limits));
-    let cell = engine.launch(&spec.name(engine), body).await?;
+    let cell = engine.launch(&spec.name(engine), body, &|| Box::pin(std::future::ready(true))).await?;
     let counters_readable = cgroups.can_read(&cell.id);
     let mut read = cell.output.read;
     let (mut said, mut complaint) = (Vec::new(), Vec::new());

@@ -52,6 +52,11 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.id, row.attempt)).collect())
     }
 
+    /// Whether this lease still holds; it is as good as renewed.
+    pub async fn confirm_lease(&self, lease: Lease) -> Result<(), StoreError> {
+        fenced!(self, "confirm_lease", "sql/queries/confirm_lease.sql", lease)
+    }
+
     /// preparing -> running, in its first stage.
     pub async fn start_run(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
         fenced!(self, "start_run", "sql/queries/start_run.sql", lease, phase.as_str())

@@ -204,6 +204,9 @@ impl From<StoreError> for Stop {
 
 impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
+        if matches!(error, EngineError::Unwanted) {
+            return Self::LeaseLost(error.to_string());
+        }
         Self::Failed(Failure::new(error.code(), error.to_string()))
     }
 }

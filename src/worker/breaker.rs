@@ -50,6 +50,13 @@ impl Breaker {
         }
     }
 
+    /// The engine does not answer at all: not one more run shall lose an attempt to that.
+    pub fn engine_is_away(&self, why: &str) {
+        if self.limit > 0 {
+            self.holds.hold(Hold::Paused, why);
+        }
+    }
+
     /// Claims may go on; the next failure in a row stops them again.
     fn close(&self) {
         self.failures.store(self.limit.saturating_sub(1), Ordering::Relaxed);
@@ -77,6 +84,17 @@ pub async fn mend(worker: &Worker, stop: CancellationToken) {
                 }
             },
         }
+    }
+}
+
+/// An attempt failed for the engine's sake: whether that answers at all.
+pub async fn look_at_engine(worker: &Worker) {
+    /// An engine that is there answers a ping in milliseconds.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    match tokio::time::timeout(PATIENCE, worker.engine.ping()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => worker.breaker.engine_is_away(&error.to_string()),
+        Err(_) => worker.breaker.engine_is_away("the Docker engine did not answer a ping within 2 s"),
     }
 }
 

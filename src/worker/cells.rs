@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 use warden::plan::Plan;
 
@@ -15,7 +16,7 @@ use crate::cell::berth::berth_of;
 use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
 use crate::cell::{Berth, Cell, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
-use crate::run::{Failure, FailureCode, Status};
+use crate::run::{Failure, FailureCode, Lease, Status};
 use crate::template::{Limits, Template};
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
@@ -27,8 +28,7 @@ pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
 /// after we stopped listening would be a leak. [`Cells::destroy`] waits for every launch first.
 pub struct Cells<'a> {
     worker: &'a Worker,
-    run_id: uuid::Uuid,
-    attempt: i32,
+    lease: Lease,
     berth: Option<Berth>,
     /// Of another worker; goes with the run.
     adopted_berth: Option<String>,
@@ -57,8 +57,7 @@ impl<'a> Cells<'a> {
     pub fn none(worker: &'a Worker, attempt: &Attempt<'_>) -> Self {
         Self {
             worker,
-            run_id: attempt.claim.id,
-            attempt: attempt.claim.attempt,
+            lease: attempt.lease,
             berth: None,
             adopted_berth: None,
             adopted_driver: None,
@@ -107,7 +106,7 @@ impl<'a> Cells<'a> {
         let lost = |message: String| Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
         let engine = &self.worker.engine;
         let mut subject = None;
-        for container in engine.cells_of(self.run_id, self.attempt).await? {
+        for container in engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
             let (Some(id), Some(labels)) = (&container.id, &container.labels) else { continue };
             self.made().push(id.clone());
             self.adopted_berth = berth_of(&container).map(str::to_owned).or(self.adopted_berth.take());
@@ -136,6 +135,11 @@ impl<'a> Cells<'a> {
             _ => {
                 let left = std::mem::take(&mut *self.made());
                 for id in left {
+                    // It may have begun since it was looked at; then this attempt is over.
+                    if engine.kill_unbegun(&id).await? {
+                        self.made().push(id);
+                        return lost("its worker was lost while the first stage began".to_owned());
+                    }
                     engine.remove(&id).await?;
                 }
                 Ok(None)
@@ -160,6 +164,10 @@ impl<'a> Cells<'a> {
                 let (cell, seen) = engine.resume(&found.id).await?;
                 return Ok(Ready { cell, seen: Some(seen) });
             }
+            if engine.kill_unbegun(&found.id).await? {
+                let message = "its worker was lost while the tests began";
+                return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+            }
             engine.remove(&found.id).await?;
             self.made().retain(|id| *id != found.id);
         }
@@ -179,8 +187,8 @@ impl<'a> Cells<'a> {
         let engine = self.worker.engine.clone();
         let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
         let spec = CellSpec {
-            run_id: self.run_id,
-            attempt: self.attempt,
+            run_id: self.lease.run_id,
+            attempt: self.lease.attempt,
             worker: &self.worker.id,
             role,
             image,
@@ -191,8 +199,13 @@ impl<'a> Cells<'a> {
         };
         let (name, body) = (spec.name(&engine), spec.body(&engine));
         let made = Arc::clone(&self.made);
+        let (store, lease) = (self.worker.store.clone(), self.lease);
         let launching = self.launches.spawn(async move {
-            let cell = engine.launch(&name, body).await?;
+            let wanted = || -> BoxFuture<'static, bool> {
+                let store = store.clone();
+                Box::pin(async move { store.confirm_lease(lease).await.is_ok() })
+            };
+            let cell = engine.launch(&name, body, &wanted).await?;
             made.lock().unwrap_or_else(PoisonError::into_inner).push(cell.id.clone());
             Ok(cell)
         });
@@ -223,8 +236,13 @@ impl<'a> Cells<'a> {
         const MOMENT: Duration = Duration::from_millis(300);
         self.launches.close();
         self.launches.wait().await;
-        let made = std::mem::take(&mut *self.made());
+        let mut made = std::mem::take(&mut *self.made());
         let engine = &self.worker.engine;
+        if self.doubt.load(Ordering::Relaxed) {
+            // The engine may have made what it never told of.
+            let all = engine.cells_of(self.lease.run_id, self.lease.attempt).await.unwrap_or_default();
+            made.extend(all.into_iter().filter_map(|cell| cell.id).filter(|id| !made.contains(id)).collect::<Vec<_>>());
+        }
         let removing = made.iter().map(async |id| {
             if exit {
                 engine.has_exited(id, MOMENT).await;
@@ -234,7 +252,7 @@ impl<'a> Cells<'a> {
         let removed = futures_util::future::join_all(removing).await;
         let failed: Vec<_> = removed.iter().filter_map(|removed| removed.as_ref().err()).collect();
         for error in &failed {
-            tracing::warn!(run = %self.run_id, %error, "a cell could not be removed");
+            tracing::warn!(run = %self.lease.run_id, %error, "a cell could not be removed");
         }
         if let Some(berth) = self.adopted_berth.take() {
             self.worker.berths.discard(&berth).await;

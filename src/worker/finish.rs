@@ -1,50 +1,54 @@
 //! The end of an attempt: written once, under its lease, and its cells gone.
 
 use super::attempt::{Attempt, Stop, patiently};
+use super::breaker;
 use super::cells::Cells;
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
 use crate::run::{Failure, FailureCode, Status};
-use crate::store::StoreError;
 use crate::store::takeover::Position;
 use crate::verdict::Verdict;
 
-/// Keeps the output, writes the end, and destroys the cells.
+/// Keeps the output, writes the end, and then destroys the cells.
 ///
-/// Readers take the blob of an ended attempt as whole, so it comes before the end. A run that will be
-/// tried again loses its cells before it is queued: the next attempt may begin at once.
+/// Readers take the blob of an ended attempt as whole, so it comes before the end. The cells come after:
+/// until the end is written, whoever takes the run over may need them, and if Postgres stays away for
+/// longer than [`patiently`] waits, that is this very worker.
 pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Verdict, Stop>) {
-    match ended {
+    let exits = ended.is_ok();
+    let written = match ended {
         Ok(verdict) => {
             attempt.worker.breaker.succeeded();
             keep_output(&mut attempt).await;
-            tokio::join!(complete(&attempt, &verdict), cells.destroy(true));
+            complete(&attempt, &verdict).await
         }
         Err(Stop::Failed(failure)) => {
             attempt.worker.breaker.failed(failure.code);
+            if failure.code == FailureCode::DockerUnavailable {
+                breaker::look_at_engine(attempt.worker).await;
+            }
             keep_output(&mut attempt).await;
             match next(&attempt, &failure) {
-                Next::End => {
-                    tokio::join!(fail(&attempt, &failure), cells.destroy(false));
-                }
-                Next::Retry { .. } => {
-                    cells.destroy(false).await;
-                    requeue(&attempt, &failure).await;
-                }
+                Next::End => fail(&attempt, &failure).await,
+                Next::Retry { .. } => requeue(&attempt, &failure).await,
             }
         }
         Err(Stop::Left) => {
             event::run_left(&attempt.subject, attempt.status);
-            cells.leave().await;
+            return cells.leave().await;
         }
-        Err(Stop::LeaseLost(why)) => {
-            event::lease_lost(&attempt.subject, attempt.status, &why);
-            // Who took the run over in this attempt has its cells too.
-            if attempt.goes_on_elsewhere().await { cells.leave().await } else { cells.destroy(false).await }
+        Err(Stop::LeaseLost(why)) => Err(why),
+    };
+    attempt.announce();
+    if let Err(why) = written {
+        event::lease_lost(&attempt.subject, attempt.status, &why);
+        // Who took the run over in this attempt has its cells too.
+        if attempt.goes_on_elsewhere().await {
+            return cells.leave().await;
         }
     }
-    attempt.announce();
+    cells.destroy(exits).await;
 }
 
 fn next(attempt: &Attempt<'_>, failure: &Failure) -> Next {
@@ -62,48 +66,38 @@ async fn keep_output(attempt: &mut Attempt<'_>) {
     }
 }
 
-async fn complete(attempt: &Attempt<'_>, verdict: &Verdict) {
-    let store = &attempt.worker.store;
-    let done = |at: Position| at.is(attempt.lease, Status::Completed).then_some(());
-    match patiently(store, attempt.lease, done, || store.complete_run(attempt.lease, verdict)).await {
-        Ok(()) => event::run_completed(&attempt.subject, attempt.taken(), verdict.score, verdict.max_score),
-        Err(error) => lost(attempt, &error),
-    }
+async fn complete(attempt: &Attempt<'_>, verdict: &Verdict) -> Result<(), String> {
+    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let done = |at: Position| at.is(lease, Status::Completed).then_some(());
+    patiently(store, lease, done, || store.complete_run(lease, verdict)).await.map_err(|error| error.to_string())?;
+    event::run_completed(&attempt.subject, attempt.taken(), verdict.score, verdict.max_score);
+    Ok(())
 }
 
-async fn fail(attempt: &Attempt<'_>, failure: &Failure) {
-    let store = &attempt.worker.store;
-    let write = || store.fail_run(attempt.lease, attempt.status, failure);
-    let done = |at: Position| at.is(attempt.lease, failure.code.status()).then_some(());
-    match patiently(store, attempt.lease, done, write).await {
-        Ok(()) => event::run_failed(
-            &attempt.subject,
-            attempt.taken(),
-            failure.evidence.stage,
-            failure.code,
-            &failure.evidence.message,
-        ),
-        Err(error) => lost(attempt, &error),
-    }
+async fn fail(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String> {
+    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let done = |at: Position| at.is(lease, failure.code.status()).then_some(());
+    let write = || store.fail_run(lease, attempt.status, failure);
+    patiently(store, lease, done, write).await.map_err(|error| error.to_string())?;
+    let Failure { code, evidence } = failure;
+    event::run_failed(&attempt.subject, attempt.taken(), evidence.stage, *code, &evidence.message);
+    Ok(())
 }
 
-async fn requeue(attempt: &Attempt<'_>, failure: &Failure) {
-    let (store, taken, why) = (&attempt.worker.store, attempt.taken(), failure.evidence.message.as_str());
-    let delay = retry::delay(failure.code, attempt.claim.attempt, rand::random());
-    let write = || store.requeue_run(attempt.lease, attempt.status, failure, delay);
+async fn requeue(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String> {
+    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let delay = retry::delay(failure.code, lease.attempt, rand::random());
     let done = |at: Position| {
-        let aborted = at.is(attempt.lease, Status::Aborted).then_some(Status::Aborted);
-        aborted.or((at.attempt > attempt.lease.attempt).then_some(Status::Queued))
+        let aborted = at.is(lease, Status::Aborted).then_some(Status::Aborted);
+        aborted.or((at.attempt > lease.attempt).then_some(Status::Queued))
     };
-    match patiently(store, attempt.lease, done, write).await {
-        Ok(Status::Aborted) => {
-            event::run_failed(&attempt.subject, taken, None, FailureCode::Cancelled, why);
-        }
-        Ok(_) => event::run_requeued(&attempt.subject, taken, failure.code, why),
-        Err(error) => lost(attempt, &error),
+    let write = || store.requeue_run(lease, attempt.status, failure, delay);
+    let went = patiently(store, lease, done, write).await.map_err(|error| error.to_string())?;
+    let (taken, why) = (attempt.taken(), failure.evidence.message.as_str());
+    if went == Status::Aborted {
+        event::run_failed(&attempt.subject, taken, None, FailureCode::Cancelled, why);
+    } else {
+        event::run_requeued(&attempt.subject, taken, failure.code, why);
     }
-}
-
-fn lost(attempt: &Attempt<'_>, error: &StoreError) {
-    event::lease_lost(&attempt.subject, attempt.status, &error.to_string());
+    Ok(())
 }
