@@ -48,8 +48,8 @@ use recovery::Figure;
 use site::Site;
 use summary::{Done, Summary};
 
-/// Runs under way at one time: the slots of both workers are full, and some wait.
-const IN_FLIGHT: usize = 8;
+/// Runs under way at one time: the slots of both workers are full, or nearly.
+const IN_FLIGHT: usize = 6;
 
 /// The longest that a run may take that is handed in after a fault: leases go stale in 30 s.
 const CANARY: Duration = Duration::from_secs(120);

@@ -55,7 +55,7 @@ pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lif
     let mut random = StdRng::seed_from_u64(fault.seed);
     let random = &mut random;
     let pause = ms(random, 0, 800);
-    let short = ms(random, 500, 3000);
+    let short = ms(random, 500, 2500);
     match fault.kind {
         Kind::WorkerKill => {
             let worker = victim(site, random)?;
