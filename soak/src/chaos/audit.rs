@@ -200,8 +200,10 @@ fn side_by_side(lives: &BTreeMap<String, Life>) -> Vec<Violation> {
         cells.sort_by_key(|(_, life)| life.started);
         for pair in cells.windows(2) {
             let [(_, first), (_, second)] = pair else { continue };
-            if !first.died_unseen && first.died.is_none_or(|died| Some(died) > second.started) {
-                let both = first.died.zip(second.started).map(|(died, started)| died - started);
+            // What was removed is dead, even if nobody saw it die because the engine was killed too.
+            let died = first.died.or(first.removed);
+            if !first.died_unseen && died.is_none_or(|died| Some(died) > second.started) {
+                let both = died.zip(second.started).map(|(died, started)| died - started);
                 let long = both.map_or("to the end".to_owned(), |both| format!("for {} ms", both.num_milliseconds()));
                 let what = format!(
                     "two {role} cells, of attempts {} and {}, were alive at one time, {long}",
