@@ -234,6 +234,26 @@ async fn a_writer_in_doubt_can_look_where_the_run_is(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
+async fn a_lease_is_confirmed_to_its_holder_alone(pool: PgPool) {
+    // FAILURES 3: asked between the creation of a cell and its start.
+    let store = Store::on(pool.clone());
+    for status in ACTIVE {
+        let run = run_in(&pool, status).await;
+        let lease = rows::lease(&pool, run.id).await;
+        age_lease(&pool, run.id, 31).await;
+        store.confirm_lease(lease).await.unwrap();
+        assert!(!only_lease(&store).await.is_stale, "it is as good as renewed");
+        age_lease(&pool, run.id, 31).await;
+        let taken = take_stale(&store).await[0];
+        let late = store.confirm_lease(lease).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
+        store.confirm_lease(taken).await.unwrap();
+        store.fail_run(taken, status, &Failure::new(FailureCode::CellLost, "gone")).await.unwrap();
+        assert!(store.confirm_lease(taken).await.is_err(), "it has ended");
+    }
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
 async fn workers_say_that_they_live_until_they_stop(pool: PgPool) {
     use assize::store::workers::WorkerReport;
     let store = Store::on(pool.clone());
