@@ -36,6 +36,8 @@ pub enum EngineError {
     Unavailable { what: &'static str, reason: String },
     #[error("there is no image {image}; run `make images`, or set the template's image")]
     ImageMissing { image: String },
+    #[error("the engine could not {what}: {reason}")]
+    Missing { what: &'static str, reason: String },
     #[error("the engine refused to {what}: {reason} ({code})")]
     Refused { what: &'static str, code: u16, reason: String },
     #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
@@ -52,6 +54,7 @@ impl EngineError {
             Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } => FailureCode::DockerUnavailable,
             Self::Unwanted => FailureCode::WorkerLost,
             Self::ImageMissing { .. } => FailureCode::ImagePullFailed,
+            Self::Missing { .. } => FailureCode::CellLost,
         }
     }
 }
@@ -135,7 +138,7 @@ impl Engine {
     pub async fn check_image(&self, image: &str) -> Result<(), EngineError> {
         let found = bounded("look up an image", self.docker.inspect_image(image)).await;
         found.map(drop).map_err(|error| match error {
-            EngineError::ImageMissing { .. } => EngineError::ImageMissing { image: image.to_owned() },
+            EngineError::Missing { .. } => EngineError::ImageMissing { image: image.to_owned() },
             other => other,
         })
     }
@@ -188,7 +191,8 @@ impl Engine {
         let creating = self.docker.create_container(Some(options), body.clone());
         match bounded("create a container", creating).await {
             Ok(created) => Ok(created.id),
-            Err(EngineError::ImageMissing { .. }) => {
+            // It may also be the berth that is gone.
+            Err(EngineError::Missing { reason, .. }) if reason.contains("No such image") => {
                 Err(EngineError::ImageMissing { image: body.image.clone().unwrap_or_default() })
             }
             Err(error) => Err(error),
@@ -203,7 +207,7 @@ impl Engine {
         match bounded("kill a container", self.docker.kill_container(id, None)).await {
             // 409: it does not run.
             Ok(()) | Err(EngineError::Refused { code: 409, .. }) => self.has_begun(id).await,
-            Err(EngineError::ImageMissing { .. }) => Ok(false),
+            Err(EngineError::Missing { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -288,7 +292,7 @@ impl Engine {
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match bounded("remove a container", self.docker.remove_container(id, Some(options))).await {
-            Err(EngineError::ImageMissing { .. }) | Ok(()) => Ok(()),
+            Err(EngineError::Missing { .. }) | Ok(()) => Ok(()),
             // A predecessor asked for it before it was killed; the engine is at it.
             Err(EngineError::Refused { reason, .. }) if reason.contains("already in progress") => Ok(()),
             Err(error) => Err(error),
@@ -342,11 +346,11 @@ pub(super) async fn bounded<T>(
     }
 }
 
-/// The engine says 404 for a missing container as for a missing image; callers know which it was.
+/// The engine says 404 for whatever is not there; callers know what that was.
 fn sort(what: &'static str, error: &bollard::errors::Error) -> EngineError {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code: 404, message } => {
-            EngineError::ImageMissing { image: message.clone() }
+            EngineError::Missing { what, reason: message.clone() }
         }
         bollard::errors::Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
             EngineError::Refused { what, code: *status_code, reason: message.clone() }

@@ -29,7 +29,7 @@ impl Engine {
     pub async fn remove_image(&self, id: &str) -> Result<bool, EngineError> {
         let options = RemoveImageOptionsBuilder::new().force(false).noprune(false).build();
         match bounded("remove an image", self.docker.remove_image(id, Some(options), None)).await {
-            Ok(_) | Err(EngineError::ImageMissing { .. }) => Ok(true),
+            Ok(_) | Err(EngineError::Missing { .. }) => Ok(true),
             Err(EngineError::Refused { .. }) => Ok(false),
             Err(error) => Err(error),
         }

@@ -87,7 +87,7 @@ impl<'a> Cells<'a> {
         self.berth = Some(self.worker.berths.take().await?);
         let launched = match self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await {
             // The berth may be dead, as all are that were made before the engine was restarted.
-            Err(EngineError::Unavailable { .. } | EngineError::Refused { .. }) => {
+            Err(EngineError::Unavailable { .. } | EngineError::Refused { .. } | EngineError::Missing { .. }) => {
                 if let Some(dead) = self.berth.replace(self.worker.berths.make().await?) {
                     self.worker.berths.discard(&dead.id).await;
                 }
