@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, count, median, quantile};
-use crate::queue::{self, CAPACITY, Claimer, ORGANIZATIONS, Queue, Shape, USERS};
+use crate::queue::{self, CAPACITY, Claimer, ORGANIZATIONS, Queue, Shape, Time, USERS};
 
 const P99_MS: f64 = 5.0;
 const RATIO: f64 = 1.5;
@@ -70,7 +70,7 @@ impl Bench<'_> {
     /// A queue of this shape, longer and longer; in the longest and the shortest after ended runs also
     /// with a transaction held open.
     async fn lengths(&mut self, shape: Shape, suffix: &str) -> Result<()> {
-        let (mut filled, mut first) = (0, [f64::NAN; 2]);
+        let (mut filled, mut first) = (0, [None; 2]);
         for length in self.scale.queues {
             self.queue.fill(shape, filled, length).await?;
             filled = length;
@@ -88,26 +88,29 @@ impl Bench<'_> {
     }
 
     /// Keeps the figures of one queue; the p99 of the first, with which the others are compared.
-    fn told(&mut self, name: &str, times: &[f64], first: f64) -> f64 {
-        let (p50, p99) = (median(times), quantile(times, 0.99));
-        let most = times.iter().copied().fold(0.0, f64::max);
-        eprintln!("  {name}: p50 {p50:.2} ms, p99 {p99:.2} ms, max {most:.2} ms");
-        let how = format!("p50 {p50:.2}, max {most:.2}, {} calls", times.len());
+    fn told(&mut self, name: &str, times: &[Time], first: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        let (wall, cpu): (Vec<_>, Vec<_>) = times.iter().map(|time| (time.wall, time.cpu)).unzip();
+        let (p50, p99) = (median(&wall), quantile(&wall, 0.99));
+        let (cpu_p50, cpu_p99) = (median(&cpu), quantile(&cpu, 0.99));
+        let most = wall.iter().copied().fold(0.0, f64::max);
+        let calls = times.len();
+        let how =
+            format!("p50 {p50:.2}, max {most:.2}; CPU of Postgres p50 {cpu_p50:.2}, p99 {cpu_p99:.2}; {calls} calls");
+        eprintln!("  {name}: p99 {p99:.2}, {how}");
         self.figures.push(Figure::new(format!("{name}_p99_ms"), p99, "ms", Bar::AtMost(P99_MS)).with(how));
-        if first.is_nan() {
-            return p99;
-        }
+        let Some((first_p99, first_cpu)) = first else { return Some((p99, cpu_p99)) };
+        let (ratio, cpu_ratio, than) = (p99 / first_p99, cpu_p99 / first_cpu, short(self.scale.queues[0]));
         self.figures.push(
-            Figure::new(format!("{name}_ratio"), p99 / first, "", Bar::AtMost(RATIO))
-                .with(format!("p99 against {first:.2} ms in a queue of {}", short(self.scale.queues[0]))),
+            Figure::new(format!("{name}_ratio"), ratio, "", Bar::AtMost(RATIO))
+                .with(format!("p99 against {first_p99:.2} ms in a queue of {than}; of the CPU alone {cpu_ratio:.2}")),
         );
         first
     }
 
     /// Times of claims while as many runs end as begin. With a transaction that stays open: those of
     /// the last third of its time, when what is dead has piled up.
-    async fn steady(&mut self, shape: Shape, held: Option<Duration>) -> Result<Vec<f64>> {
-        let mut claimer = Claimer::new(self.queue, shape.caps());
+    async fn steady(&mut self, shape: Shape, held: Option<Duration>) -> Result<Vec<Time>> {
+        let mut claimer = Claimer::new(self.queue, shape.caps()).await?;
         let kept = if shape == Shape::Capped { claimer.cap_heads().await? } else { 0 };
         claimer.fill().await?;
         let begun = clock::monotonic();
@@ -203,11 +206,11 @@ impl Bench<'_> {
         self.queue.settle().await?;
         let at = "now() - interval '1 s' + (n % 3800) * interval '250 us'";
         self.queue.insert("7", &format!("n % {USERS}"), at, 2 * length, 2 * length + BURST).await?;
-        let mut claimer = Claimer::new(self.queue, Shape::Even.caps());
+        let mut claimer = Claimer::new(self.queue, Shape::Even.caps()).await?;
         claimer.fill().await?;
         let mut shares: HashMap<Uuid, f64> = HashMap::new();
         // Several rounds of all organisations.
-        for _ in 0..(self.scale.claims * 3) {
+        for _ in 0..(self.scale.claims * 3).max(3_000) {
             let ended = claimer.end(0).await?;
             claimer.replace(&ended).await?;
             for run in claimer.claim().await? {
@@ -216,7 +219,7 @@ impl Bench<'_> {
         }
         let name = format!("claim_burst_{}", short(length));
         let times = std::mem::take(&mut claimer.times);
-        self.told(&name, &times, f64::NAN);
+        self.told(&name, &times, None);
         self.exceeded += claimer.exceeded;
         let (sum, squares) =
             shares.values().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
@@ -237,7 +240,7 @@ impl Bench<'_> {
         let at = "now() - interval '1 s' + n * interval '250 us'";
         self.queue.insert("0", &format!("n % {USERS}"), at, 0, BURST).await?;
         let caps = AdmissionCaps { per_org: 1_000, heavy_patience_s: 0.0, ..Shape::Even.caps() };
-        let mut claimer = Claimer::new(self.queue, caps);
+        let mut claimer = Claimer::new(self.queue, caps).await?;
         let schools: Vec<Uuid> =
             sqlx::query_scalar("SELECT id FROM bench_schools ORDER BY number").fetch_all(&self.queue.pool).await?;
         let (mut now, mut durations, mut waits) = (0.0, Vec::new(), Vec::new());

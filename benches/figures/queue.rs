@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::figure::ms;
+use crate::load::fine_cpu_ms;
 use crate::services;
 
 pub const ORGANIZATIONS: i64 = 1_000;
@@ -142,7 +143,9 @@ impl Queue {
 
     /// As after autovacuum has been there.
     pub async fn settle(&self) -> Result<()> {
-        sqlx::raw_sql("VACUUM (ANALYZE) project_evaluation_runs; CHECKPOINT").execute(&self.pool).await?;
+        for statement in ["VACUUM (ANALYZE) project_evaluation_runs", "CHECKPOINT"] {
+            sqlx::raw_sql(statement).execute(&self.pool).await?;
+        }
         Ok(())
     }
 
@@ -205,19 +208,36 @@ pub struct Active {
     pub half_slots: i32,
 }
 
+/// Of one call, in ms.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    pub wall: f64,
+    /// CPU of the server's process: what the call would take on a host with nothing else to do, but for
+    /// the disk and the way there and back.
+    pub cpu: f64,
+}
+
 /// The only one that claims: it knows all that is active.
 pub struct Claimer<'a> {
     pub queue: &'a Queue,
     pub caps: AdmissionCaps,
     pub active: VecDeque<Active>,
-    /// What one call took, in ms.
-    pub times: Vec<f64>,
+    /// What each call took, in ms, and how much of that Postgres worked for it.
+    pub times: Vec<Time>,
+    /// The process of Postgres that serves the claims.
+    backend: u32,
     pub exceeded: usize,
 }
 
 impl<'a> Claimer<'a> {
-    pub fn new(queue: &'a Queue, caps: AdmissionCaps) -> Self {
-        Self { queue, caps, active: VecDeque::new(), times: Vec::new(), exceeded: 0 }
+    pub async fn new(queue: &'a Queue, caps: AdmissionCaps) -> Result<Self> {
+        // The store has one connection, and opens it now.
+        queue.store.ping().await?;
+        let query =
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'assize' AND datname = current_database()";
+        let backend: i32 = sqlx::query_scalar(query).fetch_one(&queue.pool).await?;
+        let backend = u32::try_from(backend)?;
+        Ok(Self { queue, caps, active: VecDeque::new(), times: Vec::new(), backend, exceeded: 0 })
     }
 
     /// One call for all that fits, timed; what was claimed.
@@ -225,9 +245,10 @@ impl<'a> Claimer<'a> {
         let busy: i32 = self.active.iter().map(|run| run.half_slots).sum();
         let wanted =
             Wanted { worker_half_slots: CAPACITY - busy, worker_capacity: CAPACITY, caps: self.caps, most: 16 };
-        let begun = clock::monotonic();
+        let (before, begun) = (fine_cpu_ms(self.backend)?, clock::monotonic());
         let claims = self.queue.store.claim_runs("worker", wanted).await?;
-        self.times.push(ms(begun.elapsed()));
+        let wall = ms(begun.elapsed());
+        self.times.push(Time { wall, cpu: fine_cpu_ms(self.backend)? - before });
         let mut claimed = Vec::new();
         for claim in claims {
             claimed.push(self.active_of(&claim).await?);
