@@ -1,4 +1,4 @@
-//! A database of its own with a queue in it, and claims from that queue whose every cap is checked.
+//! Databases with a queue in each, and claims from that queue whose every cap is checked.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -85,32 +85,51 @@ impl Shape {
 }
 
 /// Postgres, as durable as it is in production.
-pub struct Queue {
-    pub store: Store,
-    pub pool: PgPool,
-    url: String,
+pub struct Server {
     embedded: Embedded,
     /// Last, so that it outlives the server.
     folder: TempDir,
 }
 
-impl Queue {
+impl Server {
     pub async fn start() -> Result<Self> {
         let folder = services::folder()?;
         let embedded = Embedded::start(folder.path(), Durability::Safe).await?;
-        let url = embedded.database_url.clone();
+        Ok(Self { embedded, folder })
+    }
+
+    /// A database of this name, with an empty queue.
+    pub async fn queue(&self, name: &str) -> Result<Queue> {
+        let base = &self.embedded.database_url;
+        let pool = PgPool::connect(base).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await?;
+        pool.close().await;
+        let (address, options) = base.split_once('?').unwrap_or((base, ""));
+        let (server, _) = address.rsplit_once('/').context("an address without a database")?;
+        Queue::open(format!("{server}/{name}?{options}")).await
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.embedded.stop().await;
+        self.folder.close()?;
+        Ok(())
+    }
+}
+
+/// A database with a queue in it.
+pub struct Queue {
+    pub store: Store,
+    pub pool: PgPool,
+    url: String,
+}
+
+impl Queue {
+    async fn open(url: String) -> Result<Self> {
         let pool = PgPoolOptions::new().max_connections(20).connect(&url).await?;
         let store = Store::open(&url, 1)?;
         store.migrate().await?;
         sqlx::raw_sql(PREPARE).execute(&pool).await?;
-        Ok(Self { store, pool, url, embedded, folder })
-    }
-
-    pub async fn stop(self) -> Result<()> {
-        self.pool.close().await;
-        self.embedded.stop().await;
-        self.folder.close()?;
-        Ok(())
+        Ok(Self { store, pool, url })
     }
 
     /// A store with a connection of its own.
@@ -133,11 +152,11 @@ impl Queue {
         self.bulk(&format!("TRUNCATE {tables}")).await
     }
 
-    /// Adds the runs `from..to` of this shape, all of them submitted within the last hour, and brings
-    /// the planner's statistics up to date.
-    pub async fn fill(&self, shape: Shape, from: i64, to: i64) -> Result<()> {
-        self.insert(shape.organization(), shape.user(), "now() - interval '1 hour' + n * interval '3 ms'", from, to)
-            .await?;
+    /// Queues so many runs of this shape, all of them submitted within the last hour, and brings the
+    /// planner's statistics up to date.
+    pub async fn fill(&self, shape: Shape, length: i64) -> Result<()> {
+        let at = "now() - interval '1 hour' + n * interval '3 ms'";
+        self.insert(shape.organization(), shape.user(), at, 0, length).await?;
         self.settle().await
     }
 
@@ -332,12 +351,19 @@ impl<'a> Claimer<'a> {
         Ok(id)
     }
 
-    /// Ends the oldest but `kept`, queues another like it and claims, so often.
-    pub async fn turn_over(&mut self, kept: usize, times: usize) -> Result<()> {
-        for _ in 0..times {
-            let ended = self.end(kept).await?;
-            self.replace(&ended).await?;
-            self.claim().await?;
+    /// Ends the oldest but `kept`, queues another like it and claims.
+    pub async fn turn_over(&mut self, kept: usize) -> Result<()> {
+        let ended = self.end(kept).await?;
+        self.replace(&ended).await?;
+        self.claim().await?;
+        Ok(())
+    }
+
+    /// Ends what is active, and queues others like them.
+    pub async fn end_all(&mut self) -> Result<()> {
+        while !self.active.is_empty() {
+            let run = self.end(0).await?;
+            self.replace(&run).await?;
         }
         Ok(())
     }
