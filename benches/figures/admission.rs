@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, count, median, quantile};
-use crate::queue::{self, CAPACITY, Claimer, ORGANIZATIONS, Queue, Shape, USERS};
+use crate::queue::{Active, CAPACITY, Claimer, ORGANIZATIONS, Queue, Server, Shape, Time, USERS, end};
 
 const P99_MS: f64 = 5.0;
 const RATIO: f64 = 1.5;
@@ -29,37 +29,49 @@ const BURST: i64 = 3_800;
 const LONE: usize = 40;
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
-    let queue = Queue::start().await?;
-    let mut bench = Bench { queue: &queue, scale, figures: Vec::new(), exceeded: 0 };
-    let done = bench.all().await;
+    let server = Server::start().await?;
+    let mut bench = Bench { scale, figures: Vec::new(), exceeded: 0 };
+    let done = bench.all(&server).await;
     let figures = std::mem::take(&mut bench.figures);
-    queue.stop().await?;
+    server.stop().await?;
     done.map(|()| figures)
 }
 
-struct Bench<'a> {
-    queue: &'a Queue,
+struct Bench {
     scale: Scale,
     figures: Vec<Figure>,
     exceeded: usize,
 }
 
-impl Bench<'_> {
-    async fn all(&mut self) -> Result<()> {
-        let [.., longest] = self.scale.queues;
+impl Bench {
+    async fn all(&mut self, server: &Server) -> Result<()> {
+        let lengths = self.scale.queues;
+        let mut queues = Vec::new();
+        for length in lengths {
+            queues.push((length, server.queue(&format!("queue_{length}")).await?));
+        }
         for shape in Shape::ALL {
-            self.queue.clear().await?;
-            self.lengths(shape, "").await?;
-            if shape == Shape::Even {
-                self.rates().await?;
-                self.burst(longest).await?;
+            for (length, queue) in &queues {
+                queue.clear().await?;
+                queue.fill(shape, *length).await?;
+            }
+            self.lengths(&queues, shape, "", None).await?;
+            if let (Shape::Even, Some((length, longest))) = (shape, queues.last()) {
+                self.rates(longest).await?;
+                self.burst(longest, *length).await?;
             }
         }
-        self.queue.clear().await?;
-        eprintln!("  {} runs that have ended", self.scale.ended);
-        self.queue.insert_ended(self.scale.ended).await?;
-        self.lengths(Shape::Even, "_after_ended").await?;
-        self.lone().await?;
+        // The shortest and the longest again, with a past.
+        queues.remove(1);
+        for (length, queue) in &queues {
+            queue.clear().await?;
+            queue.insert_ended(self.scale.ended).await?;
+            queue.fill(Shape::Even, *length).await?;
+        }
+        self.lengths(&queues, Shape::Even, "_after_ended", None).await?;
+        let held = Duration::from_secs(self.scale.held_seconds);
+        self.lengths(&queues, Shape::Even, "_held_open", Some(held)).await?;
+        self.lone(&queues[0].1).await?;
         self.figures.push(
             Figure::new("claim_caps_exceeded", count(self.exceeded), "", Bar::AtMost(0.0))
                 .with("all five caps, looked at after every claim"),
@@ -67,99 +79,93 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A queue of this shape, longer and longer; in the longest and the shortest after ended runs also
-    /// with a transaction held open.
-    async fn lengths(&mut self, shape: Shape, suffix: &str) -> Result<()> {
-        let (mut filled, mut first) = (0, [f64::NAN; 2]);
-        for length in self.scale.queues {
-            self.queue.fill(shape, filled, length).await?;
-            filled = length;
-            let name = format!("claim_{}_{}{suffix}", shape.name(), short(length));
-            let times = self.steady(shape, None).await?;
-            first[0] = self.told(&name, &times, first[0]);
-            let is_end = length == self.scale.queues[0] || length == self.scale.queues[2];
-            if !suffix.is_empty() && is_end {
-                let times = self.steady(shape, Some(Duration::from_secs(self.scale.held_seconds))).await?;
-                first[1] = self.told(&format!("{name}_held_open"), &times, first[1]);
-                self.queue.settle().await?;
+    /// Claims from queues of one shape and of several lengths, in turns, so that all of them meet with
+    /// the same of what else the machine does. With a transaction that stays open in each, those count
+    /// that fall into the last third of its time, when what is dead has piled up.
+    async fn lengths(
+        &mut self,
+        queues: &[(i64, Queue)],
+        shape: Shape,
+        suffix: &str,
+        held: Option<Duration>,
+    ) -> Result<()> {
+        let (mut claimers, mut open) = (Vec::new(), Vec::new());
+        for (_, queue) in queues {
+            let mut claimer = Claimer::new(queue, shape.caps()).await?;
+            let kept = if shape == Shape::Capped { claimer.cap_heads().await? } else { 0 };
+            claimer.fill().await?;
+            claimers.push((claimer, kept));
+            if held.is_some() {
+                let mut transaction = queue.pool.begin().await?;
+                let statements = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT txid_current()";
+                sqlx::raw_sql(statements).execute(&mut *transaction).await?;
+                open.push(transaction);
             }
+        }
+        let begun = clock::monotonic();
+        let warm_up = self.scale.claims / 10;
+        for turn in 0_usize.. {
+            let is_over = held.map_or(turn >= warm_up + self.scale.claims, |held| begun.elapsed() >= held);
+            if is_over {
+                break;
+            }
+            let is_early = held.map_or(turn < warm_up, |held| begun.elapsed() < held * 2 / 3);
+            for (claimer, kept) in &mut claimers {
+                claimer.turn_over(*kept).await?;
+                if is_early {
+                    claimer.times.clear();
+                }
+            }
+        }
+        for transaction in open {
+            transaction.rollback().await?;
+        }
+        let mut first = None;
+        for ((length, _), (mut claimer, _)) in queues.iter().zip(claimers) {
+            let name = format!("claim_{}_{}{suffix}", shape.name(), short(*length));
+            first = self.told(&name, &claimer.times, first);
+            claimer.end_all().await?;
+            self.exceeded += claimer.exceeded;
         }
         Ok(())
     }
 
     /// Keeps the figures of one queue; the p99 of the first, with which the others are compared.
-    fn told(&mut self, name: &str, times: &[f64], first: f64) -> f64 {
-        let (p50, p99) = (median(times), quantile(times, 0.99));
-        let most = times.iter().copied().fold(0.0, f64::max);
-        eprintln!("  {name}: p50 {p50:.2} ms, p99 {p99:.2} ms, max {most:.2} ms");
-        let how = format!("p50 {p50:.2}, max {most:.2}, {} calls", times.len());
+    fn told(&mut self, name: &str, times: &[Time], first: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        let (wall, cpu): (Vec<_>, Vec<_>) = times.iter().map(|time| (time.wall, time.cpu)).unzip();
+        let (p50, p99) = (median(&wall), quantile(&wall, 0.99));
+        let (cpu_p50, cpu_p99) = (median(&cpu), quantile(&cpu, 0.99));
+        let most = wall.iter().copied().fold(0.0, f64::max);
+        let calls = times.len();
+        let how =
+            format!("p50 {p50:.2}, max {most:.2}; CPU of Postgres p50 {cpu_p50:.2}, p99 {cpu_p99:.2}; {calls} calls");
+        eprintln!("  {name}: p99 {p99:.2}, {how}");
         self.figures.push(Figure::new(format!("{name}_p99_ms"), p99, "ms", Bar::AtMost(P99_MS)).with(how));
-        if first.is_nan() {
-            return p99;
-        }
+        let Some((first_p99, first_cpu)) = first else { return Some((p99, cpu_p99)) };
+        let (ratio, cpu_ratio, than) = (p99 / first_p99, cpu_p99 / first_cpu, short(self.scale.queues[0]));
         self.figures.push(
-            Figure::new(format!("{name}_ratio"), p99 / first, "", Bar::AtMost(RATIO))
-                .with(format!("p99 against {first:.2} ms in a queue of {}", short(self.scale.queues[0]))),
+            Figure::new(format!("{name}_ratio"), ratio, "", Bar::AtMost(RATIO))
+                .with(format!("p99 against {first_p99:.2} ms in a queue of {than}; of the CPU alone {cpu_ratio:.2}")),
         );
         first
     }
 
-    /// Times of claims while as many runs end as begin. With a transaction that stays open: those of
-    /// the last third of its time, when what is dead has piled up.
-    async fn steady(&mut self, shape: Shape, held: Option<Duration>) -> Result<Vec<f64>> {
-        let mut claimer = Claimer::new(self.queue, shape.caps());
-        let kept = if shape == Shape::Capped { claimer.cap_heads().await? } else { 0 };
-        claimer.fill().await?;
-        let begun = clock::monotonic();
-        let mut transaction = None;
-        if held.is_some() {
-            let mut open = self.queue.pool.begin().await?;
-            sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT txid_current()")
-                .execute(&mut *open)
-                .await?;
-            transaction = Some(open);
-        }
-        claimer.turn_over(kept, self.scale.claims / 10).await?;
-        claimer.times.clear();
-        match held {
-            None => claimer.turn_over(kept, self.scale.claims).await?,
-            Some(lasting) => {
-                while begun.elapsed() < lasting {
-                    if begun.elapsed() < lasting * 2 / 3 {
-                        claimer.times.clear();
-                    }
-                    claimer.turn_over(kept, 10).await?;
-                }
-            }
-        }
-        if let Some(open) = transaction {
-            open.rollback().await?;
-        }
-        let times = std::mem::take(&mut claimer.times);
-        while !claimer.active.is_empty() {
-            let run = claimer.end(0).await?;
-            claimer.replace(&run).await?;
-        }
-        self.exceeded += claimer.exceeded;
-        Ok(times)
-    }
-
     /// Claims per second, each worker claiming and ending as fast as it can; then the same with a look
     /// at all caps after each claim.
-    async fn rates(&mut self) -> Result<()> {
+    async fn rates(&mut self, queue: &Queue) -> Result<()> {
         let caps = Shape::Even.caps();
         for workers in WORKERS {
             let lasting = Duration::from_secs(self.scale.seconds.div_ceil(3));
             let begun = clock::monotonic();
             let mut racing = JoinSet::new();
             for number in 0..workers {
-                let (store, pool) = (self.queue.another_store()?, self.queue.pool.clone());
+                let (store, pool) = (queue.another_store()?, queue.pool.clone());
                 racing.spawn(async move {
                     let mut claimed = 0_u64;
                     while begun.elapsed() < lasting {
                         for claim in store.claim_runs(&format!("worker-{number}"), one(caps)).await? {
                             claimed += 1;
-                            queue::end(&pool, claim.id).await?;
+                            end(&pool, claim.id).await?;
                         }
                     }
                     anyhow::Ok(claimed)
@@ -171,13 +177,13 @@ impl Bench<'_> {
             let how = "each run is claimed alone and ended; every commit is on disk";
             self.figures.push(Figure::reported(format!("claims_per_s_{workers}"), rate, "1/s").with(how));
         }
-        self.race().await
+        self.race(queue).await
     }
 
     /// Sixteen workers under caps that are always reached.
-    async fn race(&mut self) -> Result<()> {
+    async fn race(&mut self, queue: &Queue) -> Result<()> {
         let caps = AdmissionCaps { total_half_slots: 12, browser: 4, api: 5, ..Shape::Even.caps() };
-        let (queue, claims_each) = (self.queue, self.scale.claims / 20);
+        let claims_each = self.scale.claims / 20;
         let mut checks: Vec<i64> = Vec::new();
         let racing = (0..16).map(|number| async move {
             let store = queue.another_store()?;
@@ -186,7 +192,7 @@ impl Bench<'_> {
                 let claims = store.claim_runs(&format!("worker-{number}"), Wanted { most: 2, ..one(caps) }).await?;
                 seen.push(queue.exceeded(&caps).await?);
                 for claim in claims {
-                    crate::queue::end(&queue.pool, claim.id).await?;
+                    end(&queue.pool, claim.id).await?;
                 }
             }
             anyhow::Ok(seen)
@@ -199,15 +205,15 @@ impl Bench<'_> {
     }
 
     /// One organisation queues 3,800 runs in one second on top of all that waits; the others go on.
-    async fn burst(&mut self, length: i64) -> Result<()> {
-        self.queue.settle().await?;
+    async fn burst(&mut self, queue: &Queue, length: i64) -> Result<()> {
+        queue.settle().await?;
         let at = "now() - interval '1 s' + (n % 3800) * interval '250 us'";
-        self.queue.insert("7", &format!("n % {USERS}"), at, 2 * length, 2 * length + BURST).await?;
-        let mut claimer = Claimer::new(self.queue, Shape::Even.caps());
+        queue.insert("7", &format!("n % {USERS}"), at, 2 * length, 2 * length + BURST).await?;
+        let mut claimer = Claimer::new(queue, Shape::Even.caps()).await?;
         claimer.fill().await?;
         let mut shares: HashMap<Uuid, f64> = HashMap::new();
         // Several rounds of all organisations.
-        for _ in 0..(self.scale.claims * 3) {
+        for _ in 0..(self.scale.claims * 3).max(3_000) {
             let ended = claimer.end(0).await?;
             claimer.replace(&ended).await?;
             for run in claimer.claim().await? {
@@ -216,7 +222,7 @@ impl Bench<'_> {
         }
         let name = format!("claim_burst_{}", short(length));
         let times = std::mem::take(&mut claimer.times);
-        self.told(&name, &times, f64::NAN);
+        self.told(&name, &times, None);
         self.exceeded += claimer.exceeded;
         let (sum, squares) =
             shares.values().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
@@ -232,14 +238,14 @@ impl Bench<'_> {
     /// Single runs that come into a burst, on a clock of the bench's own: runs take about a second of
     /// it, and a slot that comes free is claimed at once. The burst may have every slot, and all runs
     /// are beyond their patience.
-    async fn lone(&mut self) -> Result<()> {
-        self.queue.clear().await?;
+    async fn lone(&mut self, queue: &Queue) -> Result<()> {
+        queue.clear().await?;
         let at = "now() - interval '1 s' + n * interval '250 us'";
-        self.queue.insert("0", &format!("n % {USERS}"), at, 0, BURST).await?;
+        queue.insert("0", &format!("n % {USERS}"), at, 0, BURST).await?;
         let caps = AdmissionCaps { per_org: 1_000, heavy_patience_s: 0.0, ..Shape::Even.caps() };
-        let mut claimer = Claimer::new(self.queue, caps);
+        let mut claimer = Claimer::new(queue, caps).await?;
         let schools: Vec<Uuid> =
-            sqlx::query_scalar("SELECT id FROM bench_schools ORDER BY number").fetch_all(&self.queue.pool).await?;
+            sqlx::query_scalar("SELECT id FROM bench_schools ORDER BY number").fetch_all(&queue.pool).await?;
         let (mut now, mut durations, mut waits) = (0.0, Vec::new(), Vec::new());
         let mut ends: HashMap<Uuid, f64> = HashMap::new();
         let mut lone: Option<(Uuid, f64)> = None;
@@ -256,7 +262,7 @@ impl Bench<'_> {
                     waits.push(now - since);
                 }
             }
-            let next = |run: &queue::Active| ends.get(&run.id).copied().unwrap_or(f64::MAX);
+            let next = |run: &Active| ends.get(&run.id).copied().unwrap_or(f64::MAX);
             let place = (0..claimer.active.len())
                 .min_by(|a, b| next(&claimer.active[*a]).total_cmp(&next(&claimer.active[*b])));
             let place = place.context("nothing is active")?;

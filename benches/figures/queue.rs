@@ -1,4 +1,4 @@
-//! A database of its own with a queue in it, and claims from that queue whose every cap is checked.
+//! Databases with a queue in each, and claims from that queue whose every cap is checked.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::figure::ms;
+use crate::load::fine_cpu_ms;
 use crate::services;
 
 pub const ORGANIZATIONS: i64 = 1_000;
@@ -84,32 +85,51 @@ impl Shape {
 }
 
 /// Postgres, as durable as it is in production.
-pub struct Queue {
-    pub store: Store,
-    pub pool: PgPool,
-    url: String,
+pub struct Server {
     embedded: Embedded,
     /// Last, so that it outlives the server.
     folder: TempDir,
 }
 
-impl Queue {
+impl Server {
     pub async fn start() -> Result<Self> {
         let folder = services::folder()?;
         let embedded = Embedded::start(folder.path(), Durability::Safe).await?;
-        let url = embedded.database_url.clone();
+        Ok(Self { embedded, folder })
+    }
+
+    /// A database of this name, with an empty queue.
+    pub async fn queue(&self, name: &str) -> Result<Queue> {
+        let base = &self.embedded.database_url;
+        let pool = PgPool::connect(base).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await?;
+        pool.close().await;
+        let (address, options) = base.split_once('?').unwrap_or((base, ""));
+        let (server, _) = address.rsplit_once('/').context("an address without a database")?;
+        Queue::open(format!("{server}/{name}?{options}")).await
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.embedded.stop().await;
+        self.folder.close()?;
+        Ok(())
+    }
+}
+
+/// A database with a queue in it.
+pub struct Queue {
+    pub store: Store,
+    pub pool: PgPool,
+    url: String,
+}
+
+impl Queue {
+    async fn open(url: String) -> Result<Self> {
         let pool = PgPoolOptions::new().max_connections(20).connect(&url).await?;
         let store = Store::open(&url, 1)?;
         store.migrate().await?;
         sqlx::raw_sql(PREPARE).execute(&pool).await?;
-        Ok(Self { store, pool, url, embedded, folder })
-    }
-
-    pub async fn stop(self) -> Result<()> {
-        self.pool.close().await;
-        self.embedded.stop().await;
-        self.folder.close()?;
-        Ok(())
+        Ok(Self { store, pool, url })
     }
 
     /// A store with a connection of its own.
@@ -132,17 +152,19 @@ impl Queue {
         self.bulk(&format!("TRUNCATE {tables}")).await
     }
 
-    /// Adds the runs `from..to` of this shape, all of them submitted within the last hour, and brings
-    /// the planner's statistics up to date.
-    pub async fn fill(&self, shape: Shape, from: i64, to: i64) -> Result<()> {
-        self.insert(shape.organization(), shape.user(), "now() - interval '1 hour' + n * interval '3 ms'", from, to)
-            .await?;
+    /// Queues so many runs of this shape, all of them submitted within the last hour, and brings the
+    /// planner's statistics up to date.
+    pub async fn fill(&self, shape: Shape, length: i64) -> Result<()> {
+        let at = "now() - interval '1 hour' + n * interval '3 ms'";
+        self.insert(shape.organization(), shape.user(), at, 0, length).await?;
         self.settle().await
     }
 
     /// As after autovacuum has been there.
     pub async fn settle(&self) -> Result<()> {
-        sqlx::raw_sql("VACUUM (ANALYZE) project_evaluation_runs; CHECKPOINT").execute(&self.pool).await?;
+        for statement in ["VACUUM (ANALYZE) project_evaluation_runs", "CHECKPOINT"] {
+            sqlx::raw_sql(statement).execute(&self.pool).await?;
+        }
         Ok(())
     }
 
@@ -205,19 +227,36 @@ pub struct Active {
     pub half_slots: i32,
 }
 
+/// Of one call, in ms.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    pub wall: f64,
+    /// CPU of the server's process: what the call would take on a host with nothing else to do, but for
+    /// the disk and the way there and back.
+    pub cpu: f64,
+}
+
 /// The only one that claims: it knows all that is active.
 pub struct Claimer<'a> {
     pub queue: &'a Queue,
     pub caps: AdmissionCaps,
     pub active: VecDeque<Active>,
-    /// What one call took, in ms.
-    pub times: Vec<f64>,
+    /// What each call took, in ms, and how much of that Postgres worked for it.
+    pub times: Vec<Time>,
+    /// The process of Postgres that serves the claims.
+    backend: u32,
     pub exceeded: usize,
 }
 
 impl<'a> Claimer<'a> {
-    pub fn new(queue: &'a Queue, caps: AdmissionCaps) -> Self {
-        Self { queue, caps, active: VecDeque::new(), times: Vec::new(), exceeded: 0 }
+    pub async fn new(queue: &'a Queue, caps: AdmissionCaps) -> Result<Self> {
+        // The store has one connection, and opens it now.
+        queue.store.ping().await?;
+        let query =
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'assize' AND datname = current_database()";
+        let backend: i32 = sqlx::query_scalar(query).fetch_one(&queue.pool).await?;
+        let backend = u32::try_from(backend)?;
+        Ok(Self { queue, caps, active: VecDeque::new(), times: Vec::new(), backend, exceeded: 0 })
     }
 
     /// One call for all that fits, timed; what was claimed.
@@ -225,9 +264,10 @@ impl<'a> Claimer<'a> {
         let busy: i32 = self.active.iter().map(|run| run.half_slots).sum();
         let wanted =
             Wanted { worker_half_slots: CAPACITY - busy, worker_capacity: CAPACITY, caps: self.caps, most: 16 };
-        let begun = clock::monotonic();
+        let (before, begun) = (fine_cpu_ms(self.backend)?, clock::monotonic());
         let claims = self.queue.store.claim_runs("worker", wanted).await?;
-        self.times.push(ms(begun.elapsed()));
+        let wall = ms(begun.elapsed());
+        self.times.push(Time { wall, cpu: fine_cpu_ms(self.backend)? - before });
         let mut claimed = Vec::new();
         for claim in claims {
             claimed.push(self.active_of(&claim).await?);
@@ -311,12 +351,19 @@ impl<'a> Claimer<'a> {
         Ok(id)
     }
 
-    /// Ends the oldest but `kept`, queues another like it and claims, so often.
-    pub async fn turn_over(&mut self, kept: usize, times: usize) -> Result<()> {
-        for _ in 0..times {
-            let ended = self.end(kept).await?;
-            self.replace(&ended).await?;
-            self.claim().await?;
+    /// Ends the oldest but `kept`, queues another like it and claims.
+    pub async fn turn_over(&mut self, kept: usize) -> Result<()> {
+        let ended = self.end(kept).await?;
+        self.replace(&ended).await?;
+        self.claim().await?;
+        Ok(())
+    }
+
+    /// Ends what is active, and queues others like them.
+    pub async fn end_all(&mut self) -> Result<()> {
+        while !self.active.is_empty() {
+            let run = self.end(0).await?;
+            self.replace(&run).await?;
         }
         Ok(())
     }

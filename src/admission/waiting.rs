@@ -124,25 +124,24 @@ impl QueuedFacts {
         Some((waiting_for, format!("none of {workers} live workers takes on runs: {why}")))
     }
 
+    /// The narrowest cap that is reached.
     fn caps(&self, caps: &AdmissionCaps) -> Option<(WaitingFor, String)> {
-        let is_api = self.half_slots == 1;
-        let (class, seen, cap, whose) = if is_api {
-            (WaitingFor::ApiCap, self.api_runs, caps.api, "runs of class A are active")
+        let (class, class_runs, class_cap, name) = if self.half_slots == 1 {
+            (WaitingFor::ApiCap, self.api_runs, caps.api, "A")
         } else {
-            (WaitingFor::BrowserCap, self.browser_runs, caps.browser, "runs of class B and C are active")
+            (WaitingFor::BrowserCap, self.browser_runs, caps.browser, "B and C")
         };
-        let all = [
-            (WaitingFor::UserCap, self.user_runs, caps.per_user, "runs that this user may have are active"),
-            (
-                WaitingFor::OrgCap,
-                self.organization_runs,
-                caps.per_org,
-                "runs that your organisation may have are active",
-            ),
-            (class, seen, cap, whose),
-        ];
-        let (waiting_for, seen, cap, whose) = all.into_iter().find(|(_, seen, cap, _)| *seen >= i64::from(*cap))?;
-        Some((waiting_for, format!("{seen} of {cap} {whose}")))
+        let (user, organization) = (self.user_runs, self.organization_runs);
+        let (waiting_for, detail) = if user >= caps.per_user.into() {
+            (WaitingFor::UserCap, format!("{user} of the user's {} runs are active", caps.per_user))
+        } else if organization >= caps.per_org.into() {
+            (WaitingFor::OrgCap, format!("{organization} of the organisation's {} runs are active", caps.per_org))
+        } else if class_runs >= class_cap.into() {
+            (class, format!("{class_runs} of {class_cap} runs of class {name} are active"))
+        } else {
+            return None;
+        };
+        Some((waiting_for, detail))
     }
 
     fn slots(&self, run: Uuid, caps: &AdmissionCaps) -> (WaitingFor, String) {
@@ -257,7 +256,7 @@ mod tests {
     #[test]
     fn the_narrowest_cap_is_named_first_with_what_was_seen() {
         let capped = QueuedFacts { user_runs: 2, organization_runs: 10, browser_runs: 20, api_runs: 20, ..quiet() };
-        assert_eq!(told(&capped), (WaitingFor::UserCap, "2 of 2 runs that this user may have are active".to_owned()));
+        assert_eq!(told(&capped), (WaitingFor::UserCap, "2 of the user's 2 runs are active".to_owned()));
         let capped = QueuedFacts { user_runs: 1, ..capped };
         assert_eq!(told(&capped).0, WaitingFor::OrgCap);
         let capped = QueuedFacts { organization_runs: 9, ..capped };

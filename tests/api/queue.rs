@@ -112,7 +112,7 @@ async fn each_cap_is_told_with_its_limit_and_what_was_seen(pool: PgPool) {
         "all but one of nine places of users, for there are eight of the organisation"
     );
     let of_joe = queue.submit("joe", 1).await;
-    queue.waits(of_joe, WaitingFor::OrgCap, "8 of 8 runs").await;
+    queue.waits(of_joe, WaitingFor::OrgCap, "8 of the organisation's 8 runs").await;
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
@@ -126,7 +126,7 @@ async fn a_user_or_a_class_at_its_cap_is_told_too(pool: PgPool) {
     assert_eq!(queue.claim(100).await, 3);
     let (of_ada, heavy, light) =
         (queue.submit("ada", 2).await, queue.submit("eve", 4).await, queue.submit("eve", 1).await);
-    queue.waits(of_ada, WaitingFor::UserCap, "2 of 2 runs").await;
+    queue.waits(of_ada, WaitingFor::UserCap, "2 of the user's 2 runs").await;
     queue.waits(heavy, WaitingFor::BrowserCap, "2 of 2 runs of class B and C").await;
     queue.waits(light, WaitingFor::ApiCap, "1 of 1 runs of class A").await;
     assert_eq!(queue.claim(100).await, 0, "and so it is");
