@@ -4,8 +4,8 @@ use assize::run::{FailureCode, Status};
 
 use crate::invariants::{Violation, check_move};
 use crate::rules::Rules;
-use crate::world::{ATTEMPTS, Cell, Life, STAGES, Size, Step, World};
-use crate::{outside, watchdog, worker};
+use crate::world::{ATTEMPTS, Cell, DRIVER, Drive, DriveId, Life, SUBJECT, Size, Step, World};
+use crate::{drive, outside, watchdog, worker};
 
 /// One atomic step. `w` is a worker, `r` a run, `a` an attempt; all from 0 but `a`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,26 +29,27 @@ pub enum Action {
     },
     /// The next step of a drive.
     Step {
-        w: u8,
-        r: u8,
+        id: DriveId,
     },
     /// The same, done, but its reply is lost.
     StepUnheard {
-        w: u8,
-        r: u8,
+        id: DriveId,
     },
     /// The attempt fails with this code.
     Misfortune {
-        w: u8,
-        r: u8,
+        id: DriveId,
         code: FailureCode,
     },
     /// A write was repeated for 25 s in vain.
     GiveUp {
+        id: DriveId,
+    },
+    /// A drive panics.
+    Panic {
         w: u8,
         r: u8,
     },
-    /// Renews all leases in the worker's name, and hears of cancels, losses and strangers.
+    /// Renews the leases in the worker's name, and hears of cancels and losses.
     Heartbeat {
         w: u8,
     },
@@ -57,7 +58,7 @@ pub enum Action {
         w: u8,
         r: u8,
     },
-    /// The watchdog looks at the cell, then adopts or ends the attempt.
+    /// The watchdog takes the lease.
     Take {
         w: u8,
     },
@@ -65,7 +66,12 @@ pub enum Action {
     TakeUnheard {
         w: u8,
     },
-    /// Removes the cell of an attempt that is over.
+    /// Only where a rule is broken: the janitor asks Postgres before it asks the engine.
+    Ask {
+        w: u8,
+        r: u8,
+    },
+    /// The janitor removes what there is of an attempt that is over.
     Sweep {
         w: u8,
         r: u8,
@@ -79,16 +85,26 @@ pub enum Action {
     Leave {
         w: u8,
     },
+    /// Only where a rule is broken: a renewal comes after that.
+    LateRenewal {
+        r: u8,
+    },
+    /// A paused worker finds that its engine answers.
+    Probe {
+        w: u8,
+    },
 
     /// The cell begins its next stage, or writes its results and exits.
     Cell {
         r: u8,
         a: u8,
+        role: u8,
     },
     /// The cell exits without results.
     Break {
         r: u8,
         a: u8,
+        role: u8,
     },
     /// 30 s without a renewal: SIGSTOP, a stall, no way to Postgres.
     Stale {
@@ -143,52 +159,29 @@ pub fn choices(world: &World, size: &Size, rules: &Rules, choices: &mut Choices)
         normal.push(Action::EngineComes);
     }
     for w in up_to(size.workers) {
-        if !world.worker(w).runs() {
+        // Without an engine a worker does not start.
+        if !world.worker(w).runs() && world.engine {
             normal.push(Action::Restart { w });
         }
     }
     for w in up_to(size.workers).filter(|w| world.worker(*w).runs()) {
-        if worker::heartbeat_matters(world, size, rules, w) {
-            normal.push(Action::Heartbeat { w });
-        }
-        if world.worker(w).claimed.is_some_and(|claimed| worker::can_hear(world, rules, w, claimed)) {
-            normal.push(Action::HearClaim { w });
-        }
-        for r in up_to(size.runs) {
-            if worker::can_step(world, w, r) {
-                normal.push(Action::Step { w, r });
-            }
-            if watchdog::can_look(world, w, r) {
-                normal.push(Action::Look { w, r });
-            }
-            if worker::can_claim(world, size, rules, w, r) {
-                normal.push(Action::Claim { w, r });
-            } else if worker::can_count(world, size, rules, w, r) {
-                normal.push(Action::Count { w, r });
-            }
-            for a in up_to(ATTEMPTS).map(|a| a + 1) {
-                if watchdog::can_sweep(world, rules, r, a) {
-                    normal.push(Action::Sweep { w, r, a });
-                }
-            }
-        }
-        if watchdog::can_take(world, w) {
-            normal.push(Action::Take { w });
-        }
+        of_worker(world, size, rules, w, normal);
     }
     for r in up_to(size.runs) {
         let row = world.row(r);
         if row.waits {
             normal.push(Action::Due { r });
         }
-        for (a, cell) in (1..).zip(world.cells[usize::from(r)]) {
-            if matches!(cell, Cell::Fed | Cell::Stage(_)) {
-                normal.push(Action::Cell { r, a });
+        for a in up_to(ATTEMPTS).map(|a| a + 1) {
+            for role in [SUBJECT, DRIVER] {
+                if outside::can_go_on(world, size, r, a, role) {
+                    normal.push(Action::Cell { r, a, role });
+                }
             }
         }
     }
     for w in up_to(size.workers) {
-        if world.worker(w).life == Life::Draining {
+        if outside::can_leave(world, w) {
             normal.push(Action::Leave { w });
         }
     }
@@ -201,6 +194,49 @@ pub fn choices(world: &World, size: &Size, rules: &Rules, choices: &mut Choices)
                 choices.faults.push(Action::Cancel { r });
             }
         }
+    }
+}
+
+fn drives(w: u8, r: u8) -> [DriveId; 2] {
+    [DriveId { w, r, k: 0 }, DriveId { w, r, k: 1 }]
+}
+
+fn of_worker(world: &World, size: &Size, rules: &Rules, w: u8, normal: &mut Vec<Action>) {
+    let worker = world.worker(w);
+    if worker.paused && world.engine {
+        normal.push(Action::Probe { w });
+    }
+    if worker::heartbeat_matters(world, size, rules, w) {
+        normal.push(Action::Heartbeat { w });
+    }
+    if worker.claimed.is_some_and(|(run, ..)| worker::has_room(world, w, run)) {
+        normal.push(Action::HearClaim { w });
+    }
+    for r in up_to(size.runs) {
+        for id in drives(w, r) {
+            if drive::can_step(world, size, id) {
+                normal.push(Action::Step { id });
+            }
+        }
+        if watchdog::can_look(world, rules, w, r) {
+            normal.push(Action::Look { w, r });
+        }
+        if worker::can_claim(world, size, rules, w, r) {
+            normal.push(Action::Claim { w, r });
+        } else if worker::can_count(world, size, rules, w, r) {
+            normal.push(Action::Count { w, r });
+        }
+        if !rules.asks_engine_first && worker.asked.is_none() {
+            normal.push(Action::Ask { w, r });
+        }
+        for a in up_to(ATTEMPTS).map(|a| a + 1) {
+            if watchdog::can_sweep(world, rules, w, r, a) {
+                normal.push(Action::Sweep { w, r, a });
+            }
+        }
+    }
+    if watchdog::can_take(world, w) {
+        normal.push(Action::Take { w });
     }
 }
 
@@ -227,15 +263,10 @@ fn faults(world: &World, size: &Size, rules: &Rules, faults: &mut Vec<Action>) {
             faults.push(Action::Skew { w });
         }
         for r in up_to(size.runs) {
-            let Some(drive) = world.drive(w, r) else { continue };
-            if worker::reply_matters(drive.step) && worker::can_step(world, w, r) {
-                faults.push(Action::StepUnheard { w, r });
-            }
-            if matches!(drive.step, Step::Confirm | Step::Listen | Step::Verdict | Step::End(_) | Step::Requeue(_)) {
-                faults.push(Action::GiveUp { w, r });
-            }
-            for code in worker::misfortunes(drive.step) {
-                faults.push(Action::Misfortune { w, r, code: *code });
+            for id in drives(w, r) {
+                if let Some(drive) = world.drive(id) {
+                    of_drive(world, size, id, drive, faults);
+                }
             }
         }
     }
@@ -244,11 +275,31 @@ fn faults(world: &World, size: &Size, rules: &Rules, faults: &mut Vec<Action>) {
         if row.status.is_active() && !row.stale && world.holder_lives(r) {
             faults.push(Action::Stale { r });
         }
-        for (a, cell) in (1..).zip(world.cells[usize::from(r)]) {
-            if cell.is_alive() {
-                faults.push(Action::Break { r, a });
+        if outside::can_renew_late(world, rules, r) {
+            faults.push(Action::LateRenewal { r });
+        }
+        for a in up_to(ATTEMPTS).map(|a| a + 1) {
+            for role in [SUBJECT, DRIVER] {
+                if world.cell(r, a, role).is_alive() {
+                    faults.push(Action::Break { r, a, role });
+                }
             }
         }
+    }
+}
+
+fn of_drive(world: &World, size: &Size, id: DriveId, drive: Drive, faults: &mut Vec<Action>) {
+    if drive::reply_matters(drive.step) && drive::can_step(world, size, id) {
+        faults.push(Action::StepUnheard { id });
+    }
+    if drive::gives_up(drive.step) {
+        faults.push(Action::GiveUp { id });
+    }
+    if id.k == 0 && worker::hears_of_loss(drive.step) {
+        faults.push(Action::Panic { w: id.w, r: id.r });
+    }
+    for code in drive::misfortunes(drive.step) {
+        faults.push(Action::Misfortune { id, code: *code });
     }
 }
 
@@ -258,29 +309,40 @@ pub fn apply(world: &mut World, size: &Size, rules: &Rules, action: Action) -> R
     match action {
         Action::Claim { w, r } => worker::claim(world, w, r)?,
         Action::Count { w, r } => world.worker_mut(w).counted = Some(r),
-        Action::HearClaim { w } => worker::hear_claim(world, rules, w),
+        Action::HearClaim { w } => worker::hear_claim(world, w),
         Action::LoseClaim { w } => world.worker_mut(w).claimed = None,
-        Action::Step { w, r } => worker::step(world, rules, w, r, true)?,
-        Action::StepUnheard { w, r } => worker::step(world, rules, w, r, false)?,
-        Action::Misfortune { w, r, code } => worker::fail(world, rules, w, r, code),
-        Action::GiveUp { w, r } => world.go(w, r, Step::LetGo),
+        Action::Step { id } => drive::step(world, size, rules, id, true)?,
+        Action::StepUnheard { id } => drive::step(world, size, rules, id, false)?,
+        Action::Misfortune { id, code } => drive::fail(world, rules, id, code),
+        Action::GiveUp { id } => world.go(id, Step::LetGo),
+        Action::Panic { w, r } => outside::panic(world, w, r),
         Action::Heartbeat { w } => worker::heartbeat(world, size, rules, w),
         Action::Look { w, r } => watchdog::look(world, w, r),
         Action::Take { w } => watchdog::take(world, rules, w, true)?,
         Action::TakeUnheard { w } => watchdog::take(world, rules, w, false)?,
-        Action::Sweep { w, r, a } => outside::destroy(world, w, r, a)?,
+        Action::Ask { w, r } => watchdog::ask(world, w, r),
+        Action::Sweep { w, r, a } => {
+            world.worker_mut(w).asked = None;
+            outside::sweep(world, r, a)?;
+        }
         Action::Drain { w } => world.worker_mut(w).life = Life::Draining,
-        Action::Leave { w } => outside::leave(world, size, w),
-        Action::Cell { r, a } => outside::cell_goes_on(world, r, a)?,
-        Action::Break { r, a } => world.set_cell(r, a, Cell::Broken(world.cell(r, a).stages())),
+        Action::Leave { w } => outside::leave(world, size, rules, w),
+        Action::LateRenewal { r } => outside::late_renewal(world, r),
+        Action::Probe { w } => world.worker_mut(w).paused = false,
+        Action::Cell { r, a, role } => outside::cell_goes_on(world, r, a, role)?,
+        Action::Break { r, a, role } => world.set_cell(r, a, role, Cell::Broken(world.cell(r, a, role).stages())),
         Action::Stale { r } => {
             world.row_mut(r).stale = true;
             world.row_mut(r).silent = true;
+            world.ghost(r).silences += 1;
         }
         Action::Due { r } => world.row_mut(r).waits = false,
         Action::Kill { w } => outside::kill(world, size, w),
         Action::Restart { w } => outside::restart(world, w),
-        Action::EngineGoes => world.engine = false,
+        Action::EngineGoes => {
+            world.engine = false;
+            world.outages += 1;
+        }
         Action::EngineComes => world.engine = true,
         Action::Cancel { r } => outside::cancel(world, r),
         Action::Skew { w } => world.worker_mut(w).skewed = true,
@@ -306,6 +368,8 @@ impl Action {
                 | Self::GiveUp { .. }
                 | Self::TakeUnheard { .. }
                 | Self::Drain { .. }
+                | Self::Panic { .. }
+                | Self::LateRenewal { .. }
                 | Self::Break { .. }
                 | Self::Stale { .. }
                 | Self::Kill { .. }
@@ -317,29 +381,41 @@ impl Action {
     /// What happens, for a person who reads a schedule.
     pub fn describe(self, world: &World) -> String {
         let name = |w: u8| format!("worker {}", char::from(b'A' + w));
-        let step =
-            |w: u8, r: u8| world.drive(w, r).map_or_else(String::new, |drive| phrase(world, drive.step, r, drive));
+        let step = |id: DriveId| {
+            let said = world.drive(id).map_or_else(String::new, |drive| phrase(world, id.r, drive));
+            format!("{}{} {said}", name(id.w), if id.k == 0 { "" } else { "'s earlier drive" })
+        };
         match self {
             Self::Claim { w, r } => format!("{}'s claim of run {r} is committed", name(w)),
             Self::Count { w, r } => format!("{} reads the caps for run {r}", name(w)),
             Self::HearClaim { w } => format!("{} hears what it claimed", name(w)),
             Self::LoseClaim { w } => format!("the reply to {}'s claim is lost", name(w)),
-            Self::Step { w, r } => format!("{} {}", name(w), step(w, r)),
-            Self::StepUnheard { w, r } => format!("{} {}; the reply is lost", name(w), step(w, r)),
-            Self::Misfortune { w, r, code } => format!("{} fails run {r}: {code}", name(w)),
-            Self::GiveUp { w, r } => format!("{} writes to run {r} in vain for 25 s and gives up", name(w)),
+            Self::Step { id } => step(id),
+            Self::StepUnheard { id } => format!("{}; the reply is lost", step(id)),
+            Self::Misfortune { id, code } => format!("{} fails run {}: {code}", name(id.w), id.r),
+            Self::GiveUp { id } => format!("{} writes to run {} in vain for 25 s and gives up", name(id.w), id.r),
+            Self::Panic { w, r } => format!("{} panics with run {r}", name(w)),
             Self::Heartbeat { w } => format!("{}'s heartbeat is committed and heard", name(w)),
             Self::Look { w, r } => format!("{}'s watchdog selects run {r}", name(w)),
-            Self::Take { w } => format!("{}'s watchdog adopts, or ends the attempt", name(w)),
-            Self::TakeUnheard { w } => format!("{}'s watchdog adopts, or ends the attempt; the reply is lost", name(w)),
-            Self::Sweep { w, r, a } => format!("{} sweeps the cell of run {r}, attempt {a}", name(w)),
+            Self::Take { w } => format!("{}'s watchdog takes the lease, if it may", name(w)),
+            Self::TakeUnheard { w } => {
+                format!("{}'s watchdog takes the lease, if it may; the reply is lost", name(w))
+            }
+            Self::Ask { w, r } => format!("{}'s janitor asks which attempt of run {r} is active", name(w)),
+            Self::Sweep { w, r, a } => format!("{} sweeps what there is of run {r}, attempt {a}", name(w)),
             Self::Drain { w } => format!("{} is told to stop and drains", name(w)),
             Self::Leave { w } => format!("{} releases its leases and stops", name(w)),
-            Self::Cell { r, a } if world.cell(r, a) == Cell::Stage(STAGES) => {
-                format!("the cell of run {r}, attempt {a}, ends with results")
+            Self::LateRenewal { r } => format!("a renewal of run {r} was on its way and comes now"),
+            Self::Probe { w } => format!("{} finds that the engine answers", name(w)),
+            Self::Cell { r, a, role } => match world.cell(r, a, role) {
+                Cell::Stage(stage) if role == DRIVER || stage >= crate::world::STAGES => {
+                    format!("the {} of run {r}, attempt {a}, ends with results", called(role))
+                }
+                _ => format!("the {} of run {r}, attempt {a}, begins its next stage", called(role)),
+            },
+            Self::Break { r, a, role } => {
+                format!("the {} of run {r}, attempt {a}, exits without results", called(role))
             }
-            Self::Cell { r, a } => format!("the cell of run {r}, attempt {a}, begins its next stage"),
-            Self::Break { r, a } => format!("the cell of run {r}, attempt {a}, exits without results"),
             Self::Stale { r } => format!("run {r}'s lease is not renewed for 30 s"),
             Self::Due { r } => format!("run {r}'s backoff is over"),
             Self::Kill { w } => format!("{} is killed", name(w)),
@@ -352,24 +428,33 @@ impl Action {
     }
 }
 
-fn phrase(world: &World, step: Step, r: u8, drive: crate::world::Drive) -> String {
-    let a = drive.attempt;
-    match step {
-        Step::Inspect => format!("looks at run {r}, which it found in its own name"),
+const fn called(role: u8) -> &'static str {
+    if role == DRIVER { "driver" } else { "subject" }
+}
+
+fn phrase(world: &World, r: u8, drive: Drive) -> String {
+    let (a, cell) = (drive.attempt, called(drive.role));
+    match drive.step {
+        Step::Adopt => format!("lists the cells of run {r}, attempt {a}"),
+        Step::Kill => format!("kills a {cell} of run {r}, attempt {a}, that had not begun"),
         Step::Tidy => format!("removes cells of run {r} before attempt {a}"),
-        Step::Create => format!("creates the cell of run {r}, attempt {a}"),
+        Step::Create => format!("creates the {cell} of run {r}, attempt {a}"),
+        Step::Taken => format!("confirms its lease on run {r}, attempt {a}: the name is taken"),
+        Step::Free => format!("removes what has the name of the {cell} of run {r}, attempt {a}"),
         Step::Confirm => format!("confirms its lease on run {r}, attempt {a}"),
-        Step::Start => format!("starts the cell of run {r}, attempt {a}"),
-        Step::Feed => format!("sends plan and archive to the cell of run {r}, attempt {a}"),
-        Step::Listen if drive.heard < world.cell(r, a).stages() => {
+        Step::Start => format!("starts the {cell} of run {r}, attempt {a}"),
+        Step::Undo(_) => format!("removes the {cell} that it created for run {r}, attempt {a}"),
+        Step::Feed => format!("sends plan and inputs to the {cell} of run {r}, attempt {a}"),
+        Step::Listen if drive.heard < world.cell(r, a, drive.role).stages() => {
             format!("writes that run {r}, attempt {a}, is in stage {}", drive.heard + 1)
         }
-        Step::Listen => format!("hears how the cell of run {r}, attempt {a}, ended"),
+        Step::Listen => format!("hears out the {cell} of run {r}, attempt {a}"),
+        Step::Judge => format!("looks for the driver of run {r}, attempt {a}"),
         Step::Verdict => format!("writes the verdict of run {r}, attempt {a}"),
         Step::End(code) => format!("ends run {r}, attempt {a}: {}, {code}", code.status()),
         Step::Requeue(code) => format!("sends run {r} back to the queue after attempt {a}: {code}"),
-        Step::Last | Step::Clear(_) => format!("destroys the cell of run {r}, attempt {a}"),
-        Step::LetGo => format!("reads run {r}, whose attempt {a} it seems to have lost"),
+        Step::Last | Step::Clear(_) => format!("destroys the cells of run {r}, attempt {a}"),
+        Step::LetGo => format!("looks whether run {r}, attempt {a}, goes on without it"),
     }
 }
 
@@ -385,8 +470,9 @@ pub fn picture(world: &World, size: &Size) -> String {
         });
         let cells: Vec<_> = (1..)
             .zip(world.cells[run])
-            .filter(|(_, cell)| *cell != Cell::Absent)
-            .map(|(attempt, cell): (u8, _)| format!(" cell {attempt} {cell:?}"))
+            .flat_map(|(attempt, names): (u8, _)| [(attempt, SUBJECT, names[0]), (attempt, DRIVER, names[1])])
+            .filter(|(.., name)| name.id() != 0)
+            .map(|(attempt, role, name)| format!(" {} {attempt} {:?}", called(role), name.cell))
             .collect();
         let crashes = if row.crashes > 0 { format!(" crashes {}", row.crashes) } else { String::new() };
         let cancel = if row.cancel && row.status != Status::Aborted { " cancel" } else { "" };

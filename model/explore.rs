@@ -216,6 +216,7 @@ fn random_size(dice: &mut Dice) -> Size {
         weights: std::array::from_fn(|_| [1, 2, 4][usize::from(small(3))]),
         users: std::array::from_fn(|_| small(2)),
         per_user: 1 + small(2),
+        driver: small(2) == 1,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use assize::run::Status;
 
 use crate::rules::Rules;
-use crate::world::{MAX_CRASHES, RUNS, Row, Size, World, last_attempt};
+use crate::world::{Cell, DRIVER, RUNS, Row, SUBJECT, Size, World, last_attempt};
 
 /// See the list in `main.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +23,7 @@ pub enum Invariant {
     AttemptsEnd,
     OnlyFaultsCostAttempts,
     PoisonStops,
+    OnlyDeathsCount,
     CancelHolds,
     EveryRunEnds,
     NothingIsLeft,
@@ -75,20 +76,24 @@ pub fn check_state(world: &World, size: &Size, rules: &Rules) -> Result<(), Viol
         must(ghost.verdicts == verdicts, Invariant::OneVerdict, || {
             format!("run {run} is {} and has {} verdicts", row.status, ghost.verdicts)
         })?;
-        let live = world.cells[run].iter().filter(|cell| cell.is_alive()).count();
-        must(live <= 1, Invariant::OneLiveCell, || format!("run {run} has {live} live cells"))?;
+        let live = |role: u8| world.cells[run].iter().filter(|names| names[usize::from(role)].cell.is_alive()).count();
+        let attempts = world.cells[run].iter().filter(|names| names.iter().any(|name| name.cell.is_alive())).count();
+        must(live(SUBJECT) <= 1 && live(DRIVER) <= 1 && attempts <= 1, Invariant::OneLiveCell, || {
+            format!("run {run} has {} live subjects and {} live drivers", live(SUBJECT), live(DRIVER))
+        })?;
         let waiting_cancelled = row.status == Status::Queued && row.cancel;
         must(!waiting_cancelled, Invariant::CancelHolds, || format!("run {run} was cancelled and waits for a slot"))?;
         must(row.attempt <= last_attempt(), Invariant::AttemptsEnd, || {
             format!("run {run} is in attempt {}", row.attempt)
         })?;
-        let faults = size.faults - world.faults;
+        // Each worker finds out for itself that the engine is away, at the cost of an attempt.
+        let workers = u8::try_from(size.workers).unwrap_or(u8::MAX);
+        let faults = size.faults - world.faults + world.outages * (workers - 1);
         must(row.attempt <= 1 + faults, Invariant::OnlyFaultsCostAttempts, || {
             format!("run {run} is in attempt {} after {faults} faults", row.attempt)
         })?;
-        let crashes = row.crashes <= MAX_CRASHES && ghost.starts <= last_attempt();
-        must(crashes, Invariant::PoisonStops, || {
-            format!("run {run}: {} crashes, {} starts", row.crashes, ghost.starts)
+        must(row.crashes <= ghost.deaths + ghost.silences, Invariant::OnlyDeathsCount, || {
+            format!("run {run}: {} crashes, {} deaths, {} silences", row.crashes, ghost.deaths, ghost.silences)
         })?;
         if row.status.is_active() {
             half_slots += size.weights[run];
@@ -110,10 +115,10 @@ fn is_noticed(world: &World, run: usize, rules: &Rules) -> bool {
         return true;
     }
     let worker = world.worker(process.slot);
-    let drives = worker.drives[run].is_some_and(|drive| (drive.attempt, drive.epoch) == (row.attempt, row.epoch));
-    let hears = worker.claimed.is_some_and(|(claimed, attempt, epoch)| {
-        (usize::from(claimed), attempt, epoch) == (run, row.attempt, row.epoch)
-    });
+    let same = |attempt: u8, epoch: u8| (attempt, epoch) == (row.attempt, row.epoch);
+    let drives = worker.drives[run].iter().flatten().any(|drive| same(drive.attempt, drive.epoch));
+    let hears =
+        worker.claimed.is_some_and(|(claimed, attempt, epoch)| usize::from(claimed) == run && same(attempt, epoch));
     drives || hears
 }
 
@@ -124,7 +129,7 @@ pub fn check_rest(world: &World, size: &Size) -> Result<(), Violation> {
         must(row.status.is_terminal(), Invariant::EveryRunEnds, || {
             format!("nothing more happens, and run {run} is {}", row.status)
         })?;
-        let left = world.cells[run].iter().any(|cell| *cell != crate::world::Cell::Absent);
+        let left = world.cells[run].iter().flatten().any(|name| name.cell != Cell::Absent);
         must(!left, Invariant::NothingIsLeft, || format!("run {run} left {:?}", world.cells[run]))?;
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! The protocol of runs, leases and cells as a pure state machine, and its exploration.
 //!
-//! [`world`] is what there is, [`actions`] what can happen next, [`worker`], [`watchdog`] and
+//! [`world`] is what there is, [`actions`] what can happen next, [`worker`], [`drive`], [`watchdog`] and
 //! [`outside`] do it, [`invariants`] say what must hold, [`explore`] and [`walks`] look for a schedule
 //! in which it does not. The moves of a status, the lease and what follows a failure are the service's
-//! own: `Status::may_become`, `Lease`, `retry::after`.
+//! own: `Status::may_become`, `Lease`, `retry::after`, `MAX_CRASHES`.
 //!
 //! # What is modelled
 //!
@@ -12,16 +12,21 @@
 //! - **Rows.** Every write is one fenced statement that changes one row or none. Its reply can be lost
 //!   after the commit; the writer then repeats it, and a statement that finds its own effect is done.
 //!   There is no trigger: the statements alone must not make an illegal move.
-//! - **Workers** claim, drive, heartbeat and watch; each is killed and started again, drained, or takes
-//!   no step for so long that its lease is stale, and goes on with what it believed (SIGSTOP, a stall, no
-//!   way to Postgres). All share a host: whether a process lives can be read off `/proc`.
-//! - **Cells** begin their stages by themselves and keep a journal. Names are unique for run and attempt.
-//!   The engine may be away for a while.
+//! - **Takeover.** A watchdog's SELECT and its UPDATE are two steps. The UPDATE takes the lease, and no
+//!   more; whether the attempt goes on is decided under it, in [`drive`], as in the service.
+//! - **Workers** claim, drive, heartbeat, watch and sweep; each is killed and started again, drained, panics,
+//!   or takes no step for so long that its lease is stale, and goes on with what it believed (SIGSTOP, a
+//!   stall, no way to Postgres). All share a host: whether a process lives can be read off `/proc`. A worker
+//!   may have two drives of one run: a new one, and one that has not noticed or finished yet.
+//! - **Cells** begin their stages by themselves and keep a journal; a run may have two, subject and driver.
+//!   Names are unique for run, attempt and role; ids are never used again. The engine may be away for a while.
 //! - **Time.** Every lease goes stale and every backoff ends for itself, at any moment: more than any clock
 //!   of the database could do. Workers' clocks appear only where a rule is broken.
 //!
-//! Left out: Redis, which only shortens waits; the order of the queue, which is no matter of safety; the
-//! second cell of an isolated run, which goes the way of the first (create, confirm, start); berths.
+//! Left out: Redis, which only shortens waits; the order of the queue, which is no matter of safety; berths;
+//! the janitor's 30 s for young cells; other hosts. `UNKNOWN` is taken at its word: a worker does not look
+//! for runs in its own name while the reply to a claim may come. Two steps are one: confirm a lease and kill
+//! a cell that had not begun (see `drive::kill`).
 //!
 //! # Invariants
 //!
@@ -31,35 +36,37 @@
 //! | `OneVerdict` | a completed run has one verdict, any other none |
 //! | `EndsStay` | a terminal row never changes |
 //! | `LegalMoves` | `may_become`; the attempt grows exactly with a retry; epoch and phase never fall |
-//! | `OneLiveCell` | a run has at most one live cell, over all its attempts |
+//! | `OneLiveCell` | a run has at most one live cell of each role, over all its attempts |
 //! | `HolderWrites` | no write gets through but the holder's |
-//! | `NothingFreshIsTaken` | a lease that is renewed is not taken, whatever clocks say |
-//! | `NoWorkIsDestroyed` | a cell that is driven or can be adopted dies by its holder's hand or with its attempt |
+//! | `NothingFreshIsTaken` | a lease whose holder works on it and renews it is not taken |
+//! | `NoWorkIsDestroyed` | a cell that is driven, or has begun, dies by its holder's hand or with its attempt |
 //! | `CapsHold` | half-slots in total, runs of one user; no claim before its backoff is over |
 //! | `NoStageTwice` | no stage of an attempt begins twice |
 //! | `AttemptsEnd` | at most 3 attempts |
-//! | `OnlyFaultsCostAttempts` | no more attempts than faults, plus one |
-//! | `PoisonStops` | crashes and starts at most 3; what killed 3 workers is given to no fourth |
+//! | `OnlyFaultsCostAttempts` | no more attempts than faults, plus one; an outage is a fault for each worker |
+//! | `PoisonStops` | what killed 3 workers is gone on with by no fourth |
+//! | `OnlyDeathsCount` | no more crashes than deaths, panics and silences |
 //! | `CancelHolds` | a cancelled run does not wait in the queue |
 //! | `EveryRunEnds` | when faults stop, every run becomes terminal |
 //! | `NothingIsLeft` | and no container is left |
 //!
 //! The last two are checked from every state that is reached: a fair schedule without faults must end.
 //! [`broken`] breaks each of the [`rules`] and expects a violation. A random schedule goes partly by whims (an
-//! order of all actions that lasts for a while): a cell that is not tidied away shows after 900 schedules, with
-//! uniform choices after 350,000.
+//! order of all actions that lasts for a while): what needs that someone is left behind is seldom found by
+//! uniform choices.
 //!
 //! # What it taught
 //!
-//! 1. Write first, destroy after: whoever destroys before the write that ends the attempt may destroy what
-//!    another drives. "The attempt is over" stays true, so nothing is destroyed on any other ground.
-//! 2. Then the next attempt has to make sure itself: it removes the run's earlier cells before it creates
-//!    its own, and between create and start every launch confirms its lease with a fenced write. A late
-//!    create of a worker that was stopped then never starts.
-//! 3. Who renews by worker id renews runs that he does not know. He must look for them, but not while a
-//!    claim of his own is unanswered; and must look at row and cell before he does anything.
-//! 4. A write that was interrupted may have been committed: before the next write the row is read.
-//! 5. A retry sees a cancel. One outage of the engine costs one attempt, if nobody claims while it lasts.
+//! 1. Write first, destroy after. Then the next attempt has to make sure itself: it removes the run's earlier
+//!    cells before it creates its own, and between create and start every launch confirms its lease.
+//! 2. What is destroyed before the attempt is over is looked up first, then the lease confirmed, then
+//!    destroyed by its id: by its name it may be the next holder's by then.
+//! 3. A cell that had not begun may begin while it is killed: the journal is read once more.
+//! 4. A worker looks for runs in its own name, but not while a claim of its own is unanswered.
+//! 5. Who takes over names all that it goes on from, the stage too; and the worker that is to end a run that
+//!    kills workers may be killed as well.
+//! 6. A lease that was let go stays so, whatever renewal was on its way; and is let go by every worker that
+//!    stops, whether or not it knows of any.
 //!
 //! # Why not stateright
 //!
@@ -74,6 +81,7 @@
 
 mod actions;
 mod broken;
+mod drive;
 mod explore;
 mod invariants;
 mod outside;
@@ -99,40 +107,51 @@ fn holds(size: Size) {
 }
 
 #[test]
-fn one_run_with_two_faults_and_a_cancel() {
-    holds(Size::of(1, 2, 2, 1));
+fn one_run_with_two_faults() {
+    holds(Size::of(1, 2, 2, 0));
 }
 
 #[test]
-fn one_run_with_three_faults() {
-    holds(Size::of(1, 2, 3, 0));
+fn one_run_with_a_fault_and_a_cancel() {
+    holds(Size::of(1, 2, 1, 1));
+}
+
+#[test]
+fn one_run_with_a_driver() {
+    holds(Size { driver: true, ..Size::of(1, 2, 1, 1) });
 }
 
 #[test]
 fn one_worker_that_dies_again_and_again() {
-    holds(Size::of(1, 1, 5, 0));
+    holds(Size::of(1, 1, 3, 0));
 }
 
 #[test]
-fn two_runs_with_a_fault() {
-    holds(Size::of(2, 2, 1, 0));
+fn two_runs_without_a_fault() {
+    holds(Size::of(2, 2, 0, 2));
 }
 
 #[test]
 fn two_runs_under_tight_caps() {
-    holds(Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::of(2, 2, 1, 1) });
+    holds(Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::of(2, 2, 1, 0) });
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
-fn one_run_with_three_faults_and_a_cancel() {
-    holds(Size::of(1, 2, 3, 1));
+fn one_run_with_three_faults() {
+    holds(Size::of(1, 2, 3, 0));
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
 fn one_run_and_three_workers() {
     holds(Size::of(1, 3, 2, 1));
+}
+
+#[test]
+#[ignore = "takes minutes and 4 GB"]
+fn one_run_with_a_driver_and_two_faults() {
+    holds(Size { driver: true, ..Size::of(1, 2, 2, 1) });
 }
 
 #[test]

@@ -3,29 +3,69 @@
 use assize::run::Status;
 
 use crate::invariants::{Invariant, Violation, must};
-use crate::world::{Cell, Life, STAGES, Size, Worker, World};
+use crate::rules::Rules;
+use crate::world::{Cell, DRIVER, Drive, DriveId, Life, RUNS, STAGES, SUBJECT, Size, Step, Worker, World, lease};
 
-/// Destroys the cell of an attempt, whoever made it. Before the attempt is over only its holder may,
-/// as long as someone drives it or could adopt it.
-pub fn destroy(world: &mut World, w: u8, r: u8, a: u8) -> Result<(), Violation> {
-    let row = world.row(r);
-    let driven = !row.silent && world.holder_lives(r);
-    let adoptable = row.status != Status::Preparing && world.cell(r, a).stages() > 0;
-    let needed = !row.is_over(a) && world.cell(r, a) != Cell::Absent && (driven || adoptable);
-    must(!needed || row.worker == Some(world.process(w)), Invariant::NoWorkIsDestroyed, || {
-        format!("the cell of run {r}, attempt {a}, is destroyed by a worker that does not hold the run")
+/// A drive removes whatever has this name. While the attempt is not over, only its holder may, if a stage
+/// has begun there or the holder works with it.
+pub fn destroy(world: &mut World, (id, drive): (DriveId, Drive), attempt: u8, role: u8) -> Result<(), Violation> {
+    let row = world.row(id.r);
+    let holds = row.worker == Some(world.process(id.w)) && lease(id.r, row.attempt, row.epoch) == drive.lease(id.r);
+    let needed = is_needed(world, id.r, attempt, role) && !holds;
+    must(!needed, Invariant::NoWorkIsDestroyed, || {
+        format!("a cell of run {}, attempt {attempt}, is destroyed by who does not hold the run", id.r)
     })?;
-    world.set_cell(r, a, Cell::Absent);
+    world.set_cell(id.r, attempt, role, Cell::Absent);
     Ok(())
 }
 
+/// The janitor removes what there is of an attempt.
+pub fn sweep(world: &mut World, r: u8, attempt: u8) -> Result<(), Violation> {
+    for role in [SUBJECT, DRIVER] {
+        must(!is_needed(world, r, attempt, role), Invariant::NoWorkIsDestroyed, || {
+            format!("a cell of run {r}, attempt {attempt}, is swept away")
+        })?;
+        world.set_cell(r, attempt, role, Cell::Absent);
+    }
+    Ok(())
+}
+
+/// Whether someone goes on with this cell, or would.
+fn is_needed(world: &World, r: u8, attempt: u8, role: u8) -> bool {
+    let (row, name) = (world.row(r), world.name(r, attempt, role));
+    if row.is_over(attempt) || name.id() == 0 {
+        return false;
+    }
+    let driven = row.worker.filter(|process| world.lives(*process)).and_then(|process| {
+        world.worker(process.slot).drives[usize::from(r)].iter().flatten().find(|drive| {
+            drive.lease(r) == lease(r, row.attempt, row.epoch) && drive.own[usize::from(role)] == name.id()
+        })
+    });
+    let at_work = |drive: &Drive| {
+        drive.role >= role
+            && matches!(drive.step, Step::Confirm | Step::Start | Step::Feed | Step::Listen | Step::Judge)
+    };
+    name.cell.stages() > 0 || driven.is_some_and(at_work)
+}
+
+/// Whether it goes on by itself: a subject that is up beside a driver does not.
+pub fn can_go_on(world: &World, size: &Size, r: u8, attempt: u8, role: u8) -> bool {
+    match world.cell(r, attempt, role) {
+        Cell::Fed => true,
+        Cell::Stage(STAGES) => !size.driver,
+        Cell::Stage(_) => true,
+        _ => false,
+    }
+}
+
 /// Begins the next stage, or ends with results.
-pub fn cell_goes_on(world: &mut World, r: u8, a: u8) -> Result<(), Violation> {
-    let stage = match world.cell(r, a) {
+pub fn cell_goes_on(world: &mut World, r: u8, a: u8, role: u8) -> Result<(), Violation> {
+    let stage = match world.cell(r, a, role) {
+        Cell::Fed if role == DRIVER => STAGES + 1,
         Cell::Fed => 1,
         Cell::Stage(stage) if stage < STAGES => stage + 1,
-        _ => {
-            world.set_cell(r, a, Cell::Results);
+        cell => {
+            world.set_cell(r, a, role, Cell::Results(cell.stages()));
             return Ok(());
         }
     };
@@ -35,7 +75,7 @@ pub fn cell_goes_on(world: &mut World, r: u8, a: u8) -> Result<(), Violation> {
         format!("stage {stage} of run {r}, attempt {a}, begins again")
     })?;
     *began |= bit;
-    world.set_cell(r, a, Cell::Stage(stage));
+    world.set_cell(r, a, role, Cell::Stage(stage));
     Ok(())
 }
 
@@ -45,18 +85,43 @@ pub fn kill(world: &mut World, size: &Size, w: u8) {
     for r in (0..).take(size.runs) {
         let row = *world.row(r);
         if row.status.is_active() && row.worker == Some(process) && !row.released {
-            world.ghost(r).deaths += 1;
+            world.ghost(r).dies(row.epoch);
         }
     }
     forget(world.worker_mut(w), Life::Dead);
 }
 
+/// A drive panics: what it did stays as it is, and the process lives.
+pub fn panic(world: &mut World, w: u8, r: u8) {
+    let id = DriveId { w, r, k: 0 };
+    let (row, me) = (*world.row(r), world.process(w));
+    let held = world.drive(id).is_some_and(|drive| drive.lease(r) == lease(r, row.attempt, row.epoch));
+    if held && row.status.is_active() && row.worker == Some(me) {
+        world.ghost(r).dies(row.epoch);
+        world.worker_mut(w).panicked[usize::from(r)] = row.epoch;
+    }
+    world.set_drive(id, None);
+}
+
+/// Drives end where they are; one that launches, or writes an end, is waited for.
+pub fn can_leave(world: &World, w: u8) -> bool {
+    let waits = |drive: &Drive| !crate::worker::hears_of_loss(drive.step);
+    world.worker(w).life == Life::Draining && !world.worker(w).drives.iter().flatten().flatten().any(waits)
+}
+
 /// The end of a drain: one statement releases every lease in the worker's name, then it stops.
-pub fn leave(world: &mut World, size: &Size, w: u8) {
+pub fn leave(world: &mut World, size: &Size, rules: &Rules, w: u8) {
     let process = world.process(w);
+    let leaves_some = world.worker(w).drives.iter().flatten().any(Option::is_some);
+    let panicked = world.worker(w).panicked;
     for r in (0..).take(size.runs) {
+        let row = *world.row(r);
+        if row.status.is_active() && row.worker == Some(process) && panicked[usize::from(r)] == row.epoch {
+            // A panic just before the end of a drain is not counted.
+            world.ghost(r).deaths -= 1;
+        }
         let row = world.row_mut(r);
-        if row.status.is_active() && row.worker == Some(process) {
+        if row.status.is_active() && row.worker == Some(process) && (leaves_some || rules.releases_at_end) {
             row.released = true;
         }
     }
@@ -72,8 +137,23 @@ fn forget(worker: &mut Worker, life: Life) {
         claimed: None,
         counted: None,
         look: None,
+        asked: None,
+        paused: false,
+        panicked: [0; RUNS],
         drives: Default::default(),
     };
+}
+
+/// A renewal that was on its way when the worker let go of its leases.
+pub fn late_renewal(world: &mut World, r: u8) {
+    let row = world.row_mut(r);
+    (row.released, row.stale, row.silent) = (false, false, false);
+}
+
+/// Whether there can be one that does anything.
+pub fn can_renew_late(world: &World, rules: &Rules, r: u8) -> bool {
+    let row = world.row(r);
+    row.released && row.status.is_active() && !rules.renewal_spares_released
 }
 
 /// Another process in its place.

@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use assize::run::retry::MAX_RETRIES;
+use assize::run::retry::{MAX_CRASHES, MAX_RETRIES};
 use assize::run::{FailureCode, Lease, Status};
 use uuid::Uuid;
 
@@ -15,11 +15,15 @@ pub const RUNS: usize = 3;
 pub const WORKERS: usize = 3;
 /// Attempts of a run.
 pub const ATTEMPTS: usize = 3;
-/// Stages of a run; from the second on they are alike.
-pub const STAGES: u8 = 2;
-/// Deaths of workers after which a run is taken to be what kills them. Source: `crashes` in
-/// `sql/migrations/0004_lives.sql`.
-pub const MAX_CRASHES: u8 = 3;
+/// Stages of the subject. The driver's one stage, where there is a driver, is the next.
+pub const STAGES: u8 = 3;
+/// Drives of one run that a worker has at most: the one that it holds a lease for, and an older one that
+/// has not noticed, or not finished.
+pub const DRIVES: usize = 2;
+/// The cell that runs the project.
+pub const SUBJECT: u8 = 0;
+/// The cell that decides, where there are two.
+pub const DRIVER: u8 = 1;
 
 /// How large a world is, and what may go wrong in it.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +42,24 @@ pub struct Size {
     pub users: [u8; RUNS],
     /// Active runs of one user.
     pub per_user: u8,
+    /// A second cell decides.
+    pub driver: bool,
 }
 
 impl Size {
     /// Runs of one half-slot, each of another user, and room for all.
     pub const fn of(runs: usize, workers: usize, faults: u8, cancels: u8) -> Self {
-        Self { runs, workers, faults, cancels, half_slots: 4, weights: [1; RUNS], users: [0, 1, 2], per_user: 2 }
+        Self {
+            runs,
+            workers,
+            faults,
+            cancels,
+            half_slots: 4,
+            weights: [1; RUNS],
+            users: [0, 1, 2],
+            per_user: 2,
+            driver: false,
+        }
     }
 }
 
@@ -75,7 +91,7 @@ pub struct Row {
     pub crashes: u8,
 }
 
-/// The cell of one attempt and its journal. The engine keeps names unique, so there is no second.
+/// A cell and its journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cell {
     Absent,
@@ -87,37 +103,55 @@ pub enum Cell {
     Fed,
     /// This stage has begun.
     Stage(u8),
-    /// It exited with results in its journal.
-    Results,
-    /// It exited without, after so many stages.
+    /// It exited with results in its journal, after so many stages.
+    Results(u8),
+    /// It exited without.
     Broken(u8),
+}
+
+/// A name in the engine: of run, attempt and role. What has it may change; `serial` is the id of what
+/// had it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name {
+    pub serial: u8,
+    pub cell: Cell,
 }
 
 /// Where a worker is in driving one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Found in its own name: looks at row and cell before it does anything.
-    Inspect,
+    /// Taken over: lists the cells of the attempt, and reads the subject's journal.
+    Adopt,
+    /// Ends a cell that had not begun when it was looked at, looks once more, and removes it.
+    Kill,
     /// Removes cells of earlier attempts.
     Tidy,
     Create,
+    /// The name is taken: renews this one lease, fenced, before it removes what has it.
+    Taken,
+    /// Removes what has the name, whatever that is.
+    Free,
     /// Renews this one lease, fenced, between create and start.
     Confirm,
     Start,
+    /// The launch failed: removes what it created. Then the attempt fails, or the run is let go.
+    Undo(Option<FailureCode>),
     /// Sends plan and archive.
     Feed,
     Listen,
+    /// The service answers: the cell that decides is next, or found.
+    Judge,
     /// Writes the verdict.
     Verdict,
     /// Writes the end that a code has.
     End(FailureCode),
-    /// Sends the run back to the queue.
+    /// Sends the run back to the queue, or to its end if someone cancelled it.
     Requeue(FailureCode),
-    /// The attempt is over; its cell goes.
+    /// The attempt is over; its cells go.
     Last,
-    /// The lease is not ours, it seems.
+    /// The lease is not ours, or a write was given up: looks whether the attempt goes on.
     LetGo,
-    /// Only where a rule is broken: destroys the cell before the attempt is over.
+    /// Only where a rule is broken: destroys the cells before the attempt is over.
     Clear(FailureCode),
 }
 
@@ -129,7 +163,25 @@ pub struct Drive {
     pub status: Status,
     /// Stages that it has written down.
     pub heard: u8,
+    /// The cell that it is busy with: [`SUBJECT`] or [`DRIVER`].
+    pub role: u8,
+    /// The ids of its cells, made or found; 0 if there is none.
+    pub own: [u8; 2],
+    /// A launch failed: the engine may have made what it never told of.
+    pub doubt: bool,
+    /// Its last holder died with it, or was silent.
+    pub crashed: bool,
+    /// Too many have.
+    pub poison: bool,
     pub step: Step,
+}
+
+/// A drive: worker, run, and whether it is the one that holds the lease (0) or one from before (1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DriveId {
+    pub w: u8,
+    pub r: u8,
+    pub k: u8,
 }
 
 /// What a watchdog's SELECT found.
@@ -139,10 +191,11 @@ pub struct Look {
     pub attempt: u8,
     pub epoch: u8,
     pub status: Status,
-    /// The holder's process was gone, or had released the lease.
+    pub phase: u8,
+    /// The holder is dead, or let go, or is this worker: certain. If not, it must still be silent.
     pub gone: bool,
-    /// Only where a rule is broken: the cell was destroyed already.
-    pub cleared: bool,
+    /// It died with the run.
+    pub crashed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,7 +220,14 @@ pub struct Worker {
     /// Only where a rule is broken: a run that every cap allowed a while ago.
     pub counted: Option<u8>,
     pub look: Option<Look>,
-    pub drives: [Option<Drive>; RUNS],
+    /// Only where a rule is broken: a run, and its active attempt (0 if none) a while ago.
+    pub asked: Option<(u8, u8)>,
+    /// Its breaker is open.
+    pub paused: bool,
+    /// Of each run the lease that a drive of its own panicked with.
+    pub panicked: [u8; RUNS],
+    /// Of each run the drive whose lease it holds, and one that was before.
+    pub drives: [[Option<Drive>; DRIVES]; RUNS],
 }
 
 /// What no part of the system knows.
@@ -176,18 +236,22 @@ pub struct Ghost {
     pub verdicts: u8,
     /// One bit for each stage that began, by attempt.
     pub began: [u8; ATTEMPTS],
-    /// Cells that were started.
-    pub starts: u8,
-    /// Processes that were killed while they held the run.
+    /// Processes that were killed, and drives that panicked, while they held the run.
     pub deaths: u8,
+    /// The lease that the last of them died with.
+    died_with: u8,
+    /// Leases that ran out although their holder lived.
+    pub silences: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
     pub rows: [Row; RUNS],
-    pub cells: [[Cell; ATTEMPTS]; RUNS],
+    pub cells: [[[Name; 2]; ATTEMPTS]; RUNS],
     pub workers: [Worker; WORKERS],
     pub engine: bool,
+    /// Times that the engine went away.
+    pub outages: u8,
     pub faults: u8,
     pub cancels: u8,
     pub ghosts: [Ghost; RUNS],
@@ -213,8 +277,12 @@ impl Row {
         self.status.is_terminal() || self.attempt > attempt
     }
 
-    /// Back to the queue, with the next attempt and a backoff.
+    /// Back to the queue, with the next attempt and a backoff; or to its end, if someone asked for it.
     pub fn requeue(&mut self, rules: &Rules) {
+        if self.cancel && rules.requeue_sees_cancel {
+            self.status = Status::Aborted;
+            return;
+        }
         *self = Self {
             status: Status::Queued,
             phase: 0,
@@ -235,12 +303,36 @@ pub fn lease(run: u8, attempt: u8, epoch: u8) -> Lease {
 }
 
 impl Drive {
-    pub const fn new(attempt: u8, epoch: u8, status: Status, heard: u8, step: Step) -> Self {
-        Self { attempt, epoch, status, heard, step }
+    /// Of a claim.
+    pub const fn claimed(attempt: u8, epoch: u8) -> Self {
+        Self {
+            attempt,
+            epoch,
+            status: Status::Preparing,
+            heard: 0,
+            role: SUBJECT,
+            own: [0; 2],
+            doubt: false,
+            crashed: false,
+            poison: false,
+            // Before the first attempt there is nothing to tidy away.
+            step: if attempt > 1 { Step::Tidy } else { Step::Create },
+        }
     }
 
     pub fn lease(&self, run: u8) -> Lease {
         lease(run, self.attempt, self.epoch)
+    }
+
+    /// The id of the cell that it is busy with.
+    pub fn own_id(&self) -> u8 {
+        self.own[usize::from(self.role)]
+    }
+
+    #[must_use]
+    pub fn with_id(mut self, id: u8) -> Self {
+        self.own[usize::from(self.role)] = id;
+        self
     }
 }
 
@@ -250,19 +342,35 @@ impl Cell {
         matches!(self, Self::Idle | Self::Fed | Self::Stage(_))
     }
 
-    /// Stages that its journal shows as begun.
+    /// The last stage that its journal shows as begun; 0 if none is.
     pub const fn stages(self) -> u8 {
         match self {
-            Self::Stage(stage) | Self::Broken(stage) => stage,
-            Self::Results => STAGES,
+            Self::Stage(stage) | Self::Broken(stage) | Self::Results(stage) => stage,
             Self::Absent | Self::Created | Self::Idle | Self::Fed => 0,
         }
+    }
+}
+
+impl Name {
+    const FREE: Self = Self { serial: 0, cell: Cell::Absent };
+
+    /// The id of what has the name now; 0 if nothing has.
+    pub fn id(self) -> u8 {
+        if self.cell == Cell::Absent { 0 } else { self.serial }
     }
 }
 
 impl Worker {
     pub const fn runs(&self) -> bool {
         matches!(self.life, Life::Up | Life::Draining)
+    }
+}
+
+impl Ghost {
+    /// Its holder dies; once for each lease.
+    pub fn dies(&mut self, epoch: u8) {
+        self.deaths += u8::from(self.died_with != epoch);
+        self.died_with = epoch;
     }
 }
 
@@ -275,13 +383,17 @@ impl World {
             claimed: None,
             counted: None,
             look: None,
-            drives: [None; RUNS],
+            asked: None,
+            paused: false,
+            panicked: [0; RUNS],
+            drives: [[None; DRIVES]; RUNS],
         };
         Self {
             rows: [Row::QUEUED; RUNS],
-            cells: [[Cell::Absent; ATTEMPTS]; RUNS],
+            cells: [[[Name::FREE; 2]; ATTEMPTS]; RUNS],
             workers: [worker; WORKERS],
             engine: true,
+            outages: 0,
             faults: size.faults,
             cancels: size.cancels,
             ghosts: [Ghost::default(); RUNS],
@@ -308,27 +420,38 @@ impl World {
         &mut self.workers[usize::from(worker)]
     }
 
-    pub fn drive(&self, worker: u8, run: u8) -> Option<Drive> {
-        self.worker(worker).drives[usize::from(run)]
+    pub fn drive(&self, id: DriveId) -> Option<Drive> {
+        self.worker(id.w).drives[usize::from(id.r)][usize::from(id.k)]
     }
 
-    pub fn set_drive(&mut self, worker: u8, run: u8, drive: Option<Drive>) {
-        self.worker_mut(worker).drives[usize::from(run)] = drive;
+    pub fn set_drive(&mut self, id: DriveId, drive: Option<Drive>) {
+        self.worker_mut(id.w).drives[usize::from(id.r)][usize::from(id.k)] = drive;
     }
 
-    /// The worker goes on to `step`.
-    pub fn go(&mut self, worker: u8, run: u8, step: Step) {
-        if let Some(drive) = &mut self.worker_mut(worker).drives[usize::from(run)] {
+    /// The drive goes on to `step`.
+    pub fn go(&mut self, id: DriveId, step: Step) {
+        if let Some(drive) = &mut self.worker_mut(id.w).drives[usize::from(id.r)][usize::from(id.k)] {
             drive.step = step;
         }
     }
 
-    pub fn cell(&self, run: u8, attempt: u8) -> Cell {
-        self.cells[usize::from(run)][usize::from(attempt) - 1]
+    pub fn name(&self, run: u8, attempt: u8, role: u8) -> Name {
+        self.cells[usize::from(run)][usize::from(attempt) - 1][usize::from(role)]
     }
 
-    pub fn set_cell(&mut self, run: u8, attempt: u8, cell: Cell) {
-        self.cells[usize::from(run)][usize::from(attempt) - 1] = cell;
+    pub fn cell(&self, run: u8, attempt: u8, role: u8) -> Cell {
+        self.name(run, attempt, role).cell
+    }
+
+    pub fn set_cell(&mut self, run: u8, attempt: u8, role: u8, cell: Cell) {
+        self.cells[usize::from(run)][usize::from(attempt) - 1][usize::from(role)].cell = cell;
+    }
+
+    /// A new container under a free name: its id.
+    pub fn create(&mut self, run: u8, attempt: u8, role: u8) -> u8 {
+        let name = &mut self.cells[usize::from(run)][usize::from(attempt) - 1][usize::from(role)];
+        *name = Name { serial: name.serial + 1, cell: Cell::Created };
+        name.serial
     }
 
     pub fn process(&self, worker: u8) -> Process {
@@ -356,9 +479,16 @@ impl World {
         self.fingerprint().min(other.fingerprint())
     }
 
-    /// 64 bits for the whole state.
+    /// 64 bits for the whole state. Of a run that has ended, what nobody reads any more is left out.
     pub fn fingerprint(&self) -> u64 {
-        fingerprint(self)
+        let mut plain = *self;
+        for (row, ghost) in plain.rows.iter_mut().zip(&mut plain.ghosts) {
+            if row.status.is_terminal() {
+                *row = Row { status: row.status, attempt: row.attempt, epoch: row.epoch, ..Row::QUEUED };
+                *ghost = Ghost { verdicts: ghost.verdicts, ..Ghost::default() };
+            }
+        }
+        fingerprint(&plain)
     }
 }
 
@@ -372,6 +502,11 @@ pub fn fingerprint(of: &impl Hash) -> u64 {
 /// Attempts as the service counts them.
 pub fn last_attempt() -> u8 {
     u8::try_from(1 + MAX_RETRIES).unwrap_or(u8::MAX)
+}
+
+/// Crashes as the service counts them.
+pub fn most_crashes() -> u8 {
+    u8::try_from(MAX_CRASHES).unwrap_or(u8::MAX)
 }
 
 /// A fast hash of what fits in bytes, discriminants too: states are hashed some 10^8 times.

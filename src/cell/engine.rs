@@ -155,10 +155,19 @@ impl Engine {
     pub async fn launch(&self, name: &str, body: ContainerCreateBody, wanted: Wanted<'_>) -> Result<Cell, EngineError> {
         let id = match self.create(name, &body).await {
             Err(EngineError::Refused { code: 409, .. }) => {
+                // By its id, looked up before the lease is confirmed: whoever takes the run over later may
+                // by then have a cell of the same name.
+                let taken = match self.inspect(name).await {
+                    Ok(found) => found.id,
+                    Err(EngineError::ImageMissing { .. }) => None,
+                    Err(error) => return Err(error),
+                };
                 if !wanted().await {
                     return Err(EngineError::Unwanted);
                 }
-                self.remove(name).await?;
+                if let Some(taken) = taken {
+                    self.remove(&taken).await?;
+                }
                 self.create(name, &body).await?
             }
             created => created?,
@@ -232,11 +241,17 @@ impl Engine {
         Ok((Cell::resumed(id.to_owned(), input, Box::pin(journal)), seen))
     }
 
-    /// Whether the warden of a cell has begun its first stage, as far as the journal knows.
+    /// Whether the warden of a cell has begun its first stage, as far as the journal knows. One that is
+    /// gone has not: a worker that had lost its lease removed what it had only created.
     ///
     /// # Errors
-    /// [`EngineError`] if the cell is gone or the engine does not answer.
+    /// [`EngineError`] if the engine does not answer.
     pub async fn has_begun(&self, id: &str) -> Result<bool, EngineError> {
+        match self.inspect(id).await {
+            Ok(_) => {}
+            Err(EngineError::ImageMissing { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
         let options = LogsOptionsBuilder::new().stdout(true).build();
         let mut cell = Cell::resumed(id.to_owned(), None, Box::pin(self.docker.logs(id, Some(options))));
         let begun = async {
@@ -261,6 +276,19 @@ impl Engine {
     /// [`EngineError`] without an answer.
     pub async fn cells_of(&self, run: Uuid, attempt: i32) -> Result<Vec<ContainerSummary>, EngineError> {
         self.list(vec![format!("{LABEL_RUN}={run}"), format!("{LABEL_ATTEMPT}={attempt}")]).await
+    }
+
+    /// The ids of the cells that earlier attempts at a run left.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer.
+    pub async fn cells_before(&self, run: Uuid, attempt: i32) -> Result<Vec<String>, EngineError> {
+        let earlier = |cell: &ContainerSummary| {
+            let label = cell.labels.as_ref().and_then(|labels| labels.get(LABEL_ATTEMPT));
+            label.and_then(|label| label.parse().ok()).is_some_and(|of: i32| of < attempt)
+        };
+        let cells = self.list(vec![format!("{LABEL_RUN}={run}")]).await?;
+        Ok(cells.into_iter().filter(earlier).filter_map(|cell| cell.id).collect())
     }
 
     async fn attach_and_start(&self, id: &str, wanted: Wanted<'_>) -> Result<Cell, EngineError> {

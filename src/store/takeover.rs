@@ -103,7 +103,8 @@ impl Store {
                 grounds.are_certain(),
                 grounds.seconds(),
                 worker,
-                crashed
+                crashed,
+                lost.phase.map(StageName::as_str)
             )
             .fetch_optional(&self.pool),
         )

@@ -88,6 +88,7 @@ impl Watchdog {
             let Takeover { grounds, crashed } = takeover;
             let Some(claim) = self.store.adopt_run(lost, grounds, crashed, &self.worker).await? else { continue };
             taken += 1;
+            self.leases.forget_panic(lost.lease());
             let resumed = Some(Resumed { status: lost.status, phase: lost.phase, crashed });
             let slot = self.slots.owe(claim.half_slots);
             if self.adopted.send(Admitted { claim, resumed, slot }).is_err() {
@@ -131,6 +132,6 @@ impl Watchdog {
             return None;
         }
         self.unknown.remove(&key);
-        Some(Takeover { grounds: Grounds::Gone, crashed: self.leases.take_panic(lease) })
+        Some(Takeover { grounds: Grounds::Gone, crashed: self.leases.has_panicked(lease) })
     }
 }

@@ -80,7 +80,20 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// Whoever ended an attempt destroys its cells afterwards, if it lives so long: until then they may
+    /// run on. A run has at most one at a time.
+    async fn tidy(&self) -> Result<(), Stop> {
+        if self.lease.attempt > 1 {
+            let engine = &self.worker.engine;
+            for id in engine.cells_before(self.lease.run_id, self.lease.attempt).await? {
+                engine.remove(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn begin(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
+        self.tidy().await?;
         let template = template(attempt)?;
         let grader = template.driver.is_none() && !template.bundle.is_empty();
         let plan = plan_digest(&plan::subject(template, &self.worker.config));
@@ -133,6 +146,8 @@ impl<'a> Cells<'a> {
             _ if had_begun => lost("its worker was lost, and its cell too".to_owned()),
             _ if resumed.crashed => lost("its worker was lost before the first stage".to_owned()),
             _ => {
+                // Only now: another may have taken the run over while the engine was asked.
+                self.worker.store.confirm_lease(self.lease).await?;
                 let left = std::mem::take(&mut *self.made());
                 for id in left {
                     // It may have begun since it was looked at; then this attempt is over.
@@ -164,6 +179,7 @@ impl<'a> Cells<'a> {
                 let (cell, seen) = engine.resume(&found.id).await?;
                 return Ok(Ready { cell, seen: Some(seen) });
             }
+            self.worker.store.confirm_lease(self.lease).await?;
             if engine.kill_unbegun(&found.id).await? {
                 let message = "its worker was lost while the tests began";
                 return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));

@@ -78,10 +78,20 @@ impl Leases {
         }
     }
 
-    /// Keeps this lease until what is returned is dropped.
+    /// Keeps this lease until what is returned is dropped. Of two leases on one run the earlier is lost.
     pub fn hold(&self, lease: Lease) -> Interrupted {
         let (cancelled, lost) = (CancellationToken::new(), CancellationToken::new());
-        self.held().insert(lease.run_id, Held { lease, cancelled: cancelled.clone(), lost: lost.clone() });
+        let mut held = self.held();
+        let other = held.get(&lease.run_id);
+        if other.is_some_and(|other| other.lease.epoch > lease.epoch) {
+            lost.cancel();
+        } else {
+            if let Some(earlier) = other {
+                earlier.lost.cancel();
+            }
+            held.insert(lease.run_id, Held { lease, cancelled: cancelled.clone(), lost: lost.clone() });
+        }
+        drop(held);
         Interrupted { leases: self.clone(), lease, cancelled, lost }
     }
 
@@ -91,10 +101,15 @@ impl Leases {
         self.held().get(&lease.run_id).is_some_and(|held| held.lease == lease)
     }
 
-    /// Whether this attempt ended in a panic of ours; asked once.
+    /// Whether this attempt ended in a panic of ours.
     #[must_use]
-    pub fn take_panic(&self, lease: Lease) -> bool {
-        self.panicked().remove(&(lease.run_id, lease.epoch))
+    pub fn has_panicked(&self, lease: Lease) -> bool {
+        self.panicked().contains(&(lease.run_id, lease.epoch))
+    }
+
+    /// The panic was counted.
+    pub fn forget_panic(&self, lease: Lease) {
+        self.panicked().remove(&(lease.run_id, lease.epoch));
     }
 
     /// Ends every attempt where it is; cells and rows stay as they are.
@@ -163,5 +178,27 @@ impl Leases {
 
     fn panicked(&self) -> std::sync::MutexGuard<'_, HashSet<(Uuid, i64)>> {
         self.panicked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_leases_on_one_run_the_earlier_is_lost() {
+        let leases = Leases::new("worker-1");
+        let [first, second] = [1, 2].map(|epoch| Lease { run_id: Uuid::from_u128(7), attempt: 1, epoch });
+        for late in [false, true] {
+            let (one, two) = if late {
+                let two = leases.hold(second);
+                (leases.hold(first), two)
+            } else {
+                (leases.hold(first), leases.hold(second))
+            };
+            assert!(one.lost.is_cancelled() && !two.lost.is_cancelled(), "late: {late}");
+            drop(one);
+            assert!(leases.holds(second) && !leases.holds(first), "late: {late}");
+        }
     }
 }

@@ -115,7 +115,11 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
         tokio::time::sleep(Duration::from_secs(config.drain_timeout_s)).await;
     };
     tokio::select! {
-        ended = runs => ended.map_err(|error| anyhow::anyhow!("the worker ended: {error}"))?,
+        ended = runs => {
+            ended.map_err(|error| anyhow::anyhow!("the worker ended: {error}"))?;
+            // What is left in its name it did not know of: the reply to a claim was lost.
+            release(&worker).await;
+        }
         () = drained => leave(&worker).await,
     }
     worker.berths.close().await;
@@ -136,7 +140,12 @@ async fn leave(worker: &Worker) {
         tracing::warn!("some runs did not notice that they are left; their leases run out by themselves");
         return;
     }
+    release(worker).await;
+}
+
+async fn release(worker: &Worker) {
     match worker.store.release_leases(&worker.id).await {
+        Ok(0) => {}
         Ok(runs) => tracing::info!(runs, drain_timeout_s = worker.config.drain_timeout_s, "runs are left behind"),
         Err(error) => tracing::warn!(%error, "leases were not let go; they run out by themselves"),
     }

@@ -104,7 +104,11 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     };
     let mut all = vec![
         sample("active_leases", "30", Cost::Active),
-        sample("adopt_run", format!("'{running}', 1, 1, 'running', '{WORKER}', true, 30, 'next', true"), Cost::Probe),
+        sample(
+            "adopt_run",
+            format!("'{running}', 1, 1, 'running', '{WORKER}', true, 30, 'next', true, 'test'"),
+            Cost::Probe,
+        ),
         sample("active_attempts", array(&crowd.page), Cost::Page(100)),
         sample("adopt_archives", "ARRAY[repeat('e', 64), repeat('f', 64)]", Cost::Page(2)),
         sample("cancel_run", format!("'{queued}', '{organization}', {message}"), Cost::Probe),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize::run::{Failure, FailureCode, Lease, Status};
+use assize::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize::store::runs::Cancelled;
 use assize::store::takeover::{ActiveLease, Grounds};
 use assize::store::{Store, StoreError};
@@ -86,6 +86,29 @@ async fn whoever_let_go_has_not_crashed(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
+async fn what_was_let_go_no_late_renewal_takes_back(pool: PgPool) {
+    let store = Store::on(pool.clone());
+    let run = run_in(&pool, Status::Running).await;
+    store.release_leases(WORKER).await.unwrap();
+    assert!(store.renew_leases(WORKER, &[run.id]).await.unwrap().is_empty());
+    let late = store.confirm_lease(rows::lease(&pool, run.id).await).await;
+    assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
+    assert!(only_lease(&store).await.is_released);
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn the_worker_that_would_end_a_run_that_kills_workers_may_die_too(pool: PgPool) {
+    // FAILURES 7.
+    let store = Store::on(pool.clone());
+    run_in(&pool, Status::Preparing).await;
+    for (times, crashes) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
+        let lost = only_lease(&store).await;
+        let claim = store.adopt_run(&lost, Grounds::Gone, true, NEXT).await.unwrap().unwrap();
+        assert_eq!(claim.crashes, crashes, "after {times}");
+    }
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
 async fn only_stale_leases_are_stale(pool: PgPool) {
     let store = Store::on(pool.clone());
     let mut before = Vec::new();
@@ -132,13 +155,14 @@ async fn only_the_holder_renews_and_only_what_it_still_knows(pool: PgPool) {
 async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPool) {
     // FAILURES 2.
     let store = Store::on(pool.clone());
-    for between in ["renewed", "moved on", "completed", "taken by another", "requeued"] {
+    for between in ["renewed", "in another stage", "moved on", "completed", "taken by another", "requeued"] {
         let run = run_in(&pool, Status::Running).await;
         age_lease(&pool, run.id, 31).await;
         let lost = only_lease(&store).await;
         let lease = lost.lease();
         match between {
             "renewed" => drop(store.renew_leases(WORKER, &[run.id]).await.unwrap()),
+            "in another stage" => store.enter_phase(lease, StageName::Build).await.unwrap(),
             "moved on" => store.parse_run(lease).await.unwrap(),
             "completed" => {
                 store.parse_run(lease).await.unwrap();
