@@ -159,7 +159,7 @@ impl Engine {
                 // by then have a cell of the same name.
                 let taken = match self.inspect(name).await {
                     Ok(found) => found.id,
-                    Err(EngineError::ImageMissing { .. }) => None,
+                    Err(EngineError::Missing { .. }) => None,
                     Err(error) => return Err(error),
                 };
                 if !wanted().await {
@@ -249,7 +249,7 @@ impl Engine {
     pub async fn has_begun(&self, id: &str) -> Result<bool, EngineError> {
         match self.inspect(id).await {
             Ok(_) => {}
-            Err(EngineError::ImageMissing { .. }) => return Ok(false),
+            Err(EngineError::Missing { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
         let options = LogsOptionsBuilder::new().stdout(true).build();
