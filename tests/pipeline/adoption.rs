@@ -8,7 +8,8 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::harness::processes::Process;
-use crate::site::{Setup, Site, containers, failure, message};
+use crate::janitor::{container, is_there};
+use crate::site::{Setup, Site, containers, failure, message, remove};
 use crate::templates;
 
 const WHOLE: [&str; 5] = ["queued", "preparing", "running", "parsing", "completed"];
@@ -267,4 +268,41 @@ async fn a_claim_whose_reply_was_lost_is_worked_on_all_the_same() {
     claiming.commit().await.unwrap();
     ended_well(&site, run, &["tests"]).await;
     assert_eq!(crashes(&site, run).await, 0);
+}
+
+/// FAILURES 3: who ended the first attempt died before it destroyed its cell. The janitor spares a young
+/// one; the second attempt does not.
+#[tokio::test]
+async fn an_attempt_begins_without_the_cells_of_the_one_before() {
+    let site = site();
+    let query = "SELECT id FROM workers";
+    let worker: String = sqlx::query_scalar(query).fetch_one(&mut site.database().await).await.unwrap();
+    let mut connection = site.database().await;
+    let mut claiming = connection.begin().await.unwrap();
+    // Nobody claims while this lock is held: it is the one that claims take.
+    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
+    let run = site.submit("long", &[("run.sh", "echo begins; sleep 2")]).await;
+    let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = $2, lease_epoch = 1,
+        heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";
+    sqlx::query(query).bind(run).bind(&worker).execute(&mut *claiming).await.unwrap();
+    let query = "UPDATE project_evaluation_runs SET status = 'queued', attempt = 2, worker_id = NULL,
+        heartbeat_at = NULL, started_at = NULL WHERE id = $1";
+    sqlx::query(query).bind(run).execute(&mut *claiming).await.unwrap();
+    let name = run.to_string();
+    let of = |attempt| {
+        [
+            ("assize.instance", &*site.instance),
+            ("assize.run", &*name),
+            ("assize.attempt", attempt),
+            ("assize.worker", &*worker),
+        ]
+    };
+    let (earlier, later) = (container(&of("1"), None).await, container(&of("3"), None).await);
+    claiming.commit().await.unwrap();
+    wrote(&site, run, "begins").await;
+    let there = (is_there(&earlier).await, is_there(&later).await);
+    remove(&later).await;
+    remove(&earlier).await;
+    assert_eq!(there, (false, true), "only what is of an earlier attempt goes");
+    assert_eq!(site.ended(run).await["attempt"], 2);
 }

@@ -37,7 +37,7 @@ async fn engine(site: &Site) -> Engine {
 }
 
 /// A container that was made and not started.
-async fn container(labels: &[(&str, &str)], berth: Option<&str>) -> String {
+pub async fn container(labels: &[(&str, &str)], berth: Option<&str>) -> String {
     let name = format!("janitor-test-{}", Uuid::now_v7().simple());
     let network_mode = berth.map_or_else(|| "none".to_owned(), |berth| format!("container:{berth}"));
     let body = ContainerCreateBody {
@@ -51,7 +51,7 @@ async fn container(labels: &[(&str, &str)], berth: Option<&str>) -> String {
     docker().create_container(Some(options), body).await.unwrap().id
 }
 
-async fn is_there(id: &str) -> bool {
+pub async fn is_there(id: &str) -> bool {
     docker().inspect_container(id, None).await.is_ok()
 }
 
