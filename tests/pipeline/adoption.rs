@@ -121,7 +121,7 @@ async fn killed_while_the_service_starts_the_successor_brings_the_driver() {
 }
 
 /// Holds every run back from its verdict for as long as the lock is held.
-async fn hold_verdicts(site: &Site) -> sqlx::PgConnection {
+pub async fn hold_verdicts(site: &Site) -> sqlx::PgConnection {
     let mut connection = site.database().await;
     sqlx::raw_sql(
         "CREATE FUNCTION wait_for_test() RETURNS trigger LANGUAGE plpgsql AS $$

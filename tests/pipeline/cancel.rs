@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use assize::clock;
+use sqlx::Connection;
 use uuid::Uuid;
 
+use crate::adoption::hold_verdicts;
 use crate::harness::processes::RedisServer;
 use crate::harness::zips;
 use crate::site::{Setup, Site, failure, shared};
@@ -81,6 +83,30 @@ async fn a_run_is_cancelled_while_its_driver_tests() {
     let run = site.submit("service", &[("app.py", templates::APP), ("judge.py", &judge)]).await;
     site.until("it is judged", async || site.text(run, "").await.contains("judging")).await;
     cancelled(&site, run, GONE).await;
+}
+
+/// Whoever comes first has the row; the other finds the run ended.
+#[tokio::test]
+async fn a_cancel_that_meets_the_verdict_leaves_it_as_it_is() {
+    let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
+    let lock = hold_verdicts(&site).await;
+    let run = site.submit("script", &[("run.sh", "exit 0")]).await;
+    site.reached(run, "parsing").await;
+    let waiting = async || {
+        let query = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(query).fetch_one(&mut site.database().await).await.unwrap()
+    };
+    site.until("the verdict is being written", async || waiting().await >= 1).await;
+    let release = async {
+        site.until("the cancel waits for the row", async || waiting().await >= 2).await;
+        lock.close().await.unwrap();
+    };
+    let (cancelled, ()) = tokio::join!(site.cancel(run), release);
+    assert_eq!(cancelled, 200, "it had ended before");
+    let ended = site.ended(run).await;
+    assert_eq!((&ended["status"], &ended["score"]), (&"completed".into(), &1.0.into()), "{ended}");
+    assert_eq!(site.states(run).await.last().unwrap(), "completed");
 }
 
 #[tokio::test]
