@@ -7,6 +7,7 @@ use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
 use crate::run::{Failure, FailureCode, Status};
+use crate::store::StoreError;
 use crate::store::takeover::Position;
 use crate::verdict::Verdict;
 
@@ -28,10 +29,19 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
             if failure.code == FailureCode::DockerUnavailable {
                 breaker::look_at_engine(attempt.worker).await;
             }
-            keep_output(&mut attempt).await;
-            match next(&attempt, &failure) {
-                Next::End => fail(&attempt, &failure).await,
-                Next::Retry { .. } => requeue(&attempt, &failure).await,
+            // What failed here may go well elsewhere by now, and this half of the output must not replace
+            // the whole that is kept there.
+            let (store, lease) = (&attempt.worker.store, attempt.lease);
+            if failure.code.is_transient()
+                && let Err(error @ StoreError::LeaseLost { .. }) = store.confirm_lease(lease).await
+            {
+                Err(error.to_string())
+            } else {
+                keep_output(&mut attempt).await;
+                match next(&attempt, &failure) {
+                    Next::End => fail(&attempt, &failure).await,
+                    Next::Retry { .. } => requeue(&attempt, &failure).await,
+                }
             }
         }
         Err(Stop::Left) => {

@@ -251,20 +251,24 @@ async fn killed_before_the_first_stage_the_run_is_queued_again_at_once() {
     site.until("no cell is left", async || site.cells(None).await.is_empty()).await;
 }
 
+/// Submits a project and claims its run for the only worker, which hears nothing of it.
+async fn claim_by_hand(site: &Site, claiming: &mut sqlx::PgConnection, template: &str, files: &[(&str, &str)]) -> Uuid {
+    // Nobody else claims while this lock is held: it is the one that claims take.
+    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
+    let run = site.submit(template, files).await;
+    let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = (SELECT id FROM workers),
+        lease_epoch = 1, heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";
+    sqlx::query(query).bind(run).execute(&mut *claiming).await.unwrap();
+    run
+}
+
 /// FAILURES 6: the claim was made and its reply never came. The worker finds it under its own name.
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_worked_on_all_the_same() {
     let site = site();
-    let query = "SELECT id FROM workers";
-    let worker: String = sqlx::query_scalar(query).fetch_one(&mut site.database().await).await.unwrap();
     let mut connection = site.database().await;
     let mut claiming = connection.begin().await.unwrap();
-    // Nobody else claims while this lock is held: it is the one that claims take.
-    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
-    let run = site.submit("script", &[("run.sh", "exit 0")]).await;
-    let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = $2, lease_epoch = 1,
-        heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";
-    sqlx::query(query).bind(run).bind(&worker).execute(&mut *claiming).await.unwrap();
+    let run = claim_by_hand(&site, &mut claiming, "script", &[("run.sh", "exit 0")]).await;
     claiming.commit().await.unwrap();
     ended_well(&site, run, &["tests"]).await;
     assert_eq!(crashes(&site, run).await, 0);
@@ -275,16 +279,11 @@ async fn a_claim_whose_reply_was_lost_is_worked_on_all_the_same() {
 #[tokio::test]
 async fn an_attempt_begins_without_the_cells_of_the_one_before() {
     let site = site();
-    let query = "SELECT id FROM workers";
-    let worker: String = sqlx::query_scalar(query).fetch_one(&mut site.database().await).await.unwrap();
     let mut connection = site.database().await;
+    let query = "SELECT id FROM workers";
+    let worker: String = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
     let mut claiming = connection.begin().await.unwrap();
-    // Nobody claims while this lock is held: it is the one that claims take.
-    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
-    let run = site.submit("long", &[("run.sh", "echo begins; sleep 2")]).await;
-    let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = $2, lease_epoch = 1,
-        heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";
-    sqlx::query(query).bind(run).bind(&worker).execute(&mut *claiming).await.unwrap();
+    let run = claim_by_hand(&site, &mut claiming, "long", &[("run.sh", "echo begins; sleep 2")]).await;
     let query = "UPDATE project_evaluation_runs SET status = 'queued', attempt = 2, worker_id = NULL,
         heartbeat_at = NULL, started_at = NULL WHERE id = $1";
     sqlx::query(query).bind(run).execute(&mut *claiming).await.unwrap();
