@@ -1,8 +1,8 @@
 //! The end of an attempt: written once, under its lease, and its cells gone.
 
 use super::attempt::{Attempt, Stop, patiently};
-use super::breaker;
 use super::cells::Cells;
+use super::pulse;
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
@@ -27,7 +27,7 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
         Err(Stop::Failed(failure)) => {
             attempt.worker.breaker.failed(failure.code);
             if failure.code == FailureCode::DockerUnavailable {
-                breaker::look_at_engine(attempt.worker).await;
+                pulse::look(attempt.worker).await;
             }
             // What failed here may go well elsewhere by now, and this half of the output must not replace
             // the whole that is kept there.
