@@ -343,10 +343,7 @@ pub fn apply(world: &mut World, size: &Size, rules: &Rules, action: Action) -> R
         Action::Due { r } => world.row_mut(r).waits = false,
         Action::Kill { w } => outside::kill(world, size, w),
         Action::Restart { w } => outside::restart(world, w),
-        Action::EngineGoes => {
-            world.engine = false;
-            world.outages += 1;
-        }
+        Action::EngineGoes => outside::engine_goes(world, rules),
         Action::EngineComes => world.engine = true,
         Action::Cancel { r } => outside::cancel(world, r),
         Action::Skew { w } => world.worker_mut(w).skewed = true,

@@ -64,7 +64,7 @@ needs! {
     a_loser_that_does_not_look_destroys_what_goes_on: loser_looks in size(1, 0) => NoStageTwice;
     caps_that_are_read_before_the_claim_are_exceeded: caps_in_claim in CAPPED => CapsHold;
     a_claim_that_ignores_the_backoff_comes_too_early: waits_for_backoff in size(1, 0) => CapsHold;
-    claims_while_the_engine_is_away_use_up_attempts: breaker in Size::of(1, 1, 1, 0) => OnlyFaultsCostAttempts;
+    claims_while_the_engine_is_away_use_up_attempts: watches_engine in Size::of(1, 1, 1, 0) => OnlyFaultsCostAttempts;
     without_a_sweep_something_is_left: sweeps in size(1, 0) => NothingIsLeft;
     a_sweep_that_asks_postgres_first_destroys_what_is_new: asks_engine_first in size(1, 0) => NoWorkIsDestroyed;
 }

@@ -55,10 +55,6 @@ pub const fn misfortunes(step: Step) -> &'static [FailureCode] {
 /// The attempt has failed: what is written next follows from the service's own rule.
 pub fn fail(world: &mut World, rules: &Rules, id: DriveId, code: FailureCode) {
     let Some(drive) = world.drive(id) else { return };
-    // The engine is asked whether it is there at all.
-    if code == FailureCode::DockerUnavailable && !world.engine && rules.breaker {
-        world.worker_mut(id.w).paused = true;
-    }
     let step = match retry::after(code, i32::from(drive.attempt)) {
         _ if drive.poison => Step::End(code),
         Next::Retry { .. } if rules.writes_first => Step::Requeue(code),

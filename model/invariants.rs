@@ -86,9 +86,7 @@ pub fn check_state(world: &World, size: &Size, rules: &Rules) -> Result<(), Viol
         must(row.attempt <= last_attempt(), Invariant::AttemptsEnd, || {
             format!("run {run} is in attempt {}", row.attempt)
         })?;
-        // Each worker finds out for itself that the engine is away, at the cost of an attempt.
-        let workers = u8::try_from(size.workers).unwrap_or(u8::MAX);
-        let faults = size.faults - world.faults + world.outages * (workers - 1);
+        let faults = size.faults - world.faults;
         must(row.attempt <= 1 + faults, Invariant::OnlyFaultsCostAttempts, || {
             format!("run {run} is in attempt {} after {faults} faults", row.attempt)
         })?;

@@ -24,7 +24,8 @@
 //!   of the database could do. Workers' clocks appear only where a rule is broken.
 //!
 //! Left out: Redis, which only shortens waits; the order of the queue, which is no matter of safety; berths;
-//! the janitor's 30 s for young cells; other hosts. `UNKNOWN` is taken at its word: a worker does not look
+//! the janitor's 30 s for young cells; other hosts; the 3 s in which an engine that hangs may go unnoticed (a
+//! call waits for 30 s, so what is claimed in them is not lost before). `UNKNOWN` is taken at its word: a worker does not look
 //! for runs in its own name while the reply to a claim may come. Two steps are one: confirm a lease and kill
 //! a cell that had not begun (see `drive::kill`).
 //!
@@ -43,7 +44,7 @@
 //! | `CapsHold` | half-slots in total, runs of one user; no claim before its backoff is over |
 //! | `NoStageTwice` | no stage of an attempt begins twice |
 //! | `AttemptsEnd` | at most 3 attempts |
-//! | `OnlyFaultsCostAttempts` | no more attempts than faults, plus one; an outage is a fault for each worker |
+//! | `OnlyFaultsCostAttempts` | no more attempts than faults, plus one: an outage costs only who is at it |
 //! | `PoisonStops` | what killed 3 workers is gone on with by no fourth |
 //! | `OnlyDeathsCount` | no more crashes than deaths, panics and silences |
 //! | `CancelHolds` | a cancelled run does not wait in the queue |

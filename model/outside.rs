@@ -144,6 +144,14 @@ pub fn can_renew_late(world: &World, rules: &Rules, r: u8) -> bool {
     row.released && row.status.is_active() && !rules.renewal_spares_released
 }
 
+/// The engine stops answering, and every worker notices: the stream of its events ends.
+pub fn engine_goes(world: &mut World, rules: &Rules) {
+    world.engine = false;
+    for worker in world.workers.iter_mut().filter(|worker| worker.runs()) {
+        worker.paused = rules.watches_engine;
+    }
+}
+
 /// Another process in its place.
 pub fn restart(world: &mut World, w: u8) {
     let worker = world.worker_mut(w);

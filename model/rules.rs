@@ -62,8 +62,8 @@ pub struct Rules {
     pub caps_in_claim: bool,
     /// A claim waits for `not_before`.
     pub waits_for_backoff: bool,
-    /// A worker whose engine did not answer claims nothing until it does.
-    pub breaker: bool,
+    /// A worker claims nothing while its engine is away.
+    pub watches_engine: bool,
     /// Containers of attempts that are over are swept.
     pub sweeps: bool,
     /// And the engine is asked for them before Postgres is asked which are over.
@@ -101,7 +101,7 @@ impl Rules {
         loser_looks: true,
         caps_in_claim: true,
         waits_for_backoff: true,
-        breaker: true,
+        watches_engine: true,
         sweeps: true,
         asks_engine_first: true,
     };

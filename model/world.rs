@@ -141,8 +141,6 @@ pub struct World {
     pub cells: [[[Name; 2]; ATTEMPTS]; RUNS],
     pub workers: [Worker; WORKERS],
     pub engine: bool,
-    /// Times that the engine went away.
-    pub outages: u8,
     pub faults: u8,
     pub cancels: u8,
     pub ghosts: [Ghost; RUNS],
@@ -232,7 +230,6 @@ impl World {
             cells: [[[Name::FREE; 2]; ATTEMPTS]; RUNS],
             workers: [Worker::new(Life::Up, 1); WORKERS],
             engine: true,
-            outages: 0,
             faults: size.faults,
             cancels: size.cancels,
             ghosts: [Ghost::default(); RUNS],

@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use assize::admission::AdmissionCaps;
 use assize::clock;
 use assize::store::queue::Wanted;
+use assize::store::workers::WorkerReport;
 use rand::Rng;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::Scale;
-use crate::figure::{Bar, Figure, count, median, quantile};
+use crate::figure::{Bar, Figure, count, median, ms, quantile};
 use crate::queue::{Active, CAPACITY, Claimer, ORGANIZATIONS, Queue, Server, Shape, Time, USERS, end};
 
 const P99_MS: f64 = 5.0;
@@ -56,6 +57,9 @@ impl Bench {
                 queue.fill(shape, *length).await?;
             }
             self.lengths(&queues, shape, "", None).await?;
+            if shape == Shape::Even {
+                self.explained(&queues).await?;
+            }
             if let (Shape::Even, Some((length, longest))) = (shape, queues.last()) {
                 self.rates(longest).await?;
                 self.burst(longest, *length).await?;
@@ -126,6 +130,31 @@ impl Bench {
             first = self.told(&name, &claimer.times, first);
             claimer.end_all().await?;
             self.exceeded += claimer.exceeded;
+        }
+        Ok(())
+    }
+
+    /// What it costs Postgres to say why a run waits, of the last run of each organisation, with all slots
+    /// taken. The API asks at most once a second for each run that someone reads.
+    async fn explained(&mut self, queues: &[(i64, Queue)]) -> Result<()> {
+        for (length, queue) in queues {
+            let mut claimer = Claimer::new(queue, Shape::Even.caps()).await?;
+            claimer.fill().await?;
+            let worker = WorkerReport { id: "worker", half_slots: CAPACITY, state: "claiming", detail: "" };
+            queue.store.report_worker(worker).await?;
+            let mut times = Vec::new();
+            for (organization, run) in queue.last_of_each().await? {
+                let begun = clock::monotonic();
+                let facts = queue.store.explain_queued(organization, run, &claimer.caps).await?;
+                times.push(ms(begun.elapsed()));
+                facts.context("it is queued")?;
+            }
+            claimer.end_all().await?;
+            let (p50, p99) = (median(&times), quantile(&times, 0.99));
+            let name = format!("explain_{}_p99_ms", short(*length));
+            eprintln!("  {name}: {p99:.2}, p50 {p50:.2}");
+            let how = format!("p50 {p50:.2}; why the last run of an organisation waits; {} calls", times.len());
+            self.figures.push(Figure::reported(name, p99, "ms").with(how));
         }
         Ok(())
     }

@@ -199,6 +199,14 @@ impl Queue {
         self.settle().await
     }
 
+    /// The run of each organisation that was submitted last of those that wait, with its organisation.
+    pub async fn last_of_each(&self) -> Result<Vec<(Uuid, Uuid)>> {
+        let query = "SELECT last.organization_id, last.id FROM bench_schools AS school CROSS JOIN LATERAL (
+            SELECT organization_id, id FROM project_evaluation_runs
+            WHERE organization_id = school.id AND status = 'queued' ORDER BY submitted_at DESC LIMIT 1) AS last";
+        Ok(sqlx::query_as(query).fetch_all(&self.pool).await?)
+    }
+
     /// How often a cap is passed by what is active now.
     pub async fn exceeded(&self, caps: &AdmissionCaps) -> Result<i64> {
         let query = "WITH active AS (SELECT organization_id, user_ref, half_slots FROM project_evaluation_runs

@@ -11,12 +11,14 @@
 //! runs that it has are done.
 
 mod caps;
+mod explained;
 mod holds;
 mod quotas;
 mod slots;
 mod waiting;
 
 pub use caps::AdmissionCaps;
+pub use explained::Explanations;
 pub use holds::{Hold, Holds};
 pub use quotas::{Full, Place, Quota, Quotas, Refused};
 pub use slots::{Slot, Slots};

@@ -43,7 +43,7 @@ use utoipa_axum::routes;
 
 pub use serve::{Timeouts, serve, serve_within};
 
-use crate::admission::Quotas;
+use crate::admission::{Explanations, Quotas};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
@@ -61,6 +61,7 @@ pub struct ApiState {
     pub templates: Arc<Templates>,
     pub config: Arc<Config>,
     pub quotas: Quotas,
+    pub explanations: Explanations,
 }
 
 /// The state of the router: what handlers work with, and when they must end.

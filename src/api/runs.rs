@@ -17,7 +17,7 @@ use super::problem::{Document, Problem};
 use super::view::RunView;
 use super::wait::Watch;
 use super::{ApiState, Stop, cursor};
-use crate::admission::{AdmissionCaps, Waiting};
+use crate::admission::Waiting;
 use crate::observe::event::{self, Subject};
 use crate::run::{FailureCode, Status};
 use crate::store::runs::{After, Cancelled, RunRow};
@@ -197,9 +197,7 @@ async fn waiting(api: &ApiState, run: &RunRow) -> Result<Option<Waiting>, Proble
     if run.status != Status::Queued {
         return Ok(None);
     }
-    let caps = AdmissionCaps::of(&api.config);
-    let facts = api.store.explain_queued(run.organization_id, run.id, &caps).await?;
-    Ok(facts.map(|facts| facts.explain(run.id, &caps)))
+    Ok(api.explanations.of(run.organization_id, run.id, run.attempt).await?)
 }
 
 /// A run that no worker had: nobody else tells of its end.

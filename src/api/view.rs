@@ -37,7 +37,7 @@ pub(super) struct RunView {
     finished_at: Option<DateTime<Utc>>,
 }
 
-/// Why a run waits. It changes without the run's ETag.
+/// Why a run waits. It changes without the run's ETag, and may be a second old.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RunQueue)]
 pub(super) struct QueueView {

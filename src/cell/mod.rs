@@ -32,6 +32,7 @@
 pub mod berth;
 pub mod counters;
 pub mod engine;
+mod events;
 pub mod images;
 pub mod probe;
 pub mod spec;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
-use crate::admission::Quotas;
+use crate::admission::{Explanations, Quotas};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::observe;
@@ -88,6 +88,8 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
     let Parts { store, redis, hints, blobs, templates } = parts;
     let quotas = Quotas::new(store.clone(), &config);
-    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config: Arc::new(config), quotas };
+    let explanations = Explanations::new(store.clone(), &config);
+    let config = Arc::new(config);
+    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, explanations };
     crate::api::serve(state, listener, stop).await
 }

@@ -32,7 +32,7 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("sql/migrations");
 
 /// Why the database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The address in `database_url` is not one.
     #[error("database_url is not a Postgres address: {0}")]

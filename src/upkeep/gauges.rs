@@ -1,12 +1,10 @@
-//! What only shows if someone looks: the depth of the queue, stale leases, whether the engine
-//! answers.
+//! What only shows if someone looks: the depth of the queue, stale leases.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::watchdog::STALE;
-use crate::cell::Engine;
 use crate::observe::metrics;
 use crate::store::{Store, StoreError};
 
@@ -14,13 +12,11 @@ use crate::store::{Store, StoreError};
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Looks until `stop`.
-pub async fn run(store: Store, engine: Engine, stop: CancellationToken) {
+pub async fn run(store: Store, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = run_once(&store).await {
             tracing::debug!(%error, "gauges were not read");
         }
-        // Says by itself if the engine went away.
-        engine.ping().await.ok();
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(PERIOD) => {}

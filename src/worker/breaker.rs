@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -21,12 +22,13 @@ pub struct Breaker {
     limit: u32,
     failures: AtomicU32,
     holds: Holds,
+    back: Notify,
 }
 
 impl Breaker {
     /// Opens after `limit` failures in a row.
-    pub const fn new(limit: u32, holds: Holds) -> Self {
-        Self { limit, failures: AtomicU32::new(0), holds }
+    pub fn new(limit: u32, holds: Holds) -> Self {
+        Self { limit, failures: AtomicU32::new(0), holds, back: Notify::new() }
     }
 
     /// An attempt ended with a verdict.
@@ -57,6 +59,11 @@ impl Breaker {
         }
     }
 
+    /// It answers again: there is no need to wait for the next probe.
+    pub fn engine_is_back(&self) {
+        self.back.notify_one();
+    }
+
     /// Claims may go on; the next failure in a row stops them again.
     fn close(&self) {
         self.failures.store(self.limit.saturating_sub(1), Ordering::Relaxed);
@@ -76,25 +83,15 @@ pub async fn mend(worker: &Worker, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
+            () = worker.breaker.back.notified() => pause = Duration::ZERO,
             () = tokio::time::sleep(pause), if is_open => match probe(worker).await {
                 Ok(()) => worker.breaker.close(),
                 Err(why) => {
-                    pause = (pause * 2).min(PROBE_AT_MOST);
+                    pause = (pause * 2).clamp(PROBE, PROBE_AT_MOST);
                     tracing::warn!(why, again_in_s = pause.as_secs(), "the worker stays paused");
                 }
             },
         }
-    }
-}
-
-/// An attempt failed for the engine's sake: whether that answers at all.
-pub async fn look_at_engine(worker: &Worker) {
-    /// An engine that is there answers a ping in milliseconds.
-    const PATIENCE: Duration = Duration::from_secs(2);
-    match tokio::time::timeout(PATIENCE, worker.engine.ping()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => worker.breaker.engine_is_away(&error.to_string()),
-        Err(_) => worker.breaker.engine_is_away("the Docker engine did not answer a ping within 2 s"),
     }
 }
 

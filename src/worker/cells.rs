@@ -16,7 +16,7 @@ use crate::cell::berth::berth_of;
 use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
 use crate::cell::{Berth, Cell, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
-use crate::run::{Failure, FailureCode, Lease, Status};
+use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::template::{Limits, Template};
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
@@ -163,8 +163,8 @@ impl<'a> Cells<'a> {
     }
 
     /// The cell that decides, beside the subject: the one that another worker started, if its tests
-    /// have begun, else a new one.
-    pub async fn driver(&mut self, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
+    /// have begun, else a new one. If they had begun in a cell that is gone, the attempt is over.
+    pub async fn driver(&mut self, attempt: &Attempt<'_>, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
         let Some(driver) = &template.driver else {
             return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
         };
@@ -186,6 +186,10 @@ impl<'a> Cells<'a> {
             }
             engine.remove(&found.id).await?;
             self.made().retain(|id| *id != found.id);
+        } else if attempt.resumed.is_some_and(|resumed| resumed.phase >= Some(StageName::Tests)) {
+            // They would meet a subject that has been tested in part.
+            let message = "its worker was lost, and the cell of its tests too";
+            return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
         }
         let grader = !template.bundle.is_empty();
         let cell = self.launch(Role::Driver, &driver.image, driver.limits, grader, &digest).await?;

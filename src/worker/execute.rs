@@ -43,7 +43,7 @@ async fn judge(
 ) -> Result<Report, Stop> {
     let Some(spec) = &template.driver else { return Err(Stop::LeaseLost("no driver".to_owned())) };
     let plan = plan::driver(template, spec, &attempt.worker.config);
-    let cell = cells.driver(template, &plan).await?;
+    let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![bundle(template)] };
     let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, attempt.cancelled.clone());
     let mut subject_talks = true;

@@ -1,13 +1,12 @@
 //! The end of an attempt: written once, under its lease, and its cells gone.
 
 use super::attempt::{Attempt, Stop, patiently};
-use super::breaker;
 use super::cells::Cells;
+use super::pulse;
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
 use crate::run::{Failure, FailureCode, Status};
-use crate::store::StoreError;
 use crate::store::takeover::Position;
 use crate::verdict::Verdict;
 
@@ -27,20 +26,19 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
         Err(Stop::Failed(failure)) => {
             attempt.worker.breaker.failed(failure.code);
             if failure.code == FailureCode::DockerUnavailable {
-                breaker::look_at_engine(attempt.worker).await;
+                pulse::look(attempt.worker).await;
             }
             // What failed here may go well elsewhere by now, and this half of the output must not replace
             // the whole that is kept there.
-            let (store, lease) = (&attempt.worker.store, attempt.lease);
-            if failure.code.is_transient()
-                && let Err(error @ StoreError::LeaseLost { .. }) = store.confirm_lease(lease).await
-            {
-                Err(error.to_string())
-            } else {
-                keep_output(&mut attempt).await;
-                match next(&attempt, &failure) {
-                    Next::End => fail(&attempt, &failure).await,
-                    Next::Retry { .. } => requeue(&attempt, &failure).await,
+            let confirmed = if failure.code.is_transient() { confirm(&attempt).await } else { Ok(()) };
+            match confirmed {
+                Err(why) => Err(why),
+                Ok(()) => {
+                    keep_output(&mut attempt).await;
+                    match next(&attempt, &failure) {
+                        Next::End => fail(&attempt, &failure).await,
+                        Next::Retry { .. } => requeue(&attempt, &failure).await,
+                    }
                 }
             }
         }
@@ -63,6 +61,13 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
 
 fn next(attempt: &Attempt<'_>, failure: &Failure) -> Next {
     if attempt.claim.crashes >= MAX_CRASHES { Next::End } else { retry::after(failure.code, attempt.claim.attempt) }
+}
+
+/// While Postgres is away nobody can say; without an answer the run is the watchdog's.
+async fn confirm(attempt: &Attempt<'_>) -> Result<(), String> {
+    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let confirmed = patiently(store, lease, |_| None, || store.confirm_lease(lease)).await;
+    confirmed.map_err(|error| error.to_string())
 }
 
 async fn keep_output(attempt: &mut Attempt<'_>) {

@@ -2,7 +2,8 @@
 //!
 //! [`drive`] is the whole pipeline; [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
-//! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue.
+//! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue, and [`pulse`]
+//! one whose engine is away.
 
 mod attempt;
 mod breaker;
@@ -14,6 +15,7 @@ mod finish;
 mod leases;
 mod output;
 mod plan;
+mod pulse;
 mod verdict;
 
 use std::sync::Arc;
@@ -87,13 +89,17 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
 
     // A worker that is about to stop takes nothing over.
     tasks.spawn(watchdog.run(stop.clone()));
-    tasks.spawn(upkeep::gauges::run(store.clone(), worker.engine.clone(), upkeep_stop.clone()));
+    tasks.spawn(upkeep::gauges::run(store.clone(), upkeep_stop.clone()));
     let limits = upkeep::pressure::Limits::of(&config);
     tasks.spawn(upkeep::pressure::run(holds.clone(), worker.engine.clone(), limits, upkeep_stop.clone()));
     tasks.spawn(upkeep::schedule::run(worker.janitor().jobs(), upkeep_stop.clone()));
     tasks.spawn({
         let (worker, stop) = (Arc::clone(&worker), upkeep_stop.clone());
         async move { breaker::mend(&worker, stop).await }
+    });
+    tasks.spawn({
+        let (worker, stop) = (Arc::clone(&worker), upkeep_stop.clone());
+        async move { stop.run_until_cancelled(pulse::watch(&worker)).await }
     });
 
     ready.store(true, Ordering::Relaxed);

@@ -1,16 +1,20 @@
 //! What a queued run says of itself: where it stands, what it waits for, when it may start.
 
+use std::time::Duration;
+
 use assize::admission::{AdmissionCaps, WaitingFor};
+use assize::clock;
 use assize::config::Config;
 use assize::store::queue::Wanted;
 use assize::store::submissions::NewSubmission;
 use assize::store::workers::WorkerReport;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::harness::{Server, Setup, json};
+use crate::harness::{DEADLINE, Server, Setup, json};
 
 struct Queue {
     server: Server,
@@ -20,8 +24,11 @@ struct Queue {
 impl Queue {
     /// With a worker of 8 slots that claims.
     async fn start(pool: PgPool, config: Config) -> Self {
-        let caps = AdmissionCaps::of(&config);
-        let setup = Setup { config, ..Setup::default() };
+        Self::start_with(pool, Setup { config, ..Setup::default() }).await
+    }
+
+    async fn start_with(pool: PgPool, setup: Setup) -> Self {
+        let caps = AdmissionCaps::of(&setup.config);
         let queue = Self { server: Server::start_with(pool, setup).await, caps };
         queue.worker("claiming", "").await;
         queue
@@ -212,4 +219,61 @@ async fn the_etag_does_not_move_with_the_queue(pool: PgPool) {
     assert_ne!(queue.of(run).await["position"], place);
     let same = queue.server.get(&path).header("if-none-match", before).send().await.unwrap();
     assert_eq!(same.status(), 304);
+}
+
+/// For as long as any test.
+const LONG: Duration = Duration::from_secs(600);
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn all_who_watch_one_run_cost_one_look(pool: PgPool) {
+    // Every look calls this once, takes its time and is counted.
+    sqlx::raw_sql(
+        "CREATE SEQUENCE looks;
+         CREATE OR REPLACE FUNCTION pace(OUT run_seconds double precision, OUT run_half_slots double precision)
+         LANGUAGE sql VOLATILE AS $$ SELECT nextval('looks') * 0 + 7.0::double precision, 1.0::double precision FROM pg_sleep(0.2) $$",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let queue = Queue::start_with(pool.clone(), Setup { oldest_answer: LONG, ..Setup::default() }).await;
+    let run = queue.submit("ada", 2).await;
+    let told = join_all((0..40).map(async |_| queue.of(run).await)).await;
+    assert!(told.iter().all(|told| told == &told[0] && told["waiting_for"] == "slots"), "{told:?}");
+    assert_eq!(queue.of(run).await, told[0]);
+    let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks").fetch_one(&pool).await.unwrap();
+    assert_eq!(looks, 1);
+    queue.of(queue.submit("ada", 2).await).await;
+    let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks").fetch_one(&pool).await.unwrap();
+    assert_eq!(looks, 2, "another run is another question");
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn no_answer_outlives_the_state_of_its_run(pool: PgPool) {
+    let queue = Queue::start_with(pool.clone(), Setup { oldest_answer: LONG, ..Setup::default() }).await;
+    let run = queue.submit("ada", 2).await;
+    queue.waits(run, WaitingFor::Slots, "it is the next").await;
+    assert_eq!(queue.claim(1).await, 1);
+    assert_eq!(queue.of(run).await, Value::Null, "it is active");
+    let query = "UPDATE project_evaluation_runs SET status = 'queued', attempt = attempt + 1, worker_id = NULL,
+        heartbeat_at = NULL, started_at = NULL, not_before = clock_timestamp() + interval '1 h' WHERE id = $1";
+    sqlx::query(query).bind(run).execute(&pool).await.unwrap();
+    queue.waits(run, WaitingFor::RetryBackoff, "attempt 2 may start at").await;
+    let cancelled = queue.server.post(&format!("/v1/runs/{run}/cancel")).send().await.unwrap();
+    assert_eq!(json(cancelled).await["queue"], Value::Null);
+    assert_eq!(queue.of(run).await, Value::Null, "it has ended");
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn what_changed_is_told_a_second_later(pool: PgPool) {
+    let second = Setup { oldest_answer: Duration::from_secs(1), ..Setup::default() };
+    let queue = Queue::start_with(pool, second).await;
+    let run = queue.submit("ada", 2).await;
+    queue.waits(run, WaitingFor::Slots, "it is the next").await;
+    queue.worker("paused", "five attempts in a row failed").await;
+    let begun = clock::monotonic();
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while queue.of(run).await["waiting_for"] != "paused" {
+        assert!(begun.elapsed() < DEADLINE, "it is never told");
+        look.tick().await;
+    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::{AdmissionCaps, Quotas};
+use assize::admission::{AdmissionCaps, Explanations, Quotas};
 use assize::api::{self, ApiState, Timeouts};
 use assize::config::Config;
 use assize::intake::blob::Blobs;
@@ -52,6 +52,8 @@ pub struct Setup {
     pub timeouts: Timeouts,
     pub redis_url: String,
     pub config: Config,
+    /// How old the answer to "why does it wait?" may be. Most tests look at what they changed just before.
+    pub oldest_answer: Duration,
 }
 
 impl Default for Setup {
@@ -60,7 +62,7 @@ impl Default for Setup {
         // However full the disk under the tests is.
         let config =
             Config { max_archive_bytes: 1 << 20, max_archive_entries: 20, min_free_disk_mib: 0, ..Config::default() };
-        Self { timeouts: Timeouts::default(), redis_url, config }
+        Self { timeouts: Timeouts::default(), redis_url, config, oldest_answer: Duration::ZERO }
     }
 }
 
@@ -109,6 +111,7 @@ impl Server {
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
             quotas: Quotas::new(store.clone(), &setup.config),
+            explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

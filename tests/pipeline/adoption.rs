@@ -19,18 +19,18 @@ fn site() -> Site {
 }
 
 /// Makes every lease as old as one that nobody renewed.
-async fn let_leases_go_stale(site: &Site) {
+pub async fn let_leases_go_stale(site: &Site) {
     let query = "UPDATE project_evaluation_runs SET heartbeat_at = heartbeat_at - interval '1 hour'
         WHERE status IN ('preparing', 'running', 'parsing')";
     sqlx::query(query).execute(&mut site.database().await).await.unwrap();
 }
 
 /// What a stage of this project has written so far.
-async fn wrote(site: &Site, run: Uuid, text: &str) {
+pub async fn wrote(site: &Site, run: Uuid, text: &str) {
     site.until(&format!("{run} wrote {text}"), async || site.text(run, "").await.contains(text)).await;
 }
 
-fn signal(process: &Process, name: &str) {
+pub fn signal(process: &Process, name: &str) {
     let sent = Command::new("kill").args([name, &process.pid().to_string()]).status().unwrap();
     assert!(sent.success());
 }
@@ -106,6 +106,27 @@ async fn killed_while_the_driver_tests_both_cells_go_on() {
     ended_well(&site, run, &["start", "tests"]).await;
     let text = site.text(run, "&stage=tests").await;
     assert_eq!(text.matches("judging").count() + text.matches("judged").count(), 2, "{text}");
+}
+
+/// What had begun is not begun again in the same attempt.
+#[tokio::test]
+async fn without_its_driver_the_attempt_ends_and_the_next_one_is_whole() {
+    let mut site = site();
+    let judge = templates::judged("print('judging', flush=True); time.sleep(1.5); print('judged', flush=True)");
+    let run = site.submit("service", &[("app.py", templates::APP), ("judge.py", &judge)]).await;
+    wrote(&site, run, "judging").await;
+    site.take_worker().kill();
+    let driver = containers(&site.instance).await.into_iter().find(|cell| {
+        cell.labels.as_ref().and_then(|labels| labels.get("assize.cell")).is_some_and(|role| role == "driver")
+    });
+    remove(&driver.unwrap().id.unwrap()).await;
+    site.start_worker();
+    let ended = site.ended(run).await;
+    assert_eq!((&ended["attempt"], &ended["score"]), (&2.into(), &1.0.into()), "{ended}");
+    let again = (1, "queued".to_owned(), Some("worker_lost".to_owned()));
+    assert!(site.events(run).await.contains(&again), "{:?}", site.events(run).await);
+    assert_eq!(site.text(run, "&stage=tests").await, "judging\njudged\n");
+    site.until("no cell is left", async || site.cells(Some(run)).await.is_empty()).await;
 }
 
 /// A driver that was not begun is begun by the successor.
@@ -251,10 +272,14 @@ async fn killed_before_the_first_stage_the_run_is_queued_again_at_once() {
     site.until("no cell is left", async || site.cells(None).await.is_empty()).await;
 }
 
+/// Nobody else claims while this transaction lasts: its lock is the one that claims take.
+pub async fn nobody_claims(claiming: &mut sqlx::PgConnection) {
+    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
+}
+
 /// Submits a project and claims its run for the only worker, which hears nothing of it.
 async fn claim_by_hand(site: &Site, claiming: &mut sqlx::PgConnection, template: &str, files: &[(&str, &str)]) -> Uuid {
-    // Nobody else claims while this lock is held: it is the one that claims take.
-    sqlx::query("SELECT pg_advisory_xact_lock(7020116191)").execute(&mut *claiming).await.unwrap();
+    nobody_claims(claiming).await;
     let run = site.submit(template, files).await;
     let query = "UPDATE project_evaluation_runs SET status = 'preparing', worker_id = (SELECT id FROM workers),
         lease_epoch = 1, heartbeat_at = clock_timestamp(), started_at = clock_timestamp() WHERE id = $1";

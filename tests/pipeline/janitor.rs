@@ -38,7 +38,11 @@ async fn engine(site: &Site) -> Engine {
 
 /// A container that was made and not started.
 pub async fn container(labels: &[(&str, &str)], berth: Option<&str>) -> String {
-    let name = format!("janitor-test-{}", Uuid::now_v7().simple());
+    named(&format!("janitor-test-{}", Uuid::now_v7().simple()), labels, berth).await
+}
+
+/// The same under this name.
+pub async fn named(name: &str, labels: &[(&str, &str)], berth: Option<&str>) -> String {
     let network_mode = berth.map_or_else(|| "none".to_owned(), |berth| format!("container:{berth}"));
     let body = ContainerCreateBody {
         image: Some("assize/base:1".to_owned()),
@@ -47,7 +51,7 @@ pub async fn container(labels: &[(&str, &str)], berth: Option<&str>) -> String {
         host_config: Some(HostConfig { network_mode: Some(network_mode), ..HostConfig::default() }),
         ..ContainerCreateBody::default()
     };
-    let options = CreateContainerOptionsBuilder::new().name(&name).build();
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
     docker().create_container(Some(options), body).await.unwrap().id
 }
 

@@ -25,5 +25,6 @@ mod slots;
 mod stages;
 mod start;
 mod stop;
+mod stopped;
 mod strangers;
 mod templates;
