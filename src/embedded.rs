@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use crate::host::Signal;
 
-/// The longest that a server may take to answer; a recovery after a crash takes seconds.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a server may take to answer. A recovery after a crash takes seconds; the first start on an
+/// emulated processor took a minute.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two tries to reach a server that is starting.
 const RETRY: Duration = Duration::from_millis(50);
