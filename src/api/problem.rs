@@ -4,6 +4,8 @@
 //! A problem names what was wrong, the limit, the value that was seen and what to do. It never
 //! carries what the inside of the service said: that goes to the log, as the [`Cause`].
 
+mod limits;
+
 use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,8 +16,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use limits::rate_headers;
+
 use super::body::Fault;
-use crate::admission::{Full, Quota, Refused};
+use crate::admission::Refused;
 use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
 use crate::intake::spool::SpoolError;
@@ -256,35 +260,6 @@ impl Problem {
     }
 }
 
-/// What there is too much of.
-impl Problem {
-    pub fn queue_full(full: Full) -> Self {
-        let Full { quota, limit, seen, retry_after_s } = full;
-        let (code, detail, help) = match quota {
-            Quota::User => (
-                "user_queue_full",
-                format!("{seen} runs of this user wait, the limit is {limit} (per_user_max_queued)"),
-                "Send it again when some of this user's runs have ended, after the time in Retry-After.",
-            ),
-            Quota::Organization => (
-                "org_queue_full",
-                format!("{seen} runs of your organisation wait, the limit is {limit} (per_org_max_queued)"),
-                "Send it again when some of your runs have ended, after the time in Retry-After.",
-            ),
-            Quota::All => (
-                "queue_full",
-                format!("{seen} runs of all organisations wait, the limit is {limit} (max_queued)"),
-                "Send it again after the time in Retry-After.",
-            ),
-        };
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
-            .limit(count(limit), count(seen))
-            .help(help)
-            .header(header::RETRY_AFTER, retry_after_s)
-    }
-}
-
 /// What is our fault, or nobody's.
 impl Problem {
     /// Limit and value in bytes.
@@ -398,6 +373,10 @@ impl From<Fault> for Problem {
             Fault::TooSlow { limit_s } => late("body_too_slow", format!("the body took longer than {limit_s} s")),
             Fault::NoField { limit } => {
                 Self::malformed_multipart(format_args!("{limit} bytes without a field's header or content"))
+            }
+            Fault::Crumbs { pieces, bytes } => {
+                let detail = format!("{bytes} bytes of the body came in {pieces} pieces, too small to be taken");
+                Self::bad_request("body_in_crumbs", detail).help("Send chunks of 8 KiB or more, or Content-Length.")
             }
             Fault::BrokenOff => Self::malformed_multipart("the connection broke off"),
         }

@@ -12,16 +12,17 @@ use warden::event::Stream;
 
 use crate::harness::{DEADLINE, Server, Setup, problem, zips};
 
-const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_millis(300);
 
-fn hasty() -> Setup {
+pub fn hasty() -> Setup {
     let upload = Duration::from_secs(2);
-    let timeouts = Timeouts { head: SHORT, upload, upload_idle: SHORT, unread: SHORT, stop: DEADLINE };
+    let timeouts =
+        Timeouts { head: SHORT, upload, upload_idle: SHORT, unread: SHORT, request: DEADLINE, stop: DEADLINE };
     Setup { timeouts, ..Setup::default() }
 }
 
 /// Sends the bytes and reads until the server closes.
-async fn raw(server: &Server, bytes: &[u8]) -> String {
+pub async fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -31,7 +32,7 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
+pub fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
     let key = &server.key;
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\
@@ -40,7 +41,7 @@ fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
     head.into_bytes()
 }
 
-const FIELD: &str = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada";
+pub const FIELD: &str = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada";
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn slow_and_half_sent_headers_are_cut(pool: PgPool) {
