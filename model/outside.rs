@@ -4,7 +4,7 @@ use assize::run::Status;
 
 use crate::invariants::{Invariant, Violation, must};
 use crate::rules::Rules;
-use crate::world::{Cell, DRIVER, Drive, DriveId, Life, RUNS, STAGES, SUBJECT, Size, Step, Worker, World, lease};
+use crate::world::{Cell, DRIVER, Drive, DriveId, Life, STAGES, SUBJECT, Size, Step, Worker, World, lease};
 
 /// A drive removes whatever has this name. While the attempt is not over, only its holder may, if a stage
 /// has begun there or the holder works with it.
@@ -129,19 +129,7 @@ pub fn leave(world: &mut World, size: &Size, rules: &Rules, w: u8) {
 }
 
 fn forget(worker: &mut Worker, life: Life) {
-    let generation = worker.generation;
-    *worker = Worker {
-        life,
-        generation,
-        skewed: false,
-        claimed: None,
-        counted: None,
-        look: None,
-        asked: None,
-        paused: false,
-        panicked: [0; RUNS],
-        drives: Default::default(),
-    };
+    *worker = Worker::new(life, worker.generation);
 }
 
 /// A renewal that was on its way when the worker let go of its leases.

@@ -1,11 +1,15 @@
 //! What there is: rows in Postgres, cells in the engine, workers with their beliefs, and ghosts that
 //! only the invariants see.
 
-use std::hash::{Hash, Hasher};
+mod belief;
+mod fingerprint;
 
 use assize::run::retry::{MAX_CRASHES, MAX_RETRIES};
-use assize::run::{FailureCode, Lease, Status};
+use assize::run::{Lease, Status};
 use uuid::Uuid;
+
+pub use belief::{Drive, DriveId, Life, Look, Step, Worker};
+pub use fingerprint::fingerprint;
 
 use crate::rules::Rules;
 
@@ -117,119 +121,6 @@ pub struct Name {
     pub cell: Cell,
 }
 
-/// Where a worker is in driving one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Taken over: lists the cells of the attempt, and reads the subject's journal.
-    Adopt,
-    /// Ends a cell that had not begun when it was looked at, looks once more, and removes it.
-    Kill,
-    /// Removes cells of earlier attempts.
-    Tidy,
-    Create,
-    /// The name is taken: renews this one lease, fenced, before it removes what has it.
-    Taken,
-    /// Removes what has the name, whatever that is.
-    Free,
-    /// Renews this one lease, fenced, between create and start.
-    Confirm,
-    Start,
-    /// The launch failed: removes what it created. Then the attempt fails, or the run is let go.
-    Undo(Option<FailureCode>),
-    /// Sends plan and archive.
-    Feed,
-    Listen,
-    /// The service answers: the cell that decides is next, or found.
-    Judge,
-    /// Writes the verdict.
-    Verdict,
-    /// Writes the end that a code has.
-    End(FailureCode),
-    /// Sends the run back to the queue, or to its end if someone cancelled it.
-    Requeue(FailureCode),
-    /// The attempt is over; its cells go.
-    Last,
-    /// The lease is not ours, or a write was given up: looks whether the attempt goes on.
-    LetGo,
-    /// Only where a rule is broken: destroys the cells before the attempt is over.
-    Clear(FailureCode),
-}
-
-/// What a worker believes of a run that it drives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Drive {
-    pub attempt: u8,
-    pub epoch: u8,
-    pub status: Status,
-    /// Stages that it has written down.
-    pub heard: u8,
-    /// The cell that it is busy with: [`SUBJECT`] or [`DRIVER`].
-    pub role: u8,
-    /// The ids of its cells, made or found; 0 if there is none.
-    pub own: [u8; 2],
-    /// A launch failed: the engine may have made what it never told of.
-    pub doubt: bool,
-    /// Its last holder died with it, or was silent.
-    pub crashed: bool,
-    /// Too many have.
-    pub poison: bool,
-    pub step: Step,
-}
-
-/// A drive: worker, run, and whether it is the one that holds the lease (0) or one from before (1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DriveId {
-    pub w: u8,
-    pub r: u8,
-    pub k: u8,
-}
-
-/// What a watchdog's SELECT found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Look {
-    pub run: u8,
-    pub attempt: u8,
-    pub epoch: u8,
-    pub status: Status,
-    pub phase: u8,
-    /// The holder is dead, or let go, or is this worker: certain. If not, it must still be silent.
-    pub gone: bool,
-    /// It died with the run.
-    pub crashed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Life {
-    Up,
-    /// Claims nothing more.
-    Draining,
-    /// Killed.
-    Dead,
-    /// Stopped in order, its leases released.
-    Left,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Worker {
-    pub life: Life,
-    pub generation: u8,
-    /// Its clock is wrong by more than a lease.
-    pub skewed: bool,
-    /// A claim that was committed and whose reply was not read yet: run, attempt, epoch.
-    pub claimed: Option<(u8, u8, u8)>,
-    /// Only where a rule is broken: a run that every cap allowed a while ago.
-    pub counted: Option<u8>,
-    pub look: Option<Look>,
-    /// Only where a rule is broken: a run, and its active attempt (0 if none) a while ago.
-    pub asked: Option<(u8, u8)>,
-    /// Its breaker is open.
-    pub paused: bool,
-    /// Of each run the lease that a drive of its own panicked with.
-    pub panicked: [u8; RUNS],
-    /// Of each run the drive whose lease it holds, and one that was before.
-    pub drives: [[Option<Drive>; DRIVES]; RUNS],
-}
-
 /// What no part of the system knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Ghost {
@@ -302,40 +193,6 @@ pub fn lease(run: u8, attempt: u8, epoch: u8) -> Lease {
     Lease { run_id: Uuid::from_u128(u128::from(run)), attempt: i32::from(attempt), epoch: i64::from(epoch) }
 }
 
-impl Drive {
-    /// Of a claim.
-    pub const fn claimed(attempt: u8, epoch: u8) -> Self {
-        Self {
-            attempt,
-            epoch,
-            status: Status::Preparing,
-            heard: 0,
-            role: SUBJECT,
-            own: [0; 2],
-            doubt: false,
-            crashed: false,
-            poison: false,
-            // Before the first attempt there is nothing to tidy away.
-            step: if attempt > 1 { Step::Tidy } else { Step::Create },
-        }
-    }
-
-    pub fn lease(&self, run: u8) -> Lease {
-        lease(run, self.attempt, self.epoch)
-    }
-
-    /// The id of the cell that it is busy with.
-    pub fn own_id(&self) -> u8 {
-        self.own[usize::from(self.role)]
-    }
-
-    #[must_use]
-    pub fn with_id(mut self, id: u8) -> Self {
-        self.own[usize::from(self.role)] = id;
-        self
-    }
-}
-
 impl Cell {
     /// Its processes run.
     pub const fn is_alive(self) -> bool {
@@ -360,12 +217,6 @@ impl Name {
     }
 }
 
-impl Worker {
-    pub const fn runs(&self) -> bool {
-        matches!(self.life, Life::Up | Life::Draining)
-    }
-}
-
 impl Ghost {
     /// Its holder dies; once for each lease.
     pub fn dies(&mut self, epoch: u8) {
@@ -376,22 +227,10 @@ impl Ghost {
 
 impl World {
     pub fn new(size: &Size) -> Self {
-        let worker = Worker {
-            life: Life::Up,
-            generation: 1,
-            skewed: false,
-            claimed: None,
-            counted: None,
-            look: None,
-            asked: None,
-            paused: false,
-            panicked: [0; RUNS],
-            drives: [[None; DRIVES]; RUNS],
-        };
         Self {
             rows: [Row::QUEUED; RUNS],
             cells: [[[Name::FREE; 2]; ATTEMPTS]; RUNS],
-            workers: [worker; WORKERS],
+            workers: [Worker::new(Life::Up, 1); WORKERS],
             engine: true,
             outages: 0,
             faults: size.faults,
@@ -468,35 +307,6 @@ impl World {
     pub fn holder_lives(&self, run: u8) -> bool {
         self.row(run).worker.is_some_and(|process| self.lives(process))
     }
-
-    /// The same for a state and for the one with its first two workers exchanged: they are alike.
-    pub fn fingerprint_of_both(&self) -> u64 {
-        let mut other = *self;
-        other.workers.swap(0, 1);
-        for process in other.rows.iter_mut().filter_map(|row| row.worker.as_mut()) {
-            process.slot = [1, 0, 2][usize::from(process.slot)];
-        }
-        self.fingerprint().min(other.fingerprint())
-    }
-
-    /// 64 bits for the whole state. Of a run that has ended, what nobody reads any more is left out.
-    pub fn fingerprint(&self) -> u64 {
-        let mut plain = *self;
-        for (row, ghost) in plain.rows.iter_mut().zip(&mut plain.ghosts) {
-            if row.status.is_terminal() {
-                *row = Row { status: row.status, attempt: row.attempt, epoch: row.epoch, ..Row::QUEUED };
-                *ghost = Ghost { verdicts: ghost.verdicts, ..Ghost::default() };
-            }
-        }
-        fingerprint(&plain)
-    }
-}
-
-/// 64 bits for anything made of small integers.
-pub fn fingerprint(of: &impl Hash) -> u64 {
-    let mut hasher = Mixer::default();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Attempts as the service counts them.
@@ -507,46 +317,4 @@ pub fn last_attempt() -> u8 {
 /// Crashes as the service counts them.
 pub fn most_crashes() -> u8 {
     u8::try_from(MAX_CRASHES).unwrap_or(u8::MAX)
-}
-
-/// A fast hash of what fits in bytes, discriminants too: states are hashed some 10^8 times.
-#[derive(Default)]
-struct Mixer {
-    mixed: u64,
-    word: u64,
-    /// Bytes in `word`.
-    filled: u8,
-}
-
-impl Mixer {
-    fn mix(mixed: u64, word: u64) -> u64 {
-        let mixed = (mixed ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed ^ (mixed >> 32)
-    }
-}
-
-impl Hasher for Mixer {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u8(*byte);
-        }
-    }
-
-    fn write_u8(&mut self, value: u8) {
-        self.word = (self.word << 8) | u64::from(value);
-        self.filled += 1;
-        if self.filled == 8 {
-            self.mixed = Self::mix(self.mixed, self.word);
-            self.filled = 0;
-        }
-    }
-
-    fn write_isize(&mut self, value: isize) {
-        self.write_u8(u8::try_from(value).unwrap_or(u8::MAX));
-    }
-
-    fn finish(&self) -> u64 {
-        let mixed = Self::mix(Self::mix(self.mixed, self.word), 0xc4ce_b9fe_1a85_ec53);
-        Self::mix(mixed, mixed >> 29)
-    }
 }

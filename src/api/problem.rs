@@ -4,27 +4,21 @@
 //! A problem names what was wrong, the limit, the value that was seen and what to do. It never
 //! carries what the inside of the service said: that goes to the log, as the [`Cause`].
 
+mod document;
+mod errors;
 mod limits;
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use axum::extract::multipart::MultipartError;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use uuid::Uuid;
 
-pub use limits::rate_headers;
-
-use super::body::Fault;
-use crate::admission::Refused;
-use crate::intake::archive::ArchiveProblem;
-use crate::intake::blob::BlobError;
-use crate::intake::spool::SpoolError;
 use crate::run::{FailureCode, Status};
-use crate::store::StoreError;
+
+pub use document::Document;
+pub use limits::rate_headers;
 
 /// Seconds after which a client may try again when a service behind us is away: the circuit of a
 /// restart of Postgres.
@@ -47,30 +41,6 @@ struct Parts {
     help: Option<&'static str>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
     cause: Option<String>,
-}
-
-/// The document, `application/problem+json`.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Problem)]
-pub struct Document<'a> {
-    /// `urn:assize:problem:<code>`.
-    r#type: String,
-    /// The code, in words.
-    title: String,
-    status: u16,
-    /// What was wrong with this request.
-    detail: &'a str,
-    /// Stable, for programs.
-    code: &'a str,
-    /// The limit that was passed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u64>,
-    /// The value that was seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<u64>,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
 }
 
 /// Why, for the log; travels with the response and is never sent.
@@ -287,124 +257,5 @@ impl Problem {
 
     pub fn missing_row(id: Uuid) -> Self {
         Self::internal(&format!("{id} was written and cannot be read"))
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Unavailable { .. } => {
-                Self::unavailable("database_unavailable", "the database does not answer", &error)
-            }
-            StoreError::Schema(_) => {
-                Self::unavailable("database_unavailable", "the database is being upgraded", &error)
-            }
-            StoreError::Address(_) | StoreError::LeaseLost { .. } | StoreError::Refused { .. } => {
-                Self::internal(&error)
-            }
-        }
-    }
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Full(full) => Self::queue_full(full),
-            Refused::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<BlobError> for Problem {
-    fn from(error: BlobError) -> Self {
-        match &error {
-            BlobError::Unavailable { .. } => {
-                Self::unavailable("storage_unavailable", "the store for archives and output does not answer", &error)
-            }
-            BlobError::Address { .. } | BlobError::Missing(_) => Self::internal(&error),
-        }
-    }
-}
-
-impl From<SpoolError> for Problem {
-    fn from(error: SpoolError) -> Self {
-        match &error {
-            SpoolError::TooLong { limit, seen } => Self::archive_too_large(*limit, *seen),
-            SpoolError::Io(full) if matches!(full.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                let detail = "the disk for uploads in progress became full; nothing was stored";
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
-                    .help("Send it again after the time in Retry-After; your administrator can free space there.")
-                    .header(header::RETRY_AFTER, DISK_RETRY_AFTER_S)
-                    .cause(&error)
-            }
-            SpoolError::Io(_) => {
-                Self::unavailable("spool_unavailable", "the upload could not be kept while it was looked at", &error)
-            }
-        }
-    }
-}
-
-impl From<ArchiveProblem> for Problem {
-    fn from(problem: ArchiveProblem) -> Self {
-        if problem.is_infrastructure() {
-            // Our spool could not be read; the archive may be in order.
-            return Self::unavailable(
-                "spool_unavailable",
-                "the upload could not be kept while it was looked at",
-                &problem,
-            );
-        }
-        let code = format!("archive_{}", problem.code());
-        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
-        (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
-        answer
-    }
-}
-
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        let late = |code, detail: String| {
-            Self::new(StatusCode::REQUEST_TIMEOUT, code, detail)
-                .header(header::CONNECTION, HeaderValue::from_static("close"))
-        };
-        match fault {
-            Fault::TooLong { limit, seen } => Self::body_too_long(limit, seen),
-            Fault::Stalled { limit_s } => late("body_stalled", format!("no byte of the body came for {limit_s} s")),
-            Fault::TooSlow { limit_s } => late("body_too_slow", format!("the body took longer than {limit_s} s")),
-            Fault::NoField { limit } => {
-                Self::malformed_multipart(format_args!("{limit} bytes without a field's header or content"))
-            }
-            Fault::Crumbs { pieces, bytes } => {
-                let detail = format!("{bytes} bytes of the body came in {pieces} pieces, too small to be taken");
-                Self::bad_request("body_in_crumbs", detail).help("Send chunks of 8 KiB or more, or Content-Length.")
-            }
-            Fault::BrokenOff => Self::malformed_multipart("the connection broke off"),
-        }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let Parts { status, code, detail, limit, seen, help, headers, cause } = *self.0;
-        let mut title = code.replace('_', " ");
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        let document = Document {
-            r#type: format!("urn:assize:problem:{}", code),
-            title,
-            status: status.as_u16(),
-            detail: &detail,
-            code: &code,
-            limit,
-            seen,
-            help,
-        };
-        let mut response = (status, axum::Json(document)).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response.headers_mut().extend(headers);
-        response.extensions_mut().insert(Cause(cause.unwrap_or_else(|| code.into_owned())));
-        response
     }
 }

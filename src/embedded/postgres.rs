@@ -93,7 +93,6 @@ pub(super) async fn start(folder: &Folder, durability: Durability) -> Result<Pro
         sockets.as_str(),
         "listen_addresses=",
         "unix_socket_permissions=0700",
-        "shared_buffers=64MB",
         "max_connections=100",
         "log_timezone=UTC",
         "timezone=UTC",

@@ -187,6 +187,51 @@ async fn no_canary_is_found_in_a_log_an_answer_a_cell_or_a_table() {
 }
 
 #[test]
+fn an_address_that_cannot_be_read_is_not_quoted_with_its_password() {
+    let word = canary("address");
+    for address in [
+        format!("postgres://u:{word}@[::1/none"),
+        format!("postgres://u:{word}@127.0.0.1:port/none"),
+        format!("postgres://u:{word}@h/none?sslmode={word}"),
+        format!("u:{word}@h"),
+        format!("redis://u:{word}@[::1"),
+        format!("redis://:{word}@h:port"),
+        format!("redis://:{word}@h/{word}"),
+        format!("nonsense://u:{word}@h"),
+        format!("s3://u:{word}@[bucket"),
+        format!("s3://u:{word}@bucket/x"),
+        format!("ftp://u:{word}@bucket/x"),
+        "s3://".to_owned(),
+    ] {
+        let errors = [
+            assize::store::Store::open(&address, 1).err().map(|error| error.to_string()),
+            assize::redis::Redis::open(&address, "x").err().map(|error| error.to_string()),
+            assize::intake::blob::Blobs::open(&address).err().map(|error| error.to_string()),
+        ];
+        for error in errors.into_iter().flatten() {
+            assert!(!error.contains(&word), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_settings_file_that_cannot_be_read_is_not_quoted() {
+    let word = canary("file");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("assize.toml");
+    for text in
+        [format!("log = \"info\"\ndatabase_url = \"postgres://u:{word}@h/x"), format!("\ndatabase_url = '{word}\n")]
+    {
+        std::fs::write(&path, text).unwrap();
+        let mut process = Process::start("assize", assize(&[]).arg("--config").arg(&path).arg("migrate"));
+        process.exit(PATIENCE);
+        let text = process.said();
+        assert!(text.contains("line 2: "), "{text}");
+        Seen { what: "what a process says", text }.must_not_hold(&[&word]);
+    }
+}
+
+#[test]
 fn a_process_that_cannot_start_keeps_its_passwords() {
     let secrets = Secrets::new();
     let [postgres, redis, environment] = secrets.all();

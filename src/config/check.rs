@@ -1,0 +1,69 @@
+//! What every setting must be.
+
+use super::{Config, ConfigError, MOST_SLOTS};
+
+impl Config {
+    /// # Errors
+    /// [`ConfigError::OutOfRange`]: the first setting that cannot be, its value and what it must be.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let positive: [(&'static str, u64); 20] = [
+            ("database_connections", self.database_connections.into()),
+            ("max_connections", self.max_connections.into()),
+            ("max_connections_per_address", self.max_connections_per_address.into()),
+            ("max_held_per_key", self.max_held_per_key.into()),
+            ("rate_burst_per_key", self.rate_burst_per_key.into()),
+            ("rate_burst_per_address", self.rate_burst_per_address.into()),
+            ("max_active_evaluations", self.max_active_evaluations.into()),
+            ("max_active_browser_evals", self.max_active_browser_evals.into()),
+            ("max_active_api_evals", self.max_active_api_evals.into()),
+            ("per_org_max_active", self.per_org_max_active.into()),
+            ("per_user_max_active", self.per_user_max_active.into()),
+            ("max_queued", self.max_queued.into()),
+            ("per_org_max_queued", self.per_org_max_queued.into()),
+            ("per_user_max_queued", self.per_user_max_queued.into()),
+            ("berth_max_runs", self.berth_max_runs.into()),
+            ("max_archive_bytes", self.max_archive_bytes),
+            ("max_archive_entries", self.max_archive_entries),
+            ("max_unpacked_bytes", self.max_unpacked_bytes),
+            ("max_archive_ratio", self.max_archive_ratio),
+            ("output_limit_bytes", self.output_limit_bytes),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::OutOfRange { key, value: "0".to_owned(), must: "at least 1" });
+        }
+        if self.max_active_evaluations > MOST_SLOTS {
+            return Err(ConfigError::OutOfRange {
+                key: "max_active_evaluations",
+                value: self.max_active_evaluations.to_string(),
+                must: "at most 100000",
+            });
+        }
+        let days = [
+            ("keep_archives_days", self.keep_archives_days),
+            ("keep_output_days", self.keep_output_days),
+            ("keep_runs_days", self.keep_runs_days),
+        ];
+        if let Some((key, value)) = days.into_iter().find(|(_, days)| *days > MOST_DAYS) {
+            return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 36500" });
+        }
+        if self.min_free_disk_mib > MOST_MIB {
+            let value = self.min_free_disk_mib.to_string();
+            return Err(ConfigError::OutOfRange { key: "min_free_disk_mib", value, must: "at most 1073741824" });
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.instance.is_empty() || self.instance.len() > 40 || !self.instance.chars().all(plain) {
+            return Err(ConfigError::OutOfRange {
+                key: "instance",
+                value: format!("{:?}", self.instance),
+                must: "1 to 40 characters of a-z, 0-9 and -",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A hundred years; keeps times far from the first that Postgres knows.
+const MOST_DAYS: u32 = 36_500;
+
+/// A pebibyte.
+const MOST_MIB: u64 = 1 << 30;
