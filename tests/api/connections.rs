@@ -52,6 +52,8 @@ async fn one_address_has_so_many_connections_and_another_its_own(pool: PgPool) {
     for header in ["retry-after: 1", "connection: close", "x-request-id: ", "content-type: application/problem+json"] {
         assert!(refused.contains(header), "no {header} in {refused}");
     }
+    let metrics = assize::observe::metrics().text();
+    assert!(metrics.contains("assize_refusals_total{limit=\"connections_per_address\"}"), "{metrics}");
     assert!(ask(&mut connect_from(&server, [127, 0, 0, 2]).await).await.starts_with("HTTP/1.1 200 "));
     // Far more than are answered: those who are in do not notice.
     let mut crowd = Vec::new();

@@ -200,3 +200,25 @@ async fn an_upload_in_progress_is_finished_when_the_service_stops(pool: PgPool) 
     tokio::time::timeout(DEADLINE, &mut server.served).await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn the_address_of_the_metrics_is_held_by_nobody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let served =
+        tokio::spawn(assize::observe::serve::serve_on(listener, std::sync::Arc::new(Vec::new), SHORT, stop.clone()));
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nx-slow: ").await.ok();
+        open.push(socket);
+    }
+    for mut socket in open {
+        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut Vec::new())).await.unwrap().ok();
+    }
+    let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("assize_connections ") && metrics.ends_with("# EOF\n"), "{metrics}");
+    stop.cancel();
+    served.await.unwrap();
+}

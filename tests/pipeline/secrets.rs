@@ -94,7 +94,9 @@ async fn on_every_route(site: &Site, run: Uuid) -> String {
             {
                 let request = http.request(method.clone(), format!("{}{path}", site.url)).bearer_auth(key);
                 let answer = request.send().await.unwrap();
-                answers.push_str(&format!("{:?}\n{}\n", answer.headers(), answer.text().await.unwrap()));
+                answers.push_str(&format!("{:?}\n", answer.headers()));
+                answers.push_str(&answer.text().await.unwrap());
+                answers.push('\n');
             }
         }
     }
