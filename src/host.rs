@@ -70,6 +70,27 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(seen.f_bavail.saturating_mul(seen.f_frsize))
 }
 
+/// Lets the kernel keep about so many bytes for the other end of a connection; best effort.
+pub fn bound_send_buffer(socket: impl AsFd, bytes: usize) {
+    if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes) {
+        tracing::debug!(%error, "the send buffer keeps its size");
+    }
+}
+
+/// Raises this process's limit of open files to at least `wanted`, as far as it may; the limit then.
+#[must_use]
+pub fn raise_open_files(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // `None` is no limit.
+    let Some(current) = limit.current.filter(|current| *current < wanted) else { return u64::MAX };
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+        Ok(()) => raised,
+        Err(_) => current,
+    }
+}
+
 /// Columns and rows of the terminal behind `stream`; `None` if it is not one.
 #[must_use]
 pub fn terminal_size(stream: impl AsFd) -> Option<(u16, u16)> {

@@ -1,4 +1,5 @@
-//! Redis: the doorbell, hints that a run moved, and live output. No other module names redis.
+//! Redis: the doorbell, hints that a run moved, live output, and buckets of rate limits. No other
+//! module names redis.
 //!
 //! Nothing here is needed for a run to end well. Every call is bounded by [`CALL_TIMEOUT`]; a
 //! caller that gets an error goes on without, and the once-a-second polls of Postgres find what a
@@ -32,6 +33,60 @@ const LIVE_SECONDS: i64 = 3600;
 #[derive(Debug, thiserror::Error)]
 #[error("Redis did not answer: {0}; check that it runs and that redis_url is right")]
 pub struct RedisError(String);
+
+impl RedisError {
+    /// It took longer than the caller has.
+    #[must_use]
+    pub fn late(patience: Duration) -> Self {
+        Self(format!("nothing within {} ms", patience.as_millis()))
+    }
+}
+
+/// A limit of how often something may be done: a bucket of `burst`, into which one more comes
+/// whenever `interval` has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// At least a microsecond.
+    pub interval: Duration,
+    pub burst: u32,
+}
+
+impl Bucket {
+    /// Time in which an empty bucket is filled.
+    #[must_use]
+    pub fn window(self) -> Duration {
+        self.interval.saturating_mul(self.burst)
+    }
+}
+
+/// What came out of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub given: u32,
+    /// What is left in it.
+    pub left: u32,
+    /// Time until there is one more, if nothing is left.
+    pub next_in: Duration,
+    /// Time until it is full again.
+    pub full_in: Duration,
+}
+
+/// Takes from a bucket, by the clock of Redis. All that is kept is the time at which the bucket is
+/// full again, and no longer than until then. Times in microseconds; arguments: interval, burst, wanted.
+const TAKE_FROM_BUCKET: &str = r"
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local interval, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+full = math.min(full, now + interval * burst)
+local room = math.floor((now + interval * burst - full) / interval)
+local given = math.min(wanted, room)
+full = full + given * interval
+if given > 0 then
+  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+end
+return { given, room - given, math.max(full - now - interval * (burst - 1), 0), full - now }
+";
 
 /// A connection that mends itself, and the names that this installation uses.
 #[derive(Clone)]
@@ -116,6 +171,19 @@ impl Redis {
         let reply: StreamRangeReply = self.call(&command).await?;
         let lines = reply.ids.iter().filter_map(|id| id.get::<String>("e"));
         Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())
+    }
+
+    /// Takes up to `wanted` from the bucket of this name, which is full if it was never asked for.
+    ///
+    /// # Errors
+    /// If Redis is away. What was taken by a call that was given up is lost.
+    pub async fn take_from_bucket(&self, name: &str, bucket: Bucket, wanted: u32) -> Result<Taken, RedisError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(TAKE_FROM_BUCKET).arg(1).arg(format!("{}:rate:{name}", self.prefix));
+        command.arg(u64::try_from(bucket.interval.as_micros()).unwrap_or(u64::MAX)).arg(bucket.burst).arg(wanted);
+        let (given, left, next_in, full_in) = self.call::<(u32, u32, u64, u64)>(&command).await?;
+        let [next_in, full_in] = [next_in, full_in].map(Duration::from_micros);
+        Ok(Taken { given, left, next_in, full_in })
     }
 
     /// Listens for ever, reconnecting, and passes on what is heard; every (re)connection counts as

@@ -189,6 +189,9 @@ fn spawn(embedded: &Embedded, config: &Config, service: &str) -> Result<Process>
         ("ASSIZE_WARDEN_PATH", path(&config.warden_path)),
         ("ASSIZE_MAX_QUEUED", config.max_queued.to_string()),
         ("ASSIZE_PER_ORG_MAX_QUEUED", config.per_org_max_queued.to_string()),
+        // All requests are one key's, from one address.
+        ("ASSIZE_RATE_PER_KEY", "0".to_owned()),
+        ("ASSIZE_RATE_PER_ADDRESS", "0".to_owned()),
         ("ASSIZE_BLOB_URL", format!("file:{}", root.join("blobs").display())),
         ("ASSIZE_SPOOL_DIR", path(&root.join("spool"))),
     ] {

@@ -1,19 +1,25 @@
 //! Who asks: the organisation and role behind the bearer key of a request.
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-use super::ApiState;
+use super::Served;
+use super::gate::KeyStanding;
+use super::peer::Source;
 use super::problem::Problem;
+use super::rate::Subject;
 use crate::key::Presented;
+use crate::observe::event;
 use crate::store::keys::Role;
 
 /// The holder of a good key. A handler that has one reads only what belongs to `organization`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub organization: Uuid,
+    /// The key's id.
+    pub key: Uuid,
     role: Role,
 }
 
@@ -24,27 +30,67 @@ impl Caller {
     }
 }
 
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    ApiState: FromRef<S>,
-{
+impl FromRequestParts<Served> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return Err(Problem::key_missing()) };
-        let text = value.to_str().map_err(|_| Problem::key_invalid())?;
-        let (scheme, key) = text.split_once(' ').ok_or_else(Problem::key_invalid)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Problem::key_missing());
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+        let text = bearer(parts)?;
+        let presented = text.and_then(|text| Presented::read(text.trim()));
+        let guesses = parts.extensions.get::<Source>().copied().map(Subject::WrongKeys);
+        // Where too many guesses came from only keys that were right before are looked at.
+        if let Some(guesses) = guesses
+            && !presented.as_ref().is_some_and(|key| served.rates.knows(key))
+            && let Some(standing) = served.rates.is_empty(guesses).await
+        {
+            event::refused(guesses.policy());
+            return Err(Problem::too_many_requests(&standing));
         }
-        let key = Presented::read(key.trim()).ok_or_else(Problem::key_invalid)?;
-        // Ids of keys are no secret, so it tells nothing that an unknown one is answered sooner.
-        let stored = ApiState::from_ref(state).store.find_key(key.id).await?.ok_or_else(Problem::key_invalid)?;
-        if !key.proves(&stored.secret_sha256) {
+        let Some(caller) = find(served, presented).await? else {
+            if let Some(guesses) = guesses
+                && let Err(standing) = served.rates.take(guesses).await
+            {
+                event::refused(guesses.policy());
+                return Err(Problem::too_many_requests(&standing));
+            }
             return Err(Problem::key_invalid());
+        };
+        let subject = Subject::Key(caller.key);
+        match served.rates.take(subject).await {
+            Ok(None) => {}
+            Ok(Some(standing)) => {
+                if let Some(told) = parts.extensions.get::<KeyStanding>() {
+                    told.tell(standing);
+                }
+            }
+            Err(standing) => {
+                event::refused(subject.policy());
+                return Err(Problem::too_many_requests(&standing));
+            }
         }
-        Ok(Self { organization: stored.organization_id, role: stored.role })
+        Ok(caller)
     }
+}
+
+/// What came as a key; `None` if that cannot be one.
+fn bearer(parts: &Parts) -> Result<Option<&str>, Problem> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(Problem::key_missing()) };
+    let Ok(text) = value.to_str() else { return Ok(None) };
+    match text.split_once(' ') {
+        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("bearer") => Err(Problem::key_missing()),
+        Some((_, key)) => Ok(Some(key)),
+        None => Ok(None),
+    }
+}
+
+/// The holder of this key, if it is one that is neither revoked nor expired.
+async fn find(served: &Served, presented: Option<Presented<'_>>) -> Result<Option<Caller>, Problem> {
+    let Some(key) = presented else { return Ok(None) };
+    // Ids of keys are no secret, so it tells nothing that an unknown one is answered sooner.
+    let Some(stored) = served.api.store.find_key(key.id).await? else { return Ok(None) };
+    if !key.proves(&stored.secret_sha256) {
+        return Ok(None);
+    }
+    served.rates.remember(key.id, &stored.secret_sha256);
+    Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role }))
 }

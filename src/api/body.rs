@@ -36,6 +36,11 @@ const FORM_ROOM: u64 = 256 * 1024;
 /// Bytes that may come without the parser giving out a field or a piece of one.
 const GATHERED: u64 = 512 * 1024;
 
+/// Pieces that may come without reason, and bytes for each further one. Chunks of a byte cost their
+/// sender six and us a hundred times the work.
+const CRUMBS: u64 = 4096;
+const CRUMB_BYTES: u64 = 32;
+
 /// How long, and how much, of an unwanted body is read to nowhere.
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
@@ -51,6 +56,8 @@ pub enum Fault {
     TooSlow { limit_s: u64 },
     #[error("{limit} bytes without a field")]
     NoField { limit: u64 },
+    #[error("in {pieces} pieces of {bytes} bytes in all")]
+    Crumbs { pieces: u64, bytes: u64 },
     #[error("broken off")]
     BrokenOff,
 }
@@ -110,6 +117,7 @@ struct Guarded {
     limits: Limits,
     progress: Arc<Progress>,
     seen: u64,
+    pieces: u64,
     over: bool,
     /// The client waits for `100 Continue`; it sends nothing that could be lost until we read.
     asks_first: bool,
@@ -120,7 +128,17 @@ struct Guarded {
 impl Guarded {
     fn new(body: Body, limits: Limits, asks_first: bool, progress: Arc<Progress>) -> Self {
         let (whole, idle) = (Box::pin(sleep(limits.whole)), Box::pin(sleep(limits.idle)));
-        Self { body: body.into_data_stream(), limits, progress, seen: 0, over: false, asks_first, whole, idle }
+        Self {
+            body: body.into_data_stream(),
+            limits,
+            progress,
+            seen: 0,
+            pieces: 0,
+            over: false,
+            asks_first,
+            whole,
+            idle,
+        }
     }
 
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Bytes, Fault>>> {
@@ -152,6 +170,10 @@ impl Stream for Guarded {
                 let gathered = this.progress.gathered.fetch_add(length, Ordering::Relaxed) + length;
                 if this.seen > bytes {
                     return this.fail(Fault::TooLong { limit: bytes, seen: this.seen });
+                }
+                this.pieces += 1;
+                if this.pieces > CRUMBS + this.seen / CRUMB_BYTES {
+                    return this.fail(Fault::Crumbs { pieces: this.pieces, bytes: this.seen });
                 }
                 if gathered > GATHERED {
                     return this.fail(Fault::NoField { limit: GATHERED });

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ApiState;
+use super::rate::Rates;
 use crate::observe::event;
 use crate::store::StoreError;
 
@@ -35,15 +36,18 @@ pub(super) async fn livez() -> &'static str {
         (status = 503, description = "Not ready", body = Readiness),
     )
 )]
-pub(super) async fn readyz(State(api): State<ApiState>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn readyz(State(api): State<ApiState>, State(rates): State<Rates>) -> (StatusCode, Json<Readiness>) {
     let (schema, blobs, redis) = tokio::join!(api.store.check_schema(), api.blobs.ping(), api.redis.ping());
     let mut reasons = Vec::new();
     let behind = matches!(schema, Err(StoreError::Schema(_)));
     let postgres = if behind { "the database needs `assize migrate`" } else { "Postgres does not answer" };
     reasons.extend(missing("postgres", &schema, postgres));
     reasons.extend(missing("blobs", &blobs, "the blob store does not answer"));
-    let degraded =
-        missing("redis", &redis, "Redis does not answer: live output and wake-ups are late").into_iter().collect();
+    let mut degraded = Vec::new();
+    degraded.extend(missing("redis", &redis, "Redis does not answer: live output and wake-ups are late"));
+    if rates.is_local() {
+        degraded.push("rate limits are counted by this process alone".to_owned());
+    }
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, reasons, degraded }))

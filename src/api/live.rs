@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::held::Held;
 use super::output::{BATCH, of_ended_attempt};
 use super::problem::Problem;
 use super::view::RunView;
@@ -75,11 +76,12 @@ pub(super) async fn follow(
     id: Uuid,
     filter: Filter,
     stop: CancellationToken,
+    presence: Held,
 ) -> Result<impl IntoResponse + use<>, Problem> {
     let watch = Watch::new(&api.hints, id);
     runs::find(&api, caller, id).await?;
     let follower = Follower::new(api, caller, id, filter);
-    let sse = Sse::new(events(follower, watch, stop)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let sse = Sse::new(events(follower, watch, stop, presence)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // nginx would gather lines until a buffer is full.
     Ok(([(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))], sse))
 }
@@ -88,8 +90,10 @@ fn events(
     mut follower: Follower,
     mut watch: Watch,
     stop: CancellationToken,
+    presence: Held,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
+        let _presence = presence;
         loop {
             let round = follower.round().await;
             while let Some(event) = follower.ready.pop_front() {

@@ -1,23 +1,29 @@
 //! The HTTP API: what the platform, a grader and a probe may ask, and nothing about containers.
 //!
-//! A request passes `request` (id, log line, metric), `body` (limits of what it sends), its handler's
-//! extractors (`auth`, `extract`) and its handler. Whatever goes wrong on the way becomes a status in
+//! A connection passes `serve`. A request passes `request` (id, log line, metric), `body` (limits of
+//! what it sends), `gate` (limits of its address, its head and its time), its handler's extractors
+//! (`auth`, `extract`) and its handler. Whatever goes wrong on the way becomes a status in
 //! `problem`, and only there. The handlers describe themselves; `GET /v1/openapi.json` is made of
 //! them.
 
 mod auth;
 mod body;
+mod crowd;
 mod cursor;
 mod disk;
 mod etag;
 mod extract;
 mod form;
+mod gate;
 mod health;
+mod held;
 mod idempotency;
 mod live;
 mod output;
+mod peer;
 mod problem;
 mod quota;
+mod rate;
 mod request;
 mod runs;
 mod serve;
@@ -70,11 +76,26 @@ struct Served {
     api: ApiState,
     timeouts: Timeouts,
     stop: CancellationToken,
+    proxies: Arc<peer::Proxies>,
+    rates: rate::Rates,
+    holding: held::Holding,
 }
 
 impl FromRef<Served> for ApiState {
     fn from_ref(served: &Served) -> Self {
         served.api.clone()
+    }
+}
+
+impl FromRef<Served> for held::Holding {
+    fn from_ref(served: &Served) -> Self {
+        served.holding.clone()
+    }
+}
+
+impl FromRef<Served> for rate::Rates {
+    fn from_ref(served: &Served) -> Self {
+        served.rates.clone()
     }
 }
 
@@ -120,8 +141,7 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(health::readyz))
 }
 
-fn router(api: ApiState, timeouts: Timeouts, stop: CancellationToken) -> Router {
-    let served = Served { api, timeouts, stop };
+fn router(served: Served) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_json().unwrap_or_default();
     let document = get(async move || ([(header::CONTENT_TYPE, "application/json")], document));
@@ -131,8 +151,16 @@ fn router(api: ApiState, timeouts: Timeouts, stop: CancellationToken) -> Router 
         .method_not_allowed_fallback(async || problem::Problem::method_not_allowed())
         // The limits that count are those of `body`.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(served.clone(), gate::enter))
         .layer(middleware::from_fn_with_state(served.clone(), body::guard))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn(request::observe))
         .with_state(served)
+}
+
+/// Answers every request on a connection that is one too many.
+fn refusing_router(crowded: crowd::Crowded) -> Router {
+    Router::new()
+        .fallback(async move || problem::Problem::too_many_connections(crowded))
+        .layer(middleware::from_fn(request::observe))
 }

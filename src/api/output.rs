@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::extract::{Id, Params};
+use super::held::{Held, Holding};
 use super::problem::{Document, Problem};
 use super::{ApiState, Stop, live, runs};
 use crate::intake::blob::BlobError;
@@ -94,6 +95,7 @@ struct EntrySchema {
 pub(super) async fn read(
     State(api): State<ApiState>,
     State(Stop(stop)): State<Stop>,
+    State(holding): State<Holding>,
     caller: Caller,
     Id(id): Id,
     Params(params): Params<ReadParams>,
@@ -102,7 +104,8 @@ pub(super) async fn read(
     let after = last_event_id(&headers, params.after.as_deref())?;
     if params.format.is_none() && wants_events(&headers) {
         let filter = live::Filter { after, stage: params.stage };
-        return live::follow(api, caller, id, filter, stop).await.map(IntoResponse::into_response);
+        let held = Held::begin(&holding, caller)?;
+        return live::follow(api, caller, id, filter, stop, held).await.map(IntoResponse::into_response);
     }
     let run = runs::find(&api, caller, id).await?;
     let complete = run.status.is_terminal();

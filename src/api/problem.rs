@@ -6,6 +6,7 @@
 
 mod document;
 mod errors;
+mod limits;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -14,10 +15,10 @@ use axum::extract::multipart::MultipartError;
 use axum::http::{HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
-use crate::admission::{Full, Quota};
 use crate::run::{FailureCode, Status};
 
 pub use document::Document;
+pub use limits::rate_headers;
 
 /// Seconds after which a client may try again when a service behind us is away: the circuit of a
 /// restart of Postgres.
@@ -226,35 +227,6 @@ impl Problem {
 
     pub fn multipart(error: &MultipartError) -> Self {
         Self::malformed_multipart(error.body_text())
-    }
-}
-
-/// What there is too much of.
-impl Problem {
-    pub fn queue_full(full: Full) -> Self {
-        let Full { quota, limit, seen, retry_after_s } = full;
-        let (code, detail, help) = match quota {
-            Quota::User => (
-                "user_queue_full",
-                format!("{seen} runs of this user wait, the limit is {limit} (per_user_max_queued)"),
-                "Send it again when some of this user's runs have ended, after the time in Retry-After.",
-            ),
-            Quota::Organization => (
-                "org_queue_full",
-                format!("{seen} runs of your organisation wait, the limit is {limit} (per_org_max_queued)"),
-                "Send it again when some of your runs have ended, after the time in Retry-After.",
-            ),
-            Quota::All => (
-                "queue_full",
-                format!("{seen} runs of all organisations wait, the limit is {limit} (max_queued)"),
-                "Send it again after the time in Retry-After.",
-            ),
-        };
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
-            .limit(count(limit), count(seen))
-            .help(help)
-            .header(header::RETRY_AFTER, retry_after_s)
     }
 }
 

@@ -1,4 +1,7 @@
 //! What happens around every request: its id, its log line, its metric, and a panic's answer.
+//!
+//! The id is a field of the span in which the request is handled, and so of every line that is
+//! logged meanwhile.
 
 use std::any::Any;
 
@@ -6,6 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{Cause, Problem};
@@ -22,14 +26,16 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = id.or_else(|| HeaderValue::from_str(&Uuid::now_v7().to_string()).ok());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
-    let mut response = next.run(request).await;
+    let request_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+    // At this level no filter takes the span away from the lines that it lets through.
+    let span = tracing::error_span!("request", requestId = request_id);
+    let mut response = next.run(request).instrument(span).await;
 
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let status = response.status();
     let taken = begun.elapsed();
     metrics().observe_request(route, status.as_u16(), taken);
 
-    let request_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let why = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
     let duration_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
     macro_rules! line {

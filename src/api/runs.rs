@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::auth::Caller;
 use super::etag::{self, Known};
 use super::extract::{Id, Params};
+use super::held::{Held, Holding};
 use super::problem::{Document, Problem};
 use super::view::RunView;
 use super::wait::Watch;
@@ -118,6 +120,7 @@ pub(super) async fn list(
 pub(super) async fn read(
     State(api): State<ApiState>,
     State(Stop(stop)): State<Stop>,
+    State(holding): State<Holding>,
     caller: Caller,
     Id(id): Id,
     Params(params): Params<ReadParams>,
@@ -127,6 +130,7 @@ pub(super) async fn read(
     if wait > LONGEST_WAIT_S {
         return Err(Problem::parameter_range("wait", 0, LONGEST_WAIT_S, wait));
     }
+    let _held = if wait > 0 { Some(Held::begin(&holding, caller)?) } else { None };
     let known = Known::read(&headers);
     let mut watch = Watch::new(&api.hints, id);
     let mut until = std::pin::pin!(tokio::time::sleep(Duration::from_secs(wait)));
@@ -215,7 +219,7 @@ fn log_end(run: &RunRow) {
 fn tell(api: &ApiState, run: Uuid, done: Cancelled) {
     api.hints.moved(run);
     let redis = api.redis.clone();
-    tokio::spawn(async move {
+    let telling = async move {
         let told = async {
             if done == Cancelled::Requested {
                 redis.request_cancel(run).await?;
@@ -225,7 +229,8 @@ fn tell(api: &ApiState, run: Uuid, done: Cancelled) {
         if let Err(error) = told.await {
             event::dependency("redis", false, &error.to_string());
         }
-    });
+    };
+    tokio::spawn(telling.in_current_span());
 }
 
 fn read_ids(text: &str) -> Result<Vec<Uuid>, Problem> {

@@ -13,6 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+/// Bytes that the kernel keeps for a client. It takes more once a third of them has gone out, so this
+/// is also what says how slow a client may be: some 100 KiB in the time `unread`, whose default is a
+/// minute. Enough for 2 MiB/s over 100 ms.
+pub(super) const SEND_BUFFER: usize = 256 * 1024;
+
 /// A connection whose writes fail once the client has taken nothing for a while.
 pub(super) struct Socket {
     stream: TcpStream,

@@ -7,6 +7,7 @@ use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -124,10 +125,7 @@ fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     if !kind.eq_ignore_ascii_case("multipart/form-data") {
         return Err(Problem::not_multipart());
     }
-    match value(header::CONTENT_ENCODING) {
-        None | Some("identity") => Ok(()),
-        Some(_) => Err(Problem::content_encoding()),
-    }
+    Ok(())
 }
 
 /// Looks the archive through without unpacking it, off the runtime's own threads.
@@ -219,7 +217,7 @@ async fn keep(api: &ApiState, archive: &Spooled) -> Result<(), Problem> {
 /// Says that there is work, behind the client's back: Redis may take its second, or be away.
 fn tell(api: &ApiState, run: Uuid) {
     let redis = api.redis.clone();
-    tokio::spawn(async move {
+    let telling = async move {
         let told = async {
             redis.ring().await?;
             redis.announce(run).await
@@ -227,7 +225,8 @@ fn tell(api: &ApiState, run: Uuid) {
         if let Err(error) = told.await {
             event::dependency("redis", false, &error.to_string());
         }
-    });
+    };
+    tokio::spawn(telling.in_current_span());
 }
 
 /// The answer that the first request with this key got, with its run as it is now.

@@ -8,6 +8,7 @@ use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
 use crate::admission::{Explanations, Quotas};
 use crate::config::Config;
+use crate::host;
 use crate::intake::blob::Blobs;
 use crate::observe;
 use crate::redis::{Hints, Redis};
@@ -36,6 +37,7 @@ pub struct Api {
 pub async fn run(command: Api, config: Config) -> Outcome {
     observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
+    open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {
@@ -69,6 +71,17 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     let (served, metrics, ()) = tokio::join!(served, metrics, listening);
     served.and(metrics).map_err(Fault::infrastructure)?;
     Ok(Exit::Success)
+}
+
+/// Files that the API has open besides its connections: the database, Redis, uploads and archives.
+const OTHER_FILES: u64 = 512;
+
+fn open_files(config: &Config) {
+    let wanted = u64::from(config.max_connections) + OTHER_FILES;
+    let limit = host::raise_open_files(wanted);
+    if limit < wanted {
+        tracing::warn!(limit, wanted, "too few open files for max_connections; raise the limit (ulimit -Hn)");
+    }
 }
 
 /// What the API works with, open.

@@ -6,8 +6,13 @@ impl Config {
     /// # Errors
     /// [`ConfigError::OutOfRange`]: the first setting that cannot be, its value and what it must be.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let positive: [(&'static str, u64); 15] = [
+        let positive: [(&'static str, u64); 20] = [
             ("database_connections", self.database_connections.into()),
+            ("max_connections", self.max_connections.into()),
+            ("max_connections_per_address", self.max_connections_per_address.into()),
+            ("max_held_per_key", self.max_held_per_key.into()),
+            ("rate_burst_per_key", self.rate_burst_per_key.into()),
+            ("rate_burst_per_address", self.rate_burst_per_address.into()),
             ("max_active_evaluations", self.max_active_evaluations.into()),
             ("max_active_browser_evals", self.max_active_browser_evals.into()),
             ("max_active_api_evals", self.max_active_api_evals.into()),

@@ -30,7 +30,7 @@ impl Config {
             source_name: source_name.to_owned(),
             reason: reason.trim_end().replace('\n', " "),
         };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| invalid(name, error.to_string()))?;
+        let mut table: toml::Table = text.parse().map_err(|error| invalid(name, place(text, &error)))?;
         if let Some(key) = table.keys().find(|key| SETTINGS.iter().all(|setting| setting.key != *key)) {
             return Err(ConfigError::UnknownKey { key: key.clone(), source_name: name.to_owned() });
         }
@@ -53,6 +53,12 @@ impl Config {
         config.check()?;
         Ok(config)
     }
+}
+
+/// Where a file is not TOML, and why. The error's own text quotes the line, which may hold a password.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
 /// The setting that an environment variable names; an unknown `ASSIZE_` name is an error.

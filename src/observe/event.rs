@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::metrics;
 use crate::admission::Hold;
+use crate::redis::RedisError;
 use crate::run::{FailureCode, StageName, Status};
 
 /// Which run an event is about. The run id is the trace: API, worker and cell labels carry it.
@@ -114,4 +115,20 @@ pub fn admission_held(reason: Hold, why: Option<&str>) {
         Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),
         None => tracing::info!(reason = reason.as_str(), "claims are no longer held back for this"),
     }
+}
+
+/// The API counts requests for itself, because Redis did not answer (`why`), or over all processes again.
+/// Called at the change only.
+pub fn rate_limits_local(why: Option<&RedisError>) {
+    metrics().rate_limits_local.set(i64::from(why.is_some()));
+    match why {
+        Some(why) => tracing::warn!(%why, "rate limits are counted by this process alone"),
+        None => tracing::info!("rate limits are counted over all processes again"),
+    }
+}
+
+/// A client was refused because there is too much of it, by the named limit.
+pub fn refused(limit: &'static str) {
+    metrics().refused(limit);
+    tracing::debug!(limit, "a client was refused");
 }

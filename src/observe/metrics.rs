@@ -65,6 +65,11 @@ struct HoldLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 /// Every metric that assize has; each process fills those that it knows.
 #[derive(Debug)]
 pub struct Metrics {
@@ -91,6 +96,10 @@ pub struct Metrics {
     janitor_removed: Family<JobLabels, Counter>,
     janitor_last_success: Family<JobLabels, Gauge>,
     admission_held: Family<HoldLabels, Gauge>,
+    pub connections: Gauge,
+    pub held_requests: Gauge,
+    pub rate_limits_local: Gauge,
+    refusals: Family<LimitLabels, Counter>,
 }
 
 impl Metrics {
@@ -117,6 +126,10 @@ impl Metrics {
             janitor_removed: Family::default(),
             janitor_last_success: Family::default(),
             admission_held: Family::default(),
+            connections: Gauge::default(),
+            held_requests: Gauge::default(),
+            rate_limits_local: Gauge::default(),
+            refusals: Family::default(),
             registry: Registry::default(),
         };
         let counters = [
@@ -131,6 +144,13 @@ impl Metrics {
         let gauges = [
             ("queue_depth", "Queued runs, counted to 100000", &metrics.queue_depth),
             ("active_half_slots", "Half-slots in use over all workers", &metrics.active_half_slots),
+            ("connections", "Connections of the API", &metrics.connections),
+            ("held_requests", "Requests that are held open: live output, and waits", &metrics.held_requests),
+            (
+                "rate_limits_local",
+                "Whether this process counts requests for itself, because Redis does not answer",
+                &metrics.rate_limits_local,
+            ),
             ("stale_runs", "Active runs whose lease was not renewed for 30 s", &metrics.stale_runs),
             (
                 "heartbeat_last_success_timestamp_seconds",
@@ -157,6 +177,7 @@ impl Metrics {
             metrics.dependency_up.clone(),
         );
         registry.register("http_request_duration_seconds", "Requests, by route", metrics.request_duration.clone());
+        registry.register("refusals", "Clients that were refused, by the limit", metrics.refusals.clone());
         registry.register("janitor_removed", "What the janitor removed", metrics.janitor_removed.clone());
         registry.register(
             "janitor_last_success_timestamp_seconds",
@@ -214,6 +235,10 @@ impl Metrics {
 
     pub(super) fn admission_held(&self, reason: &'static str, held: bool) {
         self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
+    }
+
+    pub(super) fn refused(&self, limit: &'static str) {
+        self.refusals.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// Takes in the counts of the queue.

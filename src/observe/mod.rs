@@ -32,7 +32,7 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if json {
-        registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init().ok();
+        registry.with(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init().ok();
     } else {
         registry.with(layer.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init().ok();
     }

@@ -12,18 +12,20 @@ use warden::event::Stream;
 
 use crate::harness::{DEADLINE, Server, Setup, problem, zips};
 
-const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_millis(300);
 
-fn hasty() -> Setup {
+pub fn hasty() -> Setup {
     let upload = Duration::from_secs(2);
-    let timeouts = Timeouts { head: SHORT, upload, upload_idle: SHORT, unread: SHORT, stop: DEADLINE };
+    let timeouts =
+        Timeouts { head: SHORT, upload, upload_idle: SHORT, unread: SHORT, request: DEADLINE, stop: DEADLINE };
     Setup { timeouts, ..Setup::default() }
 }
 
 /// Sends the bytes and reads until the server closes.
-async fn raw(server: &Server, bytes: &[u8]) -> String {
+pub async fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
-    socket.write_all(bytes).await.unwrap();
+    // The server may close before it has everything.
+    socket.write_all(bytes).await.ok();
     let mut answer = Vec::new();
     // A reset instead of an end is an end, too.
     let closed = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut answer)).await;
@@ -31,7 +33,7 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
+pub fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
     let key = &server.key;
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\
@@ -40,7 +42,7 @@ fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
     head.into_bytes()
 }
 
-const FIELD: &str = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada";
+pub const FIELD: &str = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada";
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn slow_and_half_sent_headers_are_cut(pool: PgPool) {
@@ -197,4 +199,26 @@ async fn an_upload_in_progress_is_finished_when_the_service_stops(pool: PgPool) 
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("missing_field"), "{answer}");
     tokio::time::timeout(DEADLINE, &mut server.served).await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_address_of_the_metrics_is_held_by_nobody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let served =
+        tokio::spawn(assize::observe::serve::serve_on(listener, std::sync::Arc::new(Vec::new), SHORT, stop.clone()));
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nx-slow: ").await.ok();
+        open.push(socket);
+    }
+    for mut socket in open {
+        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut Vec::new())).await.unwrap().ok();
+    }
+    let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("assize_connections ") && metrics.ends_with("# EOF\n"), "{metrics}");
+    stop.cancel();
+    served.await.unwrap();
 }

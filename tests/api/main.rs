@@ -7,8 +7,10 @@
 mod harness;
 
 mod cancel;
+mod connections;
 mod description;
 mod disk;
+mod heads;
 mod hostile;
 mod idempotency;
 mod keys;
@@ -16,7 +18,9 @@ mod outage;
 mod output;
 mod queue;
 mod quotas;
+mod rates;
 mod retention;
+mod routes;
 mod runs;
 mod submit;
 mod verdict;

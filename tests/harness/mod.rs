@@ -51,6 +51,8 @@ const TEMPLATE: &str = r#"
 pub struct Setup {
     pub timeouts: Timeouts,
     pub redis_url: String,
+    /// Names in Redis; of this server alone if absent.
+    pub instance: Option<String>,
     pub config: Config,
     /// How old the answer to "why does it wait?" may be. Most tests look at what they changed just before.
     pub oldest_answer: Duration,
@@ -60,9 +62,15 @@ impl Default for Setup {
     fn default() -> Self {
         let redis_url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
         // However full the disk under the tests is.
-        let config =
-            Config { max_archive_bytes: 1 << 20, max_archive_entries: 20, min_free_disk_mib: 0, ..Config::default() };
-        Self { timeouts: Timeouts::default(), redis_url, config, oldest_answer: Duration::ZERO }
+        let config = Config {
+            max_archive_bytes: 1 << 20,
+            max_archive_entries: 20,
+            min_free_disk_mib: 0,
+            // However often a test tries.
+            wrong_keys_per_minute: 100_000,
+            ..Config::default()
+        };
+        Self { timeouts: Timeouts::default(), redis_url, instance: None, config, oldest_answer: Duration::ZERO }
     }
 }
 
@@ -101,7 +109,8 @@ impl Server {
         std::fs::create_dir_all(templates.join("unit")).unwrap();
         std::fs::write(templates.join("unit/template.toml"), TEMPLATE).unwrap();
         let blobs = Blobs::open(&format!("file:{}", folder.path().join("blobs").display())).unwrap();
-        let redis = Redis::open(&setup.redis_url, &format!("t{}", Uuid::now_v7().simple())).unwrap();
+        let instance = setup.instance.unwrap_or_else(|| format!("t{}", Uuid::now_v7().simple()));
+        let redis = Redis::open(&setup.redis_url, &instance).unwrap();
         let (hints, stop) = (Hints::default(), CancellationToken::new());
         tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
         let state = ApiState {
@@ -282,6 +291,17 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
     assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
     body
+}
+
+/// Asks until the answer is as wanted; nothing announces that it will be.
+pub async fn asked_until(ask: impl AsyncFn() -> bool) {
+    let asked = async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while !ask().await {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asked).await.unwrap();
 }
 
 /// Waits until something holds that nothing announces.

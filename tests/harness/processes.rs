@@ -199,11 +199,18 @@ pub fn check_warden() {
 pub struct RedisServer {
     folder: tempfile::TempDir,
     process: Option<Process>,
+    /// What it asks of its clients.
+    password: Option<String>,
 }
 
 impl RedisServer {
     pub fn start() -> Self {
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), process: None };
+        Self::start_asking(None)
+    }
+
+    /// One that asks for this password.
+    pub fn start_asking(password: Option<String>) -> Self {
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), process: None, password };
         server.again();
         server
     }
@@ -213,6 +220,9 @@ impl RedisServer {
         let socket = self.folder.path().join("redis.sock");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"]).arg(socket);
+        if let Some(password) = &self.password {
+            command.arg("--requirepass").arg(password);
+        }
         let process = Process::start("redis-server", command.current_dir(self.folder.path()));
         process.wait_for("ready to accept connections");
         self.process = Some(process);
@@ -223,6 +233,7 @@ impl RedisServer {
     }
 
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.folder.path().join("redis.sock").display())
+        let password = self.password.as_ref().map(|password| format!("?pass={password}")).unwrap_or_default();
+        format!("redis+unix://{}{password}", self.folder.path().join("redis.sock").display())
     }
 }

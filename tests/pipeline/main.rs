@@ -18,6 +18,7 @@ mod limits;
 mod live;
 mod outage;
 mod results;
+mod secrets;
 mod services;
 mod site;
 mod size;

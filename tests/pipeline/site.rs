@@ -39,15 +39,20 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// Where the processes find the socket of Postgres, if not where the tests do.
     pub postgres_folder: Option<PathBuf>,
+    /// What the processes send to Postgres, which asks for none.
+    pub postgres_password: Option<String>,
+    /// Of the processes, besides that of the tests.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 pub struct Site {
     pub instance: String,
     pub database_url: String,
     pub settings: Vec<(String, String)>,
+    pub environment: Vec<(&'static str, String)>,
     pub templates_dir: PathBuf,
     pub url: String,
-    key: String,
+    pub key: String,
     pub api: Process,
     worker: Option<Process>,
     client: Client,
@@ -105,13 +110,32 @@ impl Site {
             assert_ne!(seen, database_url, "DATABASE_URL names no socket folder");
             settings.insert("database_url", seen);
         }
+        if let Some(password) = setup.postgres_password {
+            let seen = settings["database_url"].replacen('@', &format!(":{password}@"), 1);
+            assert!(seen.contains(&password), "DATABASE_URL names no user");
+            settings.insert("database_url", seen);
+        }
         let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let api = Process::start("assize api", assize(&settings).args(["api", "--lifeline"]));
+        let environment = setup.environment;
+        let mut command = assize(&settings);
+        let api = Process::start("assize api", command.envs(environment.clone()).args(["api", "--lifeline"]));
         // A connection lives on the runtime of the test that opened it: none is kept for another.
         let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(0).build().unwrap();
         let url = format!("http://127.0.0.1:{}", api.port_on([127, 0, 0, 1]));
         let (worker, _folder) = (None, folder);
-        let mut site = Self { instance, database_url, settings, templates_dir, url, key, api, worker, client, _folder };
+        let mut site = Self {
+            instance,
+            database_url,
+            settings,
+            environment,
+            templates_dir,
+            url,
+            key,
+            api,
+            worker,
+            client,
+            _folder,
+        };
         site.start_worker();
         site
     }
@@ -122,7 +146,8 @@ impl Site {
     }
 
     pub fn spawn_worker(&self) -> Process {
-        Process::start("assize worker", assize(&self.settings).args(["worker", "--lifeline"]))
+        let mut command = assize(&self.settings);
+        Process::start("assize worker", command.envs(self.environment.clone()).args(["worker", "--lifeline"]))
     }
 
     pub fn worker(&self) -> &Process {

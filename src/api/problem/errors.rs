@@ -96,6 +96,10 @@ impl From<Fault> for Problem {
             Fault::NoField { limit } => {
                 Self::malformed_multipart(format_args!("{limit} bytes without a field's header or content"))
             }
+            Fault::Crumbs { pieces, bytes } => {
+                let detail = format!("{bytes} bytes of the body came in {pieces} pieces, too small to be taken");
+                Self::bad_request("body_in_crumbs", detail).help("Send chunks of 8 KiB or more, or Content-Length.")
+            }
             Fault::BrokenOff => Self::malformed_multipart("the connection broke off"),
         }
     }
