@@ -18,7 +18,7 @@ pub(super) struct Readiness {
     ready: bool,
     /// Why not.
     reasons: Vec<String>,
-    /// What is away without keeping any request from its answer.
+    /// What is away, or does not hold, without keeping any request from its answer.
     degraded: Vec<String>,
 }
 
@@ -37,7 +37,8 @@ pub(super) async fn livez() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(api): State<ApiState>, State(rates): State<Rates>) -> (StatusCode, Json<Readiness>) {
-    let (schema, blobs, redis) = tokio::join!(api.store.check_schema(), api.blobs.ping(), api.redis.ping());
+    let (schema, blobs, redis, unenforced) =
+        tokio::join!(api.store.check_schema(), api.blobs.ping(), api.redis.ping(), api.store.unenforced_limits());
     let mut reasons = Vec::new();
     let behind = matches!(schema, Err(StoreError::Schema(_)));
     let postgres = if behind { "the database needs `assize migrate`" } else { "Postgres does not answer" };
@@ -48,6 +49,8 @@ pub(super) async fn readyz(State(api): State<ApiState>, State(rates): State<Rate
     if rates.is_local() {
         degraded.push("rate limits are counted by this process alone".to_owned());
     }
+    let unenforced = unenforced.unwrap_or_default();
+    degraded.extend(unenforced.iter().map(|limit| format!("the limit {limit} does not hold for some cells")));
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, reasons, degraded }))

@@ -46,9 +46,13 @@ impl Config {
         if let Some((key, value)) = days.into_iter().find(|(_, days)| *days > MOST_DAYS) {
             return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 36500" });
         }
-        if self.min_free_disk_mib > MOST_MIB {
-            let value = self.min_free_disk_mib.to_string();
-            return Err(ConfigError::OutOfRange { key: "min_free_disk_mib", value, must: "at most 1073741824" });
+        let sizes = [("min_free_disk_mib", self.min_free_disk_mib), ("cells_memory_mib", self.cells_memory_mib)];
+        if let Some((key, value)) = sizes.into_iter().find(|(_, mib)| *mib > MOST_MIB) {
+            return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 1073741824" });
+        }
+        if !(1..=10_000).contains(&self.cells_cpu_weight) {
+            let value = self.cells_cpu_weight.to_string();
+            return Err(ConfigError::OutOfRange { key: "cells_cpu_weight", value, must: "1 to 10000" });
         }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.instance.is_empty() || self.instance.len() > 40 || !self.instance.chars().all(plain) {

@@ -39,6 +39,23 @@ pub const SETTINGS: &[Setting] = &[
     setting("warden_path", "the static warden binary; empty: beside the assize binary"),
     setting("docker_host", "the engine's address; empty: DOCKER_HOST, else the default socket"),
     setting("runtime", "OCI runtime of the cells, as the engine names it; empty: the engine's default"),
+    setting(
+        "apparmor_profile",
+        "AppArmor profile of the cells; empty: `assize-cell` where it is loaded, else the engine's own",
+    ),
+    setting(
+        "allow_unenforced",
+        "limits that may fail to hold here without stopping the worker, separated by commas; `assize worker --help`",
+    ),
+    setting(
+        "cells_memory_mib",
+        "MiB of memory that all cells may have together; 0: the host's less a quarter, of which at most 4096 are kept",
+    ),
+    setting("cells_pids", "processes that all cells may have together; 0: the host's less a quarter, at most 4096"),
+    setting(
+        "cells_cpu_weight",
+        "weight of all cells together when CPU time is short, 1 to 10000; everything else on the host has 100",
+    ),
     Setting {
         key: "max_active_evaluations",
         alias: Some("MAX_ACTIVE_EVALUATIONS"),

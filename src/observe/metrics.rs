@@ -61,6 +61,11 @@ struct JobLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnenforcedLabels {
+    limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HoldLabels {
     reason: &'static str,
 }
@@ -100,6 +105,7 @@ pub struct Metrics {
     pub held_requests: Gauge,
     pub rate_limits_local: Gauge,
     refusals: Family<LimitLabels, Counter>,
+    limit_unenforced: Family<UnenforcedLabels, Gauge>,
 }
 
 impl Metrics {
@@ -130,6 +136,7 @@ impl Metrics {
             held_requests: Gauge::default(),
             rate_limits_local: Gauge::default(),
             refusals: Family::default(),
+            limit_unenforced: Family::default(),
             registry: Registry::default(),
         };
         let counters = [
@@ -189,6 +196,11 @@ impl Metrics {
             "Whether this worker claims nothing although it has free slots, by reason",
             metrics.admission_held.clone(),
         );
+        registry.register(
+            "limit_unenforced",
+            "Limits of cells that do not hold here and are allowed not to",
+            metrics.limit_unenforced.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -231,6 +243,11 @@ impl Metrics {
     pub fn job_succeeded(&self, what: &'static str, removed: u64) {
         self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(removed);
         self.janitor_last_success.get_or_create(&JobLabels { what }).set(clock::wall().timestamp());
+    }
+
+    /// A limit of cells does not hold here.
+    pub fn limit_unenforced(&self, limit: &str) {
+        self.limit_unenforced.get_or_create(&UnenforcedLabels { limit: limit.to_owned() }).set(1);
     }
 
     pub(super) fn admission_held(&self, reason: &'static str, held: bool) {

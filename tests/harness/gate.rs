@@ -16,6 +16,7 @@ use super::DEADLINE;
 pub struct Gate {
     pub path: PathBuf,
     target: PathBuf,
+    lies: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
     streams: Arc<Mutex<Vec<UnixStream>>>,
     rules: Arc<Rules>,
 }
@@ -51,7 +52,17 @@ impl Rules {
 impl Gate {
     /// Opens a gate at `path` to the service at `target`.
     pub fn new(path: PathBuf, target: &Path) -> Self {
-        let gate = Self { path, target: target.to_owned(), streams: Arc::default(), rules: Arc::default() };
+        Self::lying(path, target, &[])
+    }
+
+    /// Opens a gate that tells the service the second of each of these for the first.
+    pub fn lying(path: PathBuf, target: &Path, lies: &[(&str, &str)]) -> Self {
+        let bytes = |(truth, lie): &(&str, &str)| {
+            assert_eq!(truth.len(), lie.len(), "{truth}: lengths of bodies stand in their heads");
+            (truth.as_bytes().to_vec(), lie.as_bytes().to_vec())
+        };
+        let lies = Arc::new(lies.iter().map(bytes).collect());
+        let gate = Self { path, target: target.to_owned(), lies, streams: Arc::default(), rules: Arc::default() };
         gate.open();
         gate
     }
@@ -60,18 +71,20 @@ impl Gate {
     pub fn open(&self) {
         let listener = UnixListener::bind(&self.path).unwrap();
         let (target, streams, rules) = (self.target.clone(), Arc::clone(&self.streams), Arc::clone(&self.rules));
+        let lies = Arc::clone(&self.lies);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), Ok(service)) = (client, UnixStream::connect(&target)) else { return };
                 let ends = [client.try_clone().unwrap(), service.try_clone().unwrap()];
                 streams.lock().unwrap().extend(ends);
                 let (asking, answering, asked) = (Arc::clone(&rules), Arc::clone(&rules), Arc::<AtomicBool>::default());
-                let is_wanted = Arc::clone(&asked);
+                let (is_wanted, lies) = (Arc::clone(&asked), Arc::clone(&lies));
                 pass(client.try_clone().unwrap(), service.try_clone().unwrap(), move |piece| {
                     let mut state = asking.wait_while(|state| state.stalled);
                     if state.wanted.take_if(|wanted| holds(piece, wanted)).is_some() {
                         asked.store(true, Ordering::SeqCst);
                     }
+                    lie(piece, &lies);
                 });
                 pass(service, client, move |_| {
                     if is_wanted.swap(false, Ordering::SeqCst) {
@@ -124,12 +137,23 @@ fn holds(piece: &[u8], text: &str) -> bool {
     piece.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
+fn lie(piece: &mut [u8], lies: &[(Vec<u8>, Vec<u8>)]) {
+    for (truth, lie) in lies {
+        for at in 0..piece.len().saturating_sub(truth.len() - 1) {
+            if piece[at..].starts_with(truth) {
+                piece[at..at + lie.len()].copy_from_slice(lie);
+            }
+        }
+    }
+}
+
 /// Each piece passes when `before` returns.
-fn pass(mut from: UnixStream, mut to: UnixStream, before: impl Fn(&[u8]) + Send + 'static) {
+fn pass(mut from: UnixStream, mut to: UnixStream, before: impl Fn(&mut [u8]) + Send + 'static) {
     thread::spawn(move || {
-        let mut bytes = vec![0; 64 * 1024];
+        // A request is written in one piece, and is shorter than this.
+        let mut bytes = vec![0; 1 << 20];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            before(&bytes[..count]);
+            before(&mut bytes[..count]);
             if to.write_all(&bytes[..count]).is_err() {
                 break;
             }

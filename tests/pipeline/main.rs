@@ -29,3 +29,4 @@ mod stop;
 mod stopped;
 mod strangers;
 mod templates;
+mod walls;
