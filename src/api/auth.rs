@@ -1,12 +1,16 @@
 //! Who asks: the organisation and role behind the bearer key of a request.
 
+use std::time::Instant;
+
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header;
 use axum::http::request::Parts;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::ApiState;
 use super::problem::Problem;
+use crate::clock;
 use crate::key::Presented;
 use crate::store::keys::Role;
 
@@ -15,9 +19,17 @@ use crate::store::keys::Role;
 pub(super) struct Caller {
     pub organization: Uuid,
     role: Role,
+    /// When the key was looked up: by the database's clock, and by this process's.
+    asked_at: (DateTime<Utc>, Instant),
 }
 
 impl Caller {
+    /// Now, by the database's clock: counted on from its answer, to within the time that this took.
+    pub fn now(&self) -> DateTime<Utc> {
+        let (asked_at, asked) = self.asked_at;
+        asked_at + TimeDelta::from_std(asked.elapsed()).unwrap_or_default()
+    }
+
     /// Refuses who may only read.
     pub fn may_submit(self) -> Result<Self, Problem> {
         if self.role.may_submit() { Ok(self) } else { Err(Problem::role_missing(self.role.as_str())) }
@@ -45,6 +57,7 @@ where
         if !key.proves(&stored.secret_sha256) {
             return Err(Problem::key_invalid());
         }
-        Ok(Self { organization: stored.organization_id, role: stored.role })
+        let asked_at = (stored.asked_at, clock::monotonic());
+        Ok(Self { organization: stored.organization_id, role: stored.role, asked_at })
     }
 }

@@ -21,6 +21,7 @@ mod quota;
 mod request;
 mod runs;
 mod serve;
+mod signing_keys;
 mod socket;
 mod submissions;
 mod templates;
@@ -47,6 +48,7 @@ use crate::admission::Quotas;
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
+use crate::signing::Signer;
 use crate::store::Store;
 use crate::template::Templates;
 
@@ -61,6 +63,8 @@ pub struct ApiState {
     pub templates: Arc<Templates>,
     pub config: Arc<Config>,
     pub quotas: Quotas,
+    /// Absent if nothing is to be signed.
+    pub signer: Option<Signer>,
 }
 
 /// The state of the router: what handlers work with, and when they must end.
@@ -115,6 +119,7 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(output::read))
         .routes(routes!(verdict::read))
         .routes(routes!(templates::list))
+        .routes(routes!(signing_keys::list))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
 }

@@ -14,6 +14,7 @@ mod finish;
 mod leases;
 mod output;
 mod plan;
+mod statement;
 mod verdict;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::cell::{Berths, Engine};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
+use crate::signing::Signer;
 use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
@@ -50,6 +52,8 @@ pub struct Worker {
     pub berths: Berths,
     pub cgroups: Cgroups,
     pub config: Config,
+    /// Absent if nothing is to be signed.
+    pub signer: Option<Signer>,
     /// What keeps it from claiming.
     pub holds: Holds,
     breaker: Breaker,
@@ -176,6 +180,7 @@ async fn take(admitted: Admitted, worker: Data<Arc<Worker>>) -> Result<(), tokio
 async fn open(config: &Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
+    let signer = Signer::of(&config.signing_key_file, &store).await?;
     let templates = Templates::load(&config.templates_dir)?;
     let engine = Engine::connect(config).await?;
     let mut images: Vec<_> = templates
@@ -203,6 +208,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         holds,
         drives: TaskTracker::new(),
         config: config.clone(),
+        signer,
         store,
         templates,
         engine,

@@ -18,6 +18,7 @@ mod queue;
 mod quotas;
 mod retention;
 mod runs;
+mod signing;
 mod submit;
 mod verdict;
 mod wait;

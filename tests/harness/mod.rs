@@ -19,6 +19,7 @@ use assize::intake::blob::Blobs;
 use assize::key;
 use assize::redis::{Hints, Redis};
 use assize::run::{Lease, StageName};
+use assize::signing::{PrivateKey, Signer, key_file};
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
 use assize::store::queue::Wanted;
@@ -100,6 +101,8 @@ impl Server {
         std::fs::write(templates.join("unit/template.toml"), TEMPLATE).unwrap();
         let blobs = Blobs::open(&format!("file:{}", folder.path().join("blobs").display())).unwrap();
         let redis = Redis::open(&setup.redis_url, &format!("t{}", Uuid::now_v7().simple())).unwrap();
+        let signing_key = folder.path().join("signing.key");
+        key_file::create(&signing_key, &PrivateKey::generate()).unwrap();
         let (hints, stop) = (Hints::default(), CancellationToken::new());
         tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
         let state = ApiState {
@@ -109,6 +112,7 @@ impl Server {
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
             quotas: Quotas::new(store.clone(), &setup.config),
+            signer: Signer::of(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,6 +188,7 @@ impl Server {
                 archive_entries: 1,
                 metadata: &serde_json::json!({}),
                 idempotency: None,
+                receipt: None,
             };
             self.store.insert_submission(&new).await.unwrap();
             ids.push(run_id);
@@ -215,7 +220,7 @@ impl Server {
     pub async fn complete(&self, lease: Lease) -> Verdict {
         let verdict = from_exit_code(0, Integrity::Shared);
         self.store.parse_run(lease).await.unwrap();
-        self.store.complete_run(lease, &verdict).await.unwrap();
+        self.store.complete_run(lease, &verdict, None).await.unwrap();
         verdict
     }
 

@@ -19,6 +19,7 @@ mod live;
 mod outage;
 mod results;
 mod services;
+mod signed;
 mod site;
 mod size;
 mod slots;
