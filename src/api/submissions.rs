@@ -22,8 +22,8 @@ use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
 use crate::intake::blob::Kept;
 use crate::intake::spool::Spooled;
 use crate::observe::event::{self, Subject};
-use crate::signing::statement::{InToto, RECEIPT, Receipt, to_micros};
 use crate::signing::Envelope;
+use crate::signing::statement::{InToto, RECEIPT, Receipt, to_micros};
 use crate::store::runs::RunRow;
 use crate::store::submissions::{Idempotency, Inserted, NewSubmission, SubmissionRow};
 

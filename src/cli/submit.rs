@@ -105,9 +105,13 @@ pub async fn run(command: Submit) -> Outcome {
 /// The submission stands, whatever becomes of its receipt.
 fn keep_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
     let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
-    let receipt = receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
+    let receipt =
+        receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
     std::fs::write(path, format!("{receipt}\n")).map_err(|error| {
-        Fault::usage(format!("the project was taken in, but the receipt cannot be written to {}: {error}", path.display()))
+        Fault::usage(format!(
+            "the project was taken in, but the receipt cannot be written to {}: {error}",
+            path.display()
+        ))
     })
 }
 

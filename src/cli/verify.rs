@@ -64,7 +64,8 @@ pub struct Verify {
 pub fn run(command: &Verify) -> Outcome {
     let trusted = trusted(command)?;
     let bytes = if command.file.as_os_str() == "-" {
-        bounded(std::io::stdin().lock(), envelope::MAX_BYTES).map_err(|error| Fault::usage(format!("stdin: {error}")))?
+        bounded(std::io::stdin().lock(), envelope::MAX_BYTES)
+            .map_err(|error| Fault::usage(format!("stdin: {error}")))?
     } else {
         read(&command.file, envelope::MAX_BYTES)?
     };
@@ -232,7 +233,10 @@ fn run_rows(run: &RunStatement) -> Vec<(&'static str, String)> {
         rows.push(("limits", limits.join(", ")));
     }
     for stage in &run.stages {
-        rows.push(("stage", format!("{} {}: {} in {} ms", stage.cell, stage.name, exit(&stage.exit), stage.duration_ms)));
+        rows.push((
+            "stage",
+            format!("{} {}: {} in {} ms", stage.cell, stage.name, exit(&stage.exit), stage.duration_ms),
+        ));
     }
     match &run.output {
         Some(output) => rows.push(("output", format!("sha256 {} ({} bytes)", output.digest.sha256, output.bytes))),

@@ -70,28 +70,30 @@ impl Envelope {
         if bytes.len() > MAX_BYTES {
             return Err(Refused::TooLong { limit: MAX_BYTES, seen: bytes.len() });
         }
-        let envelope: Self = serde_json::from_slice(bytes).map_err(|error| Refused::NotAnEnvelope(error.to_string()))?;
+        let envelope: Self =
+            serde_json::from_slice(bytes).map_err(|error| Refused::NotAnEnvelope(error.to_string()))?;
         if envelope.signatures.is_empty() || envelope.signatures.len() > MAX_SIGNATURES {
             return Err(Refused::Signatures { limit: MAX_SIGNATURES, seen: envelope.signatures.len() });
         }
         Ok(envelope)
     }
 
-    /// The payload, and the place in `keys` of the first key whose signature it bears. A signature by a key that
-    /// is not among them says nothing, for or against.
+    /// The payload, and the places in `keys` of those whose signature it bears. A signature by a key that is not
+    /// among them says nothing, for or against.
     ///
     /// # Errors
     /// [`Refused`] if no key of `keys` signed it, or it is of another type.
-    pub fn open(&self, keys: &[PublicKey]) -> Result<(Vec<u8>, usize), Refused> {
+    pub fn open(&self, keys: &[PublicKey]) -> Result<(Vec<u8>, Vec<usize>), Refused> {
         let payload = decode("payload", &self.payload)?;
         let signed = pae(&self.payload_type, &payload);
-        let mut opened = None;
+        let mut by = Vec::new();
         for signature in &self.signatures {
             let bytes = decode("sig", &signature.sig)?;
-            let by = || keys.iter().position(|key| key.verifies(&signed, &bytes));
-            opened = opened.or_else(by);
+            by.extend(keys.iter().position(|key| key.verifies(&signed, &bytes)));
         }
-        let Some(by) = opened else { return Err(self.unopened(keys)) };
+        if by.is_empty() {
+            return Err(self.unopened(keys));
+        }
         if self.payload_type != PAYLOAD_TYPE {
             return Err(Refused::PayloadType(self.payload_type.chars().take(100).collect()));
         }
@@ -104,14 +106,17 @@ impl Envelope {
         if keys.iter().any(|key| named.contains(&key.id())) {
             return Refused::Forged;
         }
-        let named = named.iter().map(|id| id.chars().take(64).collect()).collect::<Vec<String>>();
-        Refused::UnknownKey { named: named.join(", "), known: keys.len() }
+        let named = named.iter().map(|id| id.chars().take(64).collect()).collect::<Vec<String>>().join(", ");
+        Refused::UnknownKey { named: if named.is_empty() { "none".to_owned() } else { named }, known: keys.len() }
     }
 }
 
 /// Either alphabet, as the specification wants, and in each only the one way to write some bytes.
 fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, Refused> {
-    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).map_err(|error| Refused::Base64 { what, reason: error.to_string() })
+    STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .map_err(|error| Refused::Base64 { what, reason: error.to_string() })
 }
 
 #[cfg(test)]
@@ -140,7 +145,11 @@ mod tests {
         let (key, envelope) = sealed(b"{}");
         assert_eq!(Envelope::sign(&key, b"{}"), envelope);
         let text = serde_json::to_string(&envelope).unwrap();
-        assert!(text.starts_with(r#"{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"keyid":""#));
+        assert!(
+            text.starts_with(
+                r#"{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"keyid":""#
+            )
+        );
         assert_eq!(Envelope::read(text.as_bytes()).unwrap(), envelope);
     }
 
@@ -150,7 +159,7 @@ mod tests {
         let other = PrivateKey::generate().public();
         assert!(matches!(envelope.open(&[other]), Err(Refused::UnknownKey { known: 1, .. })));
         assert!(matches!(envelope.open(&[]), Err(Refused::UnknownKey { known: 0, .. })));
-        assert_eq!(envelope.open(&[other, key.public()]).unwrap(), (b"{}".to_vec(), 1));
+        assert_eq!(envelope.open(&[other, key.public()]).unwrap(), (b"{}".to_vec(), vec![1]));
         envelope.signatures[0].sig = STANDARD.encode([7; 64]);
         assert!(matches!(envelope.open(&[key.public()]), Err(Refused::Forged)));
     }
@@ -160,7 +169,7 @@ mod tests {
         let (key, mut envelope) = sealed(b"{}");
         let stranger = Envelope::sign(&PrivateKey::generate(), b"{}").signatures.remove(0);
         envelope.signatures.insert(0, stranger.clone());
-        assert_eq!(envelope.open(&[key.public()]).unwrap().1, 0);
+        assert_eq!(envelope.open(&[key.public()]).unwrap().1, [0]);
         // The hint decides nothing: not when it is wrong, and not when it is missing.
         envelope.signatures[1].keyid = None;
         assert!(envelope.open(&[key.public()]).is_ok());
@@ -223,7 +232,7 @@ mod tests {
         #[test]
         fn whatever_is_signed_opens(payload in prop::collection::vec(any::<u8>(), 0..200)) {
             let (key, envelope) = sealed(&payload);
-            prop_assert_eq!(envelope.open(&[key.public()]).unwrap(), (payload, 0));
+            prop_assert_eq!(envelope.open(&[key.public()]).unwrap(), (payload, vec![0]));
         }
 
         #[test]

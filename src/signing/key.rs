@@ -176,8 +176,7 @@ mod tests {
         let seed = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
         let wanted = "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
-        let bytes: Vec<u8> =
-            (0..32).map(|at| u8::from_str_radix(&seed[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&seed[2 * at..2 * at + 2], 16).unwrap()).collect();
         let key = PrivateKey::of(SigningKey::from_bytes(&bytes.try_into().unwrap()));
         assert_eq!(hex(&key.sign(b"\x72")), wanted);
         assert!(key.public().verifies(b"\x72", &key.sign(b"\x72")));

@@ -60,7 +60,9 @@ impl Signer {
         let signer = Self::open(path)?;
         let key = signer.key();
         match store.ensure_signing_key(key.public()).await? {
-            Some(retired_at) => Err(SignerError::Retired { id: key.id().to_owned(), path: path.to_owned(), retired_at }),
+            Some(retired_at) => {
+                Err(SignerError::Retired { id: key.id().to_owned(), path: path.to_owned(), retired_at })
+            }
             None => Ok(Some(signer)),
         }
     }

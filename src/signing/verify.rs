@@ -20,13 +20,17 @@ pub enum Refused {
     Signatures { limit: usize, seen: usize },
     #[error("its {what} is not base64: {reason}; it was changed on the way")]
     Base64 { what: &'static str, reason: String },
-    #[error("no signature is by one of the {known} keys that were given; it names {named}; fetch the keys anew from those who run the service (`assize key signing export`)")]
+    #[error(
+        "no signature is by one of the {known} keys that were given; it names {named}; fetch the keys anew from those who run the service (`assize key signing export`)"
+    )]
     UnknownKey { named: String, known: usize },
     #[error("the signature is wrong: payload, type or signature was changed after it was signed")]
     Forged,
     #[error("its payload is of the type {0:?}, not application/vnd.in-toto+json; it is no statement of assize")]
     PayloadType(String),
-    #[error("it is signed, but says nothing that this program understands: {0}; is this program older than the one that signed?")]
+    #[error(
+        "it is signed, but says nothing that this program understands: {0}; is this program older than the one that signed?"
+    )]
     NotAStatement(String),
     #[error("it is dated {signed_at}, and its key was retired at {retired_at}; nothing by that key counts after that")]
     Retired { signed_at: DateTime<Utc>, retired_at: DateTime<Utc> },
@@ -96,11 +100,17 @@ pub fn verify(bytes: &[u8], trusted: &TrustedKeys) -> Result<Verified, Refused> 
     if subject.name != submission.to_string() {
         return Err(unknown("its subject and its predicate name two submissions".to_owned()));
     }
-    let by = trusted.as_slice().get(by).ok_or(Refused::Forged)?;
-    if key_id != by.id {
-        return Err(unknown(format!("it is signed by {} and says that it is by {}", by.id, shortened(&key_id))));
-    }
-    check_time(by, signed_at)?;
+    // Others may have signed it as well; whoever says that it is his word must have.
+    let signers = || by.iter().filter_map(|at| trusted.as_slice().get(*at));
+    let Some(signer) = signers().find(|signer| signer.id == key_id) else {
+        let seen: Vec<&str> = signers().map(|signer| signer.id.as_str()).collect();
+        let said = shortened(&key_id);
+        return Err(unknown(format!(
+            "it says that it is signed by {said}, and of the given keys {} did",
+            seen.join(", ")
+        )));
+    };
+    check_time(signer, signed_at)?;
     Ok(Verified { key_id, archive_sha256: subject.digest.sha256.clone(), statement, signed })
 }
 

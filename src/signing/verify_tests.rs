@@ -72,6 +72,19 @@ fn a_statement_of_each_kind_is_believed() {
 }
 
 #[test]
+fn a_second_signature_takes_nothing_away_and_replaces_nothing() {
+    let (key, other) = (PrivateKey::generate(), PrivateKey::generate());
+    let statement = serde_json::to_vec(&about(RUN, run(key.id()))).unwrap();
+    let (mut ours, theirs) = (Envelope::sign(&key, &statement), Envelope::sign(&other, &statement));
+    ours.signatures.insert(0, theirs.signatures[0].clone());
+    let both = serde_json::to_vec(&ours).unwrap();
+    assert_eq!(verify(&both, &trust(&other).and(trust(&key))).unwrap().key_id, key.id());
+    assert_eq!(verify(&both, &trust(&key)).unwrap().key_id, key.id());
+    // Who trusts only the other has nobody's word for what the statement says of its signer.
+    assert!(matches!(verify(&both, &trust(&other)), Err(Refused::NotAStatement(_))));
+}
+
+#[test]
 fn what_a_newer_program_adds_is_passed_by() {
     let key = PrivateKey::generate();
     let mut statement = about(RUN, run(key.id()));
@@ -93,10 +106,10 @@ fn a_statement_that_is_signed_and_makes_no_sense_is_refused() {
         ("two submissions", |it| it["predicate"]["submission_id"] = json!(Uuid::max())),
         ("no SHA-256", |it| it["subject"][0]["digest"]["sha256"] = json!("A".repeat(64))),
         ("sha256", |it| it["subject"][0]["digest"] = json!({ "md5": "x" })),
-        ("by another", |it| it["predicate"]["key_id"] = json!("another")),
+        ("signed by another", |it| it["predicate"]["key_id"] = json!("another")),
         ("verdict or with a failure", |it| it["predicate"]["verdict"] = Value::Null),
-        ("status", |it| it["predicate"]["status"] = json!("splendid")),
-        ("run_id", |it| it["predicate"]["run_id"] = json!("x")),
+        ("splendid", |it| it["predicate"]["status"] = json!("splendid")),
+        ("UUID", |it| it["predicate"]["run_id"] = json!("x")),
         ("predicate", |it| drop(it.as_object_mut().unwrap().remove("predicate"))),
     ];
     for (named, change) in cases {

@@ -20,8 +20,7 @@ impl Store {
         let (id, bytes) = (key.id(), key.bytes());
         self.timed(
             "ensure_signing_key",
-            sqlx::query_file_scalar!("sql/queries/ensure_signing_key.sql", id, bytes.as_slice())
-                .fetch_one(&self.pool),
+            sqlx::query_file_scalar!("sql/queries/ensure_signing_key.sql", id, bytes.as_slice()).fetch_one(&self.pool),
         )
         .await
     }

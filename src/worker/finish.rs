@@ -78,11 +78,7 @@ fn next(attempt: &Attempt<'_>, failure: &Failure) -> Next {
 }
 
 /// Keeps the output and signs the end, beside one another where they can be.
-async fn sign(
-    attempt: &mut Attempt<'_>,
-    cells: &Cells<'_>,
-    ended: Result<&Verdict, &Failure>,
-) -> Option<Envelope> {
+async fn sign(attempt: &mut Attempt<'_>, cells: &Cells<'_>, ended: Result<&Verdict, &Failure>) -> Option<Envelope> {
     let images = async { if attempt.worker.signer.is_some() { cells.images().await } else { Vec::new() } };
     let (images, output) = tokio::join!(images, keep_output(attempt));
     statement::sign(attempt, images, output, ended)

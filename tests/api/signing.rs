@@ -47,7 +47,10 @@ async fn a_submission_is_answered_with_a_receipt_that_verifies(pool: PgPool) {
     verified.check_archive(&sha256(&zips::good())).unwrap();
     assert!(verified.check_archive(&sha256(&zips::other())).is_err());
     assert_eq!((receipt.submission_id, receipt.run_id), (id_of(&answer["submission"]), id_of(&answer["run"])));
-    assert_eq!((receipt.organization_id, receipt.user.as_str(), receipt.template.as_str()), (server.organization, "ada", "unit"));
+    assert_eq!(
+        (receipt.organization_id, receipt.user.as_str(), receipt.template.as_str()),
+        (server.organization, "ada", "unit")
+    );
     assert_eq!(u64::try_from(receipt.archive_bytes).unwrap(), zips::good().len() as u64);
     assert_eq!(verified.signed["predicateType"], RECEIPT);
     // By the clock of the database, after the request and before the row.
@@ -79,10 +82,12 @@ async fn a_repeat_gives_the_same_receipt_whatever_key_signs_by_now(pool: PgPool)
 async fn whoever_changes_the_tables_gets_no_new_receipt(pool: PgPool) {
     let server = Server::start(pool).await;
     let first = post(&server, "k-1").await;
-    sqlx::query("UPDATE project_submissions SET archive_sha256 = repeat('b', 64), submitted_at = now() - interval '1 day'")
-        .execute(&server.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE project_submissions SET archive_sha256 = repeat('b', 64), submitted_at = now() - interval '1 day'",
+    )
+    .execute(&server.pool)
+    .await
+    .unwrap();
     let again = post(&server, "k-1").await;
     assert_eq!(again["receipt"], first["receipt"]);
     assert_ne!(again["submission"]["archive_sha256"], first["submission"]["archive_sha256"]);
@@ -121,7 +126,10 @@ async fn retired_keys_stay_listed(pool: PgPool) {
     assert!(!server.store.retire_signing_key(&old).await.unwrap(), "it is retired once");
     let listed = json(server.get("/v1/signing-keys").send().await.unwrap()).await;
     let listed = listed["keys"].as_array().unwrap();
-    assert_eq!((listed.len(), listed[0]["id"].as_str(), listed[0]["algorithm"].as_str()), (2, Some(&*old), Some("ed25519")));
+    assert_eq!(
+        (listed.len(), listed[0]["id"].as_str(), listed[0]["algorithm"].as_str()),
+        (2, Some(&*old), Some("ed25519"))
+    );
     assert!(listed[0]["retired_at"].is_string() && listed[1]["retired_at"].is_null(), "{listed:?}");
     // What it had signed before is still believed.
     checked(&first["receipt"], &keys(&server).await);

@@ -116,10 +116,9 @@ async fn the_end_of_a_run_verifies_offline_with_its_archive_and_its_output() {
 async fn a_run_without_a_verdict_is_signed_too() {
     let site = shared();
     let keys = exported(&site).await;
-    for (template, script, code, status) in [
-        ("staged", "exit 7", "build_failed", "failed"),
-        ("staged", "sleep 30", "stage_timeout", "timed_out"),
-    ] {
+    for (template, script, code, status) in
+        [("staged", "exit 7", "build_failed", "failed"), ("staged", "sleep 30", "stage_timeout", "timed_out")]
+    {
         let files = [("install.sh", "exit 0"), ("build.sh", script), ("run.sh", "exit 0")];
         let run = site.submit(template, &files).await;
         site.ended(run).await;
@@ -161,6 +160,31 @@ async fn killed_before_the_verdict_the_successors_statement_is_the_one() {
     printed(&site, &["verify", &file, "--keys", &keys, "--output", &ndjson]).await;
 }
 
+/// Its statement would name a template that it was not judged by.
+#[tokio::test]
+async fn a_cell_of_another_template_is_not_gone_on_with() {
+    let mut site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
+    let run = site.submit("long", &[("run.sh", "echo begins; sleep 2; echo ends")]).await;
+    site.until("it began", async || site.text(run, "").await.contains("begins")).await;
+    site.take_worker().kill();
+    let file = site.templates_dir.join("long/template.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("# another word\n{text}")).unwrap();
+    site.start_worker();
+    let ended = site.ended(run).await;
+    assert_eq!((ended["attempt"].as_i64(), ended["status"].as_str()), (Some(2), Some("completed")), "{ended}");
+    let sealed = envelope(&site, run).await;
+    assert_eq!(statement(&sealed, &exported(&site).await).1.attempt, 2);
+    // Of two attempts the lines of the last are what was signed.
+    let output = site.get(&format!("/v1/runs/{run}/output?format=ndjson")).send().await.unwrap();
+    let output = output.text().await.unwrap();
+    assert_eq!((output.matches("begins").count(), output.matches("\"1-1\"").count()), (2, 1), "{output}");
+    let folder = Folder::new();
+    let (file, ndjson) = (folder.write("verdict.json", &sealed), folder.write("output.ndjson", output.as_bytes()));
+    let keys = folder.write("keys.json", printed(&site, &["key", "signing", "export"]).await.as_bytes());
+    printed(&site, &["verify", &file, "--keys", &keys, "--output", &ndjson]).await;
+}
+
 #[tokio::test]
 async fn rotation_needs_no_restart_and_costs_no_old_signature() {
     let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
@@ -171,8 +195,7 @@ async fn rotation_needs_no_restart_and_costs_no_old_signature() {
     };
     let before = one().await;
     let old = exported(&site).await;
-    let rotated: Value =
-        serde_json::from_str(&printed(&site, &["key", "signing", "rotate", "--json"]).await).unwrap();
+    let rotated: Value = serde_json::from_str(&printed(&site, &["key", "signing", "rotate", "--json"]).await).unwrap();
     let after = one().await;
     assert!(verify(&after, &old).is_err(), "who has only the old keys does not know the new one");
     let keys = exported(&site).await;
@@ -215,8 +238,7 @@ async fn rotation_needs_no_restart_and_costs_no_old_signature() {
 async fn a_worker_whose_key_was_retired_does_not_start() {
     let mut site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
     site.take_worker();
-    let listed: Value =
-        serde_json::from_str(&printed(&site, &["key", "signing", "list", "--json"]).await).unwrap();
+    let listed: Value = serde_json::from_str(&printed(&site, &["key", "signing", "list", "--json"]).await).unwrap();
     let mut database = site.database().await;
     sqlx::query("UPDATE signing_keys SET retired_at = now()").execute(&mut database).await.unwrap();
     let output = cli(&site, &["worker"]).await;

@@ -150,7 +150,11 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
         sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL"), Cost::Probe),
         sample("insert_submission", format!("{submitted}, 'new', sha256('x'), {new}, {message}"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}"), Cost::Probe),
+        sample(
+            "insert_submission",
+            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}"),
+            Cost::Probe,
+        ),
         sample("list_keys", "NULL", everything),
         sample("list_keys", format!("'{name}'"), everything),
         sample("list_runs", format!("'{organization}', '{top}', 101"), Cost::Page(101)),

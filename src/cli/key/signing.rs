@@ -84,7 +84,12 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
             }
             let key = introduced(store).await?;
             key_file::replace(path, &key)?;
-            tell(&key, path, plain.json, "signs from now on; retire the old one when no other process uses a copy of it");
+            tell(
+                &key,
+                path,
+                plain.json,
+                "signs from now on; retire the old one when no other process uses a copy of it",
+            );
             Ok(Exit::Success)
         }
         SigningCommand::List(plain) => list(store, path, plain.json).await,
@@ -123,8 +128,9 @@ fn tell(key: &PrivateKey, path: &Path, json: bool, note: &str) {
 async fn published(store: &Store) -> Result<Vec<PublishedKey>, Fault> {
     let rows = store.list_signing_keys().await?;
     let keys = rows.into_iter().map(|row| {
-        let key = PublicKey::from_bytes(&row.public_key)
-            .map_err(|error| Fault::infrastructure(format!("the table signing_keys has a key that is none: {error}")))?;
+        let key = PublicKey::from_bytes(&row.public_key).map_err(|error| {
+            Fault::infrastructure(format!("the table signing_keys has a key that is none: {error}"))
+        })?;
         Ok(PublishedKey::new(key, row.created_at, row.retired_at))
     });
     keys.collect()
