@@ -28,6 +28,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Submit(submit) => cli::submit::run(submit).await,
         Command::Watch(watch) => cli::runs::watch(watch).await,
         Command::Status(show) => cli::runs::status(show).await,
+        Command::Verdict(verdict) => cli::verdict::run(verdict).await,
+        Command::Verify(verify) => cli::verify::run(&verify),
         Command::Cancel(cancel) => cli::runs::cancel(cancel).await,
         Command::Runs(runs) => cli::runs::list(runs).await,
         Command::Templates(templates) => cli::runs::templates(templates).await,

@@ -60,6 +60,16 @@ pub struct Entry {
     pub text: String,
 }
 
+impl Entry {
+    /// As a line of the blob. Written one way only: the digest of the blob is signed, and readers get it written anew.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
 /// The blob that holds one attempt's output, one [`Entry`] as JSON on each line.
 #[must_use]
 pub fn blob_key(run: Uuid, attempt: u32) -> String {

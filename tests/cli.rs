@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod fake;
+#[path = "cli/verify.rs"]
+mod verify;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -11,6 +11,7 @@ use assize::config::Config;
 use assize::embedded::{Durability, Embedded, Process};
 use assize::host::Signal;
 use assize::key;
+use assize::signing::{PrivateKey, key_file};
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
 use assize::store::runs::RunRow;
@@ -178,6 +179,10 @@ fn spawn(embedded: &Embedded, config: &Config, service: &str) -> Result<Process>
     let mut command = Command::new(PROGRAM);
     command.arg(service).arg("--lifeline");
     let path = |path: &Path| path.display().to_string();
+    let signing_key = root.join("signing.key");
+    if !signing_key.exists() {
+        key_file::create(&signing_key, &PrivateKey::generate())?;
+    }
     for (key, value) in [
         ("ASSIZE_INSTANCE", config.instance.clone()),
         ("ASSIZE_DATABASE_URL", embedded.database_url.clone()),
@@ -194,6 +199,7 @@ fn spawn(embedded: &Embedded, config: &Config, service: &str) -> Result<Process>
         ("ASSIZE_RATE_PER_ADDRESS", "0".to_owned()),
         ("ASSIZE_BLOB_URL", format!("file:{}", root.join("blobs").display())),
         ("ASSIZE_SPOOL_DIR", path(&root.join("spool"))),
+        ("ASSIZE_SIGNING_KEY_FILE", path(&signing_key)),
     ] {
         command.env(key, value);
     }

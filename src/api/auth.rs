@@ -1,8 +1,11 @@
 //! Who asks: the organisation and role behind the bearer key of a request.
 
+use std::time::Instant;
+
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::Served;
@@ -10,6 +13,7 @@ use super::gate::KeyStanding;
 use super::peer::Source;
 use super::problem::Problem;
 use super::rate::Subject;
+use crate::clock;
 use crate::key::Presented;
 use crate::observe::event;
 use crate::store::keys::Role;
@@ -21,9 +25,17 @@ pub(super) struct Caller {
     /// The key's id.
     pub key: Uuid,
     role: Role,
+    /// When the key was looked up: by the database's clock, and by this process's.
+    asked_at: (DateTime<Utc>, Instant),
 }
 
 impl Caller {
+    /// Now, by the database's clock: counted on from its answer, to within the time that this took.
+    pub fn now(&self) -> DateTime<Utc> {
+        let (asked_at, asked) = self.asked_at;
+        asked_at + TimeDelta::from_std(asked.elapsed()).unwrap_or_default()
+    }
+
     /// Refuses who may only read.
     pub fn may_submit(self) -> Result<Self, Problem> {
         if self.role.may_submit() { Ok(self) } else { Err(Problem::role_missing(self.role.as_str())) }
@@ -92,5 +104,6 @@ async fn find(served: &Served, presented: Option<Presented<'_>>) -> Result<Optio
         return Ok(None);
     }
     served.rates.remember(key.id, &stored.secret_sha256);
-    Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role }))
+    let asked_at = (stored.asked_at, clock::monotonic());
+    Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role, asked_at }))
 }

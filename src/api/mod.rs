@@ -27,6 +27,7 @@ mod rate;
 mod request;
 mod runs;
 mod serve;
+mod signing_keys;
 mod socket;
 mod submissions;
 mod templates;
@@ -53,6 +54,7 @@ use crate::admission::{Explanations, Quotas};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
+use crate::signing::Signer;
 use crate::store::Store;
 use crate::template::Templates;
 
@@ -68,6 +70,8 @@ pub struct ApiState {
     pub config: Arc<Config>,
     pub quotas: Quotas,
     pub explanations: Explanations,
+    /// Absent if nothing is to be signed.
+    pub signer: Option<Signer>,
 }
 
 /// The state of the router: what handlers work with, and when they must end.
@@ -137,6 +141,7 @@ fn described() -> OpenApiRouter<Served> {
         .routes(routes!(output::read))
         .routes(routes!(verdict::read))
         .routes(routes!(templates::list))
+        .routes(routes!(signing_keys::list))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
 }

@@ -47,6 +47,9 @@ pub(super) enum Format {
     Json,
     /// The text alone.
     Text,
+    /// An entry on each line, byte for byte as the signed statement's digest has them; of a run with more
+    /// than one attempt the lines of the last, whose ids begin with its number.
+    Ndjson,
 }
 
 /// All output so far.
@@ -87,6 +90,7 @@ struct EntrySchema {
         (status = 200, description = "The output", content(
             (WholeOutput = "application/json"),
             (String = "text/plain"),
+            (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
@@ -113,11 +117,16 @@ pub(super) async fn read(
     entries.retain(|entry| {
         after.is_none_or(|after| entry.id > after) && params.stage.is_none_or(|stage| entry.stage == stage)
     });
-    Ok(if params.format == Some(Format::Text) {
-        let text: String = entries.into_iter().map(|entry| entry.text).collect();
-        ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
-    } else {
-        Json(WholeOutput { entries, complete }).into_response()
+    Ok(match params.format {
+        Some(Format::Text) => {
+            let text: String = entries.into_iter().map(|entry| entry.text).collect();
+            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+        }
+        Some(Format::Ndjson) => {
+            let lines = entries.iter().flat_map(Entry::line).collect::<Vec<u8>>();
+            ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
+        }
+        Some(Format::Json) | None => Json(WholeOutput { entries, complete }).into_response(),
     })
 }
 

@@ -156,6 +156,11 @@ impl Problem {
         };
         Self::new(StatusCode::CONFLICT, "no_verdict", detail).help(help)
     }
+
+    pub fn not_signed() -> Self {
+        let detail = "nothing was signed when this run ended: it was cancelled while it waited, or signing was off";
+        Self::new(StatusCode::CONFLICT, "not_signed", detail).help("See status and failure of the run.")
+    }
 }
 
 /// What is sent.

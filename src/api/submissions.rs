@@ -23,6 +23,8 @@ use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
 use crate::intake::blob::Kept;
 use crate::intake::spool::Spooled;
 use crate::observe::event::{self, Subject};
+use crate::signing::Envelope;
+use crate::signing::statement::{InToto, RECEIPT, Receipt, to_micros};
 use crate::store::runs::RunRow;
 use crate::store::submissions::{Idempotency, Inserted, NewSubmission, SubmissionRow};
 
@@ -51,6 +53,9 @@ pub(super) struct Submitted {
     submission: SubmissionView,
     /// Its first run.
     run: RunView,
+    /// That it was received: what, from whom and when, signed. Null if this installation signs nothing. Keep it;
+    /// `assize verify` checks it.
+    receipt: Option<Envelope>,
 }
 
 /// A submission with its runs.
@@ -58,6 +63,8 @@ pub(super) struct Submitted {
 pub(super) struct SubmissionWithRuns {
     #[serde(flatten)]
     submission: SubmissionView,
+    /// As it was signed when it was received.
+    receipt: Option<Envelope>,
     /// Newest first, at most 100.
     runs: Vec<RunView>,
 }
@@ -114,9 +121,10 @@ pub(super) async fn read(
     Id(id): Id,
 ) -> Result<Json<SubmissionWithRuns>, Problem> {
     let submission = api.store.read_submission(caller.organization, id).await?;
-    let submission = submission.ok_or_else(|| Problem::not_found("submission"))?.into();
+    let mut submission = submission.ok_or_else(|| Problem::not_found("submission"))?;
+    let receipt = submission.receipt.take().map(|receipt| receipt.0);
     let runs = api.store.runs_of_submission(id).await?.into_iter().map(RunView::from).collect();
-    Ok(Json(SubmissionWithRuns { submission, runs }))
+    Ok(Json(SubmissionWithRuns { submission: submission.into(), receipt, runs }))
 }
 
 fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
@@ -170,9 +178,11 @@ async fn submit(
     let place = door.enter(&form.user).await?;
     let spooled = &form.archive;
     keep(api, spooled).await?;
+    let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let receipt = receipt(api, caller, form, id, run_id);
     let new = NewSubmission {
-        id: Uuid::now_v7(),
-        run_id: Uuid::now_v7(),
+        id,
+        run_id,
         organization_id: caller.organization,
         user: &form.user,
         template: &form.template,
@@ -182,6 +192,7 @@ async fn submit(
         archive_entries: i64::try_from(archive.entries).unwrap_or(i64::MAX),
         metadata: &form.metadata,
         idempotency,
+        receipt: receipt.as_ref(),
     };
     match api.store.insert_submission(&new).await? {
         Inserted::Conflict => Err(Problem::idempotency_key_reused()),
@@ -201,6 +212,25 @@ async fn submit(
             Ok(accepted(RunRow::queued(&new, submitted_at), SubmissionRow::stored(&new, submitted_at)))
         }
     }
+}
+
+/// Signed before the row is written, so that it costs no second write; what is not written, nobody gets.
+fn receipt(api: &ApiState, caller: Caller, form: &Form, submission_id: Uuid, run_id: Uuid) -> Option<Envelope> {
+    let received_at = to_micros(caller.now());
+    api.signer.as_ref()?.sign(|key_id| {
+        let receipt = Receipt {
+            submission_id,
+            run_id,
+            organization_id: caller.organization,
+            user: form.user.clone(),
+            template: form.template.clone(),
+            archive_bytes: i64::try_from(form.archive.bytes).unwrap_or(i64::MAX),
+            received_at,
+            source: None,
+            key_id: key_id.to_owned(),
+        };
+        InToto::about(submission_id, &form.archive.sha256, RECEIPT, receipt)
+    })
 }
 
 /// Stores the archive. What is there already may be about to be deleted for its age: that is stopped or
@@ -240,8 +270,9 @@ async fn replay(api: &ApiState, caller: Caller, id: Uuid) -> Result<Response, Pr
     Ok(response)
 }
 
-fn accepted(run: RunRow, submission: SubmissionRow) -> Response {
+fn accepted(run: RunRow, mut submission: SubmissionRow) -> Response {
     let location = [(header::LOCATION, format!("/v1/runs/{}", run.id))];
-    let answer = Submitted { submission: submission.into(), run: run.into() };
+    let receipt = submission.receipt.take().map(|receipt| receipt.0);
+    let answer = Submitted { submission: submission.into(), run: run.into(), receipt };
     (StatusCode::ACCEPTED, location, Json(answer)).into_response()
 }

@@ -12,6 +12,7 @@ use super::auth::Caller;
 use super::extract::{Id, Params};
 use super::problem::{Document, Problem};
 use super::{ApiState, runs};
+use crate::signing::envelope::{Envelope, MEDIA_TYPE};
 use crate::verdict::{Verdict, to_gradescope, to_junit};
 
 /// How the verdict is written.
@@ -23,6 +24,8 @@ pub(super) enum Format {
     Gradescope,
     /// JUnit XML.
     Junit,
+    /// The signed statement of how the run ended, whichever way that was: a DSSE envelope for `assize verify`.
+    Dsse,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -42,7 +45,7 @@ pub(super) struct VerdictView {
     verdict: Verdict,
 }
 
-/// Read the verdict of a run that completed.
+/// Read the verdict of a run that completed, or the signed statement of how it ended.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/verdict", tag = "runs",
     params(("id" = Uuid, Path, description = "The run"), ReadParams),
@@ -50,6 +53,7 @@ pub(super) struct VerdictView {
         (status = 200, description = "The verdict", content(
             (VerdictView = "application/json"),
             (String = "application/xml"),
+            (Envelope = "application/vnd.dsse.envelope.v1+json"),
         )),
         (status = 409, description = "There is none, or not yet", body = Document,
             content_type = "application/problem+json"),
@@ -62,6 +66,9 @@ pub(super) async fn read(
     Id(run_id): Id,
     Params(params): Params<ReadParams>,
 ) -> Result<Response, Problem> {
+    if let Some(Format::Dsse) = params.format {
+        return envelope(&api, caller, run_id).await;
+    }
     let row = api.store.read_verdict(caller.organization, run_id).await?;
     let row = row.ok_or_else(|| Problem::not_found("run"))?;
     let Some(verdict) = row.verdict else {
@@ -69,10 +76,21 @@ pub(super) async fn read(
         return Err(Problem::no_verdict(row.status, run.failure_code.filter(|_| row.status.is_terminal())));
     };
     Ok(match params.format {
-        None => Json(VerdictView { run_id, verdict: verdict.0 }).into_response(),
+        // The signed statement was given above.
+        None | Some(Format::Dsse) => Json(VerdictView { run_id, verdict: verdict.0 }).into_response(),
         Some(Format::Gradescope) => Json(to_gradescope(&verdict)).into_response(),
         Some(Format::Junit) => {
             ([(header::CONTENT_TYPE, "application/xml; charset=utf-8")], to_junit(&verdict)).into_response()
         }
     })
+}
+
+async fn envelope(api: &ApiState, caller: Caller, run_id: Uuid) -> Result<Response, Problem> {
+    let row = api.store.read_envelope(caller.organization, run_id).await?;
+    let row = row.ok_or_else(|| Problem::not_found("run"))?;
+    match row.envelope {
+        Some(envelope) => Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], Json(envelope.0)).into_response()),
+        None if row.status.is_terminal() => Err(Problem::not_signed()),
+        None => Err(Problem::no_verdict(row.status, None)),
+    }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::apparmor::{self, Confinement};
 use super::slice::CgroupDriver;
-use super::spec::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
+use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::{Cell, Event, StreamError};
 use crate::config::Config;
 use crate::observe::event;
@@ -93,6 +93,15 @@ pub struct Engine {
 pub struct Seen {
     pub runs: bool,
     pub oom_killed: bool,
+}
+
+/// What a cell was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellImage {
+    /// As its label says; see [`super::Role`].
+    pub role: String,
+    /// SHA-256 of the image's configuration, in hexadecimal: what the engine calls its id.
+    pub sha256: String,
 }
 
 impl Engine {
@@ -359,6 +368,23 @@ impl Engine {
     /// [`EngineError`] without an answer.
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
         bounded("inspect a container", self.docker.inspect_container(id, None)).await
+    }
+
+    /// The image that a cell was made from, whatever has its name by now.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer.
+    pub async fn image_of(&self, id: &str) -> Result<CellImage, EngineError> {
+        let seen = self.inspect(id).await?;
+        let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
+        let sha256 = seen.image.as_deref().and_then(|image| image.strip_prefix("sha256:")).map(str::to_owned);
+        match (labels.get(LABEL_CELL), sha256) {
+            (Some(role), Some(sha256)) => Ok(CellImage { role: role.clone(), sha256 }),
+            _ => {
+                let reason = "it has no role or no image".to_owned();
+                Err(EngineError::Missing { what: "describe a cell", reason })
+            }
+        }
     }
 
     /// Every container of this installation, running or not.

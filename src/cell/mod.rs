@@ -45,6 +45,6 @@ pub mod unenforced;
 
 pub use berth::{Berth, Berths};
 pub use bollard::models::ContainerSummary;
-pub use engine::{Engine, EngineError, Seen};
+pub use engine::{CellImage, Engine, EngineError, Seen};
 pub use spec::{CellSpec, Role};
 pub use stream::{Cell, CellInput, CellOutput, Event};

@@ -12,6 +12,7 @@ use crate::host;
 use crate::intake::blob::Blobs;
 use crate::observe;
 use crate::redis::{Hints, Redis};
+use crate::signing::Signer;
 use crate::store::Store;
 use crate::template::Templates;
 
@@ -40,6 +41,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
+    let signer = Signer::of(&config.signing_key_file, &store).await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {
         Fault::infrastructure(format!(
             "cannot make the folder for uploads {}: {error}; set spool_dir",
@@ -53,6 +55,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         hints: Hints::default(),
         store,
         redis,
+        signer,
     };
     // Whichever ends first, by a fault or because it was told to, ends the others.
     //
@@ -91,6 +94,7 @@ pub struct Parts {
     pub hints: Hints,
     pub blobs: Blobs,
     pub templates: Arc<Templates>,
+    pub signer: Option<Signer>,
 }
 
 /// The one place that hands over to the API: binds `api_listen` and serves until `stop`.
@@ -99,10 +103,10 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
     let listener = tokio::net::TcpListener::bind(&listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
-    let Parts { store, redis, hints, blobs, templates } = parts;
+    let Parts { store, redis, hints, blobs, templates, signer } = parts;
     let quotas = Quotas::new(store.clone(), &config);
     let explanations = Explanations::new(store.clone(), &config);
     let config = Arc::new(config);
-    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, explanations };
+    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, explanations, signer };
     crate::api::serve(state, listener, stop).await
 }

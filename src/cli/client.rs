@@ -166,6 +166,14 @@ impl Client {
         self.json(request).await
     }
 
+    /// What the service has at `path`, as it sends it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn document(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        self.body(self.answer(self.request(Method::GET, path)).await?).await
+    }
+
     /// The events of a run, from the beginning or after `last_id`.
     ///
     /// # Errors

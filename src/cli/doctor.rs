@@ -140,6 +140,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     services::redis(config, report).await;
     services::blobs(config, report).await;
     services::spool(config, report);
+    services::signing_key(config, report);
     let templates = match Templates::load(&config.templates_dir) {
         Ok(templates) => {
             report.ok("templates", format!("{} in {}", templates.names(), config.templates_dir.display()));

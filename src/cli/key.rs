@@ -1,5 +1,7 @@
 //! `assize key`: makes, lists and revokes API keys, straight in the database.
 
+mod signing;
+
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -19,7 +21,7 @@ EXAMPLES:
   assize key list --org acme
   assize key revoke 01936f2e-7c1a-7000-8000-000000000001";
 
-/// Make, list and revoke API keys.
+/// Make, list and revoke API keys, and the keys that sign.
 ///
 /// Works on the database itself (database_url), so it needs no key of its own.
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,7 @@ enum KeyCommand {
     Create(Create),
     List(List),
     Revoke(Revoke),
+    Signing(signing::Signing),
 }
 
 /// Make a key and print it: this once, for only its digest is stored.
@@ -91,6 +94,7 @@ pub async fn run(command: Key, config: Config) -> Outcome {
         KeyCommand::Create(create) => run_create(create, &store).await,
         KeyCommand::List(list) => run_list(list, &store).await,
         KeyCommand::Revoke(revoke) => run_revoke(revoke, &store).await,
+        KeyCommand::Signing(command) => signing::run(command, &config.signing_key_file, &store).await,
     }
 }
 

@@ -20,6 +20,8 @@ pub mod signals;
 pub mod sse;
 pub mod submit;
 pub mod up;
+pub mod verdict;
+pub mod verify;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ pub enum Command {
     Submit(submit::Submit),
     Watch(runs::Watch),
     Status(runs::Show),
+    Verdict(verdict::ReadVerdict),
+    Verify(verify::Verify),
     Cancel(runs::Cancel),
     Runs(runs::Runs),
     Templates(runs::ListTemplates),

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::run::Cause;
+use crate::signing::{KeyFileError, SignerError};
 use crate::store::StoreError;
 
 /// The exit codes, as `assize --help` tells them.
 pub const EXIT_CODES: &str = "\
 EXIT CODES:
   0  done; for an evaluation: every test passed
-  1  the evaluation ran to its end and tests failed; `demo`: a sample came out wrong
+  1  the evaluation ran to its end and tests failed; `demo`: a sample came out wrong;
+     `verify`: the statement is not to be believed
   2  wrong usage or bad input
   3  the project could not be evaluated, by its own fault
   4  the project could not be evaluated, by a fault of the template or its tests
@@ -23,6 +25,8 @@ EXIT CODES:
 pub enum Exit {
     Success,
     TestsFailed,
+    /// A statement that is not to be believed.
+    NotVerified,
     Usage,
     Submission,
     Grader,
@@ -38,7 +42,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Success => 0,
-            Exit::TestsFailed => 1,
+            Exit::TestsFailed | Exit::NotVerified => 1,
             Exit::Usage => 2,
             Exit::Submission => 3,
             Exit::Grader => 4,
@@ -104,6 +108,25 @@ impl From<StoreError> for Fault {
         match error {
             StoreError::Address(_) => Self::usage(error),
             other => Self::infrastructure(other),
+        }
+    }
+}
+
+impl From<SignerError> for Fault {
+    fn from(error: SignerError) -> Self {
+        match error {
+            SignerError::File(file) => file.into(),
+            SignerError::Store(store) => store.into(),
+            retired @ SignerError::Retired { .. } => Self::usage(retired),
+        }
+    }
+}
+
+impl From<KeyFileError> for Fault {
+    fn from(error: KeyFileError) -> Self {
+        match error {
+            KeyFileError::Io { .. } => Self::infrastructure(error),
+            other => Self::usage(other),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `assize submit`: sends a project, and with `--watch` follows its run to the verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::client::{Client, Handin, Server, read};
@@ -38,6 +39,9 @@ pub struct Submit {
     /// Sending the same again with the same key submits once.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Save the signed receipt here; `assize verify` checks it.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
     /// Follow the run and end with its verdict; the exit code tells it too.
     #[arg(long, short)]
     watch: bool,
@@ -81,6 +85,9 @@ pub async fn run(command: Submit) -> Outcome {
     };
     let answer = client.submit(packed, &handin).await?;
     let accepted: Accepted = read("submission", &answer)?;
+    if let Some(path) = &command.receipt {
+        keep_receipt(path, &answer)?;
+    }
     if command.watch {
         screen.line(format!("run {}", accepted.run.id));
         return report::watch(&client, accepted.run.id, command.json).await;
@@ -93,6 +100,19 @@ pub async fn run(command: Submit) -> Outcome {
         screen.line(screen.paint(Ink::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
     }
     Ok(Exit::Success)
+}
+
+/// The submission stands, whatever becomes of its receipt.
+fn keep_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
+    let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
+    let receipt =
+        receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
+    std::fs::write(path, format!("{receipt}\n")).map_err(|error| {
+        Fault::usage(format!(
+            "the project was taken in, but the receipt cannot be written to {}: {error}",
+            path.display()
+        ))
+    })
 }
 
 fn check_metadata(metadata: &str) -> Result<(), Fault> {

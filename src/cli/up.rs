@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::embedded::{Durability, Embedded, EmbeddedError, Process};
 use crate::host::Signal;
 use crate::key;
+use crate::signing::{PrivateKey, key_file};
 use crate::store::Store;
 use crate::store::keys::{NewKey, Role};
 
@@ -242,6 +243,11 @@ fn report(screen: Screen, complaints: Vec<String>) {
 async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
     let store = Store::open(&embedded.database_url, 2)?;
     store.migrate().await?;
+    // API and worker make its public half known.
+    let signing_key = signing_key(embedded);
+    if !signing_key.exists() {
+        key_file::create(&signing_key, &PrivateKey::generate())?;
+    }
     let path = embedded.folder.root().join("key");
     if let Ok(text) = std::fs::read_to_string(&path)
         && is_live(&store, text.trim()).await?
@@ -261,6 +267,11 @@ async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
     keep(&path, minted.text())
         .map_err(|error| Fault::infrastructure(format!("cannot write the key to {}: {error}", path.display())))?;
     Ok(minted.text().to_owned())
+}
+
+/// The key that the API and the worker sign with.
+fn signing_key(embedded: &Embedded) -> PathBuf {
+    embedded.folder.root().join("signing.key")
 }
 
 /// Whether the key in the folder is one of this database, which may be newer than the key.
@@ -297,6 +308,7 @@ fn spawn(embedded: &Embedded, place: &Place, config_file: Option<&Path>, service
         ("ASSIZE_WORKER_METRICS_LISTEN", listen(2)),
         ("ASSIZE_BLOB_URL", format!("file:{}", root.join("blobs").display())),
         ("ASSIZE_SPOOL_DIR", root.join("spool").display().to_string()),
+        ("ASSIZE_SIGNING_KEY_FILE", signing_key(embedded).display().to_string()),
     ] {
         command.env(key, value);
     }

@@ -36,6 +36,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("blob_url", "where archives and output are kept: `file:<folder>` or `s3://<bucket>/<prefix>`"),
     setting("spool_dir", "folder for uploads in progress"),
     setting("templates_dir", "folder of the templates"),
+    setting(
+        "signing_key_file",
+        "private key that signs receipts and ends of runs, mode 0600; empty: nothing is signed",
+    ),
     setting("warden_path", "the static warden binary; empty: beside the assize binary"),
     setting("docker_host", "the engine's address; empty: DOCKER_HOST, else the default socket"),
     setting("runtime", "OCI runtime of the cells, as the engine names it; empty: the engine's default"),

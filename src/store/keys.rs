@@ -35,6 +35,8 @@ pub struct StoredKey {
     pub organization_id: Uuid,
     pub role: Role,
     pub secret_sha256: Vec<u8>,
+    /// Now, by the database's clock.
+    pub asked_at: DateTime<Utc>,
 }
 
 /// A key as an administrator sees it.

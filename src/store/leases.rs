@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::run::{Evidence, Failure, FailureCode, Lease, StageName, Status};
+use crate::signing::Envelope;
 use crate::verdict::Verdict;
 
 /// A lease that was renewed.
@@ -72,8 +73,13 @@ impl Store {
         fenced!(self, "parse_run", "sql/queries/parse_run.sql", lease)
     }
 
-    /// parsing -> completed, with its verdict.
-    pub async fn complete_run(&self, lease: Lease, verdict: &Verdict) -> Result<(), StoreError> {
+    /// parsing -> completed, with its verdict and the signed statement of it.
+    pub async fn complete_run(
+        &self,
+        lease: Lease,
+        verdict: &Verdict,
+        envelope: Option<&Envelope>,
+    ) -> Result<(), StoreError> {
         fenced!(
             self,
             "complete_run",
@@ -81,12 +87,19 @@ impl Store {
             lease,
             Json(verdict) as _,
             verdict.score,
-            verdict.max_score
+            verdict.max_score,
+            envelope.map(Json) as _
         )
     }
 
-    /// From `from` to the end that the failure's code has.
-    pub async fn fail_run(&self, lease: Lease, from: Status, failure: &Failure) -> Result<(), StoreError> {
+    /// From `from` to the end that the failure's code has, with the signed statement of it.
+    pub async fn fail_run(
+        &self,
+        lease: Lease,
+        from: Status,
+        failure: &Failure,
+        envelope: Option<&Envelope>,
+    ) -> Result<(), StoreError> {
         let code: FailureCode = failure.code;
         let evidence: Json<&Evidence> = Json(&failure.evidence);
         fenced!(
@@ -98,7 +111,8 @@ impl Store {
             code.status().as_str(),
             code.cause().as_str(),
             code.as_str(),
-            evidence as _
+            evidence as _,
+            envelope.map(Json) as _
         )
     }
 

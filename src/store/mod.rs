@@ -11,6 +11,7 @@ pub mod leases;
 pub mod queue;
 pub mod retention;
 pub mod runs;
+pub mod signing;
 pub mod submissions;
 pub mod takeover;
 mod types;

@@ -21,6 +21,8 @@ pub struct Claim {
     pub crashes: i32,
     pub submitted_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
+    /// When this worker claimed or adopted it, by the database's clock.
+    pub held_since: DateTime<Utc>,
     pub archive_sha256: String,
     pub archive_bytes: i64,
     pub archive_entries: i64,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::run::{Evidence, FailureCode, StageName, Status};
+use crate::signing::Envelope;
 use crate::verdict::Verdict;
 
 /// A run without its verdict.
@@ -37,6 +38,13 @@ pub struct RunRow {
 pub struct VerdictRow {
     pub status: Status,
     pub verdict: Option<Json<Verdict>>,
+}
+
+/// A run's state and the signed statement of its end, if there is one.
+#[derive(Debug)]
+pub struct EnvelopeRow {
+    pub status: Status,
+    pub envelope: Option<Json<Envelope>>,
 }
 
 /// Where a page of runs begins: after this row of the page before.
@@ -78,6 +86,16 @@ impl Store {
         self.timed(
             "read_verdict",
             sqlx::query_file_as!(VerdictRow, "sql/queries/read_verdict.sql", id, organization)
+                .fetch_optional(&self.pool),
+        )
+        .await
+    }
+
+    /// The signed statement of how a run of this organisation ended.
+    pub async fn read_envelope(&self, organization: Uuid, id: Uuid) -> Result<Option<EnvelopeRow>, StoreError> {
+        self.timed(
+            "read_envelope",
+            sqlx::query_file_as!(EnvelopeRow, "sql/queries/read_envelope.sql", id, organization)
                 .fetch_optional(&self.pool),
         )
         .await

@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::runs::RunRow;
 use super::{Store, StoreError};
 use crate::run::Status;
+use crate::signing::Envelope;
 
 /// A submission about to be stored, with the ids that it and its first run will have.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct NewSubmission<'a> {
     pub archive_entries: i64,
     pub metadata: &'a serde_json::Value,
     pub idempotency: Option<Idempotency<'a>>,
+    /// Signed, unless signing is off.
+    pub receipt: Option<&'a Envelope>,
 }
 
 /// The client's key, and the digest of what it asked for with it.
@@ -56,6 +60,8 @@ pub struct SubmissionRow {
     pub archive_entries: i64,
     pub metadata: serde_json::Value,
     pub submitted_at: DateTime<Utc>,
+    /// As it was signed then.
+    pub receipt: Option<Json<Envelope>>,
 }
 
 impl SubmissionRow {
@@ -71,6 +77,7 @@ impl SubmissionRow {
             archive_entries: new.archive_entries,
             metadata: new.metadata.clone(),
             submitted_at,
+            receipt: new.receipt.cloned().map(Json),
         }
     }
 }
@@ -129,7 +136,8 @@ impl Store {
                     new.half_slots,
                     new.idempotency.map(|first| first.key),
                     new.idempotency.map(|first| first.request_sha256),
-                    new.run_id
+                    new.run_id,
+                    new.receipt.map(Json) as _
                 )
                 .fetch_optional(&self.pool),
             )

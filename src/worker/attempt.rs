@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Worker;
 use super::leases::Interrupted;
 use super::output::{self, OutputLog};
+use super::statement::EndedStages;
 use crate::admission::Resumed;
 use crate::cell::EngineError;
 use crate::cell::stream::StreamError;
@@ -56,6 +57,8 @@ pub struct Attempt<'a> {
     pub resumed: Option<Resumed>,
     pub subject: Subject,
     pub output: OutputLog,
+    /// How its stages ended, for the statement of its end.
+    pub stages: EndedStages,
     /// Someone wants the run to stop.
     pub cancelled: CancellationToken,
     begun: Instant,
@@ -87,6 +90,7 @@ impl<'a> Attempt<'a> {
             if resumed.is_some() { output::seen(&worker.redis, claim.id, claim.attempt).await } else { Vec::new() };
         let mut attempt = Self {
             output: OutputLog::begin(worker.redis.clone(), claim.id, claim.attempt, seen),
+            stages: EndedStages::default(),
             cancelled: interrupted.cancelled.clone(),
             begun: clock::monotonic(),
             worker,

@@ -14,7 +14,7 @@ use super::plan;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
 use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
-use crate::cell::{Berth, Cell, CellSpec, EngineError, Role, Seen};
+use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::template::Template;
@@ -96,7 +96,7 @@ impl<'a> Cells<'a> {
         self.tidy().await?;
         let template = template(attempt)?;
         let grader = template.driver.is_none() && !template.bundle.is_empty();
-        let plan = plan_digest(&plan::subject(template, &self.worker.config));
+        let plan = told(template, &plan::subject(template, &self.worker.config));
         self.berth = Some(self.worker.berths.take().await?);
         let launched = match self.launch(Role::Subject, template, grader, &plan).await {
             // The berth may be dead, as all are that were made before the engine was restarted.
@@ -137,7 +137,8 @@ impl<'a> Cells<'a> {
         let had_begun = resumed.status != Status::Preparing;
         match subject {
             Some(found) if had_begun || engine.has_begun(&found.id).await? => {
-                if found.plan != plan_digest(&plan::subject(template(attempt)?, &self.worker.config)) {
+                let template = template(attempt)?;
+                if found.plan != told(template, &plan::subject(template, &self.worker.config)) {
                     return lost("its worker was lost, and the template has changed since".to_owned());
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
@@ -168,7 +169,7 @@ impl<'a> Cells<'a> {
         if template.driver.is_none() {
             return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
         }
-        let digest = plan_digest(plan);
+        let digest = told(template, plan);
         if let Some(found) = self.adopted_driver.take() {
             let engine = &self.worker.engine;
             if engine.has_begun(&found.id).await? {
@@ -236,6 +237,18 @@ impl<'a> Cells<'a> {
         launched
     }
 
+    /// Of each cell there is, its role and the image that the engine made it from. A question of the engine
+    /// that is not answered within a moment leaves its cell out: the end does not wait for it.
+    pub async fn images(&self) -> Vec<CellImage> {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asking = made.iter().map(async |id| {
+            let asked = tokio::time::timeout(MOMENT, self.worker.engine.image_of(id)).await;
+            asked.ok()?.inspect_err(|error| tracing::debug!(%error, "the image of a cell is not known")).ok()
+        });
+        futures_util::future::join_all(asking).await.into_iter().flatten().collect()
+    }
+
     /// Leaves every cell as it is, with its berth: the run goes on elsewhere.
     pub async fn leave(self) {
         self.launches.close();
@@ -286,6 +299,12 @@ impl<'a> Cells<'a> {
     fn made(&mut self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a cell was told: its plan, and all of the template that it was made by. A statement of how a run ended
+/// names that template, so a cell that was made by another is not gone on with.
+fn told(template: &Template, plan: &Plan) -> String {
+    format!("{}.{}", plan_digest(plan), template.digest)
 }
 
 /// The template of a run, as this worker has it.

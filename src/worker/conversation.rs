@@ -274,6 +274,7 @@ impl Conversation {
     fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
+        attempt.stages.push(self.role, stage, &ended);
         let mut counters = attempt.worker.cgroups.read(&self.id);
         // A cell that was adopted after its end has no cgroup any more; the warden had read it.
         counters.oom_kills = counters.oom_kills.max(ended.oom_kills);
@@ -393,6 +394,10 @@ impl Conversation {
                     Event::Output(output) => {
                         let (stage, _) = self.stage(output.stage).ok()?;
                         attempt.output.push(stage, output);
+                    }
+                    Event::StageEnded(ended) => {
+                        let (stage, _) = self.stage(ended.stage).ok()?;
+                        attempt.stages.push(self.role, stage, &ended);
                     }
                     Event::End(_) => break,
                     _ => {}

@@ -1,13 +1,19 @@
 //! The end of an attempt: written once, under its lease, and its cells gone.
 
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
 use super::attempt::{Attempt, Stop, patiently};
 use super::cells::Cells;
-use super::pulse;
+use super::{pulse, statement};
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
 use crate::run::{Failure, FailureCode, Status};
+use crate::signing::Envelope;
+use crate::signing::statement::{OutputStatement, Sha256Digest};
 use crate::store::takeover::Position;
+use crate::template::hex;
 use crate::verdict::Verdict;
 
 /// Keeps the output, writes the end, and then destroys the cells.
@@ -20,8 +26,8 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
     let written = match ended {
         Ok(verdict) => {
             attempt.worker.breaker.succeeded();
-            keep_output(&mut attempt).await;
-            complete(&attempt, &verdict).await
+            let envelope = sign(&mut attempt, &cells, Ok(&verdict)).await;
+            complete(&attempt, &verdict, envelope.as_ref()).await
         }
         Err(Stop::Failed(failure)) => {
             attempt.worker.breaker.failed(failure.code);
@@ -33,13 +39,16 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
             let confirmed = if failure.code.is_transient() { confirm(&attempt).await } else { Ok(()) };
             match confirmed {
                 Err(why) => Err(why),
-                Ok(()) => {
-                    keep_output(&mut attempt).await;
-                    match next(&attempt, &failure) {
-                        Next::End => fail(&attempt, &failure).await,
-                        Next::Retry { .. } => requeue(&attempt, &failure).await,
+                Ok(()) => match next(&attempt, &failure) {
+                    Next::End => {
+                        let envelope = sign(&mut attempt, &cells, Err(&failure)).await;
+                        fail(&attempt, &failure, envelope.as_ref()).await
                     }
-                }
+                    Next::Retry { .. } => {
+                        keep_output(&mut attempt).await;
+                        requeue(&attempt, &failure).await
+                    }
+                },
             }
         }
         Err(Stop::Left) => {
@@ -70,29 +79,49 @@ async fn confirm(attempt: &Attempt<'_>) -> Result<(), String> {
     confirmed.map_err(|error| error.to_string())
 }
 
-async fn keep_output(attempt: &mut Attempt<'_>) {
+/// Keeps the output and signs the end, beside one another where they can be.
+async fn sign(attempt: &mut Attempt<'_>, cells: &Cells<'_>, ended: Result<&Verdict, &Failure>) -> Option<Envelope> {
+    let images = async { if attempt.worker.signer.is_some() { cells.images().await } else { Vec::new() } };
+    let (images, output) = tokio::join!(images, keep_output(attempt));
+    statement::sign(attempt, images, output, ended)
+}
+
+/// What was kept; `None` if it could not be.
+async fn keep_output(attempt: &mut Attempt<'_>) -> Option<OutputStatement> {
     let output = attempt.output.take_blob();
-    if output.is_empty() {
-        return;
-    }
+    let bytes = output.len() as u64;
+    let digesting = tokio::task::spawn_blocking({
+        let output = output.clone();
+        move || hex(&Sha256::digest(&output))
+    });
+    let kept = async { if output.is_empty() { true } else { store_output(attempt, output).await } };
+    let (kept, sha256) = tokio::join!(kept, digesting);
+    let sha256 = sha256.ok()?;
+    kept.then_some(OutputStatement { digest: Sha256Digest { sha256 }, bytes })
+}
+
+async fn store_output(attempt: &Attempt<'_>, output: Bytes) -> bool {
     let key = blob_key(attempt.claim.id, u32::try_from(attempt.claim.attempt).unwrap_or(0));
     if let Err(error) = attempt.worker.blobs.put_output(&key, output).await {
         tracing::warn!(runId = %attempt.claim.id, %error, "the output was not kept; readers see what Redis has");
+        return false;
     }
+    true
 }
 
-async fn complete(attempt: &Attempt<'_>, verdict: &Verdict) -> Result<(), String> {
+async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&Envelope>) -> Result<(), String> {
     let (store, lease) = (&attempt.worker.store, attempt.lease);
     let done = |at: Position| at.is(lease, Status::Completed).then_some(());
-    patiently(store, lease, done, || store.complete_run(lease, verdict)).await.map_err(|error| error.to_string())?;
+    let write = || store.complete_run(lease, verdict, envelope);
+    patiently(store, lease, done, write).await.map_err(|error| error.to_string())?;
     event::run_completed(&attempt.subject, attempt.taken(), verdict.score, verdict.max_score);
     Ok(())
 }
 
-async fn fail(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String> {
+async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelope>) -> Result<(), String> {
     let (store, lease) = (&attempt.worker.store, attempt.lease);
     let done = |at: Position| at.is(lease, failure.code.status()).then_some(());
-    let write = || store.fail_run(lease, attempt.status, failure);
+    let write = || store.fail_run(lease, attempt.status, failure, envelope);
     patiently(store, lease, done, write).await.map_err(|error| error.to_string())?;
     let Failure { code, evidence } = failure;
     event::run_failed(&attempt.subject, attempt.taken(), evidence.stage, *code, &evidence.message);

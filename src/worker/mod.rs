@@ -16,6 +16,7 @@ mod leases;
 mod output;
 mod plan;
 mod pulse;
+mod statement;
 mod verdict;
 mod walls;
 
@@ -36,6 +37,7 @@ use crate::cell::{Berths, Engine};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
+use crate::signing::Signer;
 use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
@@ -55,6 +57,8 @@ pub struct Worker {
     pub cgroups: Cgroups,
     pub slice: Slice,
     pub config: Config,
+    /// Absent if nothing is to be signed.
+    pub signer: Option<Signer>,
     /// What keeps it from claiming.
     pub holds: Holds,
     breaker: Breaker,
@@ -194,6 +198,7 @@ async fn take(admitted: Admitted, worker: Data<Arc<Worker>>) -> Result<(), tokio
 async fn open(config: &Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
+    let signer = Signer::of(&config.signing_key_file, &store).await?;
     let templates = Templates::load(&config.templates_dir)?;
     let engine = Engine::connect(config).await?;
     let mut images: Vec<_> = templates
@@ -223,6 +228,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         holds,
         drives: TaskTracker::new(),
         config: config.clone(),
+        signer,
         store,
         templates,
         engine,

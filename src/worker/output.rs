@@ -46,7 +46,7 @@ impl OutputLog {
         let first = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
         let mut lines = Vec::new();
         for entry in &seen {
-            push_line(&mut lines, entry);
+            lines.extend(entry.line());
         }
         Self {
             last_id: seen.last().map_or(first, |entry| entry.id),
@@ -109,7 +109,7 @@ impl OutputLog {
         }
         self.last_id.number += 1;
         let entry = Entry { id: self.last_id, stage, stream, offset, text };
-        push_line(&mut self.lines, &entry);
+        self.lines.extend(entry.line());
         self.live.send(Live::Entry(entry)).ok();
     }
 
@@ -143,12 +143,6 @@ pub async fn seen(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
     let whole =
         (1..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
     whole.collect()
-}
-
-fn push_line(lines: &mut Vec<u8>, entry: &Entry) {
-    if serde_json::to_writer(&mut *lines, entry).is_ok() {
-        lines.push(b'\n');
-    }
 }
 
 /// Bytes at the end that begin a character without finishing it.

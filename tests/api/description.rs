@@ -31,6 +31,7 @@ async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPoo
         "/v1/runs/{id}/cancel",
         "/v1/runs/{id}/output",
         "/v1/runs/{id}/verdict",
+        "/v1/signing-keys",
         "/v1/submissions",
         "/v1/submissions/{id}",
         "/v1/templates",

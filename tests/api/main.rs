@@ -22,6 +22,7 @@ mod rates;
 mod retention;
 mod routes;
 mod runs;
+mod signing;
 mod submit;
 mod verdict;
 mod wait;

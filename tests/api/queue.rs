@@ -52,6 +52,7 @@ impl Queue {
             archive_entries: 1,
             metadata: &serde_json::json!({}),
             idempotency: None,
+            receipt: None,
         };
         self.server.store.insert_submission(&new).await.unwrap();
         run_id

@@ -38,6 +38,7 @@ async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
     let mut whole = json(server.get(&path).send().await.unwrap()).await;
     assert_eq!(whole["runs"], json!([run]));
     whole.as_object_mut().unwrap().remove("runs");
+    assert_eq!(whole.as_object_mut().unwrap().remove("receipt"), Some(body["receipt"].clone()));
     assert_eq!(whole, *submission);
 }
 

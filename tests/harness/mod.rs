@@ -19,6 +19,7 @@ use assize::intake::blob::Blobs;
 use assize::key;
 use assize::redis::{Hints, Redis};
 use assize::run::{Lease, StageName};
+use assize::signing::{PrivateKey, Signer, key_file};
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
 use assize::store::queue::Wanted;
@@ -111,6 +112,8 @@ impl Server {
         let blobs = Blobs::open(&format!("file:{}", folder.path().join("blobs").display())).unwrap();
         let instance = setup.instance.unwrap_or_else(|| format!("t{}", Uuid::now_v7().simple()));
         let redis = Redis::open(&setup.redis_url, &instance).unwrap();
+        let signing_key = folder.path().join("signing.key");
+        key_file::create(&signing_key, &PrivateKey::generate()).unwrap();
         let (hints, stop) = (Hints::default(), CancellationToken::new());
         tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
         let state = ApiState {
@@ -121,6 +124,7 @@ impl Server {
             templates: Arc::new(Templates::load(&templates).unwrap()),
             quotas: Quotas::new(store.clone(), &setup.config),
             explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
+            signer: Signer::of(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -196,6 +200,7 @@ impl Server {
                 archive_entries: 1,
                 metadata: &serde_json::json!({}),
                 idempotency: None,
+                receipt: None,
             };
             self.store.insert_submission(&new).await.unwrap();
             ids.push(run_id);
@@ -227,7 +232,7 @@ impl Server {
     pub async fn complete(&self, lease: Lease) -> Verdict {
         let verdict = from_exit_code(0, Integrity::Shared);
         self.store.parse_run(lease).await.unwrap();
-        self.store.complete_run(lease, &verdict).await.unwrap();
+        self.store.complete_run(lease, &verdict, None).await.unwrap();
         verdict
     }
 

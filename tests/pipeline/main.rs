@@ -20,6 +20,7 @@ mod outage;
 mod results;
 mod secrets;
 mod services;
+mod signed;
 mod site;
 mod size;
 mod slots;

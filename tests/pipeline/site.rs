@@ -9,6 +9,7 @@ use std::time::Duration;
 use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
 use assize::config::Config;
+use assize::signing::{PrivateKey, key_file};
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
 use assize::upkeep::leftovers;
@@ -86,6 +87,7 @@ impl Site {
             ("templates_dir", templates_dir.display().to_string()),
             ("blob_url", format!("file:{}", inside("blobs"))),
             ("spool_dir", inside("spool")),
+            ("signing_key_file", inside("signing.key")),
             // The address tells the two listeners of one process apart.
             ("api_listen", "127.0.0.1:0".to_owned()),
             ("api_metrics_listen", "127.0.0.2:0".to_owned()),
@@ -103,6 +105,7 @@ impl Site {
             ("max_io_pressure", "0".to_owned()),
         ]);
         settings.extend(setup.settings);
+        key_file::create(&folder.path().join("signing.key"), &PrivateKey::generate()).unwrap();
         if let Some(folder) = setup.postgres_folder {
             let real = postgres_socket();
             let seen =

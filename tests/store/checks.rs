@@ -33,6 +33,10 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("workers_state_check", "workers", "state = 'bored'"),
     ("archives_sha256_check", "archives", "sha256 = repeat('A', 64)"),
     ("retention_what_check", "retention", "what = 'memories'"),
+    ("signing_keys_id_check", "signing_keys", "id = repeat('A', 64)"),
+    ("signing_keys_id_check", "signing_keys", "id = repeat('a', 63)"),
+    ("signing_keys_public_key_check", "signing_keys", "public_key = 'short'"),
+    ("project_submissions_receipt_check", "project_submissions", "receipt = '[]'"),
 ];
 
 /// Constraint, and a run that only this constraint refuses.
@@ -51,6 +55,10 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     add("project_evaluation_runs_cause_check", Status::Failed, "cause", "'weather'");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
+    add("project_evaluation_runs_envelope_check", Status::Completed, "envelope", "'[]'");
+    for status in Status::ALL.iter().filter(|status| !status.is_terminal()) {
+        add("runs_only_the_end_is_signed", *status, "envelope", "'{}'");
+    }
     for crashes in ["-1", "4"] {
         add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", crashes);
     }
@@ -97,6 +105,7 @@ async fn every_check_refuses_what_it_names(pool: PgPool) {
              VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
          INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}');
          INSERT INTO workers (id, half_slots, state) VALUES ('worker-1', 2, 'claiming');
+         INSERT INTO signing_keys VALUES (repeat('a', 64), sha256('key'));
          INSERT INTO retention VALUES ('output', now(), '{submission}')"
     );
     sqlx::raw_sql(AssertSqlSafe(others)).execute(&pool).await.unwrap();

@@ -24,6 +24,7 @@ async fn submit(store: &Store, organization: Uuid, key: Option<&str>, request: u
         archive_entries: 1,
         metadata: &json!({ "attempt": 1 }),
         idempotency: key.map(|key| Idempotency { key, request_sha256: &request_sha256 }),
+        receipt: None,
     };
     (id, store.insert_submission(&new).await.unwrap())
 }
@@ -108,6 +109,7 @@ async fn a_submission_that_is_refused_leaves_its_key_free(pool: PgPool) {
         archive_entries: 1,
         metadata: &json!({}),
         idempotency: Some(Idempotency { key: "key", request_sha256: &[1; 32] }),
+        receipt: None,
     };
     store.insert_submission(&new).await.unwrap_err();
     assert_eq!(counts(&pool).await, (0, 0, 0), "all or nothing");

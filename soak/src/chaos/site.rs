@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use assize::embedded::{Durability, Embedded, Server};
 use assize::key;
+use assize::signing::{PrivateKey, key_file};
 use assize::store::Store;
 use assize::store::keys::{NewKey, Role};
 use rustix::process::Signal;
@@ -114,6 +115,8 @@ impl Site {
             .connect_lazy(&embedded.database_url)?;
         let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let path = |path: PathBuf| path.display().to_string();
+        let signing_key = folder.join("signing.key");
+        key_file::create(&signing_key, &PrivateKey::generate())?;
         let environment = [
             ("INSTANCE", instance),
             ("DATABASE_URL", database_url),
@@ -124,6 +127,7 @@ impl Site {
             ("TEMPLATES_DIR", path(folder.join("templates"))),
             ("BLOB_URL", format!("file:{}", small.join("blobs").display())),
             ("SPOOL_DIR", path(small.join("spool"))),
+            ("SIGNING_KEY_FILE", path(signing_key)),
             ("DOCKER_HOST", format!("unix://{}", engine_socket.display())),
             ("WORKER_SLOTS", WORKER_SLOTS.to_string()),
             ("MAX_ACTIVE_EVALUATIONS", TOTAL_SLOTS.to_string()),

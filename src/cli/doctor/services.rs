@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::host;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
+use crate::signing::key_file;
 use crate::store::Store;
 
 /// A round trip that is slower than this is felt in every claim.
@@ -108,6 +109,17 @@ pub(super) fn spool(config: &Config, report: &mut Report) {
         Err(error) => {
             report.warn("spool", format!("free space of {} is not known: {error}", folder.display()), "look with df")
         }
+    }
+}
+
+pub(super) fn signing_key(config: &Config, report: &mut Report) {
+    let path = &config.signing_key_file;
+    if path.as_os_str().is_empty() {
+        return report.warn("signing", "nothing is signed", "set signing_key_file");
+    }
+    match key_file::read(path) {
+        Ok((key, _)) => report.ok("signing", format!("{} signs as {}", path.display(), key.id())),
+        Err(error) => report.fault("signing", error),
     }
 }
 
