@@ -3,6 +3,8 @@
 //! Loaded whole at start-up and refused whole if anything is wrong, so a run never meets a broken
 //! template. The tests are packed once into the zip that every cell receives.
 
+mod archive;
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -11,8 +13,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+pub use archive::ArchiveRules;
+
 use crate::run::{Class, StageName};
-use crate::verdict::{Format, Integrity};
+use crate::verdict::{self, Format, Integrity};
 
 /// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
@@ -25,6 +29,7 @@ pub struct Template {
     pub class: Class,
     pub image: String,
     pub limits: Limits,
+    pub archive: ArchiveRules,
     /// The subject's stages, in order.
     pub stages: Vec<Stage>,
     /// Present if a second cell decides.
@@ -120,6 +125,8 @@ struct File {
     class: Class,
     image: String,
     limits: Limits,
+    #[serde(default)]
+    archive: ArchiveRules,
     stages: Vec<Stage>,
     driver: Option<Driver>,
     results: Results,
@@ -197,16 +204,35 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let File { description, class, image, limits, stages, driver, results, global } = file;
+        let File { description, class, image, limits, archive, stages, driver, results, global } = file;
         let digest = hex(&digest.finalize());
         let global_timeout_s = global.timeout_s;
-        Ok(Self { name, description, class, image, limits, stages, driver, results, global_timeout_s, bundle, digest })
+        Ok(Self {
+            name,
+            description,
+            class,
+            image,
+            limits,
+            archive,
+            stages,
+            driver,
+            results,
+            global_timeout_s,
+            bundle,
+            digest,
+        })
     }
 }
 
 impl File {
     fn check(&self) -> Result<(), String> {
         self.limits.check("limits")?;
+        self.archive.check()?;
+        // What is longer the parser would refuse: see [`verdict::Limits`].
+        let most_kib = verdict::Limits::default().bytes as u64 / 1024;
+        if !(1..=most_kib).contains(&self.results.max_kib) {
+            return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.results.max_kib));
+        }
         if self.stages.is_empty() || self.stages.iter().any(|stage| stage.command.is_empty()) {
             return Err("every template has at least one stage, and every stage a command".to_owned());
         }

@@ -12,6 +12,8 @@ mod disk;
 mod etag;
 mod extract;
 mod form;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod idempotency;
 mod live;

@@ -40,6 +40,7 @@ struct Parts {
     detail: String,
     limit: Option<u64>,
     seen: Option<u64>,
+    entry: Option<String>,
     help: Option<&'static str>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
     cause: Option<String>,
@@ -64,6 +65,9 @@ pub struct Document<'a> {
     /// The value that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<u64>,
+    /// The entry of the archive that it is about: escaped, at most 120 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'a str>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
@@ -76,8 +80,8 @@ pub struct Cause(pub String);
 impl Problem {
     fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         let (code, detail) = (code.into(), detail.into());
-        let (limit, seen, help, headers, cause) = (None, None, None, Vec::new(), None);
-        Self(Box::new(Parts { status, code, detail, limit, seen, help, headers, cause }))
+        let (limit, seen, entry, help, headers, cause) = (None, None, None, None, Vec::new(), None);
+        Self(Box::new(Parts { status, code, detail, limit, seen, entry, help, headers, cause }))
     }
 
     fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -380,8 +384,13 @@ impl From<ArchiveProblem> for Problem {
             );
         }
         let code = format!("archive_{}", problem.code());
-        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
+        let status = match problem {
+            ArchiveProblem::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let mut answer = Self::new(status, code, problem.to_string());
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
+        answer.0.entry = problem.entry().map(str::to_owned);
         answer
     }
 }
@@ -406,7 +415,7 @@ impl From<Fault> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { status, code, detail, limit, seen, help, headers, cause } = *self.0;
+        let Parts { status, code, detail, limit, seen, entry, help, headers, cause } = *self.0;
         let mut title = code.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -419,6 +428,7 @@ impl IntoResponse for Problem {
             code: &code,
             limit,
             seen,
+            entry: entry.as_deref(),
             help,
         };
         let mut response = (status, axum::Json(document)).into_response();
