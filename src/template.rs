@@ -367,6 +367,12 @@ mod tests {
     }
 
     #[test]
+    fn results_are_no_longer_than_what_is_parsed() {
+        let error = load(&GOOD.replace("\"exit_code\"", "\"exit_code\", max_kib = 1025")).unwrap_err().to_string();
+        assert!(error.contains("results.max_kib is 1025, it must be 1 to 1024"), "{error}");
+    }
+
+    #[test]
     fn without_a_driver_the_tests_stage_is_needed() {
         let error = load(&GOOD.replace("\"tests\"", "\"build\"")).unwrap_err().to_string();
         assert!(error.contains("the last stage must be tests"), "{error}");
