@@ -43,10 +43,7 @@ pub(super) struct Rules<'a> {
 
 /// Reads the form. The spooled archive is gone when the form, or the error, is. Where the user comes
 /// before the archive, the archive of one whose queue is full is not read.
-pub(super) async fn read(
-    rules: &Rules<'_>,
-    multipart: &mut Multipart,
-) -> Result<Form, Problem> {
+pub(super) async fn read(rules: &Rules<'_>, multipart: &mut Multipart) -> Result<Form, Problem> {
     let Rules { config, templates, progress, door } = *rules;
     let mut reader = Reader { progress };
     let (mut archive, mut template, mut user, mut metadata) = (None, None, None::<String>, None);

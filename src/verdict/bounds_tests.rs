@@ -67,7 +67,9 @@ fn tap_takes_no_more_than_in_proportion() {
 
 #[test]
 fn junit_takes_no_more_than_in_proportion() {
-    let case = |inner: &str, tail: &str| (format!("<testsuite><testcase name='a'>{inner}"), format!("{tail}</testcase></testsuite>"));
+    let case = |inner: &str, tail: &str| {
+        (format!("<testsuite><testcase name='a'>{inner}"), format!("{tail}</testcase></testsuite>"))
+    };
     for (inner, piece, tail) in [
         ("", "<failure/>", ""),
         ("", "<failure message='aaaaaaaaaaaaaaaaaaaaaaaaa'>aaaaaaaaaaaaaaaaaaaaaaaab</failure>", ""),
@@ -109,7 +111,9 @@ fn json_takes_no_more_than_in_proportion() {
             _ => ("{\"score\":1,\"max_score\":1,\"tests\":[", "]}"),
         };
         let end = format!("0{tail}");
-        for piece in ["0,", "{},", "[],", "{\"a\":0},", "\"\\ud800\",", "\"\u{1}\",", "1e9,", "-0.0,", "[[[[[[[[0]]]]]]]],"] {
+        for piece in
+            ["0,", "{},", "[],", "{\"a\":0},", "\"\\ud800\",", "\"\u{1}\",", "1e9,", "-0.0,", "[[[[[[[[0]]]]]]]],"]
+        {
             check(format, &filled(head, piece, &end));
         }
         let test = "{\"name\":\"a\",\"status\":\"failed\",\"score\":0,\"max_score\":1},";

@@ -26,5 +26,6 @@ mod stages;
 mod start;
 mod stop;
 mod strangers;
+mod strict;
 mod templates;
 mod unscanned;

@@ -85,8 +85,16 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("NUL", plain(&[real("a\0/../escaped")]), "NUL"),
         ("symlink", plain(&[link("escaped", "/tmp")]), "neither a plain file"),
         ("symlink as a folder", plain(&[Member { mode: 0o120_777, ..folder("a/") }]), "neither a plain file"),
-        ("chained symlink", plain(&[link("a", ".."), link("a/b", "../tmp"), real("a/b/escaped")]), "neither a plain file"),
-        ("chained over folders", plain(&[folder("d/"), link("d/up", "../.."), real("d/up/tmp/escaped")]), "neither a plain"),
+        (
+            "chained symlink",
+            plain(&[link("a", ".."), link("a/b", "../tmp"), real("a/b/escaped")]),
+            "neither a plain file",
+        ),
+        (
+            "chained over folders",
+            plain(&[folder("d/"), link("d/up", "../.."), real("d/up/tmp/escaped")]),
+            "neither a plain",
+        ),
         ("FIFO", device(0o010_644), "neither a plain file"),
         ("character device", device(0o020_666), "neither a plain file"),
         ("block device", device(0o060_660), "neither a plain file"),
@@ -102,8 +110,16 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("folders bomb", plain(&folders), "files and folders or more, the limit is 60"),
         ("zip bomb", deflated("a.txt", &zeros), "bytes or more, the limit is 50000"),
         ("zip bomb that claims little", understated(deflated("a.txt", &zeros), 64 << 20, 10), "a.txt"),
-        ("oversize", plain(&[Member { data: vec![7; 60_000], packed: 60_000, unpacked: 60_000, crc: 0, ..file("a") }]), "limit is 50000"),
-        ("packed oversize", plain(&[Member { data: vec![7; 200_000], packed: 200_000, unpacked: 200_000, ..file("a") }]), "the limit is 100000"),
+        (
+            "oversize",
+            plain(&[Member { data: vec![7; 60_000], packed: 60_000, unpacked: 60_000, crc: 0, ..file("a") }]),
+            "limit is 50000",
+        ),
+        (
+            "packed oversize",
+            plain(&[Member { data: vec![7; 200_000], packed: 200_000, unpacked: 200_000, ..file("a") }]),
+            "the limit is 100000",
+        ),
         ("wrong CRC", plain(&[file("a")]), "cannot be read"),
         ("a program under another name", deflated("notes.txt", &elf), "of the kind `program`"),
         ("an archive within", deflated("photo.txt", &plain(&[real("a")])), "of the kind `archive`"),
@@ -254,7 +270,8 @@ async fn nothing_outside_the_workspace_is_touched() {
         }
         let inside = held.below("workspace");
         assert!(inside.len() <= 61, "{what}: {} files and folders", inside.len());
-        let length = |path: &PathBuf| path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
+        let length =
+            |path: &PathBuf| path.metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
         assert!(inside.iter().map(length).sum::<u64>() <= 50_000, "{what}: {inside:?}");
         assert_eq!(changes(&cell.id).await, before, "{what}: the root changed");
         assert!(!Path::new("/tmp/escaped").exists() && !Path::new("/escaped").exists(), "{what}: on the host");
@@ -269,11 +286,22 @@ async fn nothing_outside_the_workspace_is_touched() {
 #[test]
 fn the_scan_refuses_the_same_archives() {
     let scanned = |bytes: &[u8]| -> Result<ArchiveSummary, ArchiveProblem> {
-        let limits = ScanLimits { max_entries: 60, max_unpacked_bytes: 50_000, max_archive_bytes: 100_000, ..ScanLimits::default() };
+        let limits = ScanLimits {
+            max_entries: 60,
+            max_unpacked_bytes: 50_000,
+            max_archive_bytes: 100_000,
+            ..ScanLimits::default()
+        };
         scan(&crafted::spooled(bytes), &limits)
     };
     // What only inflating shows, and folders that no entry names.
-    let blind = ["wrong CRC", "a program under another name", "an archive within", "folders bomb", "zip bomb that claims little"];
+    let blind = [
+        "wrong CRC",
+        "a program under another name",
+        "an archive within",
+        "folders bomb",
+        "zip bomb that claims little",
+    ];
     for (what, bytes, _) in cases() {
         let accepted = scanned(&bytes).is_ok();
         assert_eq!(accepted, blind.contains(&what), "{what}: {:?}", scanned(&bytes));

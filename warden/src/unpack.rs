@@ -131,17 +131,19 @@ fn inflate(
     loop {
         let is_head = length == 0;
         let piece = if is_head { buffer.get_mut(..HEAD).unwrap_or_default() } else { &mut *buffer };
-        let read = fill(data, piece).map_err(|error| {
-            Unpacked::Rejected(format!("the entry {} cannot be read: {error}", name.quoted))
-        })?;
+        let read = fill(data, piece)
+            .map_err(|error| Unpacked::Rejected(format!("the entry {} cannot be read: {error}", name.quoted)))?;
         if read == 0 {
             return Ok(length);
         }
-        if is_head && let Some(found) = Content::of(piece.get(..read).unwrap_or_default())
+        if is_head
+            && let Some(found) = Content::of(piece.get(..read).unwrap_or_default())
             && input.deny_content.contains(&found)
         {
             let (name, found) = (&name.quoted, found.as_str());
-            return Err(Unpacked::Rejected(format!("the entry {name} is of the kind `{found}`, which may not be here")));
+            return Err(Unpacked::Rejected(format!(
+                "the entry {name} is of the kind `{found}`, which may not be here"
+            )));
         }
         length += read as u64;
         if length > left {

@@ -22,7 +22,10 @@ fn worst(which: &str) -> (Vec<u8>, &'static str) {
         // Every folder of every name is one of its own: the largest tree.
         "tree" => (archive(&many(10_000, |i| wide(i, 500)), &Ending::default()), "accepted"),
         // Names at their longest that fold to others.
-        "names" => (archive(&many(10_000, |i| format!("{i:05}{}", "\u{1e9e}\u{344}".repeat(190))), &Ending::default()), "accepted"),
+        "names" => (
+            archive(&many(10_000, |i| format!("{i:05}{}", "\u{1e9e}\u{344}".repeat(190))), &Ending::default()),
+            "accepted",
+        ),
         // Each local header has 64 KiB of extra fields, which lie over all the headers that follow.
         "extras" => (nested_extras(), "overlap"),
         // One entry as large as the limit; nothing is read of it.
@@ -32,7 +35,10 @@ fn worst(which: &str) -> (Vec<u8>, &'static str) {
             (archive(&[Member { data, packed: size, unpacked: size, ..file("a") }], &Ending::default()), "accepted")
         }
         // A comment that is an end record at every fourth byte.
-        "ends" => (archive(&[file("a")], &Ending { comment: b"PK\x05\x06".repeat(16_000), ..Ending::default() }), "false_end_record"),
+        "ends" => (
+            archive(&[file("a")], &Ending { comment: b"PK\x05\x06".repeat(16_000), ..Ending::default() }),
+            "false_end_record",
+        ),
         // 100 MiB in which nothing is an archive.
         "noise" => (vec![b'P'; 100 << 20], "not_a_zip"),
         other => panic!("there is no archive {other}"),
@@ -114,7 +120,8 @@ fn inside() {
     drop(bytes);
     forget_peak();
     let (memory, time) = (peak_kib(), cpu());
-    let code = scan(&spool, &ScanLimits::default()).map_or_else(|problem: ArchiveProblem| problem.code(), |_| "accepted");
+    let code =
+        scan(&spool, &ScanLimits::default()).map_or_else(|problem: ArchiveProblem| problem.code(), |_| "accepted");
     let (seconds, kib) = (cpu().tv_sec - time.tv_sec, peak_kib() - memory);
     println!("{which}: {code}, {seconds} s, {kib} KiB");
     assert_eq!(code, expected, "{which}");

@@ -22,6 +22,11 @@ const DEFLATED: u16 = 8;
 /// WinZip's AES marks encrypted entries by method.
 const AES: u16 = 99;
 
+/// The system that made an entry, in the upper byte of its version (4.4.2.2), and the bit of its attributes that says
+/// "folder".
+const DOS: u8 = 0;
+const DOS_FOLDER: u32 = 0x10;
+
 /// Bits of a Unix mode: file type, and set-uid, set-gid, sticky.
 const TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
@@ -92,7 +97,9 @@ impl Entry {
             offset,
             raw_name,
         };
-        entry.check_kind(u32_at(&fixed, 38) >> 16)?;
+        let attributes = u32_at(&fixed, 38);
+        entry.check_kind(attributes >> 16)?;
+        entry.check_dos(fixed.get(5) == Some(&DOS), attributes)?;
         entry.check_data(limits)?;
         Ok(entry)
     }
@@ -109,10 +116,11 @@ impl Entry {
     /// in whether they do, and an archive from a system without modes has zeros there.
     fn check_kind(&self, mode: u32) -> Result<(), ArchiveProblem> {
         let name = self.shown();
-        let special =
-            |special| Err(ArchiveProblem::SpecialFile { name: name.clone(), special, seen: u64::from(mode) });
+        let special = |special| Err(ArchiveProblem::SpecialFile { name: name.clone(), special, seen: u64::from(mode) });
         match mode & TYPE {
-            0 | REGULAR => {}
+            0 => {}
+            REGULAR if !self.is_folder => {}
+            REGULAR => return Err(self.mismatch(Field::FileMode)),
             FOLDER if self.is_folder => {}
             FOLDER => return Err(self.mismatch(Field::FolderMode)),
             SYMLINK => return Err(ArchiveProblem::Symlink { name }),
@@ -128,6 +136,15 @@ impl Entry {
             return Err(ArchiveProblem::Setuid { name, seen: u64::from(mode & 0o7777) });
         }
         Ok(())
+    }
+
+    /// An archive from DOS, or that says so, tells folders by a bit; the cell's reader goes by it, others by the name.
+    fn check_dos(&self, is_dos: bool, attributes: u32) -> Result<(), ArchiveProblem> {
+        match (is_dos && attributes != 0, attributes & DOS_FOLDER != 0) {
+            (true, true) if !self.is_folder => Err(self.mismatch(Field::FolderMode)),
+            (true, false) if self.is_folder => Err(self.mismatch(Field::FileMode)),
+            _ => Ok(()),
+        }
     }
 
     fn check_data(&self, limits: &ScanLimits) -> Result<(), ArchiveProblem> {

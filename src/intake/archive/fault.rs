@@ -83,6 +83,7 @@ pub enum Field {
     Method,
     Flags,
     FolderMode,
+    FileMode,
     FolderSize,
 }
 
@@ -96,7 +97,7 @@ impl Field {
             Self::Crc => "crc_mismatch",
             Self::Method => "method_mismatch",
             Self::Flags => "flags_mismatch",
-            Self::FolderMode | Self::FolderSize => "folder_mismatch",
+            Self::FolderMode | Self::FileMode | Self::FolderSize => "folder_mismatch",
         }
     }
 
@@ -110,6 +111,7 @@ impl Field {
             Self::Method => "its headers differ in the method",
             Self::Flags => "its headers differ in the flags",
             Self::FolderMode => "it is a folder by its mode and a file by its name",
+            Self::FileMode => "it is a file by its mode and a folder by its name",
             Self::FolderSize => "it is a folder with data",
         }
     }

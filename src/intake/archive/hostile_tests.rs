@@ -103,6 +103,10 @@ fn links_devices_and_set_uid() {
     }
     assert_eq!(code(&[Member { mode: 0o120_777, ..folder("a/") }, file("b")]), "symlink");
     assert_eq!(code(&[Member { mode: 0o042_775, ..folder("a/") }, file("a/b")]), "accepted");
+    // A folder by its name, a file by its mode; and by the bit that DOS has for it.
+    assert_eq!(code(&[Member { mode: 0o100_644, ..folder("a/") }, file("b")]), "folder_mismatch");
+    assert_eq!(code(&[Member { host: 0, ..folder("a/") }, file("b")]), "folder_mismatch");
+    assert_eq!(code(&[Member { host: 0, mode: 0, ..folder("a/") }, file("b")]), "accepted");
     // A chain needs its first link.
     assert_eq!(code(&[Member { mode: 0o120_777, ..file("a") }, file("a/b")]), "symlink");
 }

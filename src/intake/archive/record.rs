@@ -203,7 +203,8 @@ impl<'a> Extras<'a> {
             let len = usize::from(u16_at(list, 2));
             let content = list.get(4..4 + len)?;
             let id = u16_at(list, 0);
-            extras.is_link |= (id == EXTRA_UNIX && len > EXTRA_UNIX_BYTES) || (id == EXTRA_ASI && len > EXTRA_ASI_BYTES);
+            extras.is_link |=
+                (id == EXTRA_UNIX && len > EXTRA_UNIX_BYTES) || (id == EXTRA_ASI && len > EXTRA_ASI_BYTES);
             let slot = match id {
                 EXTRA_ZIP64 => Some(&mut extras.zip64),
                 // A version byte and a CRC precede the name.

@@ -103,7 +103,8 @@ mod tests {
 
     fn code(types: FileTypes, members: &[Member]) -> &'static str {
         let limits = ScanLimits { types, ..ScanLimits::default() };
-        scan(&spooled(&archive(members, &Ending::default())), &limits).map_or_else(|problem| problem.code(), |_| "accepted")
+        scan(&spooled(&archive(members, &Ending::default())), &limits)
+            .map_or_else(|problem| problem.code(), |_| "accepted")
     }
 
     #[test]
