@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check chaos clean
+.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check chaos fuzz clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ chaos: images warden ## Break a whole installation under load, FAULTS times (100
 	@scripts/setup --chaos
 	@cargo build --locked --package assize --package soak
 	@FAULTS=$(FAULTS) SEED=$(SEED) KINDS=$(KINDS) target/debug/chaos
+
+fuzz: ## Fuzz what reads bytes from outside: TARGET (all, in turn), SECONDS of each (60)
+	@scripts/fuzz $(or $(TARGET),all) $(or $(SECONDS),60)
 
 check: ## Format, lints, licences, queries, documentation
 	@scripts/check

@@ -3,6 +3,8 @@
 //! Loaded whole at start-up and refused whole if anything is wrong, so a run never meets a broken
 //! template. The tests are packed once into the zip that every cell receives.
 
+mod archive;
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -11,8 +13,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use archive::ArchiveRules;
+
 use crate::run::{Class, StageName};
-use crate::verdict::{Format, Integrity};
+use crate::verdict::{self, Format, Integrity};
 
 /// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
@@ -27,6 +31,7 @@ pub struct Template {
     /// The OCI runtime of its cells, if not the installation's.
     pub runtime: Option<String>,
     pub limits: Limits,
+    pub archive: ArchiveRules,
     /// The subject's stages, in order.
     pub stages: Vec<Stage>,
     /// Present if a second cell decides.
@@ -123,6 +128,8 @@ struct File {
     image: String,
     runtime: Option<String>,
     limits: Limits,
+    #[serde(default)]
+    archive: ArchiveRules,
     stages: Vec<Stage>,
     driver: Option<Driver>,
     results: Results,
@@ -200,7 +207,7 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let File { description, class, image, runtime, limits, stages, driver, results, global } = file;
+        let File { description, class, image, runtime, limits, archive, stages, driver, results, global } = file;
         let digest = hex(&digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
@@ -210,6 +217,7 @@ impl Template {
             image,
             runtime,
             limits,
+            archive,
             stages,
             driver,
             results,
@@ -223,6 +231,12 @@ impl Template {
 impl File {
     fn check(&self) -> Result<(), String> {
         self.limits.check("limits")?;
+        self.archive.check()?;
+        // What is longer the parser would refuse: see [`verdict::Limits`].
+        let most_kib = verdict::Limits::default().bytes as u64 / 1024;
+        if !(1..=most_kib).contains(&self.results.max_kib) {
+            return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.results.max_kib));
+        }
         if self.stages.is_empty() || self.stages.iter().any(|stage| stage.command.is_empty()) {
             return Err("every template has at least one stage, and every stage a command".to_owned());
         }
@@ -354,6 +368,12 @@ mod tests {
     fn a_limit_out_of_range_names_it() {
         let error = load(&GOOD.replace("pids = 16", "pids = 1")).unwrap_err().to_string();
         assert!(error.contains("limits.pids is 1, it must be 4 to 32768"), "{error}");
+    }
+
+    #[test]
+    fn results_are_no_longer_than_what_is_parsed() {
+        let error = load(&GOOD.replace("\"exit_code\"", "\"exit_code\", max_kib = 1025")).unwrap_err().to_string();
+        assert!(error.contains("results.max_kib is 1025, it must be 1 to 1024"), "{error}");
     }
 
     #[test]

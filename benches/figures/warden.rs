@@ -114,6 +114,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
             max_archive_bytes: 1 << 20,
             max_entries: 100,
             max_bytes: 1 << 20,
+            deny_content: Vec::new(),
         }],
         stages: template
             .stages

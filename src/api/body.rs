@@ -83,11 +83,11 @@ impl Progress {
 
 /// The limits of one body.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
-    bytes: u64,
+pub(super) struct Limits {
+    pub bytes: u64,
     /// Of the upload's own timeouts, see [`super::serve::Timeouts`].
-    whole: Duration,
-    idle: Duration,
+    pub whole: Duration,
+    pub idle: Duration,
 }
 
 /// Puts the limits around every body; a length that is announced and too long is refused unread.
@@ -112,7 +112,7 @@ pub(super) async fn guard(State(served): State<Served>, mut request: Request, ne
     next.run(request).await
 }
 
-struct Guarded {
+pub(super) struct Guarded {
     body: BodyDataStream,
     limits: Limits,
     progress: Arc<Progress>,
@@ -126,7 +126,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(body: Body, limits: Limits, asks_first: bool, progress: Arc<Progress>) -> Self {
+    pub fn new(body: Body, limits: Limits, asks_first: bool, progress: Arc<Progress>) -> Self {
         let (whole, idle) = (Box::pin(sleep(limits.whole)), Box::pin(sleep(limits.idle)));
         Self {
             body: body.into_data_stream(),

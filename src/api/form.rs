@@ -4,11 +4,12 @@
 use axum::extract::multipart::{Field, Multipart};
 use serde_json::Value;
 
-use super::ApiState;
 use super::body::Progress;
 use super::problem::Problem;
 use super::quota::Door;
+use crate::config::Config;
 use crate::intake::spool::{Spool, Spooled};
+use crate::template::Templates;
 
 /// Characters of a user's name; the column has the same limit.
 const USER_CHARS: usize = 200;
@@ -31,14 +32,19 @@ pub(super) struct Form {
     pub metadata: Value,
 }
 
+/// What a form is held to.
+pub(super) struct Rules<'a> {
+    pub config: &'a Config,
+    pub templates: &'a Templates,
+    pub progress: &'a Progress,
+    /// What the user has to pass, if anything.
+    pub door: Option<&'a Door<'a>>,
+}
+
 /// Reads the form. The spooled archive is gone when the form, or the error, is. Where the user comes
 /// before the archive, the archive of one whose queue is full is not read.
-pub(super) async fn read(
-    api: &ApiState,
-    multipart: &mut Multipart,
-    progress: &Progress,
-    door: &Door<'_>,
-) -> Result<Form, Problem> {
+pub(super) async fn read(rules: &Rules<'_>, multipart: &mut Multipart) -> Result<Form, Problem> {
+    let Rules { config, templates, progress, door } = *rules;
     let mut reader = Reader { progress };
     let (mut archive, mut template, mut user, mut metadata) = (None, None, None::<String>, None);
     while let Some(mut field) = reader.next(multipart).await? {
@@ -46,16 +52,16 @@ pub(super) async fn read(
         match name.as_str() {
             "archive" => {
                 once("archive", archive.is_some())?;
-                if let Some(user) = user.as_deref() {
+                if let (Some(user), Some(door)) = (user.as_deref(), door) {
                     door.check(Some(user)).await?;
                 }
-                archive = Some(reader.spool(&mut field, api).await?);
+                archive = Some(reader.spool(&mut field, config).await?);
             }
             "template" => {
                 once("template", template.is_some())?;
                 let name = reader.text("template", &mut field, TEMPLATE_BYTES).await?;
-                if api.templates.get(&name).is_none() {
-                    return Err(Problem::unknown_template(&name, &api.templates.names()));
+                if templates.get(&name).is_none() {
+                    return Err(Problem::unknown_template(&name, &templates.names()));
                 }
                 template = Some(name);
             }
@@ -89,8 +95,8 @@ impl Reader<'_> {
         Ok(field)
     }
 
-    async fn spool(&mut self, field: &mut Field<'_>, api: &ApiState) -> Result<Spooled, Problem> {
-        let mut spool = Spool::begin(&api.config.spool_dir, api.config.max_archive_bytes)?;
+    async fn spool(&mut self, field: &mut Field<'_>, config: &Config) -> Result<Spooled, Problem> {
+        let mut spool = Spool::begin(&config.spool_dir, config.max_archive_bytes)?;
         while let Some(piece) = self.piece(field).await? {
             spool.write(&piece).await?;
         }

@@ -14,6 +14,8 @@ mod disk;
 mod etag;
 mod extract;
 mod form;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod health;
 mod held;

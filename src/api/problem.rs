@@ -38,6 +38,7 @@ struct Parts {
     detail: String,
     limit: Option<u64>,
     seen: Option<u64>,
+    entry: Option<String>,
     help: Option<&'static str>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
     cause: Option<String>,
@@ -50,8 +51,8 @@ pub struct Cause(pub String);
 impl Problem {
     fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         let (code, detail) = (code.into(), detail.into());
-        let (limit, seen, help, headers, cause) = (None, None, None, Vec::new(), None);
-        Self(Box::new(Parts { status, code, detail, limit, seen, help, headers, cause }))
+        let (limit, seen, entry, help, headers, cause) = (None, None, None, None, Vec::new(), None);
+        Self(Box::new(Parts { status, code, detail, limit, seen, entry, help, headers, cause }))
     }
 
     fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,12 +15,12 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::body::Progress;
 use super::extract::Id;
-use super::form::{self, Form};
+use super::form::{self, Form, Rules};
 use super::problem::{Document, Problem};
 use super::quota::Door;
 use super::view::{RunView, SubmissionView};
 use super::{ApiState, disk, idempotency};
-use crate::intake::archive::{self, ArchiveSummary, ScanLimits};
+use crate::intake::archive::{self, ArchiveSummary};
 use crate::intake::blob::Kept;
 use crate::intake::spool::Spooled;
 use crate::observe::event::{self, Subject};
@@ -101,7 +102,8 @@ pub(super) async fn create(
         .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
     let door = Door { api: &api, organization: caller.organization, key };
     door.check(None).await?;
-    let form = form::read(&api, &mut multipart, &progress, &door).await?;
+    let rules = Rules { config: &api.config, templates: &api.templates, progress: &progress, door: Some(&door) };
+    let form = form::read(&rules, &mut multipart).await?;
     let archive = scan(&api, &form).await?;
     submit(&api, caller, &form, archive, &door).await
 }
@@ -136,16 +138,16 @@ fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Scans that go on at one time, in this process: each may need some 60 MiB for the worst that the limits let in.
+static SCANS: Semaphore = Semaphore::const_new(4);
+
 /// Looks the archive through without unpacking it, off the runtime's own threads.
 async fn scan(api: &ApiState, form: &Form) -> Result<ArchiveSummary, Problem> {
-    let limits = ScanLimits {
-        max_archive_bytes: api.config.max_archive_bytes,
-        max_entries: api.config.max_archive_entries,
-        max_unpacked_bytes: api.config.max_unpacked_bytes,
-        max_ratio: api.config.max_archive_ratio,
-        ..ScanLimits::default()
-    };
+    let template = api.templates.get(&form.template);
+    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
+    let limits = template.archive.limits(&api.config);
     let file = Arc::clone(&form.archive.file);
+    let _turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }

@@ -11,19 +11,24 @@
 //!  └ each range begins where the one before ends, and the last ends where the directory begins
 //! ```
 //!
-//! Sizes are those that the archive declares; the cell counts again while it inflates. Nested archives are plain files.
+//! Sizes are those that the archive declares; the cell counts again while it inflates. Nested archives are plain files,
+//! unless a template denies that content.
 //!
 //! Memory is bounded by the limits (entries x name length), never by what the file claims; every read is positional and
-//! of bounded size, so the file can be shared.
+//! of bounded size, so the file can be shared. Of local headers no more is read than the file is long.
 
 mod entry;
+mod fault;
 mod layout;
 mod name;
 mod problem;
 mod record;
 mod source;
 mod tree;
+mod types;
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod crafted;
 #[cfg(test)]
@@ -31,9 +36,13 @@ mod hostile_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod tests;
 
+pub use fault::{Field, NameFault, Special};
 pub use problem::ArchiveProblem;
+pub use types::FileTypes;
 
 use entry::Entry;
 use layout::Layout;
@@ -42,8 +51,8 @@ use source::{Source, Window};
 use std::fs::File;
 use tree::Tree;
 
-/// How much of an archive is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of an archive is accepted, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanLimits {
     /// Bytes of the archive itself. 100 MiB: a project with its assets, but without its dependencies.
     pub max_archive_bytes: u64,
@@ -58,6 +67,8 @@ pub struct ScanLimits {
     pub max_name_bytes: u64,
     /// Components of one name. 32: dependencies left out, projects rarely reach 12.
     pub max_depth: u64,
+    /// Which files; by default all.
+    pub types: FileTypes,
 }
 
 impl Default for ScanLimits {
@@ -69,6 +80,7 @@ impl Default for ScanLimits {
             max_ratio: 200,
             max_name_bytes: 1024,
             max_depth: 32,
+            types: FileTypes::default(),
         }
     }
 }
@@ -117,7 +129,11 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
     let mut window = Window::new(&source, directory.offset, directory.end());
     for _ in 0..directory.entries {
         let entry = Entry::read(&mut window, limits)?;
+        layout.claim(entry.offset, || name::shown(entry.name.as_bytes()))?;
         tree.insert(&entry.name, entry.is_folder)?;
+        if !entry.is_folder {
+            limits.types.check_name(&entry.name)?;
+        }
         summary.files += u64::from(!entry.is_folder);
         // Cannot overflow: each size was held to the limit, and the sum is after each.
         summary.unpacked_bytes += entry.unpacked;
@@ -125,7 +141,7 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
             let seen = summary.unpacked_bytes;
             return Err(ArchiveProblem::UnpackedTooLarge { limit: limits.max_unpacked_bytes, seen });
         }
-        layout.add(entry.check_local(&source)?);
+        layout.add(entry.check_local(&source, &limits.types)?, directory.offset)?;
     }
     if window.position() != directory.end() {
         return Err(ArchiveProblem::DirectoryMismatch {

@@ -39,6 +39,12 @@ pub enum ParseError {
         /// Levels seen when counting stopped.
         seen: usize,
     },
+    /// More JSON values than [`super::Limits::json_values`].
+    #[error("the report has more than {limit} values; write fewer tests, or less about each")]
+    TooManyValues {
+        /// Values allowed.
+        limit: usize,
+    },
     /// An XML element with more attributes than any dialect has.
     #[error("element <{element}> at byte {at} has more than {limit} attributes; remove those that are not JUnit's")]
     TooManyAttributes {

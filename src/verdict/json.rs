@@ -1,9 +1,9 @@
-//! JSON as results have it: bounded in depth, without duplicate keys, and tolerant of what tools get wrong in strings.
+//! JSON as results have it: bounded in depth and values, without duplicate keys, and tolerant of what tools get wrong in strings.
 
 use super::{Format, Limits, ParseError, text};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// An object of the report.
@@ -13,16 +13,17 @@ pub(super) type Object = Map<String, Value>;
 ///
 /// # Errors
 ///
-/// [`ParseError::TooDeep`], [`ParseError::DuplicateKey`], [`ParseError::Truncated`], [`ParseError::Syntax`] or
-/// [`ParseError::WrongType`].
+/// [`ParseError::TooDeep`], [`ParseError::TooManyValues`], [`ParseError::DuplicateKey`], [`ParseError::Truncated`],
+/// [`ParseError::Syntax`] or [`ParseError::WrongType`].
 pub(super) fn parse_object(report: &str, format: Format, limits: &Limits) -> Result<Object, ParseError> {
     let repaired = repair(report, limits)?;
-    let duplicate = RefCell::new(None);
+    let (refused, left) = (RefCell::new(None), Cell::new(limits.json_values));
     let mut reader = serde_json::Deserializer::from_slice(&repaired);
-    let parsed =
-        Unambiguous { duplicate: &duplicate }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    match (parsed, duplicate.into_inner()) {
-        (_, Some(key)) => Err(ParseError::DuplicateKey { key: text::excerpt(&key) }),
+    let value = Bounded { refused: &refused, left: &left };
+    let parsed = value.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    match (parsed, refused.into_inner()) {
+        (_, Some(Refused::Duplicate(key))) => Err(ParseError::DuplicateKey { key: text::excerpt(&key) }),
+        (_, Some(Refused::TooMany)) => Err(ParseError::TooManyValues { limit: limits.json_values }),
         (Ok(Value::Object(object)), None) => Ok(object),
         (Ok(other), None) => {
             Err(ParseError::WrongType { field: "the report".to_owned(), expected: "an object", seen: describe(&other) })
@@ -153,22 +154,39 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
     }
 }
 
-/// Reads a value in which no object, at any level, has one key twice.
-#[derive(Clone, Copy)]
-struct Unambiguous<'a> {
-    /// The key that was there twice: serde_json carries only text through an error, and text could be the report's.
-    duplicate: &'a RefCell<Option<String>>,
+/// What serde_json cannot say: it carries only text through an error, and text could be the report's.
+enum Refused {
+    Duplicate(String),
+    TooMany,
 }
 
-impl<'de> DeserializeSeed<'de> for Unambiguous<'_> {
+/// Reads a value in which no object, at any level, has one key twice, and that has no more values than are left.
+#[derive(Clone, Copy)]
+struct Bounded<'a> {
+    refused: &'a RefCell<Option<Refused>>,
+    left: &'a Cell<usize>,
+}
+
+impl Bounded<'_> {
+    fn refuse<E: de::Error>(self, why: Refused) -> E {
+        *self.refused.borrow_mut() = Some(why);
+        E::custom("refused")
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => return Err(self.refuse(Refused::TooMany)),
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Unambiguous<'_> {
+impl<'de> Visitor<'de> for Bounded<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,8 +229,7 @@ impl<'de> Visitor<'de> for Unambiguous<'_> {
         let mut object = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
-                *self.duplicate.borrow_mut() = Some(key);
-                return Err(de::Error::custom("duplicate key"));
+                return Err(self.refuse(Refused::Duplicate(key)));
             }
             let value = fields.next_value_seed(self)?;
             object.insert(key, value);

@@ -211,7 +211,8 @@ fn joined(message: &str, text: &str) -> String {
     match (message.is_empty(), text.is_empty()) {
         (true, _) => text.to_owned(),
         (_, true) => message.to_owned(),
-        _ if text.contains(message) => text.to_owned(),
+        // The text has lost its leading spaces.
+        _ if text.contains(message.trim_start()) => text.to_owned(),
         _ => format!("{message}\n{text}"),
     }
 }

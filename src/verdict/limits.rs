@@ -10,6 +10,9 @@ pub struct Limits {
     pub tests: usize,
     /// Nesting of JSON. 64: the formats need 5; serde_json itself stops at 128, with a less helpful message.
     pub json_depth: usize,
+    /// Values of a JSON report, keys not counted. 200,000: twenty for each of the most tests. A value in an object of its
+    /// own takes eight bytes of report and six hundred of memory.
+    pub json_values: usize,
     /// Nesting of XML elements. 32: test suites nest as deep as `describe` blocks, rarely beyond 6.
     pub xml_depth: usize,
     /// Nesting of TAP subtests. 16, for the same reason.
@@ -26,6 +29,7 @@ impl Default for Limits {
             bytes: 1024 * 1024,
             tests: 10_000,
             json_depth: 64,
+            json_values: 200_000,
             xml_depth: 32,
             tap_depth: 16,
             name_bytes: 1024,

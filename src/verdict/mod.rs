@@ -2,7 +2,8 @@
 //!
 //! The bytes come from a cell, so they may be anything. What holds for every format:
 //!
-//! - Parsing is pure and bounded: in bytes, in tests, in depth and in the length of what is kept ([`Limits`]).
+//! - Parsing is pure and bounded: in bytes, in tests, in depth and in the length of what is kept ([`Limits`]). No input
+//!   takes more time than in proportion to its length.
 //! - Nothing is expanded, fetched or opened. XML entities other than the five predefined ones stay text.
 //! - One bad byte costs one character, never the report: UTF-8 is repaired, control characters are made visible.
 //! - A report that was cut off, or that contradicts itself, never scores better than the whole one would have:
@@ -19,6 +20,8 @@ mod tap;
 mod text;
 mod xml;
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

@@ -17,12 +17,14 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What the subject does: the project's stages, and the tests too if no other cell decides.
 pub fn subject(template: &Template, config: &Config) -> Plan {
+    let limits = template.archive.limits(config);
     let mut inputs = vec![Input {
         into: WORKSPACE.to_owned(),
-        max_archive_bytes: config.max_archive_bytes,
-        // What the workspace can hold at all.
+        max_archive_bytes: limits.max_archive_bytes,
+        // What the workspace can hold at all: folders that no entry names count here too.
         max_entries: template.limits.workspace_inodes,
-        max_bytes: config.max_unpacked_bytes,
+        max_bytes: limits.max_unpacked_bytes,
+        deny_content: limits.types.deny_content,
     }];
     if template.driver.is_none() && !template.bundle.is_empty() {
         inputs.push(grader(template));
@@ -82,6 +84,7 @@ fn grader(template: &Template) -> Input {
         max_archive_bytes: template.bundle.len() as u64,
         max_entries: 10_000,
         max_bytes: super::cells::GRADER_BYTES,
+        deny_content: Vec::new(),
     }
 }
 

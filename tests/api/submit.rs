@@ -106,7 +106,9 @@ async fn every_bad_archive_is_refused_and_leaves_nothing(pool: PgPool) {
         (zips::outside(), "archive_path_outside"),
     ];
     for (archive, code) in cases {
-        problem(server.submit(form_with(archive)).send().await.unwrap(), 422, code).await;
+        let body = problem(server.submit(form_with(archive)).send().await.unwrap(), 422, code).await;
+        let entry = (code == "archive_path_outside").then_some("../evil");
+        assert_eq!(body["entry"], json!(entry), "{body}");
     }
     let many = server.submit(form_with(zips::with_entries(21))).send().await.unwrap();
     let body = problem(many, 422, "archive_too_many_entries").await;

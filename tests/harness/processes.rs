@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -190,8 +190,12 @@ pub fn assize(settings: &[(String, String)]) -> Command {
 }
 
 /// PID 1 of the cells, beside the binary.
+pub fn warden_path() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_assize")).with_file_name("assize-warden")
+}
+
 pub fn check_warden() {
-    let warden = Path::new(env!("CARGO_BIN_EXE_assize")).with_file_name("assize-warden");
+    let warden = warden_path();
     assert!(warden.is_file(), "there is no {}: run `make warden`", warden.display());
 }
 

@@ -47,9 +47,14 @@ pub fn outside() -> Vec<u8> {
 }
 
 pub fn stored(name: &str, bytes: usize) -> Vec<u8> {
+    plain(name, &vec![7; bytes])
+}
+
+/// One file, uncompressed.
+pub fn plain(name: &str, content: &[u8]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let plain = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     zip.start_file(name, plain).unwrap();
-    zip.write_all(&vec![7; bytes]).unwrap();
+    zip.write_all(content).unwrap();
     zip.finish().unwrap().into_inner()
 }

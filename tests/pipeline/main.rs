@@ -29,5 +29,7 @@ mod start;
 mod stop;
 mod stopped;
 mod strangers;
+mod strict;
 mod templates;
+mod unscanned;
 mod walls;

@@ -10,6 +10,11 @@ const ROOMY: &str =
 /// 2 ms of a core in every 40: whatever is prepared takes its time.
 const SLOW: &str = "cpus = 0.05\nmemory_mib = 64\npids = 24\nworkspace_mib = 16\nworkspace_inodes = 60\ntmp_mib = 2\n";
 
+/// What an archive may hold, far below what the configuration lets in.
+pub const STRICT: &str = "max_bytes = 100_000\nmax_entries = 20\nmax_unpacked_bytes = 50_000\nmax_ratio = 50\n\
+    max_name_bytes = 100\nmax_depth = 4\nallow = [\".sh\", \".txt\", \".bin\", \"Makefile\"]\ndeny = [\".secret.txt\"]\n\
+    deny_content = [\"program\", \"archive\"]\n";
+
 const SHELL: &str = "assize/base:1";
 const PYTHON: &str = "assize/python-api:1";
 const EXIT_CODE: &str = "format = \"exit_code\"\n";
@@ -26,6 +31,8 @@ struct Written {
     stages: String,
     driver: String,
     results: String,
+    /// Of the section `[archive]`.
+    archive: &'static str,
     global_s: u32,
 }
 
@@ -35,7 +42,8 @@ fn stage(name: &str, command: &str, timeout_s: u32) -> String {
 
 fn tests(class: char, image: &'static str, command: &str, timeout_s: u32) -> Written {
     let stages = stage("tests", command, timeout_s);
-    Written { class, image, limits: LIMITS, stages, driver: String::new(), results: EXIT_CODE.to_owned(), global_s: 20 }
+    let (driver, results) = (String::new(), EXIT_CODE.to_owned());
+    Written { class, image, limits: LIMITS, stages, driver, results, archive: "", global_s: 20 }
 }
 
 fn shell(timeout_s: u32) -> Written {
@@ -69,6 +77,7 @@ pub fn write(folder: &Path) {
     one("python", Written { limits: ROOMY, ..tests('A', PYTHON, r#""python3", "-u", "run.py""#, 10) });
     one("staged", Written { stages: staged + &stage("tests", r#""sh", "run.sh""#, 2), ..shell(2) });
     let program = stage("build", r#""./program""#, 2) + &stage("tests", r#""true""#, 2);
+    one("strict", Written { archive: STRICT, ..shell(5) });
     one("program", Written { stages: program, ..shell(2) });
     one("service", service(20));
     for format in ["gradescope", "junit", "tap", "ctrf"] {
@@ -81,11 +90,11 @@ pub fn write(folder: &Path) {
 }
 
 fn write_one(folder: &Path, name: &str, template: &Written) {
-    let Written { class, image, limits, stages, driver, results, global_s } = template;
+    let Written { class, image, limits, stages, driver, results, archive, global_s } = template;
     std::fs::create_dir_all(folder.join(name)).unwrap();
     let text = format!(
         "description = \"{name}\"\nclass = \"{class}\"\nimage = \"{image}\"\n[limits]\n{limits}{stages}{driver}\
-         [results]\n{results}[global]\ntimeout_s = {global_s}\n"
+         [archive]\n{archive}[results]\n{results}[global]\ntimeout_s = {global_s}\n"
     );
     std::fs::write(folder.join(name).join("template.toml"), text).unwrap();
 }

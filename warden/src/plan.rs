@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
+
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
@@ -45,6 +47,9 @@ pub struct Input {
     pub max_entries: u64,
     /// All files together, unpacked, in bytes.
     pub max_bytes: u64,
+    /// What no file may be by its first bytes.
+    #[serde(default)]
+    pub deny_content: Vec<Content>,
 }
 
 /// One command with its own time limit.

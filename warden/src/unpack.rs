@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
+use warden::content::{Content, HEAD};
 use warden::plan::Input;
 use zip::ZipReadOptions;
 use zip::read::{Config, ZipFileEntry};
@@ -116,7 +117,7 @@ fn unpack_all(
     Ok(())
 }
 
-/// Copies one file and returns its length.
+/// Copies one file and returns its length. What it is by its first bytes is known before any of it is written.
 fn inflate(
     data: &mut impl Read,
     file: &mut File,
@@ -128,12 +129,22 @@ fn inflate(
 ) -> Result<u64, Unpacked> {
     let mut length: u64 = 0;
     loop {
-        let read = match data.read(buffer) {
-            Ok(0) => return Ok(length),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Unpacked::Rejected(format!("the entry {} cannot be read: {error}", name.quoted))),
-        };
+        let is_head = length == 0;
+        let piece = if is_head { buffer.get_mut(..HEAD).unwrap_or_default() } else { &mut *buffer };
+        let read = fill(data, piece)
+            .map_err(|error| Unpacked::Rejected(format!("the entry {} cannot be read: {error}", name.quoted)))?;
+        if read == 0 {
+            return Ok(length);
+        }
+        if is_head
+            && let Some(found) = Content::of(piece.get(..read).unwrap_or_default())
+            && input.deny_content.contains(&found)
+        {
+            let (name, found) = (&name.quoted, found.as_str());
+            return Err(Unpacked::Rejected(format!(
+                "the entry {name} is of the kind `{found}`, which may not be here"
+            )));
+        }
         length += read as u64;
         if length > left {
             let seen = input.max_bytes - left + length;
@@ -147,6 +158,20 @@ fn inflate(
             return Err(Unpacked::Interrupted(interrupt));
         }
     }
+}
+
+/// Reads until `piece` is full or the data ends.
+fn fill(data: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = piece.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match data.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// The name of an entry after every check: components that stay below the folder.

@@ -25,6 +25,9 @@ pub struct Document<'a> {
     /// The value that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<u64>,
+    /// The entry of the archive that it is about: escaped, at most 120 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'a str>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
@@ -32,7 +35,7 @@ pub struct Document<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { status, code, detail, limit, seen, help, headers, cause } = *self.0;
+        let Parts { status, code, detail, limit, seen, entry, help, headers, cause } = *self.0;
         let mut title = code.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -45,6 +48,7 @@ impl IntoResponse for Problem {
             code: &code,
             limit,
             seen,
+            entry: entry.as_deref(),
             help,
         };
         let mut response = (status, axum::Json(document)).into_response();

@@ -77,8 +77,13 @@ impl From<ArchiveProblem> for Problem {
             );
         }
         let code = format!("archive_{}", problem.code());
-        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
+        let status = match problem {
+            ArchiveProblem::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let mut answer = Self::new(status, code, problem.to_string());
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
+        answer.0.entry = problem.entry().map(str::to_owned);
         answer
     }
 }

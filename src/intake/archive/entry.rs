@@ -1,9 +1,12 @@
 //! One entry: its central header, and the local header that must agree with it.
 
+use super::fault::{Field, Special};
 use super::layout::Range;
 use super::record::{self, Extras, u16_at, u32_at, u64_at};
 use super::source::{Source, Window};
+use super::types::FileTypes;
 use super::{ArchiveProblem, ScanLimits, excessive_ratio, name};
+use warden::content::HEAD;
 
 /// Flag: the data is encrypted; with strong encryption; with the headers masked (APPNOTE 4.4.4).
 const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
@@ -18,6 +21,11 @@ const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 /// WinZip's AES marks encrypted entries by method.
 const AES: u16 = 99;
+
+/// The system that made an entry, in the upper byte of its version (4.4.2.2), and the bit of its attributes that says
+/// "folder".
+const DOS: u8 = 0;
+const DOS_FOLDER: u32 = 0x10;
 
 /// Bits of a Unix mode: file type, and set-uid, set-gid, sticky.
 const TYPE: u32 = 0o170_000;
@@ -39,7 +47,8 @@ pub(super) struct Entry {
     method: u16,
     crc: u32,
     packed: u64,
-    offset: u64,
+    /// Where its local header begins.
+    pub(super) offset: u64,
 }
 
 impl Entry {
@@ -66,7 +75,10 @@ impl Entry {
         let (name, is_folder) = name::check(&raw_name, limits)?;
         let extras = Extras::parse(&extra).ok_or_else(|| ArchiveProblem::BadExtraField { name: shown() })?;
         if !extras.names(&raw_name) {
-            return Err(ArchiveProblem::HeaderMismatch { name: shown(), field: "second name" });
+            return Err(ArchiveProblem::HeaderMismatch { name: shown(), field: Field::SecondName });
+        }
+        if extras.is_link {
+            return Err(ArchiveProblem::HardLink { name: shown() });
         }
         if u16_at(&fixed, 34) != 0 {
             return Err(ArchiveProblem::MultiDisk);
@@ -85,7 +97,9 @@ impl Entry {
             offset,
             raw_name,
         };
-        entry.check_kind(u32_at(&fixed, 38) >> 16)?;
+        let attributes = u32_at(&fixed, 38);
+        entry.check_kind(attributes >> 16)?;
+        entry.check_dos(fixed.get(5) == Some(&DOS), attributes)?;
         entry.check_data(limits)?;
         Ok(entry)
     }
@@ -94,7 +108,7 @@ impl Entry {
         name::shown(&self.raw_name)
     }
 
-    fn mismatch(&self, field: &'static str) -> ArchiveProblem {
+    fn mismatch(&self, field: Field) -> ArchiveProblem {
         ArchiveProblem::HeaderMismatch { name: self.shown(), field }
     }
 
@@ -102,17 +116,19 @@ impl Entry {
     /// in whether they do, and an archive from a system without modes has zeros there.
     fn check_kind(&self, mode: u32) -> Result<(), ArchiveProblem> {
         let name = self.shown();
-        let special = |what| Err(ArchiveProblem::SpecialFile { name: name.clone(), what });
+        let special = |special| Err(ArchiveProblem::SpecialFile { name: name.clone(), special, seen: u64::from(mode) });
         match mode & TYPE {
-            0 | REGULAR => {}
+            0 => {}
+            REGULAR if !self.is_folder => {}
+            REGULAR => return Err(self.mismatch(Field::FileMode)),
             FOLDER if self.is_folder => {}
-            FOLDER => return Err(self.mismatch("folder mode")),
+            FOLDER => return Err(self.mismatch(Field::FolderMode)),
             SYMLINK => return Err(ArchiveProblem::Symlink { name }),
-            0o010_000 => return special("a FIFO"),
-            0o020_000 => return special("a character device"),
-            0o060_000 => return special("a block device"),
-            0o140_000 => return special("a socket"),
-            _ => return special("of an unknown kind"),
+            0o010_000 => return special(Special::Fifo),
+            0o020_000 => return special(Special::CharacterDevice),
+            0o060_000 => return special(Special::BlockDevice),
+            0o140_000 => return special(Special::Socket),
+            _ => return special(Special::Unknown),
         }
         // Shared folders of a group carry set-gid on every folder; there it grants nothing.
         let grants = if self.is_folder { SETUID } else { SETUID | SETGID };
@@ -120,6 +136,15 @@ impl Entry {
             return Err(ArchiveProblem::Setuid { name, seen: u64::from(mode & 0o7777) });
         }
         Ok(())
+    }
+
+    /// An archive from DOS, or that says so, tells folders by a bit; the cell's reader goes by it, others by the name.
+    fn check_dos(&self, is_dos: bool, attributes: u32) -> Result<(), ArchiveProblem> {
+        match (is_dos && attributes != 0, attributes & DOS_FOLDER != 0) {
+            (true, true) if !self.is_folder => Err(self.mismatch(Field::FolderMode)),
+            (true, false) if self.is_folder => Err(self.mismatch(Field::FileMode)),
+            _ => Ok(()),
+        }
     }
 
     fn check_data(&self, limits: &ScanLimits) -> Result<(), ArchiveProblem> {
@@ -130,10 +155,10 @@ impl Entry {
             return Err(ArchiveProblem::UnsupportedMethod { name: self.shown(), seen: u64::from(self.method) });
         }
         if self.method == STORED && self.packed != self.unpacked {
-            return Err(self.mismatch("size"));
+            return Err(self.mismatch(Field::Size));
         }
         if self.is_folder && self.unpacked != 0 {
-            return Err(self.mismatch("size of a folder"));
+            return Err(self.mismatch(Field::FolderSize));
         }
         if self.unpacked > limits.max_unpacked_bytes {
             return Err(ArchiveProblem::UnpackedTooLarge { limit: limits.max_unpacked_bytes, seen: self.unpacked });
@@ -145,28 +170,34 @@ impl Entry {
     }
 
     /// Reads the local header, which must say the same, and the descriptor after the data. Returns what they take up.
-    pub(super) fn check_local(&self, source: &Source<'_>) -> Result<Range, ArchiveProblem> {
+    pub(super) fn check_local(&self, source: &Source<'_>, types: &FileTypes) -> Result<Range, ArchiveProblem> {
         let fixed = source.read(self.offset, record::LOCAL_LEN, "local header")?;
         if u32_at(&fixed, 0) != record::LOCAL {
-            return Err(self.mismatch("local header"));
+            return Err(self.mismatch(Field::LocalHeader));
         }
         let flags = u16_at(&fixed, 6);
         if (flags ^ self.flags) & !TUNING != 0 {
-            return Err(self.mismatch("flags"));
+            return Err(self.mismatch(Field::Flags));
         }
         if u16_at(&fixed, 8) != self.method {
-            return Err(self.mismatch("method"));
+            return Err(self.mismatch(Field::Method));
         }
         let (name_len, extra_len) = (u64::from(u16_at(&fixed, 26)), u64::from(u16_at(&fixed, 28)));
         if name_len != self.raw_name.len() as u64 {
-            return Err(self.mismatch("name"));
+            return Err(self.mismatch(Field::Name));
         }
         // Cannot overflow: the header before it was read, so the offset lies within the file.
         let rest = source.read(self.offset + record::LOCAL_LEN, name_len + extra_len, "local header")?;
         let (name, extra) = rest.split_at(self.raw_name.len().min(rest.len()));
         let extras = Extras::parse(extra).ok_or_else(|| ArchiveProblem::BadExtraField { name: self.shown() })?;
-        if name != self.raw_name || !extras.names(name) {
-            return Err(self.mismatch("name"));
+        if name != self.raw_name {
+            return Err(self.mismatch(Field::Name));
+        }
+        if !extras.names(name) {
+            return Err(self.mismatch(Field::SecondName));
+        }
+        if extras.is_link {
+            return Err(ArchiveProblem::HardLink { name: self.shown() });
         }
         self.check_local_sizes(&fixed, &extras)?;
 
@@ -174,6 +205,9 @@ impl Entry {
         let end = data.saturating_add(self.packed);
         if end > source.len() {
             return Err(ArchiveProblem::Truncated { what: "data", limit: source.len(), seen: end });
+        }
+        if self.method == STORED && !types.deny_content.is_empty() {
+            types.check_head(&self.name, &source.read(data, self.packed.min(HEAD as u64), "data")?)?;
         }
         let ends = match self.flags & HAS_DESCRIPTOR {
             0 => vec![end],
@@ -187,7 +221,7 @@ impl Entry {
         let later = self.flags & HAS_DESCRIPTOR != 0;
         let agrees = |local: u64, central: u64| local == central || (later && local == 0);
         if !agrees(u32_at(fixed, 14).into(), self.crc.into()) {
-            return Err(self.mismatch("CRC"));
+            return Err(self.mismatch(Field::Crc));
         }
         let sizes = [u32_at(fixed, 22), u32_at(fixed, 18)];
         let wide = match extras.zip64 {
@@ -200,7 +234,7 @@ impl Entry {
         match wide {
             None => Err(ArchiveProblem::Zip64Lie { detail: "an entry's zip64 sizes contradict it" }),
             Some([unpacked, packed]) if agrees(unpacked, self.unpacked) && agrees(packed, self.packed) => Ok(()),
-            Some(_) => Err(self.mismatch("size")),
+            Some(_) => Err(self.mismatch(Field::Size)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where the entries lie in the file: one after the other, from its first byte to the directory.
 
 use super::ArchiveProblem;
+use std::collections::HashSet;
 
 /// What an entry takes up: local header, data, descriptor.
 pub(super) struct Range {
@@ -15,11 +16,27 @@ pub(super) struct Range {
 #[derive(Default)]
 pub(super) struct Layout {
     ranges: Vec<Range>,
+    starts: HashSet<u64>,
+    /// Bytes of all ranges at their shortest.
+    covered: u64,
 }
 
 impl Layout {
-    pub(super) fn add(&mut self, range: Range) {
+    /// Two entries with one local header overlap in full, whatever the rest says.
+    pub(super) fn claim(&mut self, start: u64, name: impl FnOnce() -> String) -> Result<(), ArchiveProblem> {
+        if self.starts.insert(start) { Ok(()) } else { Err(ArchiveProblem::Overlap { name: name() }) }
+    }
+
+    /// Adds a range. Ranges that are longer than the file together must overlap somewhere; seen here already, so that
+    /// no more than the file's length is ever read of local headers.
+    pub(super) fn add(&mut self, range: Range, directory: u64) -> Result<(), ArchiveProblem> {
+        let end = range.ends.iter().min().copied().unwrap_or(range.start);
+        self.covered = self.covered.saturating_add(end.saturating_sub(range.start));
+        if self.covered > directory {
+            return Err(ArchiveProblem::Overlap { name: range.name });
+        }
         self.ranges.push(range);
+        Ok(())
     }
 
     /// Holds the ranges to the layout.

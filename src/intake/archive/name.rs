@@ -1,5 +1,6 @@
 //! What an entry may be called.
 
+use super::fault::NameFault;
 use super::{ArchiveProblem, ScanLimits};
 
 /// Characters of a name that a message quotes.
@@ -11,27 +12,33 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// Holds a name to the rules. Returns it without a slash at its end, and whether there was one: then it is a folder.
 pub(super) fn check(raw: &[u8], limits: &ScanLimits) -> Result<(String, bool), ArchiveProblem> {
     let name = || shown(raw);
-    let bad = |why| Err(ArchiveProblem::BadName { name: name(), why });
+    let bad = |fault| Err(ArchiveProblem::BadName { name: name(), fault });
     if raw.contains(&0) {
         return Err(ArchiveProblem::NulInName { name: name() });
+    }
+    if raw.starts_with(b"//") || raw.starts_with(b"\\\\") {
+        return Err(ArchiveProblem::UncPath { name: name() });
     }
     if raw.contains(&b'\\') {
         return Err(ArchiveProblem::Backslash { name: name() });
     }
     let is_drive = matches!(raw, [letter, b':', ..] if letter.is_ascii_alphabetic());
-    if raw.starts_with(b"/") || is_drive {
+    if is_drive {
+        return Err(ArchiveProblem::DrivePath { name: name() });
+    }
+    if raw.starts_with(b"/") {
         return Err(ArchiveProblem::AbsolutePath { name: name() });
     }
-    let Ok(text) = std::str::from_utf8(raw) else { return bad("is not UTF-8") };
+    let Ok(text) = std::str::from_utf8(raw) else { return bad(NameFault::NotUtf8) };
     let (path, is_folder) = text.strip_suffix('/').map_or((text, false), |path| (path, true));
     if path.is_empty() {
-        return bad("is empty");
+        return bad(NameFault::Empty);
     }
     if path.chars().any(char::is_control) {
-        return bad("holds a control character");
+        return bad(NameFault::Control);
     }
     if path.chars().any(is_invisible) {
-        return bad("holds a character that is invisible or changes the direction of text");
+        return bad(NameFault::Invisible);
     }
     let depth = path.split('/').count() as u64;
     if depth > limits.max_depth {
@@ -39,19 +46,19 @@ pub(super) fn check(raw: &[u8], limits: &ScanLimits) -> Result<(String, bool), A
     }
     for component in path.split('/') {
         match component {
-            "" => return bad("has an empty component"),
-            "." => return bad("has the component \".\""),
+            "" => return bad(NameFault::EmptyComponent),
+            "." => return bad(NameFault::Dot),
             ".." => return Err(ArchiveProblem::PathOutside { name: name() }),
             _ => {}
         }
         if component.ends_with(['.', ' ']) {
-            return bad("has a component that ends in a dot or a space");
+            return bad(NameFault::TrailingDot);
         }
         if component.eq_ignore_ascii_case(".git") || component.eq_ignore_ascii_case("git~1") {
             return Err(ArchiveProblem::GitFolder { name: name() });
         }
         if is_device(component) {
-            return bad("has a component that is a device on Windows");
+            return bad(NameFault::Reserved);
         }
     }
     Ok((path.to_owned(), is_folder))

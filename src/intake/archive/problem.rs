@@ -1,6 +1,8 @@
 //! Why an archive is refused.
 
+use super::fault::{Field, NameFault, Special};
 use std::io::ErrorKind;
+use warden::content::Content;
 
 /// Why an archive is refused: what was wrong, the limit, what was seen, and what to do.
 ///
@@ -38,18 +40,24 @@ pub enum ArchiveProblem {
     PathOutside { name: String },
     #[error("the name \"{name}\" is absolute; pack names relative to the project's folder")]
     AbsolutePath { name: String },
+    #[error("the name \"{name}\" begins with a drive; pack names relative to the project's folder")]
+    DrivePath { name: String },
+    #[error("the name \"{name}\" lies on another host; pack names relative to the project's folder")]
+    UncPath { name: String },
     #[error("the name \"{name}\" holds a backslash; pack it with a tool that separates folders by \"/\"")]
     Backslash { name: String },
     #[error("the name \"{name}\" holds a NUL byte; rename it")]
     NulInName { name: String },
-    #[error("the name \"{name}\" {why}; rename it")]
-    BadName { name: String, why: &'static str },
+    #[error("the name \"{name}\" {}; rename it", .fault.as_str())]
+    BadName { name: String, fault: NameFault },
     #[error("\"{name}\" lies in a Git folder, whose hooks and settings run code; leave .git out (`git archive` does)")]
     GitFolder { name: String },
     #[error("\"{name}\" is a symbolic link; pack the file itself in its place")]
     Symlink { name: String },
-    #[error("\"{name}\" is {what}, not a file or folder; leave it out")]
-    SpecialFile { name: String, what: &'static str },
+    #[error("\"{name}\" is a hard link to something else; pack the file itself in its place")]
+    HardLink { name: String },
+    #[error("\"{name}\" is {}, not a file or folder (mode {seen:o}); leave it out", .special.as_str())]
+    SpecialFile { name: String, special: Special, seen: u64 },
     #[error("\"{name}\" runs with its owner's rights (mode {seen:o}); clear the set-uid and set-gid bits")]
     Setuid { name: String, seen: u64 },
     #[error("\"{name}\" is encrypted; pack it without a password")]
@@ -60,18 +68,18 @@ pub enum ArchiveProblem {
     UnsupportedMethod { name: String, seen: u64 },
     #[error("\"{name}\" is in the archive twice; keep one of them")]
     DuplicateName { name: String },
-    #[error("\"{name}\" and \"{other}\" differ only in case or in how letters are composed; rename one of them")]
+    #[error("\"{name}\" and \"{other}\" differ only in case; rename one of them")]
     CaseCollision { name: String, other: String },
+    #[error("\"{name}\" and \"{other}\" differ only in how letters are composed; rename one of them")]
+    CompositionCollision { name: String, other: String },
     #[error("\"{name}\" is or lies in something that is both a file and a folder; rename one of them")]
     FileAndFolder { name: String },
     #[error("\"{name}\" overlaps with what follows it in the archive; pack it again with a common tool")]
     Overlap { name: String },
     #[error("{seen} bytes after \"{name}\" belong to no entry; pack the archive again with a common tool")]
     HiddenData { name: String, seen: u64 },
-    #[error(
-        "the archive says two things of \"{name}\": its headers differ in {field}; pack it again with a common tool"
-    )]
-    HeaderMismatch { name: String, field: &'static str },
+    #[error("the archive says two things of \"{name}\": {}; pack it again with a common tool", .field.as_str())]
+    HeaderMismatch { name: String, field: Field },
     #[error("the sizes or the CRC after the data of \"{name}\" are not those of the directory; pack the archive again")]
     DescriptorMismatch { name: String },
     #[error("the extra fields of \"{name}\" are malformed; pack the archive again with a common tool")]
@@ -86,6 +94,12 @@ pub enum ArchiveProblem {
     MultiDisk,
     #[error("the archive's 64-bit records are inconsistent: {detail}; pack it again with a common tool")]
     Zip64Lie { detail: &'static str },
+    #[error("\"{name}\" is a file of a type that is refused ({pattern}); leave it out")]
+    TypeDenied { name: String, pattern: String },
+    #[error("\"{name}\" is a file of a type that is not expected (only {allowed}); leave it out")]
+    TypeNotAllowed { name: String, allowed: String },
+    #[error("\"{name}\" is of the kind `{}`, which is refused whatever its name; leave it out", .content.as_str())]
+    ContentDenied { name: String, content: Content },
 }
 
 impl ArchiveProblem {
@@ -108,19 +122,23 @@ impl ArchiveProblem {
             Self::AbsolutePath { .. } => "absolute_path",
             Self::Backslash { .. } => "backslash",
             Self::NulInName { .. } => "nul_in_name",
-            Self::BadName { .. } => "bad_name",
+            Self::DrivePath { .. } => "drive_path",
+            Self::UncPath { .. } => "unc_path",
+            Self::BadName { fault, .. } => fault.code(),
             Self::GitFolder { .. } => "git_folder",
             Self::Symlink { .. } => "symlink",
-            Self::SpecialFile { .. } => "special_file",
+            Self::HardLink { .. } => "hard_link",
+            Self::SpecialFile { special, .. } => special.code(),
             Self::Setuid { .. } => "setuid",
             Self::Encrypted { .. } => "encrypted",
             Self::UnsupportedMethod { .. } => "unsupported_method",
             Self::DuplicateName { .. } => "duplicate_name",
             Self::CaseCollision { .. } => "case_collision",
+            Self::CompositionCollision { .. } => "composition_collision",
             Self::FileAndFolder { .. } => "file_and_folder",
             Self::Overlap { .. } => "overlap",
             Self::HiddenData { .. } => "hidden_data",
-            Self::HeaderMismatch { .. } => "header_mismatch",
+            Self::HeaderMismatch { field, .. } => field.code(),
             Self::DescriptorMismatch { .. } => "descriptor_mismatch",
             Self::BadExtraField { .. } => "bad_extra_field",
             Self::PrependedData { .. } => "prepended_data",
@@ -128,6 +146,9 @@ impl ArchiveProblem {
             Self::FalseEndRecord { .. } => "false_end_record",
             Self::MultiDisk => "multi_disk",
             Self::Zip64Lie { .. } => "zip64_lie",
+            Self::TypeDenied { .. } => "type_denied",
+            Self::TypeNotAllowed { .. } => "type_not_allowed",
+            Self::ContentDenied { .. } => "content_denied",
         }
     }
 
@@ -165,6 +186,7 @@ impl ArchiveProblem {
             | Self::DirectoryMismatch { seen, .. }
             | Self::NameTooLong { seen, .. }
             | Self::TooDeep { seen, .. }
+            | Self::SpecialFile { seen, .. }
             | Self::Setuid { seen, .. }
             | Self::UnsupportedMethod { seen, .. }
             | Self::HiddenData { seen, .. }
@@ -183,23 +205,30 @@ impl ArchiveProblem {
             | Self::TooDeep { name, .. }
             | Self::PathOutside { name }
             | Self::AbsolutePath { name }
+            | Self::DrivePath { name }
+            | Self::UncPath { name }
             | Self::Backslash { name }
             | Self::NulInName { name }
             | Self::BadName { name, .. }
             | Self::GitFolder { name }
             | Self::Symlink { name }
+            | Self::HardLink { name }
             | Self::SpecialFile { name, .. }
             | Self::Setuid { name, .. }
             | Self::Encrypted { name }
             | Self::UnsupportedMethod { name, .. }
             | Self::DuplicateName { name }
             | Self::CaseCollision { name, .. }
+            | Self::CompositionCollision { name, .. }
             | Self::FileAndFolder { name }
             | Self::Overlap { name }
             | Self::HiddenData { name, .. }
             | Self::HeaderMismatch { name, .. }
             | Self::DescriptorMismatch { name }
-            | Self::BadExtraField { name } => Some(name),
+            | Self::BadExtraField { name }
+            | Self::TypeDenied { name, .. }
+            | Self::TypeNotAllowed { name, .. }
+            | Self::ContentDenied { name, .. } => Some(name),
             _ => None,
         }
     }

@@ -177,9 +177,18 @@ impl End {
     }
 }
 
+/// PKWARE's extra field for Unix (4.5.7): 12 bytes of times and ids, then the target of a link or a device's numbers.
+const EXTRA_UNIX: u16 = 0x000d;
+const EXTRA_UNIX_BYTES: usize = 12;
+/// Info-ZIP's extra field of the same kind (4.6, "ASi"): CRC, mode, size or device, ids, then the target of a link.
+const EXTRA_ASI: u16 = 0x756e;
+const EXTRA_ASI_BYTES: usize = 14;
+
 /// The extra fields that change what an entry means.
 #[derive(Default)]
 pub(super) struct Extras<'a> {
+    /// One of them names something that the entry is a link to.
+    pub(super) is_link: bool,
     /// The 64-bit values.
     pub(super) zip64: Option<&'a [u8]>,
     /// The second name.
@@ -193,7 +202,10 @@ impl<'a> Extras<'a> {
         while list.len() >= 4 {
             let len = usize::from(u16_at(list, 2));
             let content = list.get(4..4 + len)?;
-            let slot = match u16_at(list, 0) {
+            let id = u16_at(list, 0);
+            extras.is_link |=
+                (id == EXTRA_UNIX && len > EXTRA_UNIX_BYTES) || (id == EXTRA_ASI && len > EXTRA_ASI_BYTES);
+            let slot = match id {
                 EXTRA_ZIP64 => Some(&mut extras.zip64),
                 // A version byte and a CRC precede the name.
                 EXTRA_UNICODE_PATH => Some(&mut extras.unicode_path),

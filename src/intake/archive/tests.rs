@@ -91,15 +91,17 @@ fn every_limit_holds_to_the_unit() {
         max_ratio: 1,
         max_name_bytes: 5,
         max_depth: 2,
+        types: FileTypes::default(),
     };
+    let fits = || fits.clone();
     let spool = spooled(&bytes);
-    assert!(scan(&spool, &fits).is_ok());
+    assert!(scan(&spool, &fits()).is_ok());
     for (limits, code, limit, seen) in [
-        (ScanLimits { max_archive_bytes: bytes.len() as u64 - 1, ..fits }, "too_large", bytes.len() - 1, bytes.len()),
-        (ScanLimits { max_entries: 1, ..fits }, "too_many_entries", 1, 2),
-        (ScanLimits { max_unpacked_bytes: 5, ..fits }, "unpacked_too_large", 5, 6),
-        (ScanLimits { max_name_bytes: 4, ..fits }, "name_too_long", 4, 5),
-        (ScanLimits { max_depth: 1, ..fits }, "too_deep", 1, 2),
+        (ScanLimits { max_archive_bytes: bytes.len() as u64 - 1, ..fits() }, "too_large", bytes.len() - 1, bytes.len()),
+        (ScanLimits { max_entries: 1, ..fits() }, "too_many_entries", 1, 2),
+        (ScanLimits { max_unpacked_bytes: 5, ..fits() }, "unpacked_too_large", 5, 6),
+        (ScanLimits { max_name_bytes: 4, ..fits() }, "name_too_long", 4, 5),
+        (ScanLimits { max_depth: 1, ..fits() }, "too_deep", 1, 2),
     ] {
         let problem = scan(&spool, &limits).expect_err(code);
         assert_eq!(problem.code(), code);

@@ -41,8 +41,11 @@ impl Tree {
                 is_entry: false,
             });
             if *node.spelling != *component {
-                let other = name::shown(node.spelling.as_bytes());
-                return Err(ArchiveProblem::CaseCollision { name: shown(), other });
+                let (name, other) = (shown(), name::shown(node.spelling.as_bytes()));
+                return Err(match node.spelling.nfc().eq(component.nfc()) {
+                    true => ArchiveProblem::CompositionCollision { name, other },
+                    false => ArchiveProblem::CaseCollision { name, other },
+                });
             }
             if node.is_folder != wants_folder {
                 return Err(ArchiveProblem::FileAndFolder { name: shown() });

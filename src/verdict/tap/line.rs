@@ -1,6 +1,9 @@
 //! One line of TAP.
 
-use crate::verdict::whole_millis;
+use crate::verdict::{text, whole_millis};
+
+/// Bytes of a duration and its unit: more than any printer of numbers writes.
+const MOST_DIGITS: usize = 32;
 
 /// What a line says, its indentation aside.
 #[derive(Debug, PartialEq)]
@@ -107,7 +110,7 @@ fn directives(text: &str, point: &mut Point) -> String {
                     break;
                 }
                 if let Some(time) = word.strip_prefix("time=") {
-                    point.duration_ms = time.split("ms").next().and_then(|ms| whole_millis(ms.trim().parse().ok()?));
+                    point.duration_ms = millis(time);
                     end = end.min(at);
                 }
             }
@@ -116,6 +119,12 @@ fn directives(text: &str, point: &mut Point) -> String {
         at += 1;
     }
     unescape(text[..end].trim_end())
+}
+
+/// The number before `ms`. Looked for no further than a number is long: a line may have a hundred thousand of these.
+fn millis(time: &str) -> Option<u64> {
+    let (number, _) = text::prefix(time, MOST_DIGITS).split_once("ms")?;
+    whole_millis(number.trim().parse().ok()?)
 }
 
 fn directive(text: &str) -> Option<Directive> {

@@ -1,6 +1,7 @@
 use std::io::{Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 
+use warden::content::Content;
 use warden::event::{EndStatus, StageExit};
 use warden::frame::Kind;
 use warden::plan::{Input, Plan};
@@ -124,6 +125,16 @@ fn a_bomb_stops_at_the_limit_while_it_is_inflated() {
     let (story, into, _folder) = unpack_with(&bomb, |_| {});
     assert!(story.rejection().contains("the limit is 1048576"), "{}", story.rejection());
     assert!(into.join("zeros").metadata().unwrap().len() <= 1 << 20);
+}
+
+#[test]
+fn what_is_denied_is_known_by_its_first_bytes_and_not_written() {
+    let program = deflated(&[("ok.txt", b"text".to_vec(), 0o644), ("notes.txt", b"\x7fELF\x02".to_vec(), 0o644)]);
+    let (story, into, _folder) = unpack_with(&program, |input| input.deny_content = vec![Content::Program]);
+    assert!(story.rejection().contains("notes.txt\" is of the kind `program`"), "{}", story.rejection());
+    assert_eq!(into.join("notes.txt").metadata().unwrap().len(), 0);
+    let (story, ..) = unpack_with(&program, |input| input.deny_content = vec![Content::Archive]);
+    assert_eq!(story.exits(), [StageExit::Exited { code: 0 }]);
 }
 
 #[test]

@@ -123,7 +123,13 @@ impl Cell {
     pub fn input(&self) -> Input {
         let into = self.path().join("into");
         std::fs::create_dir(&into).expect("a folder");
-        Input { into: into.display().to_string(), max_archive_bytes: 1 << 20, max_entries: 20, max_bytes: 1 << 20 }
+        Input {
+            into: into.display().to_string(),
+            max_archive_bytes: 1 << 20,
+            max_entries: 20,
+            max_bytes: 1 << 20,
+            deny_content: Vec::new(),
+        }
     }
 
     pub fn results(&self, name: &str) -> Option<ResultsFile> {

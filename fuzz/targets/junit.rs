@@ -1,0 +1,10 @@
+//! A report in the format `junit`.
+
+#![no_main]
+
+mod report;
+
+use assize::verdict::Format;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| report::check(Format::Junit, bytes));

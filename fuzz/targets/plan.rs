@@ -1,0 +1,15 @@
+//! What a warden is asked to do: a plan that is read and written again is the same plan.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use warden::plan::{MAX_INPUTS, MAX_STAGES, Plan};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(plan) = Plan::parse(bytes) else { return };
+    assert!(plan.stages.len() <= MAX_STAGES && plan.inputs.len() <= MAX_INPUTS);
+    assert!(plan.stages.iter().all(|stage| stage.command.first().is_some_and(|program| !program.is_empty())));
+    let again = serde_json::to_vec(&plan).expect("a plan can be written");
+    // Written in full it may be longer than what was read, so it is not parsed with its limit.
+    assert_eq!(serde_json::from_slice::<Plan>(&again).expect("what was written can be read"), plan);
+});

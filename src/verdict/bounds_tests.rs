@@ -1,0 +1,140 @@
+//! No report of the allowed length takes long, whatever it is made of: what grows with the square of its length would
+//! take minutes here.
+
+use super::*;
+
+/// Seconds of CPU for 1 MiB in an unoptimised build on a slow host; measured: below 2 each.
+const MOST_SECONDS: i64 = 15;
+
+const MIB: usize = 1024 * 1024;
+
+/// As often as it fits into a report, with a beginning and an end.
+fn filled(head: &str, piece: &str, tail: &str) -> String {
+    let times = (MIB - head.len() - tail.len()) / piece.len();
+    format!("{head}{}{tail}", piece.repeat(times))
+}
+
+/// As [`filled`], numbered.
+fn counted(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
+    let mut text = head.to_owned();
+    for number in 0.. {
+        let piece = piece(number);
+        if text.len() + piece.len() + tail.len() > MIB {
+            break;
+        }
+        text.push_str(&piece);
+    }
+    text + tail
+}
+
+fn check(format: Format, report: &str) {
+    assert!(report.len() <= MIB && report.len() > MIB / 2, "{}", report.len());
+    let clock = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
+    let began = clock();
+    let parsed = parse(format, report.as_bytes(), Integrity::Shared, &Limits::default());
+    let seconds = clock() - began;
+    let head: String = report.chars().take(60).collect();
+    let became = parsed.as_ref().map_or_else(ToString::to_string, |verdict| format!("{} tests", verdict.tests.len()));
+    assert!(seconds <= MOST_SECONDS, "{format:?} took {seconds} s of CPU for {head:?}: {became}");
+    if let Ok(verdict) = parsed {
+        assert!(to_junit(&verdict).len() < 64 * MIB && to_gradescope(&verdict).to_string().len() < 64 * MIB);
+    }
+}
+
+#[test]
+fn tap_takes_no_more_than_in_proportion() {
+    for report in [
+        filled("1..1\nok 1", " # time=", "\n"),
+        filled("1..1\nok 1", " #", "\n"),
+        filled("1..1\nok 1 ", "\\", "\n"),
+        filled("1..1\nok 1 # SKIP ", "\\#", "\n"),
+        filled("1..1\nok 1", " \u{2003}#", "\n"),
+        filled("1..1\nnot ok 1\n", "# x\n", ""),
+        filled("1..1\nnot ok 1\n  ---\n", "  duration_ms: 1\n", "  ...\n"),
+        filled("1..1\nnot ok 1\n", "  ---\n  ...\n", ""),
+        filled("", "1..9999\n        1..9999\n    1..9999\n", ""),
+        filled("1..1\n", "    }\n        1..0\n}\n", "ok 1\n"),
+        filled("1..1\n", &format!("{}ok\n", " ".repeat(64)), "ok 1\n"),
+        counted("1..1\n", |i| format!("{}ok {i} {}\n", " ".repeat(4 * (16 - i % 17)), "x".repeat(40)), ""),
+        filled("1..1\n", " ", "\nok 1\n"),
+        filled("1..1\nok 1 ", "\u{1b}[", "\n"),
+        filled("1..1\nok ", "9", "\n"),
+        filled("1..", "9", "\n"),
+    ] {
+        check(Format::Tap, &report);
+    }
+}
+
+#[test]
+fn junit_takes_no_more_than_in_proportion() {
+    let case = |inner: &str, tail: &str| {
+        (format!("<testsuite><testcase name='a'>{inner}"), format!("{tail}</testcase></testsuite>"))
+    };
+    for (inner, piece, tail) in [
+        ("", "<failure/>", ""),
+        ("", "<failure message='aaaaaaaaaaaaaaaaaaaaaaaaa'>aaaaaaaaaaaaaaaaaaaaaaaab</failure>", ""),
+        ("<failure>", "&", "</failure>"),
+        ("<failure>", "&#", "</failure>"),
+        ("<failure>", "&#x110000;", "</failure>"),
+        ("<failure>", "&a;", "</failure>"),
+        ("<failure>", "<![CDATA[]]>", "</failure>"),
+        ("<failure>", "<!-- - -->", "</failure>"),
+        ("<failure>", "<b/>", "</failure>"),
+        ("<failure>", "\u{1}", "</failure>"),
+        ("<failure message='", "&", "'/>"),
+        ("<failure message='", "&#0000000000000000000001", "'/>"),
+        ("<system-out>", "<testcase name='x'/>", "</system-out>"),
+        ("<!--", "-", "-->"),
+        ("<!--", "<!--", "-->"),
+        ("<?x ", "?", "?>"),
+        ("<![CDATA[", "]]", "]]>"),
+        ("<", "a", "/>"),
+        ("<a ", "b", "/>"),
+        ("<a b='", "<", "'/>"),
+    ] {
+        let (head, tail) = case(inner, tail);
+        check(Format::Junit, &filled(&head, piece, &tail));
+        // And cut off, so that whatever is searched for is never found.
+        check(Format::Junit, &filled(&head, piece, ""));
+    }
+    check(Format::Junit, &filled("<testsuite>", "<testsuite name='a' errors='1'></testsuite>", "</testsuite>"));
+    check(Format::Junit, &counted("<testsuite>", |i| format!("<testcase name='{i}'/>"), "</testsuite>"));
+    let attributes = |i: usize| format!("<b{}/>", (0..60).map(|j| format!(" a{i}{j}=''")).collect::<String>());
+    check(Format::Junit, &counted("<testsuite>", attributes, "</testsuite>"));
+}
+
+#[test]
+fn json_takes_no_more_than_in_proportion() {
+    for format in [Format::Gradescope, Format::Ctrf] {
+        let (head, tail) = match format {
+            Format::Ctrf => ("{\"results\":{\"tests\":[", "]}}"),
+            _ => ("{\"score\":1,\"max_score\":1,\"tests\":[", "]}"),
+        };
+        let end = format!("0{tail}");
+        for piece in
+            ["0,", "{},", "[],", "{\"a\":0},", "\"\\ud800\",", "\"\u{1}\",", "1e9,", "-0.0,", "[[[[[[[[0]]]]]]]],"]
+        {
+            check(format, &filled(head, piece, &end));
+        }
+        let test = "{\"name\":\"a\",\"status\":\"failed\",\"score\":0,\"max_score\":1},";
+        check(format, &filled(head, test, &format!("{}{tail}", test.trim_end_matches(','))));
+        check(format, &counted("{", |i| format!("\"{i}\":0,"), "\"score\":1,\"max_score\":1}"));
+        let shared = "k".repeat(500);
+        check(format, &counted("{", |i| format!("\"{shared}{i}\":0,"), "\"score\":1,\"max_score\":1}"));
+        check(format, &filled("{\"score\":", "1", "}"));
+        check(format, &filled("{\"score\":0.", "1", "}"));
+        check(format, &filled("{\"score\":1e", "1", "}"));
+        check(format, &filled("{\"output\":\"", "\\u001b[", "\"}"));
+    }
+}
+
+#[test]
+fn values_are_bounded_before_they_cost_memory() {
+    let report = filled("{\"extra_data\":[", "{\"\":0},", "0]}");
+    let refused = parse(Format::Gradescope, report.as_bytes(), Integrity::Shared, &Limits::default());
+    assert_eq!(refused, Err(ParseError::TooManyValues { limit: 200_000 }));
+    let limits = Limits { json_values: 5, ..Limits::default() };
+    let read = |text: &str| parse(Format::Gradescope, text.as_bytes(), Integrity::Shared, &limits);
+    assert!(read("{\"score\":1,\"max_score\":1,\"a\":[0]}").is_ok());
+    assert_eq!(read("{\"score\":1,\"max_score\":1,\"a\":[0,0]}"), Err(ParseError::TooManyValues { limit: 5 }));
+}
