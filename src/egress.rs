@@ -29,9 +29,11 @@ mod connection;
 mod guard;
 mod host;
 mod record;
+mod registry;
 mod tunnels;
 
 pub use guard::{Guard, Refusal, Resolver};
 pub use host::{Allow, Host};
 pub use record::{Connection, Outcome, Recorded};
+pub use registry::registry;
 pub use tunnels::{Quota, Rules, Tunnels};

@@ -143,8 +143,7 @@ impl Task {
             return Err(refusal.clone());
         }
         let addresses = self.guard.admit(&self.allowed, &self.host, self.port).await?;
-        let unreachable =
-            |reason: String| Refusal::Unreachable { host: self.host.clone(), port: self.port, reason };
+        let unreachable = |reason: String| Refusal::Unreachable { host: self.host.clone(), port: self.port, reason };
         let dialling = async {
             let mut last = String::new();
             for address in addresses {

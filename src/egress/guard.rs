@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     /// Gives the answers one after another, and fails when there is none left.
-    fn guard(private: &str, answers: Vec<io::Result<Vec<&str>>>) -> Guard {
+    fn guard(private: &str, answers: Vec<io::Result<Vec<&'static str>>>) -> Guard {
         let answers = Mutex::new(answers.into_iter());
         let resolver: Resolver = Arc::new(move |_| {
             let next = answers.lock().unwrap().next().unwrap_or_else(|| Err(io::Error::other("asked too often")));
@@ -154,7 +154,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_listed_is_not_even_resolved() {
         let guard = guard("0.0.0.0/0", vec![]);
-        for (host, port) in [("other.example", 443), ("packages.example", 80), ("a.packages.example", 443), ("10.0.0.2", 443)] {
+        for (host, port) in
+            [("other.example", 443), ("packages.example", 80), ("a.packages.example", 443), ("10.0.0.2", 443)]
+        {
             let refusal = guard.admit(&allowed(), host, port).await.unwrap_err();
             assert_eq!((&refusal, refusal.status()), (&Refusal::NotListed { host: host.to_owned(), port }, 403));
         }

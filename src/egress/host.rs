@@ -129,10 +129,38 @@ mod tests {
     #[test]
     fn addresses_in_odd_forms_are_refused() {
         for text in [
-            "2130706433", "0x7f000001", "0x7f.1", "127.1", "127.0.1", "0177.0.0.1", "127.0.0.01", "1.2.3.4.5",
-            "256.0.0.1", "127.0.0.0x1", "0x", "1.2.3.", "a.b.0x1f", "example.1", "::1", "[::1", "[::1%lo]", "[1.2.3.4]",
-            "[fe80::1%25eth0]", "", ".", "..", "a..b", "-a.example", "a-.example", "a b", "a\u{301}.example", "a@b", "a/b",
-            "a:80", "*.example.com", "%31.example",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "127.1",
+            "127.0.1",
+            "0177.0.0.1",
+            "127.0.0.01",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "127.0.0.0x1",
+            "0x",
+            "1.2.3.",
+            "a.b.0x1f",
+            "example.1",
+            "::1",
+            "[::1",
+            "[::1%lo]",
+            "[1.2.3.4]",
+            "[fe80::1%25eth0]",
+            "",
+            ".",
+            "..",
+            "a..b",
+            "-a.example",
+            "a-.example",
+            "a b",
+            "a\u{301}.example",
+            "a@b",
+            "a/b",
+            "a:80",
+            "*.example.com",
+            "%31.example",
         ] {
             assert!(Host::parse(text).is_err(), "{text:?}");
         }
@@ -147,7 +175,9 @@ mod tests {
         };
         assert!(may("packages.example", "PACKAGES.example.", 443));
         assert!(!may("packages.example", "packages.example", 80));
-        assert!(!may("packages.example", "a.packages.example", 443) && !may("packages.example", "xpackages.example", 443));
+        assert!(
+            !may("packages.example", "a.packages.example", 443) && !may("packages.example", "xpackages.example", 443)
+        );
         assert!(may("*.example.org", "a.example.org", 443) && may("*.example.org", "a.b.example.org", 443));
         assert!(!may("*.example.org", "example.org", 443) && !may("*.example.org", "badexample.org", 443));
         assert!(!may("*.example.org", "example.org.evil.example", 443));

@@ -73,9 +73,8 @@ impl Log {
             Outcome::Refused | Outcome::Quota => {}
             _ => {
                 // It was reached after all.
-                let reached = |(host, port, _): &mut (String, u16, String)| {
-                    *host == connection.host && *port == connection.port
-                };
+                let reached =
+                    |(host, port, _): &mut (String, u16, String)| *host == connection.host && *port == connection.port;
                 self.outage.take_if(reached);
             }
         }

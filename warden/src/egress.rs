@@ -276,8 +276,11 @@ mod tests {
         let how = prop_oneof![Just(How::Eof), Just(How::Reset)];
         prop_oneof![
             any::<u32>().prop_map(|id| ToCell::Opened { id }),
-            (any::<u32>(), any::<u16>(), "[a-z ]{0,40}")
-                .prop_map(|(id, status, reason)| ToCell::Refused { id, status, reason }),
+            (any::<u32>(), any::<u16>(), "[a-z ]{0,40}").prop_map(|(id, status, reason)| ToCell::Refused {
+                id,
+                status,
+                reason
+            }),
             (any::<u32>(), prop::collection::vec(any::<u8>(), 0..300))
                 .prop_map(|(id, bytes)| ToCell::Data { id, bytes }),
             (any::<u32>(), any::<u32>()).prop_map(|(id, bytes)| ToCell::Credit { id, bytes }),

@@ -62,8 +62,20 @@ impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;
         [
-            Plan, PlanEnd, Input, InputEnd, Finish, ToTunnel, Hello, StageStarted, StageReady, Output, StageEnded, Results,
-            End, FromTunnel,
+            Plan,
+            PlanEnd,
+            Input,
+            InputEnd,
+            Finish,
+            ToTunnel,
+            Hello,
+            StageStarted,
+            StageReady,
+            Output,
+            StageEnded,
+            Results,
+            End,
+            FromTunnel,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -104,8 +104,12 @@ impl Proxy {
                     connection.refused(status, &reason);
                 }
             }
-            ToCell::Data { id, bytes } => of(connections, id).map_or(Ok(()), |it| it.receive(&bytes, journal, channel))?,
-            ToCell::Credit { id, bytes } => of(connections, id).map_or(Ok(()), |it| it.credit(bytes, journal, channel))?,
+            ToCell::Data { id, bytes } => {
+                of(connections, id).map_or(Ok(()), |it| it.receive(&bytes, journal, channel))?
+            }
+            ToCell::Credit { id, bytes } => {
+                of(connections, id).map_or(Ok(()), |it| it.credit(bytes, journal, channel))?
+            }
             ToCell::End { id, how } => of(connections, id).map_or(Ok(()), |it| it.ended(how, journal, channel))?,
             ToCell::Reset => {
                 for connection in connections.iter_mut() {

@@ -80,7 +80,8 @@ fn read(head: &[u8]) -> Result<Request, &'static str> {
     for header in headers {
         check_header(header)?;
     }
-    let first = std::str::from_utf8(first).ok().filter(|line| line.is_ascii()).ok_or("the request line is not ASCII")?;
+    let first =
+        std::str::from_utf8(first).ok().filter(|line| line.is_ascii()).ok_or("the request line is not ASCII")?;
     let words: Vec<&str> = first.split(' ').collect();
     let [method, target, version] = words.as_slice() else { return Err("the request line has not three words") };
     if !matches!(*version, "HTTP/1.1" | "HTTP/1.0") {
@@ -132,7 +133,13 @@ fn is_for_the_proxy(line: &[u8]) -> bool {
     let name = line.get(..colon).unwrap_or_default().to_ascii_lowercase();
     matches!(
         name.as_slice(),
-        b"connection" | b"proxy-connection" | b"keep-alive" | b"proxy-authorization" | b"proxy-authenticate" | b"te" | b"upgrade"
+        b"connection"
+            | b"proxy-connection"
+            | b"keep-alive"
+            | b"proxy-authorization"
+            | b"proxy-authenticate"
+            | b"te"
+            | b"upgrade"
     )
 }
 
@@ -156,7 +163,8 @@ fn authority(text: &str, usual: Option<u16>) -> Result<(String, u16), &'static s
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         };
-        if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        if host.is_empty()
+            || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         {
             return Err("a host name that is none");
         }
@@ -207,8 +215,7 @@ mod tests {
              connection: Upgrade\r\nProxy-Authorization: Basic eA==\r\nAccept: */*\r\n\r\n",
         );
         assert_eq!((request.host.as_str(), request.port, request.is_tunnel), ("packages.example", 4873, false));
-        let wanted =
-            "GET /a?b=c HTTP/1.1\r\nHost: packages.example:4873\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+        let wanted = "GET /a?b=c HTTP/1.1\r\nHost: packages.example:4873\r\nAccept: */*\r\nConnection: close\r\n\r\n";
         assert_eq!(String::from_utf8(request.forward).unwrap(), wanted);
         assert_eq!(whole("GET http://a HTTP/1.1\r\n\r\n").port, 80);
         assert!(whole("GET http://a?q HTTP/1.1\r\n\r\n").forward.starts_with(b"GET /?q HTTP/1.1\r\n"));

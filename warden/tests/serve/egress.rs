@@ -133,7 +133,10 @@ fn a_refusal_tells_the_client_why() {
     let (id, ..) = asked(&mut cell);
     say(&mut cell, ToCell::Refused { id, status: 403, reason: "not on the list".to_owned() });
     let answer = read_all(&mut client);
-    assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.ends_with("\r\n\r\nnot on the list\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.ends_with("\r\n\r\nnot on the list\n"),
+        "{answer}"
+    );
     let answer = read_all(&mut ask(port, "GET / HTTP/1.1\r\n\r\n"));
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     end(&cell);
