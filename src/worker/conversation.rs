@@ -48,10 +48,9 @@ pub struct Conversation {
     delivering: Option<BoxFuture<'static, (CellInput, Result<(), StreamError>)>>,
     /// The cell has all of its plan and inputs.
     is_delivered: bool,
-    /// The way in, once it has.
-    stdin: Option<Stdin>,
-    /// What its stages may reach, until the way in is there.
-    rules: Option<Rules>,
+    /// The way in; open once it has.
+    stdin: Stdin,
+    /// Present if any of its stages may reach something.
     tunnels: Option<Tunnels>,
     /// Events that had been heard when the stream last broke.
     broke_after: Option<u64>,
@@ -117,6 +116,7 @@ impl Conversation {
             }));
         }
         let global = clock::monotonic() + Duration::from_millis(plan.global_timeout_ms) + SLACK;
+        let stdin = Stdin::new();
         let mut conversation = Self {
             role,
             id,
@@ -126,9 +126,9 @@ impl Conversation {
             output,
             is_delivered: seen.is_some(),
             delivering,
-            stdin: None,
-            rules: Some(rules).filter(|rules| !rules.is_empty()),
-            tunnels: None,
+            // The first stage may ask for something before we know that all was delivered.
+            tunnels: (!rules.is_empty()).then(|| Tunnels::new(rules, stdin.frames(), 0)),
+            stdin,
             broke_after: None,
             plan,
             limits,
@@ -139,22 +139,21 @@ impl Conversation {
             tests: None,
         };
         if seen.is_some() {
-            conversation.enter(input, true);
+            conversation.enter_again(input);
         }
         conversation
     }
 
-    /// The way in is there, for the first time or again.
-    fn enter(&mut self, input: Option<CellInput>, again: bool) {
-        let has_egress = self.plan.stages.iter().any(|stage| stage.egress.is_some());
+    /// There is another way in, or none: what went through the one before is over.
+    fn enter_again(&mut self, input: Option<CellInput>) {
         // Before anything is sent: what the cell asks for from here on is ours to answer.
-        let since_us = if again { host::monotonic_us() } else { 0 };
-        let first = if again && has_egress { resync() } else { Vec::new() };
-        self.stdin = input.map(|input| Stdin::of(input, first));
-        let Some(stdin) = &self.stdin else { return };
-        match &mut self.tunnels {
-            Some(tunnels) => tunnels.renew(stdin.frames(), since_us),
-            None => self.tunnels = self.rules.take().map(|rules| Tunnels::new(rules, stdin.frames(), since_us)),
+        let since_us = host::monotonic_us();
+        self.stdin = Stdin::new();
+        if let Some(tunnels) = &mut self.tunnels {
+            tunnels.renew(self.stdin.frames(), since_us);
+        }
+        if let Some(input) = input {
+            self.stdin.open(input, if self.tunnels.is_some() { resync() } else { Vec::new() });
         }
     }
 
@@ -184,7 +183,7 @@ impl Conversation {
         match heard {
             Heard::Delivered(input, Ok(())) => {
                 self.is_delivered = true;
-                self.enter(Some(input), false);
+                self.stdin.open(input, Vec::new());
             }
             Heard::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
             // The cell went away in the middle; what it says on its way out tells why.
@@ -220,7 +219,7 @@ impl Conversation {
                 Ok((Cell { input, output, .. }, seen)) => {
                     tracing::debug!(cell = self.id, heard, %error, "the stream of a cell broke and was taken up again");
                     (self.output, self.broke_after) = (output.after(heard), Some(heard));
-                    self.enter(input, true);
+                    self.enter_again(input);
                     self.oom_killed |= seen.oom_killed;
                     return Ok(());
                 }
@@ -236,7 +235,11 @@ impl Conversation {
         self.is_stopping = true;
         self.deadline = clock::monotonic() + Duration::from_millis(self.plan.grace_ms) + LAST_WORDS;
         // One that is not running, or does not have all of its plan, has nothing to say.
-        self.stdin.as_ref().map(Stdin::finish).ok_or_else(Stop::cancelled)
+        if !self.stdin.is_open() {
+            return Err(Stop::cancelled());
+        }
+        self.stdin.finish();
+        Ok(())
     }
 
     /// How long is left of `limit` for what began at `at_us`.
@@ -413,7 +416,7 @@ impl Conversation {
         let heard = self.output.heard;
         let (Cell { input, output, .. }, seen) = attempt.worker.engine.resume(&self.id).await?;
         self.output = output.after(heard);
-        self.enter(input, true);
+        self.enter_again(input);
         self.oom_killed |= seen.oom_killed;
         self.deadline = clock::monotonic() + LAST_WORDS;
         Ok(())
@@ -429,9 +432,11 @@ impl Conversation {
     pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
         /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
         const MOMENT: Duration = Duration::from_millis(500);
-        let Some(stdin) = self.stdin.take() else { return };
+        if !self.stdin.is_open() {
+            return;
+        }
+        self.stdin.finish();
         let last = async {
-            stdin.finish();
             while let Ok(event) = self.output.next().await {
                 match event {
                     Event::Output(output) => {

@@ -117,10 +117,12 @@ pub fn environment(stage: &Stage, config: &Config) -> BTreeMap<String, String> {
         &proxy,
     );
     set(&["no_proxy", "NO_PROXY"], "localhost,127.0.0.1,::1");
-    if stage.egress.contains(&Reach::Registry(Registry::Npm)) && !config.npm_registry.is_empty() {
-        set(&["npm_config_registry"], &config.npm_registry);
-        // A lock file may name the registry that its author used.
-        set(&["npm_config_replace_registry_host"], "always");
+    if stage.egress.contains(&Reach::Registry(Registry::Npm)) {
+        if !config.npm_registry.is_empty() {
+            set(&["npm_config_registry"], &config.npm_registry);
+            // A lock file may name the registry that its author used.
+            set(&["npm_config_replace_registry_host"], "always");
+        }
         set(&["npm_config_audit", "npm_config_fund", "npm_config_update_notifier"], "false");
     }
     if has_ca(config) {

@@ -1,4 +1,4 @@
-//! The way into a cell once it has its plan: one writer, so that no frame is cut while it lives.
+//! The way into a cell: one writer, so that no frame is cut while it lives.
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -8,19 +8,29 @@ use crate::cell::CellInput;
 /// Frames that wait for the writer, each at most one piece of a connection. Who has more waits.
 const QUEUE: usize = 32;
 
-/// Where frames for a cell go. The writer ends when the cell is gone, or when nobody can send any more.
+/// Where frames for a cell go. They wait until the cell has its plan and the way is [`Stdin::open`]ed; the
+/// writer ends when the cell is gone, or when nobody can send any more.
 pub struct Stdin {
     frames: mpsc::Sender<Vec<u8>>,
+    waiting: Option<mpsc::Receiver<Vec<u8>>>,
     finish: CancellationToken,
 }
 
 impl Stdin {
-    /// Writes `first`, then what comes.
-    pub fn of(input: CellInput, first: Vec<u8>) -> Self {
+    pub fn new() -> Self {
         let (frames, queue) = mpsc::channel(QUEUE);
-        let finish = CancellationToken::new();
-        tokio::spawn(write(input, first, queue, finish.clone()));
-        Self { frames, finish }
+        Self { frames, waiting: Some(queue), finish: CancellationToken::new() }
+    }
+
+    /// Writes `first`, then what waits and what comes.
+    pub fn open(&mut self, input: CellInput, first: Vec<u8>) {
+        if let Some(queue) = self.waiting.take() {
+            tokio::spawn(write(input, first, queue, self.finish.clone()));
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.waiting.is_none()
     }
 
     /// A way in of one's own.
