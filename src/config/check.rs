@@ -46,9 +46,17 @@ impl Config {
         if let Some((key, value)) = days.into_iter().find(|(_, days)| *days > MOST_DAYS) {
             return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 36500" });
         }
-        let sizes = [("min_free_disk_mib", self.min_free_disk_mib), ("cells_memory_mib", self.cells_memory_mib)];
+        let sizes = [
+            ("min_free_disk_mib", self.min_free_disk_mib),
+            ("cells_memory_mib", self.cells_memory_mib),
+            ("egress_max_mib", self.egress_max_mib),
+        ];
         if let Some((key, value)) = sizes.into_iter().find(|(_, mib)| *mib > MOST_MIB) {
             return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 1073741824" });
+        }
+        if !(1..=MOST_UPLOAD_MIB).contains(&self.egress_upload_mib) {
+            let value = self.egress_upload_mib.to_string();
+            return Err(ConfigError::OutOfRange { key: "egress_upload_mib", value, must: "1 to 16" });
         }
         if !(1..=10_000).contains(&self.cells_cpu_weight) {
             let value = self.cells_cpu_weight.to_string();
@@ -71,3 +79,6 @@ const MOST_DAYS: u32 = 36_500;
 
 /// A pebibyte.
 const MOST_MIB: u64 = 1 << 30;
+
+/// A quarter of a journal: the rest is for output and results.
+const MOST_UPLOAD_MIB: u64 = 16;

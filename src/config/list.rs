@@ -60,6 +60,15 @@ pub const SETTINGS: &[Setting] = &[
         "cells_cpu_weight",
         "weight of all cells together when CPU time is short, 1 to 10000; everything else on the host has 100",
     ),
+    setting("npm_registry", "address of the npm registry that templates may install from; empty: none"),
+    setting(
+        "egress_private_hosts",
+        "`host:port` and ranges like `10.1.0.0/16` that egress may reach although they are private, between commas",
+    ),
+    setting("egress_max_connections", "connections that one stage may make"),
+    setting("egress_max_mib", "MiB that one stage may exchange over them, both ways together"),
+    setting("egress_upload_mib", "MiB that one run may send; they stand in the journal of its cell, so at most 16"),
+    setting("extra_ca_file", "PEM bundle that stages with egress trust; empty: what their image trusts"),
     Setting {
         key: "max_active_evaluations",
         alias: Some("MAX_ACTIVE_EVALUATIONS"),

@@ -78,15 +78,8 @@ fn key_of(variable: &str) -> Result<Option<&'static str>, ConfigError> {
 }
 
 /// Variables of the command line and the build, not of the service.
-const CLIENT_VARIABLES: &[&str] = &[
-    "ASSIZE_CONFIG",
-    "ASSIZE_URL",
-    "ASSIZE_KEY",
-    "ASSIZE_DATA",
-    "ASSIZE_DEBIAN_MIRROR",
-    "ASSIZE_EXTRA_CA_FILE",
-    "ASSIZE_PULL",
-];
+const CLIENT_VARIABLES: &[&str] =
+    &["ASSIZE_CONFIG", "ASSIZE_URL", "ASSIZE_KEY", "ASSIZE_DATA", "ASSIZE_DEBIAN_MIRROR", "ASSIZE_PULL"];
 
 #[cfg(test)]
 mod tests {

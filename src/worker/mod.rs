@@ -10,6 +10,7 @@ mod breaker;
 mod cells;
 mod conversation;
 mod drive;
+mod egress;
 mod execute;
 mod finish;
 mod leases;
@@ -17,6 +18,7 @@ mod output;
 mod plan;
 mod pulse;
 mod statement;
+mod stdin;
 mod verdict;
 mod walls;
 
@@ -59,6 +61,8 @@ pub struct Worker {
     pub config: Config,
     /// Absent if nothing is to be signed.
     pub signer: Option<Signer>,
+    /// The way out for stages that may reach something.
+    pub exit: egress::Exit,
     /// What keeps it from claiming.
     pub holds: Holds,
     breaker: Breaker,
@@ -227,6 +231,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         breaker: Breaker::new(config.pause_after_failures, holds.clone()),
         holds,
         drives: TaskTracker::new(),
+        exit: egress::Exit::open(config, &templates)?,
         config: config.clone(),
         signer,
         store,

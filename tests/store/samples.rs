@@ -183,6 +183,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
             format!("'{running}', 1, 1, 'running', 'cell_lost', {message}, 2, {message}"),
             Cost::Probe,
         ),
+        sample("record_egress", format!("'{running}', 1, 1, {message}"), Cost::Active),
         sample("run_position", format!("'{running}'"), Cost::Probe),
         sample("reuse_archive", "repeat('a', 64)", Cost::Probe),
         sample("retire_signing_key", "repeat('a', 64)", Cost::Probe),

@@ -67,6 +67,19 @@ pub struct Stage {
     pub output: OutputLimits,
     /// Present on a service.
     pub ready: Option<Ready>,
+    /// Present if it may ask for connections: the proxy is there as long as the stage.
+    #[serde(default)]
+    pub egress: Option<Egress>,
+}
+
+/// The proxy of a stage. What it may reach the worker decides, not the warden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// On the loopback of the cell: [`crate::egress::PROXY_PORT`].
+    pub port: u16,
+    /// What its frames may add to the journal, as [`crate::egress`] counts.
+    pub journal_bytes: u64,
 }
 
 /// What is kept of a stage's stdout and stderr together, in bytes.
