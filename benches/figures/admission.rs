@@ -140,7 +140,8 @@ impl Bench {
         for (length, queue) in queues {
             let mut claimer = Claimer::new(queue, Shape::Even.caps()).await?;
             claimer.fill().await?;
-            let worker = WorkerReport { id: "worker", half_slots: CAPACITY, state: "claiming", detail: "" };
+            let worker =
+                WorkerReport { id: "worker", half_slots: CAPACITY, state: "claiming", detail: "", unenforced: &[] };
             queue.store.report_worker(worker).await?;
             let mut times = Vec::new();
             for (organization, run) in queue.last_of_each().await? {

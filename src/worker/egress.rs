@@ -92,7 +92,13 @@ fn has_ca(config: &Config) -> bool {
 pub fn input(template: &Template, config: &Config) -> Option<Input> {
     let wanted = has_ca(config) && template.stages.iter().any(|stage| !stage.egress.is_empty());
     // Twice: an archive of something that cannot be packed any smaller is longer than that.
-    wanted.then(|| Input { into: TMP.to_owned(), max_archive_bytes: 2 * MAX_CA, max_entries: 1, max_bytes: MAX_CA })
+    wanted.then(|| Input {
+        into: TMP.to_owned(),
+        max_archive_bytes: 2 * MAX_CA,
+        max_entries: 1,
+        max_bytes: MAX_CA,
+        deny_content: Vec::new(),
+    })
 }
 
 /// The proxy of a stage.
