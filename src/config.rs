@@ -49,6 +49,7 @@ pub struct Config {
     pub max_archive_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_archive_ratio: u64,
+    pub git_hosts: String,
     pub output_head_bytes: u64,
     pub output_tail_bytes: u64,
     pub output_limit_bytes: u64,
@@ -151,6 +152,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_archive_entries", "files and folders in an archive"),
     setting("max_unpacked_bytes", "bytes of all its files, unpacked"),
     setting("max_archive_ratio", "unpacked to packed size of an entry over 1 MiB, and of the whole"),
+    setting(
+        "git_hosts",
+        "hosts that repositories may be fetched from, separated by spaces: `github.com`, `*.example.org`, `host:port`, `*` for every public name; empty: none",
+    ),
     setting("output_head_bytes", "first bytes kept of a stage's output, sent live"),
     setting("output_tail_bytes", "last bytes kept of a stage's output"),
     setting("output_limit_bytes", "bytes of output after which a stage is killed"),
@@ -200,6 +205,7 @@ impl Default for Config {
             max_archive_entries: 10_000,
             max_unpacked_bytes: 512 * 1024 * 1024,
             max_archive_ratio: 200,
+            git_hosts: String::new(),
             output_head_bytes: 512 * 1024,
             output_tail_bytes: 512 * 1024,
             output_limit_bytes: 64 * 1024 * 1024,
@@ -266,7 +272,7 @@ impl Config {
         for (variable, value) in environment {
             let Some(key) = key_of(&variable)? else { continue };
             let value = match value.parse::<i64>() {
-                Ok(number) if !matches!(key, "instance" | "log") => toml::Value::Integer(number),
+                Ok(number) if !matches!(key, "instance" | "log" | "git_hosts") => toml::Value::Integer(number),
                 _ => toml::Value::String(value),
             };
             table.insert(key.to_owned(), value);

@@ -18,6 +18,8 @@ use super::body::Fault;
 use crate::admission::{Full, Quota, Refused};
 use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
+use crate::intake::keep::KeepError;
+use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
 use crate::run::{FailureCode, Status};
 use crate::store::StoreError;
@@ -199,8 +201,10 @@ impl Problem {
     }
 
     pub fn not_multipart() -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_multipart", "the body must be multipart/form-data")
-            .help("Send the fields archive, template, user and, if you like, metadata.")
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_multipart", "the body must be multipart/form-data").help(
+            "Send the fields archive, template, user and, if you like, metadata; without an archive, \
+                 repository_url and ref in its place, as a form or as application/json.",
+        )
     }
 
     pub fn content_encoding() -> Self {
@@ -212,6 +216,11 @@ impl Problem {
         Self::bad_request("malformed_multipart", format!("the body is not whole multipart/form-data: {reason}"))
     }
 
+    pub fn malformed_json(reason: impl std::fmt::Display) -> Self {
+        Self::bad_request("malformed_json", format!("the body is not the JSON of a submission: {reason}"))
+            .help("Send an object with template, user, repository_url and, if you like, ref and metadata.")
+    }
+
     pub fn missing_field(name: &'static str) -> Self {
         Self::bad_request("missing_field", format!("the field {name} is missing"))
     }
@@ -219,7 +228,7 @@ impl Problem {
     pub fn unknown_field(name: &str) -> Self {
         let name: String = name.chars().take(64).collect();
         Self::bad_request("unknown_field", format!("there is no field {name:?}"))
-            .help("The fields are archive, template, user and metadata.")
+            .help("The fields are archive (or repository_url and ref), template, user and metadata.")
     }
 
     pub fn repeated_field(name: &'static str) -> Self {
@@ -383,6 +392,26 @@ impl From<ArchiveProblem> for Problem {
         let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
         answer
+    }
+}
+
+impl From<RepositoryProblem> for Problem {
+    fn from(problem: RepositoryProblem) -> Self {
+        let code = format!("repository_{}", problem.code());
+        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
+        if let RepositoryProblem::TooLong { limit, seen, .. } = problem {
+            answer = answer.limit(limit as u64, seen as u64);
+        }
+        answer
+    }
+}
+
+impl From<KeepError> for Problem {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Blob(error) => error.into(),
+            KeepError::Store(error) => error.into(),
+        }
     }
 }
 

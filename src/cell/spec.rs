@@ -63,6 +63,8 @@ pub enum Role {
     Subject,
     /// Runs the grader's tests against it.
     Driver,
+    /// Fetches the project from a repository, before the two.
+    Fetch,
 }
 
 impl Role {
@@ -72,6 +74,7 @@ impl Role {
         match self {
             Self::Subject => "subject",
             Self::Driver => "driver",
+            Self::Fetch => "fetch",
         }
     }
 }

@@ -35,6 +35,7 @@ mod tests;
 
 pub use problem::ArchiveProblem;
 
+use crate::config::Config;
 use entry::Entry;
 use layout::Layout;
 use record::{Directory, End};
@@ -69,6 +70,20 @@ impl Default for ScanLimits {
             max_ratio: 200,
             max_name_bytes: 1024,
             max_depth: 32,
+        }
+    }
+}
+
+impl ScanLimits {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_archive_bytes: config.max_archive_bytes,
+            max_entries: config.max_archive_entries,
+            max_unpacked_bytes: config.max_unpacked_bytes,
+            max_ratio: config.max_archive_ratio,
+            ..Self::default()
         }
     }
 }

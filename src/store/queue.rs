@@ -21,9 +21,13 @@ pub struct Claim {
     pub crashes: i32,
     pub submitted_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
-    pub archive_sha256: String,
-    pub archive_bytes: i64,
-    pub archive_entries: i64,
+    /// This and the next two: absent until the submission's repository was fetched.
+    pub archive_sha256: Option<String>,
+    pub archive_bytes: Option<i64>,
+    pub archive_entries: Option<i64>,
+    /// This and the next: absent if the archive came with the request.
+    pub repository_url: Option<String>,
+    pub repository_ref: Option<String>,
 }
 
 impl Claim {

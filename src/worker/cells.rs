@@ -10,6 +10,7 @@ use warden::plan::Plan;
 
 use super::Worker;
 use super::attempt::{Attempt, Stop};
+use super::fetch::git::FETCH_IMAGE;
 use super::plan;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
@@ -21,6 +22,9 @@ use crate::template::{Limits, Template};
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
 pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a cell that exits by itself gets to do so: the engine needs some 30 ms to notice.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// The berth and the cells of one attempt.
 ///
@@ -93,19 +97,66 @@ impl<'a> Cells<'a> {
     }
 
     async fn begin(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
-        self.tidy().await?;
         let template = template(attempt)?;
         let grader = template.driver.is_none() && !template.bundle.is_empty();
         let plan = plan_digest(&plan::subject(template, &self.worker.config));
-        self.berth = Some(self.worker.berths.take().await?);
-        let launched = match self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await {
+        self.first(Role::Subject, &template.image, template.limits, grader, &plan).await
+    }
+
+    /// The cell that fetches a repository. Nothing of the project has begun before it is done, so whatever
+    /// another worker made for this attempt goes, and the attempt is begun anew.
+    pub async fn fetcher(&mut self, attempt: &mut Attempt<'_>, plan: &Plan, limits: Limits) -> Result<Ready, Stop> {
+        if attempt.resumed.take().is_some() {
+            if attempt.claim.crashes >= MAX_CRASHES {
+                return Err(killer(attempt.claim.crashes));
+            }
+            self.worker.store.confirm_lease(self.lease).await?;
+            for container in self.worker.engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
+                if let Some(id) = &container.id {
+                    self.worker.engine.remove(id).await?;
+                }
+                if let Some(berth) = berth_of(&container) {
+                    self.worker.berths.discard(berth).await;
+                }
+            }
+        }
+        let digest = plan_digest(plan);
+        tokio::select! {
+            begun = self.first(Role::Fetch, FETCH_IMAGE, limits, false, &digest) => begun,
+            () = attempt.cancelled.cancelled() => Err(Stop::cancelled()),
+        }
+    }
+
+    /// Removes a cell that has done its work and exits, before the next comes.
+    pub async fn remove(&mut self, id: &str) -> Result<(), Stop> {
+        let engine = &self.worker.engine;
+        engine.has_exited(id, MOMENT).await;
+        engine.remove(id).await?;
+        self.made().retain(|made| made != id);
+        Ok(())
+    }
+
+    /// A cell in the berth of this attempt, the first in it at this time.
+    async fn first(
+        &mut self,
+        role: Role,
+        image: &str,
+        limits: Limits,
+        grader: bool,
+        plan: &str,
+    ) -> Result<Ready, Stop> {
+        self.tidy().await?;
+        if self.berth.is_none() {
+            self.berth = Some(self.worker.berths.take().await?);
+        }
+        let launched = match self.launch(role, image, limits, grader, plan).await {
             // The berth may be dead, as all are that were made before the engine was restarted.
             Err(EngineError::Unavailable { .. } | EngineError::Refused { .. } | EngineError::Missing { .. }) => {
                 if let Some(dead) = self.berth.replace(self.worker.berths.make().await?) {
                     self.worker.berths.discard(&dead.id).await;
                 }
                 self.doubt.store(false, Ordering::Relaxed);
-                self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await
+                self.launch(role, image, limits, grader, plan).await
             }
             launched => launched,
         };
@@ -118,7 +169,7 @@ impl<'a> Cells<'a> {
     async fn adopt(&mut self, attempt: &Attempt<'_>, resumed: Resumed) -> Result<Option<Ready>, Stop> {
         let lost = |message: String| Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
         let engine = &self.worker.engine;
-        let mut subject = None;
+        let (mut subject, mut fetcher) = (None, None);
         for container in engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
             let (Some(id), Some(labels)) = (&container.id, &container.labels) else { continue };
             self.made().push(id.clone());
@@ -127,12 +178,19 @@ impl<'a> Cells<'a> {
             match labels.get(LABEL_CELL).map(String::as_str) {
                 Some("subject") => subject = Some(found),
                 Some("driver") => self.adopted_driver = Some(found),
+                Some("fetch") => fetcher = Some(found),
                 _ => {}
             }
         }
         let crashes = attempt.claim.crashes;
         if crashes >= MAX_CRASHES {
-            return lost(format!("{crashes} workers died while they worked on this run; no other will"));
+            return Err(killer(crashes));
+        }
+        // What it was for is done: the archive is there.
+        if let Some(Found { id, .. }) = fetcher {
+            self.worker.store.confirm_lease(self.lease).await?;
+            engine.remove(&id).await?;
+            self.made().retain(|made| *made != id);
         }
         let had_begun = resumed.status != Status::Preparing;
         match subject {
@@ -248,8 +306,6 @@ impl<'a> Cells<'a> {
     /// Removes every cell, then gives the berth back; on any doubt the berth goes too. Cells that
     /// `exit` by themselves get a moment to do so.
     pub async fn destroy(mut self, exit: bool) {
-        /// The engine needs some 30 ms to notice an exit.
-        const MOMENT: Duration = Duration::from_millis(300);
         self.launches.close();
         self.launches.wait().await;
         let mut made = std::mem::take(&mut *self.made());
@@ -284,6 +340,12 @@ impl<'a> Cells<'a> {
     fn made(&mut self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A run whose workers died is taken to be why.
+fn killer(crashes: i32) -> Stop {
+    let message = format!("{crashes} workers died while they worked on this run; no other will");
+    Stop::Failed(Failure::new(FailureCode::WorkerLost, message))
 }
 
 /// The template of a run, as this worker has it.

@@ -7,6 +7,7 @@ use super::cells::{Cells, Ready, template};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
 use crate::cell::Role;
+use crate::run::{Failure, FailureCode};
 use crate::template::Template;
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
@@ -17,7 +18,9 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     let plan = plan::subject(template, &attempt.worker.config);
     let mut inputs = Vec::new();
     if subject.seen.is_none() {
-        inputs.push(attempt.worker.blobs.archive(&attempt.claim.archive_sha256).await?);
+        let archive = attempt.claim.archive_sha256.as_deref();
+        let missing = || Stop::Failed(Failure::new(FailureCode::WorkerLost, "the submission has no archive"));
+        inputs.push(attempt.worker.blobs.archive(archive.ok_or_else(missing)?).await?);
         inputs.extend((plan.inputs.len() > 1).then(|| bundle(template)));
     }
     let cancelled = attempt.cancelled.clone();
@@ -25,7 +28,7 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     loop {
         let heard = subject.next().await;
         match subject.take(attempt, heard).await? {
-            Step::Going => {}
+            Step::Going | Step::Piece(_) => {}
             Step::Ready if template.driver.is_some() => break,
             Step::Ready => {}
             Step::Ended(report) => return Ok(report),

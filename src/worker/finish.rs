@@ -6,7 +6,7 @@ use super::cells::Cells;
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
-use crate::run::{Failure, FailureCode, Status};
+use crate::run::{Failure, FailureCode, StageName, Status};
 use crate::store::StoreError;
 use crate::store::takeover::Position;
 use crate::verdict::Verdict;
@@ -25,7 +25,10 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
             complete(&attempt, &verdict).await
         }
         Err(Stop::Failed(failure)) => {
-            attempt.worker.breaker.failed(failure.code);
+            // A repository's host that is away says nothing of this worker, and anybody can name one.
+            if failure.evidence.stage != Some(StageName::Fetch) {
+                attempt.worker.breaker.failed(failure.code);
+            }
             if failure.code == FailureCode::DockerUnavailable {
                 breaker::look_at_engine(attempt.worker).await;
             }

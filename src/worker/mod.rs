@@ -1,6 +1,6 @@
 //! The worker process: claims runs and drives each to its end. The only holder of the engine.
 //!
-//! [`drive`] is the whole pipeline; [`cells`], [`execute`], [`verdict`] and [`finish`] are
+//! [`drive`] is the whole pipeline; [`mod@fetch`], [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
 //! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue.
 
@@ -10,6 +10,7 @@ mod cells;
 mod conversation;
 mod drive;
 mod execute;
+mod fetch;
 mod finish;
 mod leases;
 mod output;
@@ -36,6 +37,7 @@ use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
+pub use fetch::git::FETCH_IMAGE;
 pub use leases::Leases;
 
 /// Everything that a run needs of the process that drives it.
@@ -186,6 +188,13 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         .map(String::as_str)
         .collect();
     images.push(crate::cell::berth::BERTH_IMAGE);
+    if !config.git_hosts.is_empty() {
+        images.push(FETCH_IMAGE);
+        let spool = &config.spool_dir;
+        std::fs::create_dir_all(spool).with_context(|| {
+            format!("cannot make the folder for what is fetched {}; set spool_dir", spool.display())
+        })?;
+    }
     images.sort_unstable();
     images.dedup();
     for image in images {

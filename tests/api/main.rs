@@ -16,6 +16,7 @@ mod outage;
 mod output;
 mod queue;
 mod quotas;
+mod repository;
 mod retention;
 mod runs;
 mod submit;

@@ -179,9 +179,11 @@ impl Server {
                 user: "ada",
                 template: "unit",
                 half_slots: 2,
-                archive_sha256: &"0".repeat(64),
-                archive_bytes: 1,
-                archive_entries: 1,
+                source: assize::store::submissions::NewSource::Archive {
+                    sha256: &"0".repeat(64),
+                    bytes: 1,
+                    entries: 1,
+                },
                 metadata: &serde_json::json!({}),
                 idempotency: None,
             };

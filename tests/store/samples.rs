@@ -81,6 +81,9 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     let new = "gen_random_uuid()";
     let message = r#"'{"message": "why"}'"#;
     let submitted = format!("{new}, '{organization}', 'user', 'trivial', repeat('a', 64), 1, 1, '{{}}', 2");
+    let fetched = format!(
+        "{new}, '{organization}', 'user', 'trivial', NULL, NULL, NULL, '{{}}', 2, NULL, NULL, {new}, 'https://a.b/c', 'HEAD'"
+    );
     let everything = Cost::Exception {
         rows: 2 * 11_000,
         whole_table: true,
@@ -129,6 +132,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("delete_old_runs", "30, true", Cost::Probe),
         sample("ensure_organization", format!("{new}, '{name}'"), Cost::Probe),
         sample("ensure_organization", format!("{new}, 'another'"), Cost::Probe),
+        sample("enter_fetch", format!("'{preparing}', 1, 1"), Cost::Active),
         sample("enter_phase", format!("'{running}', 1, 1, 'tests'"), Cost::Active),
         sample("events_of_run", format!("'{ended}', 0"), Cost::Page(200)),
         sample("expired_output", format!("30, 'epoch', '{}'", Uuid::nil()), Cost::Page(200)),
@@ -147,9 +151,15 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("forget_worker", format!("'{WORKER}'"), Cost::Active),
         sample("idempotent_submission", format!("'{organization}', '{idempotency_key}'"), Cost::Probe),
         sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, 'new', sha256('x'), {new}"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, '{idempotency_key}', sha256('x'), {new}"), Cost::Probe),
+        sample("insert_submission", fetched, Cost::Probe),
+        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL, NULL"), Cost::Probe),
+        sample("insert_submission", format!("{submitted}, 'new', sha256('x'), {new}, NULL, NULL"), Cost::Probe),
+        sample(
+            "insert_submission",
+            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, NULL, NULL"),
+            Cost::Probe,
+        ),
+        sample("keep_fetched", format!("'{preparing}', 1, 1, repeat('b', 64), 1, 1, repeat('c', 40)"), Cost::Probe),
         sample("list_keys", "NULL", everything),
         sample("list_keys", format!("'{name}'"), everything),
         sample("list_runs", format!("'{organization}', '{top}', 101"), Cost::Page(101)),
