@@ -15,7 +15,7 @@ use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
-use super::fetch::git::judge;
+use super::fetch::git::{Seen, judge};
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, EngineError, Event, Role};
 use crate::clock;
@@ -312,7 +312,7 @@ impl Conversation {
     /// repository is fetched, it is the repository's or its host's.
     fn blame(&self, mut failure: Failure) -> Failure {
         if self.role == Role::Fetch {
-            return judge(failure);
+            return judge(failure, &Seen::default());
         }
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
         if self.role == Role::Driver && !time {

@@ -1,6 +1,6 @@
 //! The worker process: claims runs and drives each to its end. The only holder of the engine.
 //!
-//! [`drive`] is the whole pipeline; [`mod@fetch`], [`cells`], [`execute`], [`verdict`] and [`finish`] are
+//! [`drive`] is the whole pipeline; [`fetch`], [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
 //! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue.
 

@@ -261,7 +261,7 @@ async fn a_repository_is_bounded_in_bytes_time_files_and_what_they_unpack_to() {
     ];
     let site = site(&forge, &bounds);
     let mut cases = Vec::new();
-    for (name, why) in [("flood-a.git", "quota"), ("drip-a.git", "took longer than its 6 s")] {
+    for (name, why) in [("flood-a.git", "more than 2097152 bytes"), ("drip-a.git", "took longer than its 6 s")] {
         forge.repository(name, &[("run.sh", "exit 0")]);
         cases.push((forge.url(name), why));
     }

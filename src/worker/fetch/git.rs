@@ -153,45 +153,54 @@ fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, Str
     env
 }
 
-/// What the last words of a fetch mean: a host that could not be reached, stalled or broke down is nobody's
-/// fault who handed something in; all else is what this repository is. Only Git's own lines count, and of
-/// these none that a server wrote.
+/// What the tunnel of a fetch saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Why the host could not be reached, if that was the last that was heard of it.
+    pub outage: Option<String>,
+    /// The bytes that it may send, if they were used up.
+    pub spent: Option<u64>,
+}
+
+/// What a fetch that failed means: a host that could not be reached, stalled or broke down is nobody's fault who
+/// handed something in; all else is what this repository is.
+///
+/// What the tunnel saw outranks what Git says; of that only its own lines count, and none that a server wrote.
 #[must_use]
-pub fn judge(mut failure: Failure) -> Failure {
-    const UNREACHED: &[&str] = &[
-        "Could not resolve",
-        "Failed to connect",
-        "Couldn't connect",
-        "Connection refused",
+pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
+    const AWAY: &[&str] = &[
         "Connection reset",
-        "Connection timed out",
         "Operation timed out",
         "Operation too slow",
-        "Resolving timed out",
         "SSL connection timeout",
         "Recv failure",
         "Send failure",
         "Empty reply from server",
         "The TLS connection was non-properly terminated",
-        "returned error: 429",
+        "transfer closed with outstanding read data remaining",
         "returned error: 5",
-        "from proxy after CONNECT",
     ];
-    /// What the tunnel says of a host that may not be reached, and never will be.
-    const FORBIDDEN: &str = "HTTP code 403 from proxy";
     let said = failure.evidence.last_output.as_deref().unwrap_or_default();
-    let own = said.lines().filter(|line| line.starts_with("fatal: ") || line.starts_with("error: "));
-    let is_unreached =
-        own.filter(|line| !line.contains(FORBIDDEN)).any(|line| UNREACHED.iter().any(|words| line.contains(words)));
-    let by_itself = matches!(failure.code, FailureCode::FetchFailed);
-    let why = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
-    let why = why.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
-    failure.evidence.message = if by_itself && is_unreached {
-        format!("the repository's host could not be reached: {why}")
-    } else {
-        format!("the repository could not be fetched: {why}")
+    let of_git = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+    let is_away = said.lines().filter(of_git).any(|line| AWAY.iter().any(|words| line.contains(words)));
+    // Its exit code says nothing more; the limits of its cell do.
+    let by_itself = failure.code == FailureCode::FetchFailed;
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
+    let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
+    let (code, message) = match seen {
+        Seen { spent: Some(limit), .. } => (
+            FailureCode::FetchFailed,
+            format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
+        ),
+        Seen { outage: Some(why), .. } if by_itself => {
+            (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
+        }
+        _ if by_itself && is_away => {
+            (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {why}"))
+        }
+        _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
     };
-    failure.code = if by_itself && is_unreached { FailureCode::NetworkError } else { FailureCode::FetchFailed };
+    (failure.code, failure.evidence.message) = (code, message);
     failure
 }
 
@@ -205,9 +214,13 @@ mod tests {
     }
 
     fn judged(code: FailureCode, said: &str) -> (FailureCode, String) {
+        judged_beside(code, said, &Seen::default())
+    }
+
+    fn judged_beside(code: FailureCode, said: &str, seen: &Seen) -> (FailureCode, String) {
         let mut failure = Failure::new(code, "the fetch stage exited with code 128");
         failure.evidence.last_output = Some(said.to_owned());
-        let Failure { code, evidence } = judge(failure);
+        let Failure { code, evidence } = judge(failure, seen);
         (code, evidence.message)
     }
 
@@ -229,8 +242,7 @@ mod tests {
     #[test]
     fn only_a_host_that_could_not_be_reached_is_tried_again() {
         for said in [
-            "fatal: unable to access 'https://a.b/c/': Could not resolve host: a.b",
-            "fatal: unable to access 'https://a.b/c/': Received HTTP code 502 from proxy after CONNECT",
+            "fatal: unable to access 'https://a.b/c/': Empty reply from server",
             "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 503",
             "error: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec\nfatal: early EOF",
         ] {
@@ -241,7 +253,7 @@ mod tests {
             "fatal: couldn't find remote ref main",
             "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
             "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
-            "remote: fatal: Could not resolve host\nfatal: couldn't find remote ref main",
+            "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
             "fetch: the files of a have 5 bytes together, the limit is 4",
             "",
         ] {
@@ -250,6 +262,17 @@ mod tests {
         let (code, why) = judged(FailureCode::OutOfMemory, "error: Connection reset");
         assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
         assert!(why.ends_with("exited with code 128"), "{why}");
+        let outage = Seen { outage: Some("nobody answered".to_owned()), spent: None };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", &outage);
+        assert_eq!(
+            (code, why.as_str()),
+            (FailureCode::NetworkError, "the repository's host could not be reached: nobody answered")
+        );
+        assert_eq!(judged_beside(FailureCode::StageTimeout, "", &outage).0, FailureCode::FetchFailed);
+        let spent = Seen { outage: None, spent: Some(7) };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", &spent);
+        assert_eq!(code, FailureCode::FetchFailed);
+        assert!(why.contains("more than 7 bytes"), "{why}");
         let (_, why) = judged(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
         assert_eq!(why, "the repository could not be fetched: couldn't find remote ref main");
     }
