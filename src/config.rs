@@ -23,6 +23,12 @@ pub struct Config {
     pub warden_path: PathBuf,
     pub docker_host: String,
     pub runtime: String,
+    pub npm_registry: String,
+    pub egress_private_hosts: String,
+    pub egress_max_connections: u64,
+    pub egress_max_mib: u64,
+    pub egress_upload_mib: u64,
+    pub extra_ca_file: PathBuf,
     pub max_active_evaluations: u32,
     pub max_active_browser_evals: u32,
     pub max_active_api_evals: u32,
@@ -94,6 +100,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("warden_path", "the static warden binary; empty: beside the assize binary"),
     setting("docker_host", "the engine's address; empty: DOCKER_HOST, else the default socket"),
     setting("runtime", "OCI runtime of the cells, as the engine names it; empty: the engine's default"),
+    setting("npm_registry", "address of the npm registry that templates may install from; empty: none"),
+    setting(
+        "egress_private_hosts",
+        "`host:port` and ranges like `10.1.0.0/16` that egress may reach although they are private, between commas",
+    ),
+    setting("egress_max_connections", "connections that one stage may make"),
+    setting("egress_max_mib", "MiB that one stage may exchange over them, both ways together"),
+    setting("egress_upload_mib", "MiB that one run may send; they stand in the journal of its cell, so at most 16"),
+    setting("extra_ca_file", "PEM bundle that stages with egress trust; empty: what their image trusts"),
     Setting {
         key: "max_active_evaluations",
         alias: Some("MAX_ACTIVE_EVALUATIONS"),
@@ -179,6 +194,12 @@ impl Default for Config {
             warden_path: PathBuf::new(),
             docker_host: String::new(),
             runtime: String::new(),
+            npm_registry: String::new(),
+            egress_private_hosts: String::new(),
+            egress_max_connections: 2_000,
+            egress_max_mib: 512,
+            egress_upload_mib: 8,
+            extra_ca_file: PathBuf::new(),
             max_active_evaluations: 40,
             max_active_browser_evals: 20,
             max_active_api_evals: 20,
@@ -326,6 +347,14 @@ impl Config {
             let value = self.min_free_disk_mib.to_string();
             return Err(ConfigError::OutOfRange { key: "min_free_disk_mib", value, must: "at most 1073741824" });
         }
+        if !(1..=MOST_UPLOAD_MIB).contains(&self.egress_upload_mib) {
+            let value = self.egress_upload_mib.to_string();
+            return Err(ConfigError::OutOfRange { key: "egress_upload_mib", value, must: "1 to 16" });
+        }
+        if self.egress_max_mib > MOST_MIB {
+            let value = self.egress_max_mib.to_string();
+            return Err(ConfigError::OutOfRange { key: "egress_max_mib", value, must: "at most 1073741824" });
+        }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.instance.is_empty() || self.instance.len() > 40 || !self.instance.chars().all(plain) {
             return Err(ConfigError::OutOfRange {
@@ -361,6 +390,9 @@ const MOST_DAYS: u32 = 36_500;
 /// A pebibyte.
 const MOST_MIB: u64 = 1 << 30;
 
+/// A quarter of a journal: the rest is for output and results.
+const MOST_UPLOAD_MIB: u64 = 16;
+
 fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
 }
@@ -382,15 +414,8 @@ fn key_of(variable: &str) -> Result<Option<&'static str>, ConfigError> {
 }
 
 /// Variables of the command line and the build, not of the service.
-const CLIENT_VARIABLES: &[&str] = &[
-    "ASSIZE_CONFIG",
-    "ASSIZE_URL",
-    "ASSIZE_KEY",
-    "ASSIZE_DATA",
-    "ASSIZE_DEBIAN_MIRROR",
-    "ASSIZE_EXTRA_CA_FILE",
-    "ASSIZE_PULL",
-];
+const CLIENT_VARIABLES: &[&str] =
+    &["ASSIZE_CONFIG", "ASSIZE_URL", "ASSIZE_KEY", "ASSIZE_DATA", "ASSIZE_DEBIAN_MIRROR", "ASSIZE_PULL"];
 
 #[cfg(test)]
 mod tests {

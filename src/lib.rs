@@ -3,7 +3,7 @@
 //! A platform posts a project to the [`api`]; [`intake`] spools, scans and keeps it; [`store`]
 //! writes submission and run in one statement; [`redis`] rings the doorbell. In the worker process
 //! [`admission`] claims the run and [`worker`] drives it: it makes [`cell`]s, streams the archive
-//! in, reads events out, turns the results into a [`verdict`] and writes the end. [`upkeep`] sees
+//! in, reads events out, lets its stages reach what they may ([`egress`]), turns the results into a [`verdict`] and writes the end. [`upkeep`] sees
 //! to what a dead worker left. [`run`] is the domain that all of them speak.
 
 pub mod admission;
@@ -12,6 +12,7 @@ pub mod cell;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod egress;
 pub mod embedded;
 pub mod host;
 pub mod intake;

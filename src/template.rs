@@ -3,6 +3,8 @@
 //! Loaded whole at start-up and refused whole if anything is wrong, so a run never meets a broken
 //! template. The tests are packed once into the zip that every cell receives.
 
+mod egress;
+
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::run::{Class, StageName};
 use crate::verdict::{Format, Integrity};
+pub use egress::{Quota, Reach, Registry};
 
 /// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
@@ -75,6 +78,10 @@ pub struct Stage {
     pub env: BTreeMap<String, String>,
     /// Makes the stage a service.
     pub ready: Option<Ready>,
+    /// What it may reach, through the proxy of its cell; nothing if empty.
+    #[serde(default)]
+    pub egress: Vec<Reach>,
+    pub egress_quota: Option<Quota>,
 }
 
 /// How a service shows that it is up.
@@ -220,6 +227,13 @@ impl File {
         {
             return Err(format!("stage {}: the start stage, and only it, has `ready`", wrong.name));
         }
+        let before_the_tests = |stage: &Stage| matches!(stage.name, StageName::Install | StageName::Build);
+        if let Some(wrong) = self.stages.iter().find(|stage| !stage.egress.is_empty() && !before_the_tests(stage)) {
+            return Err(format!("stage {}: only install and build may have `egress`", wrong.name));
+        }
+        if let Some(wrong) = self.stages.iter().find(|stage| stage.egress_quota.is_some() && stage.egress.is_empty()) {
+            return Err(format!("stage {}: `egress_quota` without `egress`", wrong.name));
+        }
         let has_tests = self.stages.iter().any(|stage| stage.name == StageName::Tests);
         match &self.driver {
             Some(_) if has_tests => return Err("with a [driver] there is no tests stage: the driver tests".to_owned()),
@@ -341,6 +355,18 @@ mod tests {
     fn a_limit_out_of_range_names_it() {
         let error = load(&GOOD.replace("pids = 16", "pids = 1")).unwrap_err().to_string();
         assert!(error.contains("limits.pids is 1, it must be 4 to 32768"), "{error}");
+    }
+
+    #[test]
+    fn only_install_and_build_reach_anything() {
+        let egress = r#"timeout_s = 1, egress = [{ host = "a.example", port = 443 }]"#;
+        let error = load(&GOOD.replace("timeout_s = 1", egress)).unwrap_err().to_string();
+        assert!(error.contains("stage tests: only install and build may have `egress`"), "{error}");
+        let stages = format!(r#"stages = [{{ name = "install", command = ["true"], {egress} }},"#);
+        let template = load(&GOOD.replace("stages = [", &stages)).unwrap();
+        assert_eq!((template.stages[0].egress.len(), template.stages[1].egress.len()), (1, 0));
+        let error = load(&GOOD.replace("timeout_s = 1", "timeout_s = 1, egress_quota = { connections = 1, mib = 1 }"));
+        assert!(error.unwrap_err().to_string().contains("`egress_quota` without `egress`"));
     }
 
     #[test]

@@ -118,6 +118,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
             .stages
             .iter()
             .map(|stage| warden_plan::Stage {
+                egress: None,
                 name: stage.name.as_str().to_owned(),
                 command: stage.command.clone(),
                 cwd: "/workspace".to_owned(),

@@ -2,6 +2,6 @@
 SELECT id, attempt, at, from_status AS "from_status: _", to_status AS "to_status: _", phase AS "phase: _",
     failure_code AS "failure_code: _"
 FROM run_events
-WHERE run_id = $1 AND id > $2
+WHERE run_id = $1 AND id > $2 AND (evidence -> 'egress') IS NULL
 ORDER BY id
 LIMIT 200

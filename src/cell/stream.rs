@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use warden::egress::FromCell;
 use warden::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
 use warden::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
 use warden::plan::Plan;
@@ -31,6 +32,8 @@ pub enum Event {
     StageEnded(StageEnded),
     /// A piece of the results file.
     Results(Vec<u8>),
+    /// What the proxy of a stage has to say.
+    Tunnel(FromCell),
     End(End),
 }
 
@@ -122,7 +125,11 @@ impl CellInput {
         self.send(&bytes).await
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+    /// Sends whole frames.
+    ///
+    /// # Errors
+    /// [`StreamError::Broken`] if the cell is gone.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
         let sent = async {
             self.write.write_all(bytes).await?;
             self.write.flush().await
@@ -188,8 +195,11 @@ fn read(frame: &Frame) -> Result<Event, StreamError> {
             Output::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?,
         ),
         Kind::Results => Event::Results(frame.payload.clone()),
+        Kind::FromTunnel => Event::Tunnel(
+            FromCell::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("a broken tunnel".to_owned()))?,
+        ),
         Kind::End => Event::End(json(frame)?),
-        Kind::Plan | Kind::PlanEnd | Kind::Input | Kind::InputEnd | Kind::Finish => {
+        Kind::Plan | Kind::PlanEnd | Kind::Input | Kind::InputEnd | Kind::Finish | Kind::ToTunnel => {
             return Err(StreamError::Garbled(format!("{:?} goes the other way", frame.kind)));
         }
     })

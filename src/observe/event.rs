@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::metrics;
 use crate::admission::Hold;
+use crate::egress::Recorded;
 use crate::run::{FailureCode, StageName, Status};
 
 /// Which run an event is about. The run id is the trace: API, worker and cell labels carry it.
@@ -42,6 +43,17 @@ const NO_DURATION: Option<Duration> = None;
 pub fn run_queued(subject: &Subject) {
     metrics().runs_queued.inc();
     line!(info, subject, NO_PHASE, Status::Queued, NO_DURATION, NO_CODE, "run queued");
+}
+
+/// What a stage of the run connected to. Hosts stand in the events of the run, not here: a project
+/// chooses their names.
+pub fn egress(subject: &Subject, phase: Option<StageName>, recorded: &Recorded) {
+    let connections = recorded.egress.len() as u64 + recorded.unlisted;
+    let reached = recorded.egress.iter().filter(|connection| connection.address.is_some()).count();
+    let bytes: u64 = recorded.egress.iter().map(|connection| connection.up + connection.down).sum();
+    metrics().egress_connections.inc_by(connections);
+    metrics().egress_bytes.inc_by(bytes);
+    line!(info, subject, phase, Status::Running, NO_DURATION, NO_CODE, connections, reached, bytes, "egress");
 }
 
 /// A worker claimed the run after `waited`.

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub runs_adopted: Counter,
     pub leases_lost: Counter,
     pub oom_kills: Counter,
+    pub egress_connections: Counter,
+    pub egress_bytes: Counter,
     pub stale_runs: Gauge,
     /// Seconds since 1970 of the last heartbeat that reached Postgres.
     pub heartbeat_last_success: Gauge,
@@ -102,6 +104,8 @@ impl Metrics {
             runs_adopted: Counter::default(),
             leases_lost: Counter::default(),
             oom_kills: Counter::default(),
+            egress_connections: Counter::default(),
+            egress_bytes: Counter::default(),
             stale_runs: Gauge::default(),
             heartbeat_last_success: Gauge::default(),
             watchdog_last_success: Gauge::default(),
@@ -124,6 +128,8 @@ impl Metrics {
             ("runs_adopted", "Runs that this worker went on with after another was gone", &metrics.runs_adopted),
             ("leases_lost", "Leases that this worker lost", &metrics.leases_lost),
             ("oom_kills", "Processes in cells that the kernel killed for memory", &metrics.oom_kills),
+            ("egress_connections", "Connections that stages asked for", &metrics.egress_connections),
+            ("egress_bytes", "Bytes that stages exchanged over them", &metrics.egress_bytes),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());

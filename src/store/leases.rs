@@ -6,6 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Store, StoreError};
+use crate::egress::Recorded;
 use crate::run::{Evidence, Failure, FailureCode, Lease, StageName, Status};
 use crate::verdict::Verdict;
 
@@ -112,6 +113,11 @@ impl Store {
     /// The run, running, goes on to another stage.
     pub async fn enter_phase(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
         fenced!(self, "enter_phase", "sql/queries/enter_phase.sql", lease, phase.as_str())
+    }
+
+    /// Writes down what a stage connected to. Repeated, it stands there twice, by the same ids.
+    pub async fn record_egress(&self, lease: Lease, recorded: &Recorded) -> Result<(), StoreError> {
+        fenced!(self, "record_egress", "sql/queries/record_egress.sql", lease, Json(recorded) as _)
     }
 
     /// running -> parsing.

@@ -11,6 +11,7 @@ use crate::admission::Resumed;
 use crate::cell::EngineError;
 use crate::cell::stream::StreamError;
 use crate::clock;
+use crate::egress::Recorded;
 use crate::intake::blob::BlobError;
 use crate::observe::event::{self, Subject};
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
@@ -126,6 +127,22 @@ impl<'a> Attempt<'a> {
         event::stage_entered(&self.subject, stage, status, self.taken());
         self.announce();
         Ok(())
+    }
+
+    /// Writes down what a stage connected to. A record that Postgres cannot take now is not worth the run.
+    pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
+        event::egress(&self.subject, self.phase, recorded);
+        if self.status != Status::Running {
+            return Ok(());
+        }
+        match self.worker.store.record_egress(self.lease, recorded).await {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::LeaseLost { .. }) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(run = %self.lease.run_id, %error, "connections of a run were not written down");
+                Ok(())
+            }
+        }
     }
 
     /// running -> parsing.

@@ -10,15 +10,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
+use warden::egress::{FromCell, resync};
 use warden::event::{EndStatus, ResultsStatus, StageEnded, StageExit};
 use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
 use super::fetch::git::{Seen, judge};
+use super::stdin::Stdin;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, EngineError, Event, Role};
 use crate::clock;
+use crate::egress::{Rules, Tunnels};
+use crate::host;
 use crate::intake::blob::BlobError;
 use crate::observe::metrics;
 use crate::run::outcome::{StageLimits, stage_failure};
@@ -45,7 +49,10 @@ pub struct Conversation {
     delivering: Option<BoxFuture<'static, (CellInput, Result<(), StreamError>)>>,
     /// The cell has all of its plan and inputs.
     is_delivered: bool,
-    input: Option<CellInput>,
+    /// The way in; open once it has.
+    stdin: Stdin,
+    /// Present if any of its stages may reach something.
+    tunnels: Option<Tunnels>,
     /// Events that had been heard when the stream last broke.
     broke_after: Option<u64>,
     plan: Plan,
@@ -99,6 +106,7 @@ impl Conversation {
         plan: Plan,
         limits: Limits,
         inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
+        rules: Rules,
         cancelled: CancellationToken,
     ) -> Self {
         let Ready { cell: Cell { id, mut input, output }, seen } = ready;
@@ -113,7 +121,8 @@ impl Conversation {
             }));
         }
         let global = clock::monotonic() + Duration::from_millis(plan.global_timeout_ms) + SLACK;
-        Self {
+        let stdin = Stdin::new();
+        let mut conversation = Self {
             role,
             id,
             oom_killed: seen.is_some_and(|seen| seen.oom_killed),
@@ -122,7 +131,9 @@ impl Conversation {
             output,
             is_delivered: seen.is_some(),
             delivering,
-            input,
+            // The first stage may ask for something before we know that all was delivered.
+            tunnels: (!rules.is_empty()).then(|| Tunnels::new(rules, stdin.frames(), 0)),
+            stdin,
             broke_after: None,
             plan,
             limits,
@@ -132,6 +143,23 @@ impl Conversation {
             results: Vec::new(),
             received: 0,
             tests: None,
+        };
+        if seen.is_some() {
+            conversation.enter_again(input);
+        }
+        conversation
+    }
+
+    /// There is another way in, or none: what went through the one before is over.
+    fn enter_again(&mut self, input: Option<CellInput>) {
+        // Before anything is sent: what the cell asks for from here on is ours to answer.
+        let since_us = host::monotonic_us();
+        self.stdin = Stdin::new();
+        if let Some(tunnels) = &mut self.tunnels {
+            tunnels.renew(self.stdin.frames(), since_us);
+        }
+        if let Some(input) = input {
+            self.stdin.open(input, if self.tunnels.is_some() { resync() } else { Vec::new() });
         }
     }
 
@@ -159,11 +187,14 @@ impl Conversation {
     /// Takes in what was heard: writes down output and phase, and ends the run if it must end.
     pub async fn take(&mut self, attempt: &mut Attempt<'_>, heard: Heard) -> Result<Step, Stop> {
         match heard {
-            Heard::Delivered(input, Ok(())) => (self.input, self.is_delivered) = (Some(input), true),
+            Heard::Delivered(input, Ok(())) => {
+                self.is_delivered = true;
+                self.stdin.open(input, Vec::new());
+            }
             Heard::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
             // The cell went away in the middle; what it says on its way out tells why.
             Heard::Delivered(_, Err(_)) => {}
-            Heard::Cancelled => return self.stop().await.map(|()| Step::Going),
+            Heard::Cancelled => return self.stop().map(|()| Step::Going),
             Heard::Broken(_) | Heard::Silence if self.is_stopping => return Err(Stop::cancelled()),
             Heard::Broken(error) => return self.broken(attempt, error).await.map(|()| Step::Going),
             Heard::Silence => return self.overdue(attempt).await.map(|()| Step::Going),
@@ -195,7 +226,8 @@ impl Conversation {
             match attempt.worker.engine.resume(&self.id).await {
                 Ok((Cell { input, output, .. }, seen)) => {
                     tracing::debug!(cell = self.id, heard, %error, "the stream of a cell broke and was taken up again");
-                    (self.input, self.output, self.broke_after) = (input, output.after(heard), Some(heard));
+                    (self.output, self.broke_after) = (output.after(heard), Some(heard));
+                    self.enter_again(input);
                     self.oom_killed |= seen.oom_killed;
                     return Ok(());
                 }
@@ -207,14 +239,15 @@ impl Conversation {
     }
 
     /// Someone wants the run to stop: its processes get TERM, their grace, and are heard out.
-    async fn stop(&mut self) -> Result<(), Stop> {
+    fn stop(&mut self) -> Result<(), Stop> {
         self.is_stopping = true;
         self.deadline = clock::monotonic() + Duration::from_millis(self.plan.grace_ms) + LAST_WORDS;
-        match &mut self.input {
-            // One that is not running, or does not have all of its plan, has nothing to say.
-            None => Err(Stop::cancelled()),
-            Some(input) => input.finish().await.map_err(|_| Stop::cancelled()),
+        // One that is not running, or does not have all of its plan, has nothing to say.
+        if !self.stdin.is_open() {
+            return Err(Stop::cancelled());
         }
+        self.stdin.finish();
+        Ok(())
     }
 
     /// How long is left of `limit` for what began at `at_us`.
@@ -250,7 +283,14 @@ impl Conversation {
                 let (stage, _) = self.stage(output.stage)?;
                 attempt.output.push(stage, output);
             }
-            Event::StageEnded(ended) => self.stage_ended(attempt, ended)?,
+            Event::Tunnel(said) => self.tunnel(attempt, said).await?,
+            Event::StageEnded(ended) => {
+                if let Some(tunnels) = &mut self.tunnels {
+                    tunnels.end_stage().await;
+                }
+                self.record_egress(attempt).await?;
+                self.stage_ended(attempt, ended)?;
+            }
             Event::Results(piece) => {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
                 self.received += piece.len() as u64;
@@ -279,6 +319,21 @@ impl Conversation {
         Ok(Step::Going)
     }
 
+    async fn tunnel(&mut self, attempt: &Attempt<'_>, said: FromCell) -> Result<(), Stop> {
+        /// Connections that one event lists.
+        const PAGE: usize = 50;
+        let Some(tunnels) = &mut self.tunnels else { return Ok(()) };
+        tunnels.hear(said);
+        if tunnels.pending() >= PAGE { self.record_egress(attempt).await } else { Ok(()) }
+    }
+
+    async fn record_egress(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
+        match self.tunnels.as_ref().and_then(Tunnels::take_recorded) {
+            Some(recorded) => attempt.record_egress(&recorded).await,
+            None => Ok(()),
+        }
+    }
+
     fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
@@ -299,6 +354,12 @@ impl Conversation {
             let went_down = ended.ready && failure.code == FailureCode::StartFailed;
             if !went_down {
                 failure.evidence.last_output = attempt.output.last_lines(stage);
+                let outage = self.tunnels.as_ref().and_then(Tunnels::outage);
+                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, outage) {
+                    // The network's doing costs the project nothing.
+                    failure.code = FailureCode::RegistryUnreachable;
+                    failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
+                }
                 return Err(Stop::Failed(self.blame(failure)));
             }
         }
@@ -373,7 +434,8 @@ impl Conversation {
         self.overdue = Some(if is_global { FailureCode::GlobalTimeout } else { FailureCode::StageTimeout });
         let heard = self.output.heard;
         let (Cell { input, output, .. }, seen) = attempt.worker.engine.resume(&self.id).await?;
-        (self.input, self.output) = (input, output.after(heard));
+        self.output = output.after(heard);
+        self.enter_again(input);
         self.oom_killed |= seen.oom_killed;
         self.deadline = clock::monotonic() + LAST_WORDS;
         Ok(())
@@ -389,9 +451,11 @@ impl Conversation {
     pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
         /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
         const MOMENT: Duration = Duration::from_millis(500);
-        let Some(mut input) = self.input.take() else { return };
+        if !self.stdin.is_open() {
+            return;
+        }
+        self.stdin.finish();
         let last = async {
-            input.finish().await.ok()?;
             while let Ok(event) = self.output.next().await {
                 match event {
                     Event::Output(output) => {

@@ -1,12 +1,15 @@
 //! The stages of a run, in one cell or two.
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::{Cells, Ready, template};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
 use crate::cell::Role;
+use crate::intake::blob::BlobError;
 use crate::run::{Failure, FailureCode};
 use crate::template::Template;
 
@@ -21,10 +24,12 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
         let archive = attempt.claim.archive_sha256.as_deref();
         let missing = || Stop::Failed(Failure::new(FailureCode::WorkerLost, "the submission has no archive"));
         inputs.push(attempt.worker.blobs.archive(archive.ok_or_else(missing)?).await?);
-        inputs.extend((plan.inputs.len() > 1).then(|| bundle(template)));
+        inputs.extend((template.driver.is_none() && !template.bundle.is_empty()).then(|| piece(&template.bundle)));
+        inputs.extend((inputs.len() < plan.inputs.len()).then(|| piece(&attempt.worker.exit.certificates())));
     }
     let cancelled = attempt.cancelled.clone();
-    let mut subject = Conversation::begin(Role::Subject, subject, plan, template.limits, inputs, cancelled);
+    let rules = attempt.worker.exit.rules(template, &attempt.worker.config);
+    let mut subject = Conversation::begin(Role::Subject, subject, plan, template.limits, inputs, rules, cancelled);
     loop {
         let heard = subject.next().await;
         match subject.take(attempt, heard).await? {
@@ -47,8 +52,9 @@ async fn judge(
     let Some(spec) = &template.driver else { return Err(Stop::LeaseLost("no driver".to_owned())) };
     let plan = plan::driver(template, spec, &attempt.worker.config);
     let cell = cells.driver(template, &plan).await?;
-    let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![bundle(template)] };
-    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, attempt.cancelled.clone());
+    let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![piece(&template.bundle)] };
+    let (rules, cancelled) = (attempt.worker.exit.none(), attempt.cancelled.clone());
+    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, rules, cancelled);
     let mut subject_talks = true;
     loop {
         tokio::select! {
@@ -69,9 +75,8 @@ async fn judge(
     }
 }
 
-fn bundle(
-    template: &Template,
-) -> futures_util::stream::BoxStream<'static, Result<bytes::Bytes, crate::intake::blob::BlobError>> {
-    let bundle = template.bundle.clone();
-    futures_util::stream::once(async move { Ok(bundle) }).boxed()
+/// An input that is in memory.
+fn piece(bytes: &Bytes) -> BoxStream<'static, Result<Bytes, BlobError>> {
+    let bytes = bytes.clone();
+    futures_util::stream::once(async move { Ok(bytes) }).boxed()
 }

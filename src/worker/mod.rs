@@ -9,12 +9,14 @@ mod breaker;
 mod cells;
 mod conversation;
 mod drive;
+mod egress;
 mod execute;
 mod fetch;
 mod finish;
 mod leases;
 mod output;
 mod plan;
+mod stdin;
 mod verdict;
 
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub struct Worker {
     pub berths: Berths,
     pub cgroups: Cgroups,
     pub config: Config,
+    /// The way out for stages that may reach something.
+    pub exit: egress::Exit,
     /// What keeps it from claiming.
     pub holds: Holds,
     breaker: Breaker,
@@ -211,6 +215,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         breaker: Breaker::new(config.pause_after_failures, holds.clone()),
         holds,
         drives: TaskTracker::new(),
+        exit: egress::Exit::open(config, &templates)?,
         config: config.clone(),
         store,
         templates,

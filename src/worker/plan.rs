@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
 
+use super::egress;
 use crate::cell::spec::{GRADER, TMP, WORKSPACE};
 use crate::config::Config;
 use crate::run::StageName;
@@ -27,14 +28,16 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
     if template.driver.is_none() && !template.bundle.is_empty() {
         inputs.push(grader(template));
     }
+    inputs.extend(egress::input(template, config));
     let stages = template.stages.iter().map(|stage| Stage {
         name: stage.name.as_str().to_owned(),
         command: stage.command.clone(),
         cwd: WORKSPACE.to_owned(),
-        env: environment(template, &stage.env),
+        env: environment(template, egress::environment(stage, config), &stage.env),
         timeout_ms: capped(stage.timeout_s, config),
         output: output(config),
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
+        egress: egress::proxy(template, stage, config),
     });
     plan(template, inputs, stages.collect(), template.driver.is_none())
 }
@@ -42,7 +45,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
 /// What the driver does: one stage, the grader's tests.
 pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -> Plan {
     let inputs = if template.bundle.is_empty() { Vec::new() } else { vec![grader(template)] };
-    let mut env = environment(template, &driver.env);
+    let mut env = environment(template, BTreeMap::new(), &driver.env);
     if let Some(port) = template.port() {
         env.insert("SUBJECT_URL".to_owned(), format!("http://127.0.0.1:{port}"));
     }
@@ -54,6 +57,7 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
         timeout_ms: capped(driver.timeout_s, config),
         output: output(config),
         ready: None,
+        egress: None,
     };
     plan(template, inputs, vec![stage], true)
 }
@@ -85,13 +89,18 @@ fn grader(template: &Template) -> Input {
     }
 }
 
-fn environment(template: &Template, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn environment(
+    template: &Template,
+    egress: BTreeMap<String, String>,
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut env: BTreeMap<_, _> = [("PATH", PATH), ("HOME", WORKSPACE), ("TMPDIR", TMP), ("LANG", "C.UTF-8")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     if let Some(port) = template.port() {
         env.insert("PORT".to_owned(), port.to_string());
     }
+    env.extend(egress);
     env.extend(own.clone());
     env
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use assize::egress::{Connection, Outcome, Recorded};
 use assize::run::{Failure, FailureCode, StageName, Status};
 use assize::store::Store;
 use assize::verdict::{Integrity, from_exit_code};
@@ -124,4 +125,42 @@ async fn heartbeats_write_to_no_index(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!((updated, heap_only), (heartbeats, heartbeats));
+}
+
+#[sqlx::test(migrations = "sql/migrations")]
+async fn what_a_stage_connected_to_is_an_event_and_no_move(pool: PgPool) {
+    let store = Store::on(pool.clone());
+    let run = run_in(&pool, Status::Running).await;
+    let lease = rows::lease(&pool, run.id).await;
+    let before = store.events_of_run(run.id, 0).await.unwrap();
+    let connection = Connection {
+        id: 3,
+        host: "packages.example".to_owned(),
+        port: 443,
+        address: Some(([1, 1, 1, 1], 443).into()),
+        up: 10,
+        down: 20,
+        ms: 5,
+        outcome: Outcome::Closed,
+        reason: None,
+    };
+    let recorded = Recorded { egress: vec![connection], unlisted: 7 };
+    store.record_egress(lease, &recorded).await.unwrap();
+    assert_eq!(store.events_of_run(run.id, 0).await.unwrap(), before, "readers of moves do not see it");
+
+    let late = assize::run::Lease { epoch: lease.epoch - 1, ..lease };
+    store.record_egress(late, &recorded).await.unwrap_err();
+    let query = "SELECT from_status, to_status, evidence FROM run_events WHERE run_id = $1 AND evidence IS NOT NULL";
+    let written: Vec<(String, String, serde_json::Value)> =
+        sqlx::query_as(query).bind(run.id).fetch_all(&pool).await.unwrap();
+    let [(from, to, evidence)] = written.as_slice() else { panic!("a late writer wrote: {written:?}") };
+    assert_eq!((from.as_str(), to.as_str()), ("running", "running"));
+    let wanted = serde_json::json!({
+        "egress": [{
+            "id": 3, "host": "packages.example", "port": 443, "address": "1.1.1.1:443", "up": 10, "down": 20, "ms": 5,
+            "outcome": "closed"
+        }],
+        "unlisted": 7
+    });
+    assert_eq!(*evidence, wanted);
 }

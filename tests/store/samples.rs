@@ -186,6 +186,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
             format!("'{running}', 1, 1, 'running', 'cell_lost', {message}, 2, {message}"),
             Cost::Probe,
         ),
+        sample("record_egress", format!("'{running}', 1, 1, {message}"), Cost::Active),
         sample("run_position", format!("'{running}'"), Cost::Probe),
         sample("reuse_archive", "repeat('a', 64)", Cost::Probe),
         sample("revoke_key", format!("'{key}'"), Cost::Probe),

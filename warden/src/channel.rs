@@ -1,7 +1,7 @@
 //! The way out: whole frames on stdout.
 //!
 //! Writes block. That is acceptable because what a stage can make the warden write is bounded (its
-//! head and tail), because Docker's log driver drains the pipe whether or not a worker listens, and
+//! head and tail, and what its proxy may say), because Docker's log driver drains the pipe whether or not a worker listens, and
 //! because the worker holds every deadline a second time from outside: a warden that is stuck here
 //! is killed with its cell.
 
@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::os::fd::AsFd;
+use warden::egress::FromCell;
 use warden::event::{OUTPUT_HEADER, Output, Stream};
 use warden::frame::{self, Kind, MAX_PAYLOAD};
 
@@ -62,6 +63,16 @@ impl Channel {
         self.payload.clear();
         self.payload.extend_from_slice(bytes);
         self.write(Kind::Results)
+    }
+
+    /// Sends what the proxy has to say.
+    ///
+    /// # Errors
+    /// When stdout is gone.
+    pub fn tunnel(&mut self, said: &FromCell) -> io::Result<()> {
+        self.payload.clear();
+        said.encode(&mut self.payload);
+        self.write(Kind::FromTunnel)
     }
 
     fn write(&mut self, kind: Kind) -> io::Result<()> {

@@ -16,6 +16,10 @@ pub const HEADER: usize = 5;
 /// May stand between two frames and means nothing; no [`Kind`] has this byte.
 pub const FLUSH: u8 = b'\n';
 
+/// As [`FLUSH`]. A run of these also completes a frame that was cut anywhere: the length that they
+/// complete is never longer than the true one (see [`crate::egress::resync`]).
+pub const FILL: u8 = 0;
+
 /// The longest payload in bytes. Larger things (archives, results) travel as several frames.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
@@ -33,6 +37,8 @@ pub enum Kind {
     InputEnd = 0x04,
     /// Empty: stop whatever runs, read the results, report and exit.
     Finish = 0x05,
+    /// A [`crate::egress::ToCell`].
+    ToTunnel = 0x06,
 
     /// An [`crate::event::Hello`] as JSON.
     Hello = 0x81,
@@ -48,14 +54,31 @@ pub enum Kind {
     Results = 0x86,
     /// An [`crate::event::End`] as JSON; the last frame.
     End = 0x87,
+    /// A [`crate::egress::FromCell`].
+    FromTunnel = 0x88,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind::*;
-        [Plan, PlanEnd, Input, InputEnd, Finish, Hello, StageStarted, StageReady, Output, StageEnded, Results, End]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [
+            Plan,
+            PlanEnd,
+            Input,
+            InputEnd,
+            Finish,
+            ToTunnel,
+            Hello,
+            StageStarted,
+            StageReady,
+            Output,
+            StageEnded,
+            Results,
+            End,
+            FromTunnel,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -122,7 +145,7 @@ impl Decoder {
     /// # Errors
     /// [`FrameError`] when the bytes cannot be a frame; the decoder stays at the bad byte.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        while self.buffer.get(self.taken) == Some(&FLUSH) {
+        while matches!(self.buffer.get(self.taken), Some(&(FLUSH | FILL))) {
             self.taken += 1;
         }
         let rest = self.buffer.get(self.taken..).unwrap_or_default();

@@ -10,6 +10,7 @@ mod inbox;
 mod launch;
 mod output;
 mod probe;
+mod proxy;
 mod readiness;
 mod reaper;
 mod results;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
@@ -62,6 +62,19 @@ pub struct Stage {
     pub output: OutputLimits,
     /// Present on a service.
     pub ready: Option<Ready>,
+    /// Present if it may ask for connections: the proxy is there as long as the stage.
+    #[serde(default)]
+    pub egress: Option<Egress>,
+}
+
+/// The proxy of a stage. What it may reach the worker decides, not the warden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// On the loopback of the cell: [`crate::egress::PROXY_PORT`].
+    pub port: u16,
+    /// What its frames may add to the journal, as [`crate::egress`] counts.
+    pub journal_bytes: u64,
 }
 
 /// What is kept of a stage's stdout and stderr together, in bytes.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  stdin  ──► inbox ─┐                        ┌─► service's leader   ─┬─ stdout pipe ─┐
+//!  proxy's sockets  ─┤                        │
 //!  signalfd(SIGCHLD) ┼─► poll ─► Stages::run ─┤   (own process group) └─ stderr pipe ─┤
 //!  probe's socket   ─┘     ▲                  └─► foreground's leader ─ pipes ────────┤
 //!                          └──────────────────────────────────────────────────────────┘
@@ -34,12 +35,14 @@
 //!    no service lives, when *everything* was killed. Nothing survives from one stage to the next.
 //! 4. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
 //! 5. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
-//! 6. An end of file on stdin is not the end: the worker may come back.
+//! 6. A proxy is there only as long as its stage: it is gone before the stage is reported as ended.
+//! 7. An end of file on stdin is not the end: the worker may come back.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use warden::egress::ToCell;
 use warden::event::{StageEnded, StageExit, StageReady, StageStarted};
 use warden::frame::{Kind, MAX_PAYLOAD};
 use warden::plan::{Plan, Stage};
@@ -48,6 +51,7 @@ use crate::cgroup;
 use crate::channel::Channel;
 use crate::clock;
 use crate::inbox::{self, Inbox};
+use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
 
@@ -58,6 +62,8 @@ enum Source {
     Children,
     Pipe { running: usize, position: usize },
     Probe { running: usize },
+    Listener,
+    Tunnel { position: usize },
 }
 
 pub struct Stages<'p, 'w> {
@@ -67,6 +73,8 @@ pub struct Stages<'p, 'w> {
     reaper: &'w mut Reaper,
     global_deadline: u64,
     running: Vec<Running<'p>>,
+    /// Of the last of them, if it may have one.
+    proxy: Option<Proxy>,
     upcoming: std::iter::Enumerate<std::slice::Iter<'p, Stage>>,
     /// No stage is started any more, what runs is being stopped.
     is_over: bool,
@@ -89,6 +97,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             reaper,
             global_deadline,
             running: Vec::new(),
+            proxy: None,
             upcoming: plan.stages.iter().enumerate(),
             is_over: false,
             fault: None,
@@ -103,7 +112,7 @@ impl<'p, 'w> Stages<'p, 'w> {
     pub fn run(mut self) -> io::Result<Option<String>> {
         loop {
             // First, for a frame may have come together with the last input.
-            self.hear();
+            self.hear()?;
             self.start_what_is_due()?;
             if self.is_over && self.running.is_empty() {
                 return Ok(self.fault);
@@ -127,8 +136,11 @@ impl<'p, 'w> Stages<'p, 'w> {
                 return Ok(());
             };
             let index = u8::try_from(index).unwrap_or(u8::MAX);
-            match Running::start(index, stage, self.reaper) {
-                Ok(running) => {
+            let proxy = stage.egress.map(|egress| Proxy::listen(index, egress)).transpose();
+            let started = proxy.and_then(|proxy| Ok((proxy, Running::start(index, stage, self.reaper)?)));
+            match started {
+                Ok((proxy, running)) => {
+                    self.proxy = proxy;
                     let started = StageStarted { stage: index, at_us: running.started_us };
                     self.running.push(running);
                     self.channel.event(Kind::StageStarted, &started)?;
@@ -181,6 +193,16 @@ impl<'p, 'w> Stages<'p, 'w> {
                     }
                 }
                 Source::Probe { running } => probed.push(running),
+                Source::Listener => {
+                    if let Some(proxy) = &mut self.proxy {
+                        proxy.accept(clock::now_us());
+                    }
+                }
+                Source::Tunnel { position } => {
+                    if let Some(proxy) = &mut self.proxy {
+                        proxy.advance(position, &mut self.buffer, self.channel)?;
+                    }
+                }
             }
         }
         self.probe(&probed)?;
@@ -211,6 +233,17 @@ impl<'p, 'w> Stages<'p, 'w> {
                 fds.push(PollFd::new(fd, flags));
             }
         }
+        if let Some(proxy) = &self.proxy {
+            for (position, fd, flags) in proxy.interests() {
+                sources.push(Source::Tunnel { position });
+                fds.push(PollFd::new(fd, flags));
+            }
+            // Behind the others: a connection that comes changes no position.
+            if let Some(fd) = proxy.accepting() {
+                sources.push(Source::Listener);
+                fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            }
+        }
         (sources, fds)
     }
 
@@ -222,27 +255,41 @@ impl<'p, 'w> Stages<'p, 'w> {
             [Some(self.global_deadline), self.inbox.muted_until(now)].into_iter().flatten().min()
         };
         let stages = self.running.iter().filter_map(|running| running.wakes_at(now));
-        stages.chain(corpses).chain(plan).min()
+        let proxy = self.proxy.as_ref().and_then(Proxy::wakes_at);
+        stages.chain(corpses).chain(plan).chain(proxy).min()
     }
 
-    /// Frames that came while stages run. Only `Finish` has a meaning here, and once the plan is
-    /// over not even that: stdin is then left alone.
-    fn hear(&mut self) {
-        if self.is_over {
-            return;
+    /// Frames that came while stages run. Only `Finish` and what is for the proxy have a meaning
+    /// here, and once the plan is over not even those: stdin is then left alone.
+    fn hear(&mut self) -> io::Result<()> {
+        while !self.is_over {
+            let fault = match self.inbox.take() {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) if frame.kind == Kind::Finish => {
+                    self.end_plan(self.plan.grace_ms);
+                    return Ok(());
+                }
+                Ok(Some(frame)) if frame.kind == Kind::ToTunnel => {
+                    // What cannot be read was cut when a worker died; its successor resets all.
+                    if let (Some(proxy), Some(said)) = (&mut self.proxy, ToCell::decode(&frame.payload)) {
+                        proxy.hear(said, self.channel)?;
+                    }
+                    continue;
+                }
+                Ok(Some(frame)) => format!("a {:?} frame came while stages run, only Finish may come then", frame.kind),
+                Err(error) => format!("the stream is broken: {error}"),
+            };
+            self.fault = Some(fault);
+            self.end_plan(0);
         }
-        let fault = match self.inbox.take() {
-            Ok(None) => return,
-            Ok(Some(frame)) if frame.kind == Kind::Finish => return self.end_plan(self.plan.grace_ms),
-            Ok(Some(frame)) => format!("a {:?} frame came while stages run, only Finish may come then", frame.kind),
-            Err(error) => format!("the stream is broken: {error}"),
-        };
-        self.fault = Some(fault);
-        self.end_plan(0);
+        Ok(())
     }
 
     fn keep_time(&mut self) {
         let now = clock::now_us();
+        if let Some(proxy) = &mut self.proxy {
+            proxy.keep_time(now);
+        }
         for running in &mut self.running {
             running.keep_time(now, self.plan.grace_ms, self.reaper);
         }
@@ -276,6 +323,9 @@ impl<'p, 'w> Stages<'p, 'w> {
 
     /// Ends what a stage has left behind, then reports it.
     fn report(&mut self, mut ended: Running<'p>, exit: StageExit) -> io::Result<()> {
+        if self.proxy.as_ref().is_some_and(|proxy| proxy.stage() == ended.index) {
+            self.proxy = None;
+        }
         if self.running.is_empty() {
             self.reaper.clear_everything();
         } else {
@@ -315,6 +365,7 @@ impl<'p, 'w> Stages<'p, 'w> {
 
     fn end_plan(&mut self, grace_ms: u64) {
         self.is_over = true;
+        self.proxy = None;
         let now = clock::now_us();
         for running in &mut self.running {
             running.stop(StageExit::Stopped, now, grace_ms, self.reaper);

@@ -113,6 +113,7 @@ impl Cell {
             timeout_ms: 10_000,
             output: OutputLimits { head: 4096, tail: 4096, limit: 1 << 30 },
             ready: None,
+            egress: None,
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod archives;
 mod cell;
+mod egress;
 mod init;
 mod results;
 mod services;

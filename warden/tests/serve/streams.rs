@@ -11,10 +11,10 @@ use crate::cell::{Cell, plan_bytes};
 #[test]
 fn a_plan_of_another_version_is_a_fault_even_with_unknown_fields() {
     let mut cell = Cell::start();
-    cell.send(Kind::Plan, br#"{"version": 2, "novelty": true}"#);
+    cell.send(Kind::Plan, br#"{"version": 1, "novelty": true}"#);
     cell.send(Kind::PlanEnd, &[]);
     let story = cell.story();
-    assert_eq!(story.fault(), "the plan is of version 2, this warden speaks 1: install both from one build");
+    assert_eq!(story.fault(), "the plan is of version 1, this warden speaks 2: install both from one build");
     assert_eq!(story.status.code(), Some(1));
 }
 

@@ -1,0 +1,253 @@
+//! One connection: dialled, carried both ways, and written down.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use warden::egress::{How, MAX_PIECE, ToCell};
+
+use super::guard::{Guard, Refusal};
+use super::host::Allow;
+use super::record::{self, Outcome};
+use crate::clock;
+
+/// How long all addresses of a host together may take to answer.
+const DIAL: Duration = Duration::from_secs(10);
+
+/// What the cell sent up.
+pub enum Up {
+    Data(Vec<u8>),
+    Eof,
+}
+
+/// The bytes of a stage, over all its connections.
+pub struct Used {
+    pub bytes: AtomicU64,
+    pub limit: u64,
+}
+
+impl Used {
+    /// False when the limit is passed.
+    fn spend(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 <= self.limit
+    }
+
+    pub fn is_spent(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+/// What a connection is made of.
+pub struct Task {
+    pub id: u32,
+    pub host: String,
+    pub port: u16,
+    pub guard: Guard,
+    pub allowed: Arc<[Allow]>,
+    /// It is refused before anything is looked at.
+    pub refused: Option<Refusal>,
+    pub idle: Duration,
+    pub used: Arc<Used>,
+    pub frames: mpsc::Sender<Vec<u8>>,
+    pub up: mpsc::UnboundedReceiver<Up>,
+    /// Bytes that the cell has room for.
+    pub room: Arc<Semaphore>,
+    /// Bytes from the cell for which it got no credit yet.
+    pub uncredited: Arc<AtomicU32>,
+    /// The cell has dropped it.
+    pub gone: CancellationToken,
+    /// Its stage is over.
+    pub stop: CancellationToken,
+}
+
+/// Why a connection that was made ended.
+struct Ended(Outcome, Option<String>);
+
+impl Task {
+    /// Carries the connection to its end.
+    pub async fn run(mut self) -> record::Connection {
+        let begun = clock::monotonic();
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (address, Ended(outcome, reason)) = self.carry(&up, &down).await;
+        record::Connection {
+            id: self.id,
+            host: self.host,
+            port: self.port,
+            address,
+            up: up.into_inner(),
+            down: down.into_inner(),
+            ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            outcome,
+            reason,
+        }
+    }
+
+    async fn carry(&mut self, up: &AtomicU64, down: &AtomicU64) -> (Option<SocketAddr>, Ended) {
+        let (stop, gone) = (self.stop.clone(), self.gone.clone());
+        let dialled = tokio::select! {
+            biased;
+            () = stop.cancelled() => return (None, Ended(Outcome::StageEnded, None)),
+            () = gone.cancelled() => return (None, Ended(Outcome::Reset, None)),
+            dialled = self.dial() => dialled,
+        };
+        let (address, stream) = match dialled {
+            Ok(dialled) => dialled,
+            Err(refusal) => {
+                let outcome = match &refusal {
+                    Refusal::Quota { .. } => Outcome::Quota,
+                    refusal if refusal.is_outage() => Outcome::Unreachable,
+                    _ => Outcome::Refused,
+                };
+                let reason = refusal.to_string();
+                self.say(ToCell::Refused { id: self.id, status: refusal.status(), reason: reason.clone() }).await;
+                return (None, Ended(outcome, Some(reason)));
+            }
+        };
+        self.say(ToCell::Opened { id: self.id }).await;
+        let (id, idle) = (self.id, self.idle);
+        let (read, write) = stream.into_split();
+        let ended = {
+            let carrying = async {
+                let (downwards, upwards) = (
+                    carry_down(id, read, &self.room, &self.frames, &self.used, down),
+                    carry_up(id, write, &mut self.up, &self.uncredited, &self.frames, &self.used, up),
+                );
+                match tokio::try_join!(downwards, upwards) {
+                    Ok(_) => Ended(Outcome::Closed, None),
+                    Err(ended) => ended,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return (Some(address), Ended(Outcome::StageEnded, None)),
+                () = gone.cancelled() => return (Some(address), Ended(Outcome::Reset, None)),
+                ended = carrying => ended,
+                () = idleness(idle, up, down) => Ended(Outcome::Idle, None),
+            }
+        };
+        if ended.0 != Outcome::Closed {
+            self.say(ToCell::End { id, how: How::Reset }).await;
+        }
+        (Some(address), ended)
+    }
+
+    async fn dial(&self) -> Result<(SocketAddr, TcpStream), Refusal> {
+        if let Some(refusal) = &self.refused {
+            return Err(refusal.clone());
+        }
+        let addresses = self.guard.admit(&self.allowed, &self.host, self.port).await?;
+        let unreachable = |reason: String| Refusal::Unreachable { host: self.host.clone(), port: self.port, reason };
+        let dialling = async {
+            let mut last = String::new();
+            for address in addresses {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => {
+                        stream.set_nodelay(true).ok();
+                        return Ok((address, stream));
+                    }
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            Err(unreachable(last))
+        };
+        let late = |_| unreachable(format!("no answer in {} s", DIAL.as_secs()));
+        tokio::time::timeout(DIAL, dialling).await.map_err(late)?
+    }
+
+    /// Waits for a place in the channel, but not longer than anybody listens.
+    async fn say(&self, said: ToCell) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            sent = self.frames.send(said.frame()) => drop(sent),
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> Ended {
+    Ended(Outcome::Reset, Some(error.to_string()))
+}
+
+fn spent() -> Ended {
+    Ended(Outcome::Quota, Some("the bytes of this stage are used up".to_owned()))
+}
+
+/// From the network to the cell, as the cell has room.
+async fn carry_down(
+    id: u32,
+    mut read: OwnedReadHalf,
+    room: &Semaphore,
+    frames: &mpsc::Sender<Vec<u8>>,
+    used: &Used,
+    count: &AtomicU64,
+) -> Result<(), Ended> {
+    let nobody = || Ended(Outcome::StageEnded, None);
+    let mut buffer = vec![0; MAX_PIECE];
+    loop {
+        room.acquire().await.map_err(|_| nobody())?.forget();
+        // Nobody else takes from it.
+        let more = room.available_permits().min(MAX_PIECE - 1);
+        if let Ok(permits) = room.try_acquire_many(u32::try_from(more).unwrap_or(0)) {
+            permits.forget();
+        }
+        let length = read.read(buffer.get_mut(..=more).unwrap_or_default()).await.map_err(|error| broken(&error))?;
+        room.add_permits(more + 1 - length);
+        if length == 0 {
+            let end = ToCell::End { id, how: How::Eof };
+            return frames.send(end.frame()).await.map_err(|_| nobody());
+        }
+        if !used.spend(length) {
+            return Err(spent());
+        }
+        count.fetch_add(length as u64, Ordering::Relaxed);
+        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        frames.send(ToCell::Data { id, bytes }.frame()).await.map_err(|_| nobody())?;
+    }
+}
+
+/// From the cell to the network; what the network took is credited.
+async fn carry_up(
+    id: u32,
+    mut write: OwnedWriteHalf,
+    up: &mut mpsc::UnboundedReceiver<Up>,
+    uncredited: &AtomicU32,
+    frames: &mpsc::Sender<Vec<u8>>,
+    used: &Used,
+    count: &AtomicU64,
+) -> Result<(), Ended> {
+    while let Some(Up::Data(bytes)) = up.recv().await {
+        if !used.spend(bytes.len()) {
+            return Err(spent());
+        }
+        write.write_all(&bytes).await.map_err(|error| broken(&error))?;
+        count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        uncredited.fetch_sub(length, Ordering::Relaxed);
+        let credit = ToCell::Credit { id, bytes: length };
+        frames.send(credit.frame()).await.map_err(|_| Ended(Outcome::StageEnded, None))?;
+    }
+    // Some servers are gone by then.
+    write.shutdown().await.ok();
+    Ok(())
+}
+
+/// Ends when nothing went either way between two looks.
+async fn idleness(idle: Duration, up: &AtomicU64, down: &AtomicU64) {
+    let seen = || (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
+    let mut before = seen();
+    loop {
+        tokio::time::sleep(idle).await;
+        let now = seen();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}

@@ -1,0 +1,203 @@
+//! From a request to addresses that may be dialled, or to a refusal.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::address::{Named, canonical};
+use super::host::{Allow, Host};
+
+/// How long a name may take to resolve. Resolvers ask again after 5 s; by then a project waits.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// More addresses than any real name has; the rest is not looked at, and so not dialled.
+const MAX_ADDRESSES: usize = 16;
+
+/// From a name to its addresses.
+pub type Resolver = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// Why a connection is not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{host:?} cannot be asked for: {reason}")]
+    Unreadable { host: String, reason: &'static str },
+    #[error("{host}:{port} is not on the list of what this stage may reach")]
+    NotListed { host: String, port: u16 },
+    #[error("{host} resolves to {address}, {what}, which egress_private_hosts does not name")]
+    Address { host: String, address: IpAddr, what: &'static str },
+    #[error("{host} did not resolve: {reason}")]
+    Unresolved { host: String, reason: String },
+    #[error("{host}:{port} did not answer: {reason}")]
+    Unreachable { host: String, port: u16, reason: String },
+    #[error("this stage has used up its {limit} {of}")]
+    Quota { limit: u64, of: &'static str },
+}
+
+impl Refusal {
+    /// What the client in the cell is told.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Unreadable { .. } => 400,
+            Self::NotListed { .. } | Self::Address { .. } => 403,
+            Self::Unresolved { .. } | Self::Unreachable { .. } => 502,
+            Self::Quota { .. } => 429,
+        }
+    }
+
+    /// Whether it is the network's doing and none of the project's.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unresolved { .. } | Self::Unreachable { .. })
+    }
+}
+
+/// Decides what may be dialled.
+#[derive(Clone)]
+pub struct Guard {
+    named: Named,
+    resolver: Resolver,
+    patience: Duration,
+}
+
+impl Guard {
+    /// # Errors
+    /// The entry of `private_hosts` that cannot be read.
+    pub fn new(private_hosts: &str, resolver: Resolver) -> Result<Self, String> {
+        Ok(Self { named: Named::parse(private_hosts)?, resolver, patience: RESOLVE })
+    }
+
+    /// With the resolver of the host.
+    ///
+    /// # Errors
+    /// As [`Guard::new`].
+    pub fn of_host(private_hosts: &str) -> Result<Self, String> {
+        let resolver: Resolver = Arc::new(|name| {
+            Box::pin(async move {
+                let found = tokio::net::lookup_host((name, 0)).await?;
+                Ok(found.map(|address| address.ip()).collect())
+            })
+        });
+        Self::new(private_hosts, resolver)
+    }
+
+    /// The addresses to dial for a host and port, one after another: each of them was checked. One
+    /// address in the answer that may not be dialled spoils all of it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn admit(&self, allowed: &[Allow], host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+        let unreadable = |reason| Refusal::Unreadable { host: host.to_owned(), reason };
+        let host = Host::parse(host).map_err(unreadable)?;
+        if !allowed.iter().any(|allow| allow.matches(&host, port)) {
+            return Err(Refusal::NotListed { host: host.to_string(), port });
+        }
+        let mut addresses = match &host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.resolve(name).await?,
+        };
+        addresses.truncate(MAX_ADDRESSES);
+        let mut checked = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let address = canonical(address);
+            let refused = |what| Refusal::Address { host: host.to_string(), address, what };
+            self.named.check(&host, port, address).map_err(refused)?;
+            checked.push(SocketAddr::new(address, port));
+        }
+        Ok(checked)
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
+        let unresolved = |reason: String| Refusal::Unresolved { host: name.to_owned(), reason };
+        let found = tokio::time::timeout(self.patience, (self.resolver)(name.to_owned())).await;
+        let addresses = found
+            .map_err(|_| unresolved(format!("no answer in {} ms", self.patience.as_millis())))?
+            .map_err(|error| unresolved(error.to_string()))?;
+        if addresses.is_empty() {
+            return Err(unresolved("it has no address".to_owned()));
+        }
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Gives the answers one after another, and fails when there is none left.
+    fn guard(private: &str, answers: Vec<io::Result<Vec<&'static str>>>) -> Guard {
+        let answers = Mutex::new(answers.into_iter());
+        let resolver: Resolver = Arc::new(move |_| {
+            let next = answers.lock().unwrap().next().unwrap_or_else(|| Err(io::Error::other("asked too often")));
+            let parsed = next.map(|all| all.into_iter().map(|one| one.parse().unwrap()).collect());
+            Box::pin(async move { parsed })
+        });
+        Guard::new(private, resolver).unwrap()
+    }
+
+    fn allowed() -> Vec<Allow> {
+        vec![Allow::new("packages.example", 443).unwrap(), Allow::new("10.0.0.1", 443).unwrap()]
+    }
+
+    #[tokio::test]
+    async fn a_listed_host_with_public_addresses_is_admitted() {
+        let guard = guard("", vec![Ok(vec!["1.1.1.1", "2606:4700::1"])]);
+        let admitted = guard.admit(&allowed(), "Packages.Example", 443).await.unwrap();
+        assert_eq!(admitted, ["1.1.1.1:443".parse().unwrap(), "[2606:4700::1]:443".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_listed_is_not_even_resolved() {
+        let guard = guard("0.0.0.0/0", vec![]);
+        for (host, port) in
+            [("other.example", 443), ("packages.example", 80), ("a.packages.example", 443), ("10.0.0.2", 443)]
+        {
+            let refusal = guard.admit(&allowed(), host, port).await.unwrap_err();
+            assert_eq!((&refusal, refusal.status()), (&Refusal::NotListed { host: host.to_owned(), port }, 403));
+        }
+        let refusal = guard.admit(&allowed(), "0x7f000001", 443).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Unreadable { .. }), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn one_private_address_spoils_an_answer() {
+        for private in ["10.0.0.5", "169.254.169.254", "127.0.0.1", "::1", "::ffff:192.168.0.1", "64:ff9b::7f00:1"] {
+            for answer in [vec![private], vec!["1.1.1.1", private], vec![private, "1.1.1.1"]] {
+                let guard = guard("", vec![Ok(answer)]);
+                let refusal = guard.admit(&allowed(), "packages.example", 443).await.unwrap_err();
+                assert!(matches!(refusal, Refusal::Address { .. }) && refusal.status() == 403, "{refusal}");
+            }
+        }
+        let refusal = guard("", vec![]).admit(&allowed(), "10.0.0.1", 443).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Address { .. }), "a listed address is private all the same: {refusal}");
+        assert!(guard("10.0.0.1:443", vec![]).admit(&allowed(), "10.0.0.1", 443).await.is_ok());
+    }
+
+    /// FAILURES 24: the guard that was skipped when DNS failed, and the answer that changes.
+    #[tokio::test]
+    async fn a_resolver_that_fails_is_a_refusal_and_none_is_asked_twice() {
+        for answer in [Err(io::Error::other("SERVFAIL")), Ok(vec![])] {
+            let refusal = guard("", vec![answer, Ok(vec!["1.1.1.1"])]).admit(&allowed(), "packages.example", 443).await;
+            let refusal = refusal.unwrap_err();
+            assert!(matches!(refusal, Refusal::Unresolved { .. }) && refusal.is_outage(), "{refusal}");
+        }
+        let rebinding = guard("", vec![Ok(vec!["1.1.1.1"]), Ok(vec!["127.0.0.1"])]);
+        let first = rebinding.admit(&allowed(), "packages.example", 443).await.unwrap();
+        assert_eq!(first, ["1.1.1.1:443".parse().unwrap()], "what was checked is what is dialled");
+        let second = rebinding.admit(&allowed(), "packages.example", 443).await.unwrap_err();
+        assert!(matches!(second, Refusal::Address { .. }), "{second}");
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_never_answers_is_a_refusal() {
+        let mut guard = Guard::new("", Arc::new(|_| Box::pin(std::future::pending()))).unwrap();
+        guard.patience = Duration::from_millis(20);
+        let refusal = guard.admit(&allowed(), "packages.example", 443).await.unwrap_err();
+        assert_eq!(refusal.to_string(), "packages.example did not resolve: no answer in 20 ms");
+    }
+}

@@ -1,0 +1,220 @@
+//! Tunnels against real sockets of this host; the test is the warden.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use warden::frame::Decoder;
+
+use super::*;
+use crate::egress::{Outcome, Recorded, Resolver};
+
+const STAGE: u8 = 1;
+const QUOTA: Quota = Quota { connections: 1_000, bytes: 64 << 20 };
+
+struct Cell {
+    tunnels: Tunnels,
+    frames: mpsc::Receiver<Vec<u8>>,
+    port: u16,
+    next: u32,
+}
+
+/// What `service.example` leads to: a listener of this test.
+async fn cell(quota: Quota) -> (Cell, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    let guard = Guard::new(&format!("service.example:{port}"), resolver).unwrap();
+    let mut rules = Rules::new(guard);
+    rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], quota);
+    let (sender, frames) = mpsc::channel(32);
+    (Cell { tunnels: Tunnels::new(rules, sender, 1_000), frames, port, next: 0 }, listener)
+}
+
+impl Cell {
+    fn open(&mut self, host: &str) -> u32 {
+        let (id, port) = (self.next, self.port);
+        self.next += 1;
+        self.tunnels.hear(FromCell::Open { id, stage: STAGE, at_us: 1_000, port, host: host.to_owned() });
+        id
+    }
+
+    async fn said(&mut self) -> ToCell {
+        let bytes = self.frames.recv().await.unwrap();
+        let mut decoder = Decoder::default();
+        decoder.feed(&bytes);
+        ToCell::decode(&decoder.next_frame().unwrap().unwrap().payload).unwrap()
+    }
+
+    async fn connected(&mut self, listener: &TcpListener) -> (u32, TcpStream) {
+        let id = self.open("service.example");
+        let (stream, _) = listener.accept().await.unwrap();
+        assert_eq!(self.said().await, ToCell::Opened { id });
+        (id, stream)
+    }
+
+    async fn recorded(&mut self) -> Recorded {
+        self.tunnels.end_stage().await;
+        self.tunnels.take_recorded().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_and_are_written_down() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (id, mut stream) = cell.connected(&listener).await;
+    cell.tunnels.hear(FromCell::Data { id, bytes: b"ping".to_vec() });
+    let mut bytes = [0; 4];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"ping");
+    assert_eq!(cell.said().await, ToCell::Credit { id, bytes: 4 });
+    stream.write_all(b"pong!").await.unwrap();
+    assert_eq!(cell.said().await, ToCell::Data { id, bytes: b"pong!".to_vec() });
+    cell.tunnels.hear(FromCell::End { id, how: How::Eof });
+    assert_eq!(stream.read(&mut bytes).await.unwrap(), 0, "the end is passed on");
+    drop(stream);
+    assert_eq!(cell.said().await, ToCell::End { id, how: How::Eof });
+    cell.tunnels.tasks.close();
+    cell.tunnels.tasks.wait().await;
+    let recorded = cell.recorded().await;
+    let [only] = recorded.egress.as_slice() else { panic!("{recorded:?}") };
+    assert_eq!((only.host.as_str(), only.port, only.up, only.down), ("service.example", cell.port, 4, 5));
+    assert_eq!((only.outcome, only.address), (Outcome::Closed, Some(([127, 0, 0, 1], cell.port).into())));
+}
+
+#[tokio::test]
+async fn what_is_not_listed_gets_403_and_is_written_down() {
+    let (mut cell, _listener) = cell(QUOTA).await;
+    let id = cell.open("other.example");
+    let ToCell::Refused { id: refused, status: 403, reason } = cell.said().await else { panic!("not refused") };
+    assert!(refused == id && reason.contains("not on the list"), "{reason}");
+    let recorded = cell.recorded().await;
+    assert_eq!((recorded.egress[0].outcome, recorded.egress[0].address), (Outcome::Refused, None));
+    assert_eq!(cell.tunnels.outage(), None, "that is nobody's outage");
+}
+
+#[tokio::test]
+async fn a_stage_without_egress_reaches_nothing() {
+    let (mut cell, _listener) = cell(QUOTA).await;
+    let port = cell.port;
+    let host = "service.example".to_owned();
+    cell.tunnels.hear(FromCell::Open { id: 9, stage: STAGE + 1, at_us: 2_000, port, host });
+    assert!(matches!(cell.said().await, ToCell::Refused { id: 9, status: 403, .. }));
+}
+
+#[tokio::test]
+async fn a_replayed_journal_dials_nothing() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (port, host) = (cell.port, "service.example".to_owned());
+    cell.tunnels.hear(FromCell::Open { id: 7, stage: STAGE, at_us: 999, port, host });
+    cell.tunnels.hear(FromCell::Data { id: 7, bytes: b"old".to_vec() });
+    cell.tunnels.hear(FromCell::End { id: 7, how: How::Reset });
+    cell.next = 8;
+    let (id, _stream) = cell.connected(&listener).await;
+    assert_eq!(id, 8, "the first that was dialled is the first that was asked of us");
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_outage() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    drop(listener);
+    cell.open("service.example");
+    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    let recorded = cell.recorded().await;
+    assert_eq!(recorded.egress[0].outcome, Outcome::Unreachable);
+    assert!(cell.tunnels.outage().unwrap().contains("did not answer"));
+}
+
+#[tokio::test]
+async fn the_end_of_the_stage_is_the_end_of_its_connections() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (id, mut stream) = cell.connected(&listener).await;
+    let recorded = cell.recorded().await;
+    assert_eq!(recorded.egress[0].outcome, Outcome::StageEnded);
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
+    cell.tunnels.hear(FromCell::Data { id, bytes: b"late".to_vec() });
+    assert_eq!(cell.tunnels.take_recorded(), None);
+}
+
+#[tokio::test]
+async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (id, mut stream) = cell.connected(&listener).await;
+    let writing = tokio::spawn(async move {
+        let piece = vec![b'x'; 64 * 1024];
+        while stream.write_all(&piece).await.is_ok() {}
+    });
+    let mut received = 0;
+    while received < WINDOW_DOWN as usize {
+        let ToCell::Data { bytes, .. } = cell.said().await else { panic!("no data") };
+        received += bytes.len();
+    }
+    assert_eq!(received, WINDOW_DOWN as usize);
+    cell.tunnels.hear(FromCell::Credit { id, bytes: 1000 });
+    let ToCell::Data { bytes, .. } = cell.said().await else { panic!("no data") };
+    assert!(bytes.len() <= 1000, "{}", bytes.len());
+    // Credit for more than it was sent is no warden's.
+    cell.tunnels.hear(FromCell::Credit { id, bytes: 2 * WINDOW_DOWN });
+    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Reset);
+    writing.abort();
+}
+
+#[tokio::test]
+async fn a_cell_that_ignores_the_window_is_cut_off() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (id, _stream) = cell.connected(&listener).await;
+    // Nobody runs between these: no credit is given.
+    for _ in 0..=WINDOW_UP / 1024 {
+        cell.tunnels.hear(FromCell::Data { id, bytes: vec![0; 1024] });
+    }
+    cell.tunnels.tasks.close();
+    cell.tunnels.tasks.wait().await;
+    assert_eq!(cell.tunnels.take_recorded().unwrap().egress[0].outcome, Outcome::Reset);
+}
+
+#[tokio::test]
+async fn bytes_and_connections_have_quotas() {
+    let (mut cell, listener) = cell(Quota { connections: 2, bytes: 100 }).await;
+    let (id, mut stream) = cell.connected(&listener).await;
+    stream.write_all(&[0; 101]).await.unwrap();
+    assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
+    cell.open("service.example");
+    let ToCell::Refused { status: 429, reason, .. } = cell.said().await else { panic!("not refused") };
+    assert_eq!(reason, "this stage has used up its 100 bytes");
+    cell.open("service.example");
+    let ToCell::Refused { status: 429, reason, .. } = cell.said().await else { panic!("not refused") };
+    assert_eq!(reason, "this stage has used up its 2 connections");
+    let outcomes: Vec<_> = cell.recorded().await.egress.iter().map(|connection| connection.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Quota; 3]);
+}
+
+#[tokio::test]
+async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
+    let (mut cell, _listener) = cell(Quota { connections: 3, bytes: 100 }).await;
+    for _ in 0..10_000 {
+        let id = cell.open("elsewhere.example");
+        let ToCell::Refused { id: refused, .. } = cell.said().await else { panic!("not refused") };
+        assert_eq!(refused, id);
+        assert!(cell.tunnels.open.len() <= MAX_OPEN);
+    }
+    let recorded = cell.recorded().await;
+    assert_eq!((recorded.egress.len(), recorded.unlisted), (200, 9_800));
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_goes_is_ended() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    cell.tunnels.idle = Duration::from_millis(20);
+    let (id, _stream) = cell.connected(&listener).await;
+    assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
+    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Idle);
+}
+
+#[tokio::test]
+async fn another_stream_to_the_cell_ends_what_was_open() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (_, mut stream) = cell.connected(&listener).await;
+    let (sender, frames) = mpsc::channel(32);
+    cell.tunnels.renew(sender, 1_000);
+    cell.frames = frames;
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
+    cell.connected(&listener).await;
+}

@@ -1,0 +1,152 @@
+//! From a template and the settings to what its stages may reach, and what they are told about it.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use warden::egress::PROXY_PORT;
+use warden::plan::{Egress, Input};
+
+use crate::cell::spec::TMP;
+use crate::config::Config;
+use crate::egress::{Allow, Guard, Quota, Rules, registry};
+use crate::template::{Reach, Registry, Stage, Template, Templates};
+
+/// The longest bundle of certificates, in bytes. Those of public authorities have 220 KB.
+const MAX_CA: u64 = 2 << 20;
+
+/// The bundle, in the scratch space of a cell.
+const CA_NAME: &str = "assize-ca.pem";
+
+/// What all runs of a worker share.
+pub struct Exit {
+    guard: Guard,
+    /// The archive with the bundle of certificates, if there is one.
+    ca: Option<Bytes>,
+}
+
+impl Exit {
+    /// # Errors
+    /// A setting that cannot be used, by its name.
+    pub fn open(config: &Config, templates: &Templates) -> anyhow::Result<Self> {
+        let guard = Guard::of_host(&config.egress_private_hosts)
+            .map_err(|reason| anyhow::anyhow!("egress_private_hosts: {reason}"))?;
+        if !config.npm_registry.is_empty() {
+            registry(&config.npm_registry).map_err(|reason| anyhow::anyhow!("npm_registry: {reason}"))?;
+        }
+        for template in templates.iter() {
+            let wants_npm = |stage: &Stage| stage.egress.contains(&Reach::Registry(Registry::Npm));
+            if config.npm_registry.is_empty() && template.stages.iter().any(wants_npm) {
+                tracing::warn!(template = template.name, "npm_registry is not set: nothing can be installed from it");
+            }
+        }
+        let ca = has_ca(config).then(|| pack(&config.extra_ca_file)).transpose();
+        Ok(Self { guard, ca: ca.with_context(|| format!("extra_ca_file {}", config.extra_ca_file.display()))? })
+    }
+
+    /// What the subject's stages may reach.
+    pub fn rules(&self, template: &Template, config: &Config) -> Rules {
+        let mut rules = Rules::new(self.guard.clone());
+        for (number, stage) in (0_u8..).zip(&template.stages) {
+            if !stage.egress.is_empty() {
+                rules.allow(number, allowed(stage, config), quota(stage, config));
+            }
+        }
+        rules
+    }
+
+    /// For a cell in which nothing reaches anything.
+    pub fn none(&self) -> Rules {
+        Rules::new(self.guard.clone())
+    }
+
+    /// The archive that [`input`] announces.
+    pub fn certificates(&self) -> Bytes {
+        self.ca.clone().unwrap_or_default()
+    }
+}
+
+fn allowed(stage: &Stage, config: &Config) -> Vec<Allow> {
+    let allow = |reach: &Reach| match reach {
+        Reach::Host(allow) => Some(allow.clone()),
+        Reach::Registry(Registry::Npm) => registry(&config.npm_registry).ok(),
+    };
+    stage.egress.iter().filter_map(allow).collect()
+}
+
+fn quota(stage: &Stage, config: &Config) -> Quota {
+    let own = stage.egress_quota;
+    let least = |own: Option<u64>, most: u64| own.map_or(most, |own| own.min(most));
+    let mib = least(own.map(|own| own.mib), config.egress_max_mib);
+    let connections = least(own.map(|own| own.connections), config.egress_max_connections);
+    Quota { connections, bytes: mib << 20 }
+}
+
+fn has_ca(config: &Config) -> bool {
+    !config.extra_ca_file.as_os_str().is_empty()
+}
+
+/// The certificates, as one more input of a cell with egress.
+pub fn input(template: &Template, config: &Config) -> Option<Input> {
+    let wanted = has_ca(config) && template.stages.iter().any(|stage| !stage.egress.is_empty());
+    // Twice: an archive of something that cannot be packed any smaller is longer than that.
+    wanted.then(|| Input { into: TMP.to_owned(), max_archive_bytes: 2 * MAX_CA, max_entries: 1, max_bytes: MAX_CA })
+}
+
+/// The proxy of a stage.
+pub fn proxy(template: &Template, stage: &Stage, config: &Config) -> Option<Egress> {
+    let sharing = template.stages.iter().filter(|stage| !stage.egress.is_empty()).count() as u64;
+    let journal_bytes = (config.egress_upload_mib << 20).checked_div(sharing)?;
+    (!stage.egress.is_empty()).then_some(Egress { port: PROXY_PORT, journal_bytes })
+}
+
+/// How the programs of a stage with egress learn of its proxy, its registry and its certificates.
+pub fn environment(stage: &Stage, config: &Config) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    if stage.egress.is_empty() {
+        return env;
+    }
+    let mut set = |names: &[&str], value: &str| {
+        env.extend(names.iter().map(|name| ((*name).to_owned(), value.to_owned())));
+    };
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    set(
+        &["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "npm_config_proxy", "npm_config_https_proxy"],
+        &proxy,
+    );
+    set(&["no_proxy", "NO_PROXY"], "localhost,127.0.0.1,::1");
+    if stage.egress.contains(&Reach::Registry(Registry::Npm)) {
+        if !config.npm_registry.is_empty() {
+            set(&["npm_config_registry"], &config.npm_registry);
+            // A lock file may name the registry that its author used.
+            set(&["npm_config_replace_registry_host"], "always");
+        }
+        set(&["npm_config_audit", "npm_config_fund", "npm_config_update_notifier"], "false");
+    }
+    if has_ca(config) {
+        let path = format!("{TMP}/{CA_NAME}");
+        let readers = [
+            "NODE_EXTRA_CA_CERTS",
+            "SSL_CERT_FILE",
+            "CURL_CA_BUNDLE",
+            "GIT_SSL_CAINFO",
+            "PIP_CERT",
+            "REQUESTS_CA_BUNDLE",
+        ];
+        set(&readers, &path);
+    }
+    env
+}
+
+fn pack(path: &Path) -> anyhow::Result<Bytes> {
+    let length = std::fs::metadata(path)?.len();
+    anyhow::ensure!(length <= MAX_CA, "it has {length} bytes, the limit is {MAX_CA}");
+    let bytes = std::fs::read(path)?;
+    anyhow::ensure!(bytes.windows(11).any(|window| window == b"-----BEGIN "), "it holds no certificate in PEM form");
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file(CA_NAME, zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default()))?;
+    zip.write_all(&bytes)?;
+    Ok(zip.finish()?.into_inner().into())
+}

@@ -1,0 +1,1 @@
+throw new Error('the template of the page is missing');

@@ -1,0 +1,345 @@
+//! The egress tunnel on the wire: connections that a stage makes through the proxy of its warden,
+//! carried as frames and dialled by the worker.
+//!
+//! A connection has an id that no other of its cell has. Each direction has a window: a sender may
+//! have that many bytes under way for which no credit has come back, so neither end ever holds more
+//! of one connection, however slow its peer is.
+//!
+//! ```text
+//!  warden                                   worker
+//!    Open(id, stage, host, port)   ──────►   allowed? resolve, check, dial
+//!    Opened(id)                    ◄──────   or Refused(id, status, reason)
+//!    Data(id), Credit(id), End(id) ◄─────►   the same
+//!    Reset                         ◄──────   a worker that comes back: everything begun before is over
+//! ```
+//!
+//! What goes up stands in the journal, and that must not grow past what the engine keeps:
+//!
+//! - the engine's log keeps a message for each line, so the bytes of `Data` are masked such that line
+//!   feeds are rare in them, whatever the project sends;
+//! - each frame counts as [`FRAME_COST`] bytes more than it carries.
+//!
+//! What goes down can be cut: a worker may die in the middle of a frame. Its successor then sends
+//! [`resync`], which fills up that frame, and a frame that was filled up is known by its last byte.
+
+use crate::frame::{self, Kind};
+
+/// Where the proxy listens on the loopback of a cell. What proxies are known by; templates whose
+/// services listen there cannot have egress beside them.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Connections of one cell at one time; more of them wait in the backlog. npm opens 15 at once.
+pub const MAX_OPEN: usize = 64;
+
+/// Bytes under way towards the cell without credit, for each connection.
+pub const WINDOW_DOWN: u32 = 256 * 1024;
+
+/// Bytes under way from the cell without credit, for each connection.
+pub const WINDOW_UP: u32 = 64 * 1024;
+
+/// The most bytes in one `Data`, so that connections take turns.
+pub const MAX_PIECE: usize = 16 * 1024;
+
+/// What a frame is taken to cost in the journal beyond its data, in bytes: its header, and the
+/// engine's own around it.
+pub const FRAME_COST: u64 = 64;
+
+/// The longest host name, in bytes: that of DNS.
+pub const MAX_HOST: usize = 253;
+
+/// The longest reason that a refusal gives, in bytes.
+pub const MAX_REASON: usize = 300;
+
+/// The last byte of every frame towards the cell; [`resync`] has none of it.
+const SEAL: u8 = 1;
+
+/// How one end of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It will send no more, and still listens.
+    Eof,
+    /// It is gone.
+    Reset,
+}
+
+/// From the warden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromCell {
+    Open { id: u32, stage: u8, at_us: u64, port: u16, host: String },
+    Data { id: u32, bytes: Vec<u8> },
+    Credit { id: u32, bytes: u32 },
+    End { id: u32, how: How },
+}
+
+/// From the worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToCell {
+    Opened {
+        id: u32,
+    },
+    /// The client gets this HTTP status and these words.
+    Refused {
+        id: u32,
+        status: u16,
+        reason: String,
+    },
+    Data {
+        id: u32,
+        bytes: Vec<u8>,
+    },
+    Credit {
+        id: u32,
+        bytes: u32,
+    },
+    End {
+        id: u32,
+        how: How,
+    },
+    /// Every connection that there is ends here.
+    Reset,
+}
+
+const OPEN: u8 = 1;
+const DATA: u8 = 2;
+const CREDIT: u8 = 3;
+const EOF: u8 = 4;
+const RESET: u8 = 5;
+const OPENED: u8 = 6;
+const REFUSED: u8 = 7;
+const RESET_ALL: u8 = 8;
+
+const fn op_of(how: How) -> u8 {
+    match how {
+        How::Eof => EOF,
+        How::Reset => RESET,
+    }
+}
+
+fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
+    bytes.split_first_chunk::<N>().map(|(head, rest)| (*head, rest))
+}
+
+impl FromCell {
+    /// Appends the payload of a [`Kind::FromTunnel`] frame. `Data` carries at most [`MAX_PIECE`] bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Open { id, stage, at_us, port, host } => {
+                out.push(OPEN);
+                out.extend_from_slice(&id.to_le_bytes());
+                out.push(*stage);
+                out.extend_from_slice(&at_us.to_le_bytes());
+                out.extend_from_slice(&port.to_le_bytes());
+                out.extend_from_slice(host.as_bytes());
+            }
+            Self::Data { id, bytes } => {
+                out.push(DATA);
+                out.extend_from_slice(&id.to_le_bytes());
+                let mask = mask_of(bytes);
+                out.push(mask);
+                out.extend(bytes.iter().map(|byte| byte ^ mask));
+            }
+            Self::Credit { id, bytes } => {
+                out.push(CREDIT);
+                out.extend_from_slice(&id.to_le_bytes());
+                out.extend_from_slice(&bytes.to_le_bytes());
+            }
+            Self::End { id, how } => {
+                out.push(op_of(*how));
+                out.extend_from_slice(&id.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads a payload; `None` if it is not one.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let ([op], rest) = take::<1>(payload)?;
+        let (id, rest) = take::<4>(rest)?;
+        let id = u32::from_le_bytes(id);
+        Some(match op {
+            OPEN => {
+                let ([stage], rest) = take::<1>(rest)?;
+                let (at_us, rest) = take::<8>(rest)?;
+                let (port, host) = take::<2>(rest)?;
+                let host = std::str::from_utf8(host).ok().filter(|host| host.len() <= MAX_HOST)?.to_owned();
+                Self::Open { id, stage, at_us: u64::from_le_bytes(at_us), port: u16::from_le_bytes(port), host }
+            }
+            DATA => {
+                let ([mask], rest) = take::<1>(rest)?;
+                Self::Data { id, bytes: rest.iter().map(|byte| byte ^ mask).collect() }
+            }
+            CREDIT => Self::Credit { id, bytes: u32::from_le_bytes(rest.try_into().ok()?) },
+            EOF if rest.is_empty() => Self::End { id, how: How::Eof },
+            RESET if rest.is_empty() => Self::End { id, how: How::Reset },
+            _ => return None,
+        })
+    }
+}
+
+/// The mask under which the rarest byte value becomes the line feed: of `n` bytes at most `n / 256`
+/// are one then.
+fn mask_of(bytes: &[u8]) -> u8 {
+    let mut counts = [0_u32; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let rarest = (0..=u8::MAX).zip(counts).min_by_key(|(_, count)| *count).map_or(0, |(value, _)| value);
+    rarest ^ frame::FLUSH
+}
+
+impl ToCell {
+    /// The whole frame, as it goes to the cell.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let with_id = |payload: &mut Vec<u8>, op: u8, id: u32| {
+            payload.push(op);
+            payload.extend_from_slice(&id.to_le_bytes());
+        };
+        match self {
+            Self::Opened { id } => with_id(&mut payload, OPENED, *id),
+            Self::Refused { id, status, reason } => {
+                with_id(&mut payload, REFUSED, *id);
+                payload.extend_from_slice(&status.to_le_bytes());
+                let cut = reason.floor_char_boundary(MAX_REASON);
+                payload.extend_from_slice(reason.get(..cut).unwrap_or_default().as_bytes());
+            }
+            Self::Data { id, bytes } => {
+                with_id(&mut payload, DATA, *id);
+                payload.extend_from_slice(bytes);
+            }
+            Self::Credit { id, bytes } => {
+                with_id(&mut payload, CREDIT, *id);
+                payload.extend_from_slice(&bytes.to_le_bytes());
+            }
+            Self::End { id, how } => with_id(&mut payload, op_of(*how), *id),
+            Self::Reset => with_id(&mut payload, RESET_ALL, 0),
+        }
+        payload.push(SEAL);
+        let mut whole = Vec::with_capacity(payload.len() + frame::HEADER);
+        frame::encode(Kind::ToTunnel, &payload, &mut whole);
+        whole
+    }
+
+    /// Reads a payload; `None` if it is not one, or was cut and filled up.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let (seal, payload) = payload.split_last()?;
+        if *seal != SEAL {
+            return None;
+        }
+        let ([op], rest) = take::<1>(payload)?;
+        let (id, rest) = take::<4>(rest)?;
+        let id = u32::from_le_bytes(id);
+        Some(match op {
+            OPENED if rest.is_empty() => Self::Opened { id },
+            REFUSED => {
+                let (status, reason) = take::<2>(rest)?;
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                Self::Refused { id, status: u16::from_le_bytes(status), reason }
+            }
+            DATA => Self::Data { id, bytes: rest.to_vec() },
+            CREDIT => Self::Credit { id, bytes: u32::from_le_bytes(rest.try_into().ok()?) },
+            EOF if rest.is_empty() => Self::End { id, how: How::Eof },
+            RESET if rest.is_empty() => Self::End { id, how: How::Reset },
+            RESET_ALL if rest.is_empty() => Self::Reset,
+            _ => return None,
+        })
+    }
+}
+
+/// What a worker says first to a cell that it goes on with: fills up a frame that its predecessor
+/// may have left unfinished, and ends every connection.
+#[must_use]
+pub fn resync() -> Vec<u8> {
+    let mut bytes = vec![frame::FILL; frame::HEADER + frame::MAX_PAYLOAD];
+    bytes.extend_from_slice(&ToCell::Reset.frame());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Decoder;
+
+    fn decoded(bytes: &[u8]) -> Vec<Option<ToCell>> {
+        let mut decoder = Decoder::default();
+        decoder.feed(bytes);
+        std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| ToCell::decode(&frame.payload)).collect()
+    }
+
+    fn to_cell() -> impl Strategy<Value = ToCell> {
+        let how = prop_oneof![Just(How::Eof), Just(How::Reset)];
+        prop_oneof![
+            any::<u32>().prop_map(|id| ToCell::Opened { id }),
+            (any::<u32>(), any::<u16>(), "[a-z ]{0,40}").prop_map(|(id, status, reason)| ToCell::Refused {
+                id,
+                status,
+                reason
+            }),
+            (any::<u32>(), prop::collection::vec(any::<u8>(), 0..300))
+                .prop_map(|(id, bytes)| ToCell::Data { id, bytes }),
+            (any::<u32>(), any::<u32>()).prop_map(|(id, bytes)| ToCell::Credit { id, bytes }),
+            (any::<u32>(), how).prop_map(|(id, how)| ToCell::End { id, how }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_cell_says_survives_the_wire(
+            id in any::<u32>(), stage in any::<u8>(), at_us in any::<u64>(), port in any::<u16>(),
+            host in "[a-z.]{1,253}", bytes in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let all = [
+                FromCell::Open { id, stage, at_us, port, host },
+                FromCell::Data { id, bytes },
+                FromCell::Credit { id, bytes: id.rotate_left(7) },
+                FromCell::End { id, how: How::Eof },
+                FromCell::End { id, how: How::Reset },
+            ];
+            for said in all {
+                let mut payload = Vec::new();
+                said.encode(&mut payload);
+                prop_assert_eq!(FromCell::decode(&payload), Some(said));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _some_or_none = (FromCell::decode(&bytes), ToCell::decode(&bytes));
+        }
+
+        /// A worker dies in the middle of a frame, at any byte: what it had not sent whole has no effect,
+        /// and what its successor says is understood.
+        #[test]
+        fn a_cut_frame_is_made_up_for(before in to_cell(), cut in to_cell(), at in any::<prop::sample::Index>()) {
+            let mut bytes = before.frame();
+            let frame = cut.frame();
+            let at = at.index(frame.len());
+            bytes.extend_from_slice(&frame[..at]);
+            bytes.extend_from_slice(&resync());
+            bytes.extend_from_slice(&before.frame());
+            let mut heard = decoded(&bytes);
+            prop_assert_eq!(heard.remove(0), Some(before.clone()));
+            if heard.len() == 3 {
+                prop_assert_eq!(heard.remove(0), None, "the cut frame");
+            }
+            prop_assert_eq!(heard, [Some(ToCell::Reset), Some(before)]);
+        }
+    }
+
+    #[test]
+    fn line_feeds_are_rare_whatever_is_sent() {
+        let every: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_PIECE).collect();
+        for bytes in [vec![b'\n'; MAX_PIECE], vec![0; MAX_PIECE], every] {
+            let mut payload = Vec::new();
+            FromCell::Data { id: 7, bytes }.encode(&mut payload);
+            let feeds = payload.iter().filter(|byte| **byte == b'\n').count();
+            assert!(feeds <= MAX_PIECE / 256 + 5, "{feeds} line feeds");
+        }
+    }
+}
