@@ -24,7 +24,7 @@ pub const DEFAULT_REF: &str = "HEAD";
 pub struct Allowed<'a> {
     /// `host`, `host:port`, `*.domain` or `*`, separated by spaces or commas; without a port, 443.
     pub hosts: &'a str,
-    /// Those of them that may be addresses, single names, and spoken to without TLS: `host` or `host:port`.
+    /// Those of them that may be addresses, single names, and spoken to without TLS: `host:port`.
     pub private: &'a str,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Allowed<'a> {
     /// As the settings say.
     #[must_use]
     pub fn of(config: &'a Config) -> Self {
-        Self { hosts: &config.git_hosts, private: "" }
+        Self { hosts: &config.git_hosts, private: &config.egress_private_hosts }
     }
 }
 

@@ -132,7 +132,7 @@ impl<'a> Attempt<'a> {
     /// Writes down what a stage connected to. A record that Postgres cannot take now is not worth the run.
     pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
         event::egress(&self.subject, self.phase, recorded);
-        if self.status != Status::Running {
+        if self.status == Status::Parsing {
             return Ok(());
         }
         match self.worker.store.record_egress(self.lease, recorded).await {

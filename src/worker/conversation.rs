@@ -373,7 +373,9 @@ impl Conversation {
     /// repository is fetched, it is the repository's or its host's.
     fn blame(&self, mut failure: Failure) -> Failure {
         if self.role == Role::Fetch {
-            return judge(failure, &Seen::default());
+            let (outage, spent) = (Tunnels::outage, Tunnels::spent);
+            let tunnels = self.tunnels.as_ref();
+            return judge(failure, &Seen { outage: tunnels.and_then(outage), spent: tunnels.and_then(spent) });
         }
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
         if self.role == Role::Driver && !time {

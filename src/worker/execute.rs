@@ -76,7 +76,7 @@ async fn judge(
 }
 
 /// An input that is in memory.
-fn piece(bytes: &Bytes) -> BoxStream<'static, Result<Bytes, BlobError>> {
+pub fn piece(bytes: &Bytes) -> BoxStream<'static, Result<Bytes, BlobError>> {
     let bytes = bytes.clone();
     futures_util::stream::once(async move { Ok(bytes) }).boxed()
 }

@@ -16,6 +16,7 @@ use warden::event::ResultsStatus;
 use super::attempt::{Attempt, Stop, patiently};
 use super::cells::{Cells, template};
 use super::conversation::{Conversation, Step};
+use super::execute::piece;
 use crate::cell::Role;
 use crate::config::Config;
 use crate::intake::archive::{self, ScanLimits};
@@ -44,7 +45,10 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     let id = ready.cell.id.clone();
 
     let mut arrival = Arrival::begin(&worker.config)?;
-    let mut talk = Conversation::begin(Role::Fetch, ready, plan, limits, Vec::new(), attempt.cancelled.clone());
+    let rules = worker.exit.only(&repository, git::quota(&worker.config));
+    let rules = rules.map_err(|why| failed(FailureCode::FetchFailed, why))?;
+    let inputs = plan.inputs.iter().map(|_| piece(&worker.exit.certificates())).collect();
+    let mut talk = Conversation::begin(Role::Fetch, ready, plan, limits, inputs, rules, attempt.cancelled.clone());
     let report = loop {
         let heard = talk.next().await;
         match talk.take(attempt, heard).await? {

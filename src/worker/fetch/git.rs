@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::intake::repository::Repository;
 use crate::run::{Failure, FailureCode, StageName};
 use crate::template::Limits;
+use crate::worker::egress;
 use crate::worker::plan::{GRACE_MS, PATH, capped};
 
 /// Git and its certificates, made by `images/build`.
@@ -59,18 +60,22 @@ pub const fn limits(config: &Config) -> Limits {
 pub fn plan(repository: &Repository, config: &Config) -> Plan {
     let command = ["/bin/bash", "-c", SCRIPT, "fetch", &repository.url, &repository.reference];
     let timeout_ms = capped(TIMEOUT_S, config);
+    let (proxy, reach) = egress::proxy_of_fetch(config);
+    let mut env = environment(repository, config);
+    env.extend(reach);
     let stage = Stage {
         name: StageName::Fetch.as_str().to_owned(),
         command: command.map(str::to_owned).into(),
         cwd: WORKSPACE.to_owned(),
-        env: environment(repository, config),
+        env,
         timeout_ms,
         output: OUTPUT,
         ready: None,
+        egress: Some(proxy),
     };
     Plan {
         version: VERSION,
-        inputs: Vec::new(),
+        inputs: egress::certificates(config).into_iter().collect(),
         stages: vec![stage],
         // The stage's own limit is to be the one that is met.
         global_timeout_ms: timeout_ms + 10_000,
