@@ -46,8 +46,16 @@ async fn run(site: &Site, url: &str, reference: &str) -> (Value, Value) {
 
 /// The phases of a run that it had while it prepared.
 async fn phases(site: &Site, run: Uuid) -> Vec<(String, Option<String>)> {
-    let query = "SELECT to_status, phase FROM run_events WHERE run_id = $1 ORDER BY id";
+    let query = "SELECT to_status, phase FROM run_events
+        WHERE run_id = $1 AND evidence -> 'egress' IS NULL ORDER BY id";
     sqlx::query_as(query).bind(run).fetch_all(&mut site.database().await).await.unwrap()
+}
+
+/// The hosts and ports that a run connected to.
+async fn connections(site: &Site, run: Uuid) -> Vec<String> {
+    let query = "SELECT (one ->> 'host') || ':' || (one ->> 'port') FROM run_events,
+        jsonb_array_elements(evidence -> 'egress') AS one WHERE run_id = $1 AND phase = 'fetch'";
+    sqlx::query_scalar(query).bind(run).fetch_all(&mut site.database().await).await.unwrap()
 }
 
 /// Looks at itself; what it finds in order it scores.
@@ -120,6 +128,8 @@ async fn a_repository_comes_as_plain_files_of_one_commit() {
         let wanted: Vec<_> = wanted.iter().map(|(to, phase)| ((*to).to_owned(), phase.map(str::to_owned))).collect();
         assert_eq!(phases[..4], wanted);
         assert!(text.contains(&format!("fetched {commit}: 10 files")), "{text}");
+        let connections = connections(&site, id_of(run)).await;
+        assert!(!connections.is_empty() && connections.iter().all(|to| *to == forge.host), "{connections:?}");
         site.until("no cell is left", async || site.cells(Some(id_of(run))).await.is_empty()).await;
     }
     archives.dedup();
