@@ -18,7 +18,16 @@ pub struct Forge {
     pub host: String,
     folder: tempfile::TempDir,
     shared: Arc<Shared>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Forge {
+    fn drop(&mut self) {
+        // Tests are asynchronous, where a runtime cannot be waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 struct Shared {
@@ -45,7 +54,7 @@ impl Forge {
         runtime.spawn(async move {
             axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
         });
-        Self { host, folder, shared, _runtime: runtime }
+        Self { host, folder, shared, runtime: Some(runtime) }
     }
 
     /// The address of a repository; a name that begins with what [`answer`] knows has that done to it.
@@ -115,9 +124,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
     let is_pack = path.ends_with("/git-upload-pack");
     match first.split('-').next().unwrap_or_default() {
-        // To where the rest of the name leads: `redirect-<host>:<port>`.
+        // To where the rest of the name leads: `redirect-<host>_<port>`.
         "redirect" => {
-            let to = first.trim_start_matches("redirect-");
+            let to = first.trim_start_matches("redirect-").replace('_', ":");
             let query = request.uri().query().unwrap_or_default();
             let location = format!("http://{to}/good.git/info/refs?{query}");
             Response::builder().status(StatusCode::FOUND).header("location", location).body(Body::empty()).unwrap()

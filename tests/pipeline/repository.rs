@@ -160,9 +160,9 @@ async fn a_repository_that_cannot_be_had_says_why_and_harms_nobody() {
         (forge.url("good.git"), "refs/assize/fetched", "fetch_failed", "couldn't find remote ref"),
         (forge.url("closed-a"), "main", "fetch_failed", "could not read Username"),
         // Elsewhere, and inward: the tunnel leads to the one host and port only.
-        (forge.url("redirect-127.0.0.1:2"), "main", "fetch_failed", "403"),
-        (forge.url("redirect-169.254.169.254:80"), "main", "fetch_failed", "403"),
-        (forge.url("redirect-localhost:5432"), "main", "fetch_failed", "403"),
+        (forge.url("redirect-127.0.0.1_2"), "main", "fetch_failed", "403"),
+        (forge.url("redirect-169.254.169.254_80"), "main", "fetch_failed", "403"),
+        (forge.url("redirect-localhost_5432"), "main", "fetch_failed", "403"),
     ];
 
     let name = "blob.git";

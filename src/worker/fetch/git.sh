@@ -23,8 +23,10 @@ commit=$(git rev-parse --verify --quiet --end-of-options 'refs/assize/fetched^{c
 list() { timeout "$TREE_TIMEOUT_S" git ls-tree -r --full-tree "$@" "$commit"; }
 status=0
 list --format='%(objecttype) %(objectsize)' | head -n "$((MAX_FILES + 1))" >sizes || status=$?
-read -r files bytes < <(awk '$1 == "blob" { bytes += $2 } END { printf "%d %.0f\n", NR, bytes }' sizes)
-((files <= MAX_FILES)) || refuse "$commit has more than $MAX_FILES files, the limit"
+read -r entries files bytes < <(
+    awk '$1 == "blob" { files += 1; bytes += $2 } END { printf "%d %d %.0f\n", NR, files, bytes }' sizes
+)
+((entries <= MAX_FILES)) || refuse "$commit has more than $MAX_FILES files, the limit"
 ((status != 124)) || refuse "the files of $commit could not be listed in $TREE_TIMEOUT_S s"
 ((status == 0)) || exit "$status"
 ((bytes <= MAX_BYTES)) || refuse "the files of $commit have $bytes bytes together, the limit is $MAX_BYTES"
