@@ -360,12 +360,13 @@ mod tests {
     #[test]
     fn only_install_and_build_reach_anything() {
         let egress = r#"timeout_s = 1, egress = [{ host = "a.example", port = 443 }]"#;
-        let error = load(&GOOD.replace("timeout_s = 1", egress)).unwrap_err().to_string();
+        let error = load(&GOOD.replace("timeout_s = 1 }", &format!("{egress} }}"))).unwrap_err().to_string();
         assert!(error.contains("stage tests: only install and build may have `egress`"), "{error}");
         let stages = format!(r#"stages = [{{ name = "install", command = ["true"], {egress} }},"#);
         let template = load(&GOOD.replace("stages = [", &stages)).unwrap();
         assert_eq!((template.stages[0].egress.len(), template.stages[1].egress.len()), (1, 0));
-        let error = load(&GOOD.replace("timeout_s = 1", "timeout_s = 1, egress_quota = { connections = 1, mib = 1 }"));
+        let error =
+            load(&GOOD.replace("timeout_s = 1 }", "timeout_s = 1, egress_quota = { connections = 1, mib = 1 } }"));
         assert!(error.unwrap_err().to_string().contains("`egress_quota` without `egress`"));
     }
 

@@ -153,6 +153,8 @@ async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
     assert!(bytes.len() <= 1000, "{}", bytes.len());
     // Credit for more than it was sent is no warden's.
     cell.tunnels.hear(FromCell::Credit { id, bytes: 2 * WINDOW_DOWN });
+    cell.tunnels.tasks.close();
+    cell.tunnels.tasks.wait().await;
     assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Reset);
     writing.abort();
 }
