@@ -246,6 +246,9 @@ impl File {
         if self.stages.is_empty() || self.stages.iter().any(|stage| stage.command.is_empty()) {
             return Err("every template has at least one stage, and every stage a command".to_owned());
         }
+        if self.stages.iter().any(|stage| stage.name == StageName::Fetch) {
+            return Err("no template has a stage fetch: repositories are fetched in a cell of their own".to_owned());
+        }
         if self.stages.windows(2).any(|pair| pair[0].name >= pair[1].name) {
             return Err("stages must come in the order install, build, start, tests, each at most once".to_owned());
         }

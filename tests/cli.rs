@@ -244,3 +244,21 @@ fn a_refusal_is_told_in_sentences() {
     assert_eq!(said.code, 2);
     assert_eq!(said.err, "error: there is no such run\nhelp: look at the list\n");
 }
+
+#[test]
+fn a_repository_is_sent_as_its_address() {
+    let fake = Fake::start(Script::passing());
+    let address = "https://git.example.org/ada/notes";
+    let fixed = ["submit", "-t", "trivial", "-u", "alice", "--key", "k", "--url", fake.url(), "--repository", address];
+    let said = run(&[&fixed[..], &["--ref", "v1.0"]].concat());
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let sent = fake.handed_in();
+    let fields: Vec<_> = sent.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(fields, [("template", "trivial"), ("user", "alice"), ("repository_url", address), ("ref", "v1.0")]);
+    assert!(sent.files.is_empty(), "{:?}", sent.files);
+    assert_eq!(run(&fixed).code, 0);
+    assert_eq!(fake.handed_in().fields.len(), 3, "the default branch is the service's to know");
+    for wrong in [&[&fixed[..], &["."]].concat()[..], &["submit", "-t", "t", "--ref", "v1"], &["submit", "-t", "t"]] {
+        assert_eq!(run(wrong).code, 2, "{wrong:?}");
+    }
+}

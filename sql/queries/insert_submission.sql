@@ -8,8 +8,9 @@ WITH fresh AS (
     RETURNING key
 ), submission AS (
     INSERT INTO project_submissions
-        (id, organization_id, user_ref, template, archive_sha256, archive_bytes, archive_entries, metadata, receipt)
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $13
+        (id, organization_id, user_ref, template, archive_sha256, archive_bytes, archive_entries, metadata, receipt,
+         repository_url, repository_ref)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $13, $14, $15
     WHERE $10::text IS NULL OR EXISTS (SELECT 1 FROM fresh)
     RETURNING id, submitted_at
 )

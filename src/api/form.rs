@@ -1,13 +1,17 @@
 //! The form of a submission, read from multipart as it comes: the archive straight to the spool,
-//! the other fields bounded, each at most once and in any order.
+//! the other fields bounded, each at most once and in any order. Without an archive it may be JSON too.
 
+use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart};
+use futures_util::StreamExt;
 use serde_json::Value;
 
+use super::ApiState;
 use super::body::Progress;
 use super::problem::Problem;
 use super::quota::Door;
 use crate::config::Config;
+use crate::intake::repository::{self, Allowed, DEFAULT_REF, MAX_REF, MAX_URL, Repository};
 use crate::intake::spool::{Spool, Spooled};
 use crate::template::Templates;
 
@@ -22,10 +26,13 @@ const METADATA_BYTES: usize = 16 * 1024;
 /// Objects and lists within each other in the metadata, the outermost included.
 const METADATA_DEPTH: usize = 16;
 
+/// Bytes of a form as JSON: its fields at their longest, and escapes.
+const JSON_BYTES: usize = 64 * 1024;
+
 /// A form that is whole and in order; the archive has not been looked into.
 #[derive(Debug)]
 pub(super) struct Form {
-    pub archive: Spooled,
+    pub project: Project,
     pub template: String,
     pub user: String,
     /// An object.
@@ -41,12 +48,72 @@ pub(super) struct Rules<'a> {
     pub door: Option<&'a Door<'a>>,
 }
 
+/// What is to be evaluated.
+#[derive(Debug)]
+pub(super) enum Project {
+    Archive(Spooled),
+    /// To be fetched when its turn comes.
+    Repository(Repository),
+}
+
+/// A form without an archive, as JSON.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RepositorySubmission)]
+pub(super) struct JsonForm {
+    /// The name of a template.
+    template: String,
+    /// Whose project it is, in the platform's words: 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
+    user: String,
+    /// `https://host/path`; the host must be one of `git_hosts`.
+    repository_url: String,
+    /// A branch, a tag or a whole commit; else the repository's default branch.
+    r#ref: Option<String>,
+    /// Kept and shown as it is: at most 16 KiB and 16 levels.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+}
+
+/// Reads a form that is JSON.
+pub(super) async fn read_json(api: &ApiState, body: Body, progress: &Progress) -> Result<Form, Problem> {
+    let (mut pieces, mut bytes) = (body.into_data_stream(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        let broken = |_| progress.fault().map_or_else(|| Problem::malformed_json("it broke off"), Problem::from);
+        bytes.extend_from_slice(&piece.map_err(broken)?);
+        if bytes.len() > JSON_BYTES {
+            return Err(Problem::body_too_long(JSON_BYTES as u64, bytes.len() as u64));
+        }
+    }
+    let form: JsonForm = serde_json::from_slice(&bytes).map_err(Problem::malformed_json)?;
+    if api.templates.get(&form.template).is_none() {
+        return Err(Problem::unknown_template(&form.template, &api.templates.names()));
+    }
+    let metadata = form.metadata.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let seen = metadata.to_string().len();
+    if seen > METADATA_BYTES {
+        return Err(Problem::field_too_long("metadata", METADATA_BYTES as u64, seen as u64));
+    }
+    Ok(Form {
+        project: repository(&api.config, &form.repository_url, form.r#ref.as_deref())?,
+        template: form.template,
+        user: check_user(form.user)?,
+        metadata: check_metadata(metadata)?,
+    })
+}
+
+fn repository(config: &Config, url: &str, reference: Option<&str>) -> Result<Project, Problem> {
+    let reference = reference.unwrap_or(DEFAULT_REF);
+    Ok(Project::Repository(repository::check(url, reference, Allowed::of(config))?))
+}
+
 /// Reads the form. The spooled archive is gone when the form, or the error, is. Where the user comes
 /// before the archive, the archive of one whose queue is full is not read.
 pub(super) async fn read(rules: &Rules<'_>, multipart: &mut Multipart) -> Result<Form, Problem> {
     let Rules { config, templates, progress, door } = *rules;
     let mut reader = Reader { progress };
     let (mut archive, mut template, mut user, mut metadata) = (None, None, None::<String>, None);
+    let (mut url, mut reference) = (None::<String>, None::<String>);
     while let Some(mut field) = reader.next(multipart).await? {
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
@@ -73,11 +140,31 @@ pub(super) async fn read(rules: &Rules<'_>, multipart: &mut Multipart) -> Result
                 once("metadata", metadata.is_some())?;
                 metadata = Some(parse_metadata(&reader.text("metadata", &mut field, METADATA_BYTES).await?)?);
             }
+            "repository_url" => {
+                once("repository_url", url.is_some())?;
+                // A little more, so that one that is too long is refused as such an address.
+                url = Some(reader.text("repository_url", &mut field, 2 * MAX_URL).await?);
+            }
+            "ref" => {
+                once("ref", reference.is_some())?;
+                reference = Some(reader.text("ref", &mut field, 2 * MAX_REF).await?);
+            }
             other => return Err(Problem::unknown_field(other)),
         }
     }
+    let project = match (archive, url) {
+        (None, None) => return Err(Problem::missing_field("archive")),
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_field("repository_url", "came beside archive; send one of them"));
+        }
+        (Some(_), None) if reference.is_some() => {
+            return Err(Problem::bad_field("ref", "came beside archive; it belongs to repository_url"));
+        }
+        (Some(archive), None) => Project::Archive(archive),
+        (None, Some(url)) => repository(config, &url, reference.as_deref())?,
+    };
     Ok(Form {
-        archive: archive.ok_or_else(|| Problem::missing_field("archive"))?,
+        project,
         template: template.ok_or_else(|| Problem::missing_field("template"))?,
         user: user.ok_or_else(|| Problem::missing_field("user"))?,
         metadata: metadata.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
@@ -144,6 +231,10 @@ fn check_user(user: String) -> Result<String, Problem> {
 fn parse_metadata(text: &str) -> Result<Value, Problem> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Problem::bad_field("metadata", format_args!("is not JSON: {error}")))?;
+    check_metadata(value)
+}
+
+fn check_metadata(value: Value) -> Result<Value, Problem> {
     if !value.is_object() {
         return Err(Problem::bad_field("metadata", "must be a JSON object"));
     }

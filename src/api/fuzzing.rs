@@ -9,13 +9,14 @@ use axum::http::header;
 use bytes::Bytes;
 
 use super::body::{Guarded, Limits, Progress};
-use super::form::{self, Rules};
+use super::form::{self, Project, Rules};
 use crate::config::Config;
 use crate::template::Templates;
 
 /// What a form that was accepted holds.
 #[derive(Debug)]
 pub struct Accepted {
+    /// 0 if it names a repository.
     pub archive_bytes: u64,
     pub template: String,
     pub user: String,
@@ -43,7 +44,10 @@ pub async fn form(
     let rules = Rules { config, templates, progress: &progress, door: None };
     match form::read(&rules, &mut multipart).await {
         Ok(form) => Ok(Accepted {
-            archive_bytes: form.archive.bytes,
+            archive_bytes: match form.project {
+                Project::Archive(archive) => archive.bytes,
+                Project::Repository(_) => 0,
+            },
             template: form.template,
             user: form.user,
             metadata: form.metadata,

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::form::Form;
+use super::form::{Form, Project};
 use super::problem::Problem;
 
 /// The longest key, in bytes; the column has the same limit.
@@ -23,11 +23,17 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// What makes two requests the same: template, user, metadata and the archive's bytes. The order of
-/// the form's fields and of the metadata's keys does not.
+/// What makes two requests the same: template, user, metadata, and the archive's bytes or the repository's
+/// address and ref. The order of the form's fields and of the metadata's keys does not.
 pub(super) fn request_sha256(form: &Form) -> [u8; 32] {
     let mut digest = Sha256::new();
-    for part in [&form.template, &form.user, &canonical(&form.metadata).to_string(), &form.archive.sha256] {
+    let metadata = canonical(&form.metadata).to_string();
+    let mut parts = vec![&form.template, &form.user, &metadata];
+    match &form.project {
+        Project::Archive(archive) => parts.push(&archive.sha256),
+        Project::Repository(repository) => parts.extend([&repository.url, &repository.reference]),
+    }
+    for part in parts {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }

@@ -179,8 +179,10 @@ impl Problem {
     }
 
     pub fn not_multipart() -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_multipart", "the body must be multipart/form-data")
-            .help("Send the fields archive, template, user and, if you like, metadata.")
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_multipart", "the body must be multipart/form-data").help(
+            "Send the fields archive, template, user and, if you like, metadata; without an archive, \
+                 repository_url and ref in its place, as a form or as application/json.",
+        )
     }
 
     pub fn content_encoding() -> Self {
@@ -192,6 +194,11 @@ impl Problem {
         Self::bad_request("malformed_multipart", format!("the body is not whole multipart/form-data: {reason}"))
     }
 
+    pub fn malformed_json(reason: impl std::fmt::Display) -> Self {
+        Self::bad_request("malformed_json", format!("the body is not the JSON of a submission: {reason}"))
+            .help("Send an object with template, user, repository_url and, if you like, ref and metadata.")
+    }
+
     pub fn missing_field(name: &'static str) -> Self {
         Self::bad_request("missing_field", format!("the field {name} is missing"))
     }
@@ -199,7 +206,7 @@ impl Problem {
     pub fn unknown_field(name: &str) -> Self {
         let name: String = name.chars().take(64).collect();
         Self::bad_request("unknown_field", format!("there is no field {name:?}"))
-            .help("The fields are archive, template, user and metadata.")
+            .help("The fields are archive (or repository_url and ref), template, user and metadata.")
     }
 
     pub fn repeated_field(name: &'static str) -> Self {

@@ -15,19 +15,19 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::body::Progress;
 use super::extract::Id;
-use super::form::{self, Form, Rules};
+use super::form::{self, Form, JsonForm, Project, Rules};
 use super::problem::{Document, Problem};
 use super::quota::Door;
 use super::view::{RunView, SubmissionView};
 use super::{ApiState, disk, idempotency};
 use crate::intake::archive::{self, ArchiveSummary};
-use crate::intake::blob::Kept;
+use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
 use crate::observe::event::{self, Subject};
 use crate::signing::Envelope;
 use crate::signing::statement::{InToto, RECEIPT, Receipt, to_micros};
 use crate::store::runs::RunRow;
-use crate::store::submissions::{Idempotency, Inserted, NewSubmission, SubmissionRow};
+use crate::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
 pub(super) const PATH: &str = "/v1/submissions";
 
@@ -36,9 +36,13 @@ pub(super) const PATH: &str = "/v1/submissions";
 #[schema(as = SubmissionForm)]
 #[expect(dead_code, reason = "describes what `form` reads")]
 pub(super) struct FormFields {
-    /// A zip.
-    #[schema(value_type = String, format = Binary)]
-    archive: Vec<u8>,
+    /// A zip; or `repository_url` in its place.
+    #[schema(value_type = Option<String>, format = Binary)]
+    archive: Option<Vec<u8>>,
+    /// `https://host/path`; the host must be one of `git_hosts`.
+    repository_url: Option<String>,
+    /// A branch, a tag or a whole commit of the repository; else its default branch.
+    r#ref: Option<String>,
     /// The name of a template.
     template: String,
     /// Whose project it is, in the platform's words: 1 to 200 characters.
@@ -75,7 +79,7 @@ pub(super) struct SubmissionWithRuns {
     post, path = "/v1/submissions", tag = "submissions",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; the same key \
         with the same submission gives the first one again, with the header idempotent-replayed")),
-    request_body(content = FormFields, content_type = "multipart/form-data"),
+    request_body(content((FormFields = "multipart/form-data"), (JsonForm = "application/json"))),
     responses(
         (status = 202, description = "Stored and queued", body = Submitted,
             headers(("Location" = String, description = "The run"))),
@@ -95,16 +99,24 @@ pub(super) async fn create(
     let caller = caller.may_submit()?;
     let headers = request.headers().clone();
     let key = idempotency::key(&headers)?;
-    check_content(&headers)?;
+    let is_json = check_content(&headers)?;
     disk::check(&api).await?;
-    let mut multipart = Multipart::from_request(request, &())
-        .await
-        .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
     let door = Door { api: &api, organization: caller.organization, key };
-    door.check(None).await?;
-    let rules = Rules { config: &api.config, templates: &api.templates, progress: &progress, door: Some(&door) };
-    let form = form::read(&rules, &mut multipart).await?;
-    let archive = scan(&api, &form).await?;
+    let form = if is_json {
+        door.check(None).await?;
+        form::read_json(&api, request.into_body(), &progress).await?
+    } else {
+        let mut multipart = Multipart::from_request(request, &())
+            .await
+            .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
+        door.check(None).await?;
+        let rules = Rules { config: &api.config, templates: &api.templates, progress: &progress, door: Some(&door) };
+        form::read(&rules, &mut multipart).await?
+    };
+    let archive = match &form.project {
+        Project::Archive(archive) => Some(scan(&api, &form.template, archive).await?),
+        Project::Repository(_) => None,
+    };
     submit(&api, caller, &form, archive, &door).await
 }
 
@@ -129,24 +141,26 @@ pub(super) async fn read(
     Ok(Json(SubmissionWithRuns { submission: submission.into(), receipt, runs }))
 }
 
-fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether the body is JSON; else it is multipart.
+fn check_content(headers: &HeaderMap) -> Result<bool, Problem> {
     let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
     let kind = value(header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("multipart/form-data") {
+    let is_json = kind.eq_ignore_ascii_case("application/json");
+    if !is_json && !kind.eq_ignore_ascii_case("multipart/form-data") {
         return Err(Problem::not_multipart());
     }
-    Ok(())
+    Ok(is_json)
 }
 
 /// Scans that go on at one time, in this process: each may need some 60 MiB for the worst that the limits let in.
 static SCANS: Semaphore = Semaphore::const_new(4);
 
 /// Looks the archive through without unpacking it, off the runtime's own threads.
-async fn scan(api: &ApiState, form: &Form) -> Result<ArchiveSummary, Problem> {
-    let template = api.templates.get(&form.template);
-    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
-    let limits = template.archive.limits(&api.config);
-    let file = Arc::clone(&form.archive.file);
+async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
+    let found = api.templates.get(template);
+    let found = found.ok_or_else(|| Problem::unknown_template(template, &api.templates.names()))?;
+    let limits = found.archive.limits(&api.config);
+    let file = Arc::clone(&archive.file);
     let _turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
@@ -159,7 +173,7 @@ async fn submit(
     api: &ApiState,
     caller: Caller,
     form: &Form,
-    archive: ArchiveSummary,
+    archive: Option<ArchiveSummary>,
     door: &Door<'_>,
 ) -> Result<Response, Problem> {
     let template = api.templates.get(&form.template);
@@ -178,10 +192,20 @@ async fn submit(
     }
     // The last thing that is asked before anything is kept.
     let place = door.enter(&form.user).await?;
-    let spooled = &form.archive;
-    keep(api, spooled).await?;
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
-    let receipt = receipt(api, caller, form, id, run_id);
+    let (source, receipt) = match &form.project {
+        Project::Archive(spooled) => {
+            keep(&api.store, &api.blobs, spooled).await?;
+            let source = NewSource::Archive {
+                sha256: &spooled.sha256,
+                bytes: i64::try_from(spooled.bytes).unwrap_or(i64::MAX),
+                entries: archive.map_or(0, |archive| i64::try_from(archive.entries).unwrap_or(i64::MAX)),
+            };
+            (source, receipt(api, caller, form, spooled, id, run_id))
+        }
+        // Signed by the worker that fetches it: before that there is no commit and no archive to sign.
+        Project::Repository(found) => (NewSource::Repository { url: &found.url, reference: &found.reference }, None),
+    };
     let new = NewSubmission {
         id,
         run_id,
@@ -189,9 +213,7 @@ async fn submit(
         user: &form.user,
         template: &form.template,
         half_slots: template.class.half_slots(),
-        archive_sha256: &spooled.sha256,
-        archive_bytes: i64::try_from(spooled.bytes).unwrap_or(i64::MAX),
-        archive_entries: i64::try_from(archive.entries).unwrap_or(i64::MAX),
+        source,
         metadata: &form.metadata,
         idempotency,
         receipt: receipt.as_ref(),
@@ -217,7 +239,14 @@ async fn submit(
 }
 
 /// Signed before the row is written, so that it costs no second write; what is not written, nobody gets.
-fn receipt(api: &ApiState, caller: Caller, form: &Form, submission_id: Uuid, run_id: Uuid) -> Option<Envelope> {
+fn receipt(
+    api: &ApiState,
+    caller: Caller,
+    form: &Form,
+    archive: &Spooled,
+    submission_id: Uuid,
+    run_id: Uuid,
+) -> Option<Envelope> {
     let received_at = to_micros(caller.now());
     api.signer.as_ref()?.sign(|key_id| {
         let receipt = Receipt {
@@ -226,24 +255,13 @@ fn receipt(api: &ApiState, caller: Caller, form: &Form, submission_id: Uuid, run
             organization_id: caller.organization,
             user: form.user.clone(),
             template: form.template.clone(),
-            archive_bytes: i64::try_from(form.archive.bytes).unwrap_or(i64::MAX),
+            archive_bytes: i64::try_from(archive.bytes).unwrap_or(i64::MAX),
             received_at,
             source: None,
             key_id: key_id.to_owned(),
         };
-        InToto::about(submission_id, &form.archive.sha256, RECEIPT, receipt)
+        InToto::about(submission_id, &archive.sha256, RECEIPT, receipt)
     })
-}
-
-/// Stores the archive. What is there already may be about to be deleted for its age: that is stopped or
-/// waited for, and then it is looked for once more.
-async fn keep(api: &ApiState, archive: &Spooled) -> Result<(), Problem> {
-    let put = async || api.blobs.put_archive(&archive.sha256, &archive.file, archive.bytes).await;
-    if put().await? == Kept::Found {
-        api.store.reuse_archive(&archive.sha256).await?;
-        put().await?;
-    }
-    Ok(())
 }
 
 /// Says that there is work, behind the client's back: Redis may take its second, or be away.

@@ -71,15 +71,28 @@ pub(super) struct SubmissionView {
     id: Uuid,
     user: String,
     template: String,
-    archive_sha256: String,
-    /// As it was uploaded.
-    archive_bytes: i64,
+    /// This and the next two: null until a repository was fetched.
+    archive_sha256: Option<String>,
+    /// As it was uploaded, or packed from the repository.
+    archive_bytes: Option<i64>,
     /// Files and folders in it.
-    archive_entries: i64,
+    archive_entries: Option<i64>,
+    /// Null if the archive came with the request.
+    source: Option<SourceView>,
     /// As it was sent.
     #[schema(value_type = Object)]
     metadata: serde_json::Value,
     submitted_at: DateTime<Utc>,
+}
+
+/// The repository that a submission names.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SubmissionSource)]
+pub(super) struct SourceView {
+    repository_url: String,
+    r#ref: String,
+    /// What the ref named when it was fetched; null until then. All runs of the submission work on it.
+    commit: Option<String>,
 }
 
 impl From<RunRow> for RunView {
@@ -128,7 +141,14 @@ impl RunView {
 
 impl From<SubmissionRow> for SubmissionView {
     fn from(row: SubmissionRow) -> Self {
+        let commit = row.repository_commit;
+        let source = row.repository_url.zip(row.repository_ref).map(|(repository_url, r#ref)| SourceView {
+            repository_url,
+            r#ref,
+            commit,
+        });
         Self {
+            source,
             id: row.id,
             user: row.user_ref,
             template: row.template,

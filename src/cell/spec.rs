@@ -48,6 +48,8 @@ pub enum Role {
     Subject,
     /// Runs the grader's tests against it.
     Driver,
+    /// Fetches the project from a repository, before the two.
+    Fetch,
 }
 
 impl Role {
@@ -57,6 +59,7 @@ impl Role {
         match self {
             Self::Subject => "subject",
             Self::Driver => "driver",
+            Self::Fetch => "fetch",
         }
     }
 }

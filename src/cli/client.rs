@@ -81,6 +81,12 @@ struct Problem {
     help: String,
 }
 
+/// What is to be evaluated.
+pub enum Project<'a> {
+    Archive(Packed),
+    Repository { url: &'a str, reference: Option<&'a str> },
+}
+
 /// A submission about to be sent.
 pub struct Handin<'a> {
     pub template: &'a str,
@@ -145,21 +151,25 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn submit(&self, packed: Packed, handin: &Handin<'_>) -> Result<Value, Fault> {
-        let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(packed.file));
-        let body = reqwest::Body::wrap_stream(stream);
-        let archive = reqwest::multipart::Part::stream_with_length(body, packed.bytes)
-            .file_name("project.zip")
-            .mime_str("application/zip")
-            .map_err(|error| Fault::infrastructure(root_cause(&error)))?;
+    pub async fn submit(&self, project: Project<'_>, handin: &Handin<'_>) -> Result<Value, Fault> {
         let mut form = reqwest::multipart::Form::new()
             .text("template", handin.template.to_owned())
             .text("user", handin.user.to_owned());
         if let Some(metadata) = handin.metadata {
             form = form.text("metadata", metadata.to_owned());
         }
-        // Last, so that the service has seen the rest before the bytes come.
-        let mut request = self.request(Method::POST, "/v1/submissions").multipart(form.part("archive", archive));
+        form = match project {
+            // Last, so that the service has seen the rest before the bytes come.
+            Project::Archive(packed) => form.part("archive", part(packed)?),
+            Project::Repository { url, reference } => {
+                let form = form.text("repository_url", url.to_owned());
+                match reference {
+                    Some(reference) => form.text("ref", reference.to_owned()),
+                    None => form,
+                }
+            }
+        };
+        let mut request = self.request(Method::POST, "/v1/submissions").multipart(form);
         if let Some(key) = handin.idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
@@ -228,6 +238,14 @@ impl Client {
             self.url
         ))
     }
+}
+
+fn part(packed: Packed) -> Result<reqwest::multipart::Part, Fault> {
+    let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(packed.file));
+    reqwest::multipart::Part::stream_with_length(reqwest::Body::wrap_stream(stream), packed.bytes)
+        .file_name("project.zip")
+        .mime_str("application/zip")
+        .map_err(|error| Fault::infrastructure(root_cause(&error)))
 }
 
 /// Reads a value that the service sent.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use self::board::Board;
 use self::expect::{Sample, end_of, samples};
-use super::client::{Client, Handin, Server, read};
+use super::client::{Client, Handin, Project, Server, read};
 use super::outcome::{Exit, Fault, Outcome};
 use super::pack::pack;
 use super::report::{Run, ink_of};
@@ -161,7 +161,7 @@ async fn submit<'a>(client: &Client, sample: &'a Sample) -> Result<Tried<'a>, Fa
     // A user each, so that the limits per user do not make them wait for one another.
     let user = format!("demo-{}-{}", sample.template, sample.name);
     let handin = Handin { template: &sample.template, user: &user, metadata: None, idempotency_key: None };
-    let accepted: Accepted = read("submission", &client.submit(packed, &handin).await?)?;
+    let accepted: Accepted = read("submission", &client.submit(Project::Archive(packed), &handin).await?)?;
     Ok(Tried { sample, id: accepted.run.id, run: None })
 }
 

@@ -85,7 +85,7 @@ impl Run {
 #[must_use]
 pub fn whereabouts(status: Status, phase: Option<StageName>) -> String {
     match (status, phase) {
-        (Status::Running, Some(stage)) => format!("running: {stage}"),
+        (Status::Preparing | Status::Running, Some(stage)) => format!("{status}: {stage}"),
         (Status::TimedOut, _) => "timed out".to_owned(),
         (status, _) => status.to_string(),
     }

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::client::{Client, Handin, Server, read};
+use super::client::{Client, Handin, Project, Server, read};
 use super::outcome::{Exit, Fault, Outcome};
-use super::pack::{Packed, pack};
+use super::pack::pack;
 use super::report;
 use super::screen::{self, Ink, Screen, bytes};
 
@@ -16,17 +16,26 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   assize submit ./my-project --template python-api --watch
   assize submit project.zip --template trivial --user alice --metadata '{\"course\": 7}'
-  assize submit . --template python-unit --watch --json | jq .verdict.score";
+  assize submit . --template python-unit --watch --json | jq .verdict.score
+  assize submit --repository https://github.com/ada/notes --ref v1.0 --template node-api --watch";
 
 /// Send a project for evaluation.
 ///
 /// PATH is the project's folder, or a .zip file of it. A folder is packed on the fly: what its
-/// .gitignore names stays out, so does .git, and so do symlinks.
+/// .gitignore names stays out, so does .git, and so do symlinks. With --repository nothing is sent but an
+/// address: the service fetches the project itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Submit {
     /// The project: a folder, or a .zip file.
-    path: PathBuf,
+    #[arg(required_unless_present = "repository", conflicts_with = "repository")]
+    path: Option<PathBuf>,
+    /// Address of a public Git repository over HTTPS; the service says which hosts it fetches from.
+    #[arg(long, value_name = "URL")]
+    repository: Option<String>,
+    /// Branch, tag or whole commit of the repository; else its default branch.
+    #[arg(long = "ref", value_name = "REF", requires = "repository")]
+    reference: Option<String>,
     /// How to evaluate it; see `assize templates`.
     #[arg(long, short)]
     template: String,
@@ -74,16 +83,20 @@ pub async fn run(command: Submit) -> Outcome {
         check_metadata(metadata)?;
     }
     let screen = Screen::progress(command.json);
-    let packed = pack(&command.path)?;
+    let project = match (&command.path, &command.repository) {
+        (Some(path), None) => Project::Archive(pack(path)?),
+        (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
+        (None, None) => return Err(Fault::usage("give the project's folder, or --repository")),
+    };
     let client = command.server.client()?;
-    announce(screen, &command, &packed, &client);
+    announce(screen, &command, &project, &client);
     let handin = Handin {
         template: &command.template,
         user: &command.user,
         metadata: command.metadata.as_deref(),
         idempotency_key: command.idempotency_key.as_deref(),
     };
-    let answer = client.submit(packed, &handin).await?;
+    let answer = client.submit(project, &handin).await?;
     let accepted: Accepted = read("submission", &answer)?;
     if let Some(path) = &command.receipt {
         keep_receipt(path, &answer)?;
@@ -123,7 +136,14 @@ fn check_metadata(metadata: &str) -> Result<(), Fault> {
     }
 }
 
-fn announce(screen: Screen, command: &Submit, packed: &Packed, client: &Client) {
+fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Client) {
+    let packed = match project {
+        Project::Archive(packed) => packed,
+        Project::Repository { url, reference } => {
+            let reference = reference.map_or_else(String::new, |reference| format!(" at {reference}"));
+            return screen.line(format!("submitting {url}{reference} to {}", client.url()));
+        }
+    };
     for warning in &packed.warnings {
         Screen::stderr().line(Screen::stderr().paint(Ink::Warn, format!("warning: {warning}")));
     }
@@ -134,5 +154,6 @@ fn announce(screen: Screen, command: &Submit, packed: &Packed, client: &Client) 
         }
         None => bytes(packed.bytes),
     };
-    screen.line(format!("submitting {} ({what}) to {}", command.path.display(), client.url()));
+    let path = command.path.as_deref().unwrap_or_else(|| std::path::Path::new(".")).display();
+    screen.line(format!("submitting {path} ({what}) to {}", client.url()));
 }

@@ -127,6 +127,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_archive_entries", "files and folders in an archive"),
     setting("max_unpacked_bytes", "bytes of all its files, unpacked"),
     setting("max_archive_ratio", "unpacked to packed size of an entry over 1 MiB, and of the whole"),
+    setting(
+        "git_hosts",
+        "hosts that repositories may be fetched from, separated by spaces: `github.com`, `*.example.org`, `host:port`, `*` for every public name; empty: none",
+    ),
     setting("output_head_bytes", "first bytes kept of a stage's output, sent live"),
     setting("output_tail_bytes", "last bytes kept of a stage's output"),
     setting("output_limit_bytes", "bytes of output after which a stage is killed"),

@@ -40,7 +40,7 @@ impl Config {
         for (variable, value) in environment {
             let Some(key) = key_of(&variable)? else { continue };
             let value = match value.parse::<i64>() {
-                Ok(number) if !matches!(key, "instance" | "log") => toml::Value::Integer(number),
+                Ok(number) if !matches!(key, "instance" | "log" | "git_hosts") => toml::Value::Integer(number),
                 _ => toml::Value::String(value),
             };
             table.insert(key.to_owned(), value);

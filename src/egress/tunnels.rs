@@ -220,6 +220,12 @@ impl Tunnels {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The bytes that a stage may use, if one has used them up.
+    #[must_use]
+    pub fn spent(&self) -> Option<u64> {
+        self.rules.stages.iter().find(|stage| stage.used.is_spent()).map(|stage| stage.quota.bytes)
+    }
+
     /// Why something that the stage may reach could not be reached, if it stayed so.
     #[must_use]
     pub fn outage(&self) -> Option<String> {

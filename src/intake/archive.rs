@@ -44,6 +44,7 @@ pub use fault::{Field, NameFault, Special};
 pub use problem::ArchiveProblem;
 pub use types::FileTypes;
 
+use crate::config::Config;
 use entry::Entry;
 use layout::Layout;
 use record::{Directory, End};
@@ -81,6 +82,20 @@ impl Default for ScanLimits {
             max_name_bytes: 1024,
             max_depth: 32,
             types: FileTypes::default(),
+        }
+    }
+}
+
+impl ScanLimits {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_archive_bytes: config.max_archive_bytes,
+            max_entries: config.max_archive_entries,
+            max_unpacked_bytes: config.max_unpacked_bytes,
+            max_ratio: config.max_archive_ratio,
+            ..Self::default()
         }
     }
 }

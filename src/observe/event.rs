@@ -74,9 +74,15 @@ pub fn run_left(subject: &Subject, status: Status) {
     line!(info, subject, NO_PHASE, status, NO_DURATION, NO_CODE, "run left to the next worker");
 }
 
+/// The repository of a submission is an archive now, `since` the claim.
+pub fn repository_fetched(subject: &Subject, since: Duration, commit: &str) {
+    let stage = Some(StageName::Fetch);
+    line!(info, subject, stage, Status::Preparing, Some(since), NO_CODE, commit, "repository fetched");
+}
+
 /// A stage began, `since` the claim.
-pub fn stage_entered(subject: &Subject, stage: StageName, since: Duration) {
-    line!(info, subject, Some(stage), Status::Running, Some(since), NO_CODE, "stage entered");
+pub fn stage_entered(subject: &Subject, stage: StageName, status: Status, since: Duration) {
+    line!(info, subject, Some(stage), status, Some(since), NO_CODE, "stage entered");
 }
 
 /// The results are being read, `since` the claim.

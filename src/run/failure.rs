@@ -38,6 +38,7 @@ pub enum FailureCode {
     CellLost,
     HostOutOfDisk,
 
+    FetchFailed,
     ArchiveRejected,
     InstallFailed,
     BuildFailed,
@@ -67,6 +68,7 @@ names!(FailureCode, "failure code", {
     WorkerLost => "worker_lost",
     CellLost => "cell_lost",
     HostOutOfDisk => "host_out_of_disk",
+    FetchFailed => "fetch_failed",
     ArchiveRejected => "archive_rejected",
     InstallFailed => "install_failed",
     BuildFailed => "build_failed",
@@ -93,7 +95,7 @@ impl FailureCode {
         match self {
             DockerUnavailable | ImagePullFailed | RegistryUnreachable | NetworkError | PortConflict | WorkerLost
             | CellLost | HostOutOfDisk => Cause::Infrastructure,
-            ArchiveRejected | InstallFailed | BuildFailed | StartFailed | StartTimeout | StageTimeout
+            FetchFailed | ArchiveRejected | InstallFailed | BuildFailed | StartFailed | StartTimeout | StageTimeout
             | GlobalTimeout | OutOfMemory | OutOfDisk | TooManyProcesses | OutputLimit => Cause::Submission,
             TemplateInvalid | DriverFailed | ResultsMissing | ResultsInvalid => Cause::Grader,
             Cancelled => Cause::Platform,

@@ -44,17 +44,25 @@ pub struct Evidence {
     pub last_output: Option<String>,
 }
 
-/// The stages that a template may have, in the order in which they run.
+/// The stages of a run, in the order in which they run. The first is no template's: a cell of its own fetches
+/// the project, where it is submitted by the address of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
+    Fetch,
     Install,
     Build,
     Start,
     Tests,
 }
 
-names!(StageName, "stage", { Install => "install", Build => "build", Start => "start", Tests => "tests" });
+names!(StageName, "stage", {
+    Fetch => "fetch",
+    Install => "install",
+    Build => "build",
+    Start => "start",
+    Tests => "tests",
+});
 
 /// What the host's own counters say of a cell; they outrank what its processes say of themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -172,6 +180,7 @@ pub fn stage_failure(
 
 const fn failed(stage: StageName) -> FailureCode {
     match stage {
+        StageName::Fetch => FailureCode::FetchFailed,
         StageName::Install => FailureCode::InstallFailed,
         StageName::Build => FailureCode::BuildFailed,
         StageName::Start => FailureCode::StartFailed,

@@ -21,6 +21,27 @@ pub struct Renewed {
     pub cancel_requested: bool,
 }
 
+/// What a repository gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    pub sha256: String,
+    /// Of the archive.
+    pub bytes: i64,
+    /// Files and folders in it.
+    pub entries: i64,
+    /// What the ref named: 40 or 64 hexadecimal digits.
+    pub commit: String,
+    /// Signed, unless signing is off.
+    pub receipt: Option<Envelope>,
+}
+
+/// The archive that a submission has, and the commit that it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub archive_sha256: String,
+    pub commit: String,
+}
+
 /// One fenced statement: exactly one row, or the lease is lost.
 macro_rules! fenced {
     ($store:ident, $name:literal, $file:literal, $lease:ident $(, $argument:expr)*) => {{
@@ -62,6 +83,35 @@ impl Store {
     /// preparing -> running, in its first stage.
     pub async fn start_run(&self, lease: Lease, phase: StageName) -> Result<(), StoreError> {
         fenced!(self, "start_run", "sql/queries/start_run.sql", lease, phase.as_str())
+    }
+
+    /// The run, preparing, has its repository fetched.
+    pub async fn enter_fetch(&self, lease: Lease) -> Result<(), StoreError> {
+        fenced!(self, "enter_fetch", "sql/queries/enter_fetch.sql", lease)
+    }
+
+    /// Gives the submission of a run that prepares what was fetched for it, unless it has that by now. What
+    /// it has afterwards: all runs of a submission work on the same commit.
+    pub async fn keep_fetched(&self, lease: Lease, fetched: &Fetched) -> Result<Kept, StoreError> {
+        let kept = self
+            .timed(
+                "keep_fetched",
+                sqlx::query_file_as!(
+                    Kept,
+                    "sql/queries/keep_fetched.sql",
+                    lease.run_id,
+                    lease.attempt,
+                    lease.epoch,
+                    fetched.sha256,
+                    fetched.bytes,
+                    fetched.entries,
+                    fetched.commit,
+                    fetched.receipt.as_ref().map(Json) as _
+                )
+                .fetch_optional(&self.pool),
+            )
+            .await?;
+        kept.ok_or(StoreError::LeaseLost { query: "keep_fetched" })
     }
 
     /// The run, running, goes on to another stage.

@@ -13,6 +13,7 @@ pub struct Claim {
     pub id: Uuid,
     pub project_submission_id: Uuid,
     pub organization_id: Uuid,
+    pub user_ref: String,
     pub template: String,
     pub half_slots: i32,
     pub attempt: i32,
@@ -23,9 +24,13 @@ pub struct Claim {
     pub started_at: DateTime<Utc>,
     /// When this worker claimed or adopted it, by the database's clock.
     pub held_since: DateTime<Utc>,
-    pub archive_sha256: String,
-    pub archive_bytes: i64,
-    pub archive_entries: i64,
+    /// This and the next two: absent until the submission's repository was fetched.
+    pub archive_sha256: Option<String>,
+    pub archive_bytes: Option<i64>,
+    pub archive_entries: Option<i64>,
+    /// This and the next: absent if the archive came with the request.
+    pub repository_url: Option<String>,
+    pub repository_ref: Option<String>,
 }
 
 impl Claim {

@@ -19,13 +19,36 @@ pub struct NewSubmission<'a> {
     pub user: &'a str,
     pub template: &'a str,
     pub half_slots: i32,
-    pub archive_sha256: &'a str,
-    pub archive_bytes: i64,
-    pub archive_entries: i64,
+    pub source: NewSource<'a>,
     pub metadata: &'a serde_json::Value,
     pub idempotency: Option<Idempotency<'a>>,
     /// Signed, unless signing is off.
     pub receipt: Option<&'a Envelope>,
+}
+
+/// Where the project comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum NewSource<'a> {
+    /// It came with the request, and is in the blob store.
+    Archive { sha256: &'a str, bytes: i64, entries: i64 },
+    /// The first run of the submission fetches it.
+    Repository { url: &'a str, reference: &'a str },
+}
+
+impl<'a> NewSource<'a> {
+    const fn archive(self) -> Option<(&'a str, i64, i64)> {
+        match self {
+            Self::Archive { sha256, bytes, entries } => Some((sha256, bytes, entries)),
+            Self::Repository { .. } => None,
+        }
+    }
+
+    const fn repository(self) -> Option<(&'a str, &'a str)> {
+        match self {
+            Self::Archive { .. } => None,
+            Self::Repository { url, reference } => Some((url, reference)),
+        }
+    }
 }
 
 /// The client's key, and the digest of what it asked for with it.
@@ -55,9 +78,15 @@ pub struct SubmissionRow {
     pub id: Uuid,
     pub user_ref: String,
     pub template: String,
-    pub archive_sha256: String,
-    pub archive_bytes: i64,
-    pub archive_entries: i64,
+    /// This and the next two: absent until a repository was fetched.
+    pub archive_sha256: Option<String>,
+    pub archive_bytes: Option<i64>,
+    pub archive_entries: Option<i64>,
+    /// This and the next: absent if the archive came with the request.
+    pub repository_url: Option<String>,
+    pub repository_ref: Option<String>,
+    /// Absent until the repository was fetched.
+    pub repository_commit: Option<String>,
     pub metadata: serde_json::Value,
     pub submitted_at: DateTime<Utc>,
     /// As it was signed then.
@@ -68,13 +97,17 @@ impl SubmissionRow {
     /// The row that [`Store::insert_submission`] just made.
     #[must_use]
     pub fn stored(new: &NewSubmission<'_>, submitted_at: DateTime<Utc>) -> Self {
+        let (archive, repository) = (new.source.archive(), new.source.repository());
         Self {
             id: new.id,
             user_ref: new.user.to_owned(),
             template: new.template.to_owned(),
-            archive_sha256: new.archive_sha256.to_owned(),
-            archive_bytes: new.archive_bytes,
-            archive_entries: new.archive_entries,
+            archive_sha256: archive.map(|(sha256, ..)| sha256.to_owned()),
+            archive_bytes: archive.map(|(_, bytes, _)| bytes),
+            archive_entries: archive.map(|(.., entries)| entries),
+            repository_url: repository.map(|(url, _)| url.to_owned()),
+            repository_ref: repository.map(|(_, reference)| reference.to_owned()),
+            repository_commit: None,
             metadata: new.metadata.clone(),
             submitted_at,
             receipt: new.receipt.cloned().map(Json),
@@ -120,6 +153,7 @@ pub struct FirstUse {
 impl Store {
     /// Stores a submission with its first run and its idempotency key, all or nothing.
     pub async fn insert_submission(&self, new: &NewSubmission<'_>) -> Result<Inserted, StoreError> {
+        let (archive, repository) = (new.source.archive(), new.source.repository());
         let submitted_at = self
             .timed(
                 "insert_submission",
@@ -129,15 +163,17 @@ impl Store {
                     new.organization_id,
                     new.user,
                     new.template,
-                    new.archive_sha256,
-                    new.archive_bytes,
-                    new.archive_entries,
+                    archive.map(|(sha256, ..)| sha256),
+                    archive.map(|(_, bytes, _)| bytes),
+                    archive.map(|(.., entries)| entries),
                     new.metadata,
                     new.half_slots,
                     new.idempotency.map(|first| first.key),
                     new.idempotency.map(|first| first.request_sha256),
                     new.run_id,
-                    new.receipt.map(Json) as _
+                    new.receipt.map(Json) as _,
+                    repository.map(|(url, _)| url),
+                    repository.map(|(_, reference)| reference)
                 )
                 .fetch_optional(&self.pool),
             )

@@ -111,22 +111,24 @@ impl<'a> Attempt<'a> {
         self.begun.elapsed()
     }
 
-    /// The run goes on to a stage: preparing -> running with the first. Replaying the journal of an
+    /// The run goes on to a stage: preparing -> running with the first of its own. Replaying the journal of an
     /// adopted run, the stages that the row knows of are passed by.
     pub async fn enter(&mut self, stage: StageName) -> Result<(), Stop> {
         if self.phase.is_some_and(|phase| phase >= stage) {
             return Ok(());
         }
         let (store, lease) = (&self.worker.store, self.lease);
-        let done = |at: Position| (at.is(lease, Status::Running) && at.phase == Some(stage)).then_some(());
-        if self.status == Status::Preparing {
+        let status = if stage == StageName::Fetch { Status::Preparing } else { Status::Running };
+        let done = |at: Position| (at.is(lease, status) && at.phase == Some(stage)).then_some(());
+        if stage == StageName::Fetch {
+            patiently(store, lease, done, || store.enter_fetch(lease)).await?;
+        } else if self.status == Status::Preparing {
             patiently(store, lease, done, || store.start_run(lease, stage)).await?;
-            self.status = Status::Running;
         } else {
             patiently(store, lease, done, || store.enter_phase(lease, stage)).await?;
         }
-        self.phase = Some(stage);
-        event::stage_entered(&self.subject, stage, self.taken());
+        (self.status, self.phase) = (status, Some(stage));
+        event::stage_entered(&self.subject, stage, status, self.taken());
         self.announce();
         Ok(())
     }
@@ -134,7 +136,7 @@ impl<'a> Attempt<'a> {
     /// Writes down what a stage connected to. A record that Postgres cannot take now is not worth the run.
     pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
         event::egress(&self.subject, self.phase, recorded);
-        if self.status != Status::Running {
+        if self.status == Status::Parsing {
             return Ok(());
         }
         match self.worker.store.record_egress(self.lease, recorded).await {

@@ -10,6 +10,7 @@ use warden::plan::Plan;
 
 use super::Worker;
 use super::attempt::{Attempt, Stop};
+use super::fetch::git::FETCH_IMAGE;
 use super::plan;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
@@ -17,10 +18,13 @@ use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
 use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
-use crate::template::Template;
+use crate::template::{Limits, Template};
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
 pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a cell that exits by itself gets to do so: the engine needs some 30 ms to notice.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// The berth and the cells of one attempt.
 ///
@@ -44,6 +48,25 @@ pub struct Cells<'a> {
 pub struct Ready {
     pub cell: Cell,
     pub seen: Option<Seen>,
+}
+
+/// A cell to be made.
+#[derive(Clone, Copy)]
+struct Make<'a> {
+    role: Role,
+    image: &'a str,
+    limits: Limits,
+    /// If not the installation's.
+    runtime: Option<&'a str>,
+    /// Whether it has a folder for the grader's tests.
+    grader: bool,
+}
+
+impl<'a> Make<'a> {
+    fn subject(template: &'a Template, grader: bool) -> Self {
+        let runtime = template.runtime.as_deref();
+        Self { role: Role::Subject, image: &template.image, limits: template.limits, runtime, grader }
+    }
 }
 
 /// A cell that another worker made.
@@ -93,19 +116,61 @@ impl<'a> Cells<'a> {
     }
 
     async fn begin(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
-        self.tidy().await?;
         let template = template(attempt)?;
         let grader = template.driver.is_none() && !template.bundle.is_empty();
         let plan = told(template, &plan::subject(template, &self.worker.config));
-        self.berth = Some(self.worker.berths.take().await?);
-        let launched = match self.launch(Role::Subject, template, grader, &plan).await {
+        let make = Make::subject(template, grader);
+        self.first(make, &plan).await
+    }
+
+    /// The cell that fetches a repository. Nothing of the project has begun before it is done, so whatever
+    /// another worker made for this attempt goes, and the attempt is begun anew.
+    pub async fn fetcher(&mut self, attempt: &mut Attempt<'_>, plan: &Plan, limits: Limits) -> Result<Ready, Stop> {
+        if attempt.resumed.take().is_some() {
+            if attempt.claim.crashes >= MAX_CRASHES {
+                return Err(killer(attempt.claim.crashes));
+            }
+            self.worker.store.confirm_lease(self.lease).await?;
+            for container in self.worker.engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
+                if let Some(id) = &container.id {
+                    self.worker.engine.remove(id).await?;
+                }
+                if let Some(berth) = berth_of(&container) {
+                    self.worker.berths.discard(berth).await;
+                }
+            }
+        }
+        let digest = plan_digest(plan);
+        let make = Make { role: Role::Fetch, image: FETCH_IMAGE, limits, runtime: None, grader: false };
+        tokio::select! {
+            begun = self.first(make, &digest) => begun,
+            () = attempt.cancelled.cancelled() => Err(Stop::cancelled()),
+        }
+    }
+
+    /// Removes a cell that has done its work and exits, before the next comes.
+    pub async fn remove(&mut self, id: &str) -> Result<(), Stop> {
+        let engine = &self.worker.engine;
+        engine.has_exited(id, MOMENT).await;
+        engine.remove(id).await?;
+        self.made().retain(|made| made != id);
+        Ok(())
+    }
+
+    /// A cell in the berth of this attempt, the first in it at this time.
+    async fn first(&mut self, make: Make<'_>, plan: &str) -> Result<Ready, Stop> {
+        self.tidy().await?;
+        if self.berth.is_none() {
+            self.berth = Some(self.worker.berths.take().await?);
+        }
+        let launched = match self.launch(make, plan).await {
             // The berth may be dead, as all are that were made before the engine was restarted.
             Err(EngineError::Unavailable { .. } | EngineError::Refused { .. } | EngineError::Missing { .. }) => {
                 if let Some(dead) = self.berth.replace(self.worker.berths.make().await?) {
                     self.worker.berths.discard(&dead.id).await;
                 }
                 self.doubt.store(false, Ordering::Relaxed);
-                self.launch(Role::Subject, template, grader, &plan).await
+                self.launch(make, plan).await
             }
             launched => launched,
         };
@@ -118,7 +183,7 @@ impl<'a> Cells<'a> {
     async fn adopt(&mut self, attempt: &Attempt<'_>, resumed: Resumed) -> Result<Option<Ready>, Stop> {
         let lost = |message: String| Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
         let engine = &self.worker.engine;
-        let mut subject = None;
+        let (mut subject, mut fetcher) = (None, None);
         for container in engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
             let (Some(id), Some(labels)) = (&container.id, &container.labels) else { continue };
             self.made().push(id.clone());
@@ -127,12 +192,19 @@ impl<'a> Cells<'a> {
             match labels.get(LABEL_CELL).map(String::as_str) {
                 Some("subject") => subject = Some(found),
                 Some("driver") => self.adopted_driver = Some(found),
+                Some("fetch") => fetcher = Some(found),
                 _ => {}
             }
         }
         let crashes = attempt.claim.crashes;
         if crashes >= MAX_CRASHES {
-            return lost(format!("{crashes} workers died while they worked on this run; no other will"));
+            return Err(killer(crashes));
+        }
+        // What it was for is done: the archive is there.
+        if let Some(Found { id, .. }) = fetcher {
+            self.worker.store.confirm_lease(self.lease).await?;
+            engine.remove(&id).await?;
+            self.made().retain(|made| *made != id);
         }
         let had_begun = resumed.status != Status::Preparing;
         match subject {
@@ -166,9 +238,9 @@ impl<'a> Cells<'a> {
     /// The cell that decides, beside the subject: the one that another worker started, if its tests
     /// have begun, else a new one. If they had begun in a cell that is gone, the attempt is over.
     pub async fn driver(&mut self, attempt: &Attempt<'_>, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
-        if template.driver.is_none() {
+        let Some(driver) = &template.driver else {
             return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
-        }
+        };
         let digest = told(template, plan);
         if let Some(found) = self.adopted_driver.take() {
             let engine = &self.worker.engine;
@@ -193,16 +265,20 @@ impl<'a> Cells<'a> {
             return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
         }
         let grader = !template.bundle.is_empty();
-        let cell = self.launch(Role::Driver, template, grader, &digest).await?;
+        let make = Make {
+            role: Role::Driver,
+            image: &driver.image,
+            limits: driver.limits,
+            runtime: template.runtime.as_deref(),
+            grader,
+        };
+        let cell = self.launch(make, &digest).await?;
         Ok(Ready { cell, seen: None })
     }
 
-    async fn launch(&self, role: Role, template: &Template, grader: bool, plan: &str) -> Result<Cell, EngineError> {
+    async fn launch(&self, make: Make<'_>, plan: &str) -> Result<Cell, EngineError> {
         let engine = self.worker.engine.clone();
-        let (image, limits) = match (&template.driver, role) {
-            (Some(driver), Role::Driver) => (&driver.image, driver.limits),
-            _ => (&template.image, template.limits),
-        };
+        let Make { role, image, limits, runtime, grader } = make;
         let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
         let spec = CellSpec {
             run_id: self.lease.run_id,
@@ -211,7 +287,7 @@ impl<'a> Cells<'a> {
             role,
             image,
             limits,
-            runtime: template.runtime.as_deref(),
+            runtime,
             grader_bytes: if grader { GRADER_BYTES } else { 0 },
             berth: berth.unwrap_or(""),
             plan,
@@ -263,8 +339,6 @@ impl<'a> Cells<'a> {
     /// Removes every cell, then gives the berth back; on any doubt the berth goes too. Cells that
     /// `exit` by themselves get a moment to do so.
     pub async fn destroy(mut self, exit: bool) {
-        /// The engine needs some 30 ms to notice an exit.
-        const MOMENT: Duration = Duration::from_millis(300);
         self.launches.close();
         self.launches.wait().await;
         let mut made = std::mem::take(&mut *self.made());
@@ -305,6 +379,12 @@ impl<'a> Cells<'a> {
 /// names that template, so a cell that was made by another is not gone on with.
 fn told(template: &Template, plan: &Plan) -> String {
     format!("{}.{}", plan_digest(plan), template.digest)
+}
+
+/// A run whose workers died is taken to be why.
+fn killer(crashes: i32) -> Stop {
+    let message = format!("{crashes} workers died while they worked on this run; no other will");
+    Stop::Failed(Failure::new(FailureCode::WorkerLost, message))
 }
 
 /// The template of a run, as this worker has it.

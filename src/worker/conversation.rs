@@ -16,6 +16,7 @@ use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
+use super::fetch::git::{Seen, judge};
 use super::stdin::Stdin;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, EngineError, Event, Role};
@@ -63,6 +64,8 @@ pub struct Conversation {
     /// The deadline has passed, and the cell has the time that it takes to read its journal.
     overdue: Option<FailureCode>,
     results: Vec<u8>,
+    /// Bytes of results that came.
+    received: u64,
     tests: Option<StageExit>,
 }
 
@@ -92,6 +95,8 @@ pub enum Step {
     Going,
     /// The service answers; what comes next may use it.
     Ready,
+    /// Of what a repository gave, which is not gathered here.
+    Piece(Vec<u8>),
     Ended(Report),
 }
 
@@ -139,6 +144,7 @@ impl Conversation {
             deadline: global,
             overdue: None,
             results: Vec::new(),
+            received: 0,
             tests: None,
         };
         if seen.is_some() {
@@ -213,7 +219,9 @@ impl Conversation {
         const PATIENCE: Duration = Duration::from_secs(10);
         const PAUSE: Duration = Duration::from_millis(500);
         let heard = self.output.heard;
-        let may_go_on = matches!(error, StreamError::Broken(_) | StreamError::Ended)
+        // The journal of a fetch may have been rotated; nothing of the project is lost with it.
+        let may_go_on = self.role != Role::Fetch
+            && matches!(error, StreamError::Broken(_) | StreamError::Ended)
             && self.is_delivered
             && self.broke_after.is_none_or(|before| before < heard);
         let begun = clock::monotonic();
@@ -289,11 +297,15 @@ impl Conversation {
             }
             Event::Results(piece) => {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
-                if self.results.len() as u64 + piece.len() as u64 > most {
+                self.received += piece.len() as u64;
+                if self.received > most {
                     return Err(Stop::Failed(Failure::new(
                         FailureCode::CellLost,
                         "the cell sent more results than allowed",
                     )));
+                }
+                if self.role == Role::Fetch {
+                    return Ok(Step::Piece(piece));
                 }
                 self.results.extend_from_slice(&piece);
             }
@@ -368,8 +380,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// In the driver's cell only time can be the project's fault: the rest is the grader's own code.
+    /// In the driver's cell only time can be the project's fault: the rest is the grader's own code. Where a
+    /// repository is fetched, it is the repository's or its host's.
     fn blame(&self, mut failure: Failure) -> Failure {
+        if self.role == Role::Fetch {
+            let (outage, spent) = (Tunnels::outage, Tunnels::spent);
+            let tunnels = self.tunnels.as_ref();
+            return judge(failure, &Seen { outage: tunnels.and_then(outage), spent: tunnels.and_then(spent) });
+        }
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
         let is_ours = failure.code.cause() == Cause::Infrastructure;
         if self.role == Role::Driver && !time && !is_ours {
@@ -423,6 +441,9 @@ impl Conversation {
         let failed = |code, message: &str| Err(Stop::Failed(Failure::new(code, message)));
         if !self.is_delivered {
             return failed(FailureCode::CellLost, "the cell did not take its project in");
+        }
+        if self.role == Role::Fetch {
+            return failed(FailureCode::CellLost, "the cell did not stop fetching at its time limit and was destroyed");
         }
         if let Some(code) = self.overdue {
             return failed(code, "the cell did not stop at its time limit and was destroyed");

@@ -4,12 +4,14 @@ use super::Worker;
 use super::attempt::Attempt;
 use super::cells::Cells;
 use super::execute::execute;
+use super::fetch::fetch;
 use super::finish::finish;
 use super::verdict::parse;
 use crate::admission::Resumed;
 use crate::store::queue::Claim;
 
-/// Drives a claimed run to its end: prepare, execute, parse, finish.
+/// Drives a claimed run to its end: fetch (if it is by the address of a repository), prepare, execute, parse,
+/// finish.
 ///
 /// A run that a dead worker began is `resumed`: its cells are found instead of made, their journal
 /// is read from the beginning, and what was written is not written again; the rest is the same.
@@ -22,6 +24,7 @@ pub async fn drive(worker: &Worker, claim: Claim, resumed: Option<Resumed>) {
     let mut cells = Cells::none(worker, &attempt);
 
     let pipeline = async {
+        fetch(&mut attempt, &mut cells).await?;
         let subject = cells.prepare(&attempt).await?;
         let report = execute(&mut attempt, &mut cells, subject).await?;
         parse(&mut attempt, report).await

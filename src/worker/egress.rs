@@ -12,6 +12,7 @@ use warden::plan::{Egress, Input};
 use crate::cell::spec::TMP;
 use crate::config::Config;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
+use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
 
 /// The longest bundle of certificates, in bytes. Those of public authorities have 220 KB.
@@ -57,6 +58,19 @@ impl Exit {
         rules
     }
 
+    /// For the one stage of a cell that fetches a repository: its host and port, and that many bytes.
+    ///
+    /// # Errors
+    /// Why the host is none.
+    pub fn only(&self, repository: &Repository, bytes: u64) -> Result<Rules, String> {
+        /// Git asks three times, and again after a redirect.
+        const CONNECTIONS: u64 = 20;
+        let mut rules = self.none();
+        let allowed = Allow::new(&repository.host, repository.port)?;
+        rules.allow(0, vec![allowed], Quota { connections: CONNECTIONS, bytes });
+        Ok(rules)
+    }
+
     /// For a cell in which nothing reaches anything.
     pub fn none(&self) -> Rules {
         Rules::new(self.guard.clone())
@@ -90,15 +104,29 @@ fn has_ca(config: &Config) -> bool {
 
 /// The certificates, as one more input of a cell with egress.
 pub fn input(template: &Template, config: &Config) -> Option<Input> {
-    let wanted = has_ca(config) && template.stages.iter().any(|stage| !stage.egress.is_empty());
+    certificates(config).filter(|_| template.stages.iter().any(|stage| !stage.egress.is_empty()))
+}
+
+/// The certificates, as an input.
+pub fn certificates(config: &Config) -> Option<Input> {
     // Twice: an archive of something that cannot be packed any smaller is longer than that.
-    wanted.then(|| Input {
+    has_ca(config).then(|| Input {
         into: TMP.to_owned(),
         max_archive_bytes: 2 * MAX_CA,
         max_entries: 1,
         max_bytes: MAX_CA,
         deny_content: Vec::new(),
     })
+}
+
+/// The proxy of the one stage that fetches a repository, and how Git learns of it and of the certificates.
+pub fn proxy_of_fetch(config: &Config) -> (Egress, BTreeMap<String, String>) {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let mut env = BTreeMap::from(["http_proxy", "https_proxy"].map(|name| (name.to_owned(), proxy.clone())));
+    if has_ca(config) {
+        env.insert("GIT_SSL_CAINFO".to_owned(), format!("{TMP}/{CA_NAME}"));
+    }
+    (Egress { port: PROXY_PORT, journal_bytes: config.egress_upload_mib << 20 }, env)
 }
 
 /// The proxy of a stage.

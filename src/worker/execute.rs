@@ -10,6 +10,7 @@ use super::conversation::{Conversation, Report, Step};
 use super::plan;
 use crate::cell::Role;
 use crate::intake::blob::BlobError;
+use crate::run::{Failure, FailureCode};
 use crate::template::Template;
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
@@ -20,7 +21,9 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     let plan = plan::subject(template, &attempt.worker.config);
     let mut inputs = Vec::new();
     if subject.seen.is_none() {
-        inputs.push(attempt.worker.blobs.archive(&attempt.claim.archive_sha256).await?);
+        let archive = attempt.claim.archive_sha256.as_deref();
+        let missing = || Stop::Failed(Failure::new(FailureCode::WorkerLost, "the submission has no archive"));
+        inputs.push(attempt.worker.blobs.archive(archive.ok_or_else(missing)?).await?);
         inputs.extend((template.driver.is_none() && !template.bundle.is_empty()).then(|| piece(&template.bundle)));
         inputs.extend((inputs.len() < plan.inputs.len()).then(|| piece(&attempt.worker.exit.certificates())));
     }
@@ -30,7 +33,7 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     loop {
         let heard = subject.next().await;
         match subject.take(attempt, heard).await? {
-            Step::Going => {}
+            Step::Going | Step::Piece(_) => {}
             Step::Ready if template.driver.is_some() => break,
             Step::Ready => {}
             Step::Ended(report) => return Ok(report),
@@ -73,7 +76,7 @@ async fn judge(
 }
 
 /// An input that is in memory.
-fn piece(bytes: &Bytes) -> BoxStream<'static, Result<Bytes, BlobError>> {
+pub fn piece(bytes: &Bytes) -> BoxStream<'static, Result<Bytes, BlobError>> {
     let bytes = bytes.clone();
     futures_util::stream::once(async move { Ok(bytes) }).boxed()
 }

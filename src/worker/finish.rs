@@ -9,7 +9,7 @@ use super::{pulse, statement};
 use crate::observe::event;
 use crate::output::blob_key;
 use crate::run::retry::{self, MAX_CRASHES, Next};
-use crate::run::{Failure, FailureCode, Status};
+use crate::run::{Failure, FailureCode, StageName, Status};
 use crate::signing::Envelope;
 use crate::signing::statement::{OutputStatement, Sha256Digest};
 use crate::store::takeover::Position;
@@ -30,7 +30,10 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
             complete(&attempt, &verdict, envelope.as_ref()).await
         }
         Err(Stop::Failed(failure)) => {
-            attempt.worker.breaker.failed(failure.code);
+            // A repository's host that is away says nothing of this worker, and anybody can name one.
+            if failure.evidence.stage != Some(StageName::Fetch) {
+                attempt.worker.breaker.failed(failure.code);
+            }
             if failure.code == FailureCode::DockerUnavailable {
                 pulse::look(attempt.worker).await;
             }

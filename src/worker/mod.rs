@@ -1,6 +1,6 @@
 //! The worker process: claims runs and drives each to its end. The only holder of the engine.
 //!
-//! [`drive`] is the whole pipeline; [`cells`], [`execute`], [`verdict`] and [`finish`] are
+//! [`drive`] is the whole pipeline; [`fetch`], [`cells`], [`execute`], [`verdict`] and [`finish`] are
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
 //! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue, and [`pulse`]
 //! one whose engine is away.
@@ -12,6 +12,7 @@ mod conversation;
 mod drive;
 mod egress;
 mod execute;
+mod fetch;
 mod finish;
 mod leases;
 mod output;
@@ -44,6 +45,7 @@ use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
+pub use fetch::git::FETCH_IMAGE;
 pub use leases::{About, Leases};
 
 /// Everything that a run needs of the process that drives it.
@@ -213,6 +215,13 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         .map(String::as_str)
         .collect();
     images.push(crate::cell::berth::BERTH_IMAGE);
+    if !config.git_hosts.is_empty() {
+        images.push(FETCH_IMAGE);
+        let spool = &config.spool_dir;
+        std::fs::create_dir_all(spool).with_context(|| {
+            format!("cannot make the folder for what is fetched {}; set spool_dir", spool.display())
+        })?;
+    }
     images.sort_unstable();
     images.dedup();
     for image in images {

@@ -14,7 +14,7 @@ use crate::template::{self, Template};
 pub const GRACE_MS: u64 = 2_000;
 
 /// Where the programs of every image are.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the subject does: the project's stages, and the tests too if no other cell decides.
 pub fn subject(template: &Template, config: &Config) -> Plan {
@@ -112,7 +112,8 @@ fn output(config: &Config) -> OutputLimits {
     OutputLimits { head: config.output_head_bytes, tail: config.output_tail_bytes, limit: config.output_limit_bytes }
 }
 
-fn capped(timeout_s: u64, config: &Config) -> u64 {
+/// In ms, and no longer than any stage may take.
+pub fn capped(timeout_s: u64, config: &Config) -> u64 {
     let most = if config.max_stage_timeout_s == 0 { u64::MAX } else { config.max_stage_timeout_s };
     timeout_s.min(most) * 1000
 }

@@ -49,6 +49,8 @@ pub fn sign(
 ) -> Option<Envelope> {
     let worker = attempt.worker;
     let signer = worker.signer.as_ref()?;
+    // What no archive came of, because its repository could not be fetched, cannot be named.
+    let archive_sha256 = attempt.claim.archive_sha256.clone()?;
     let template = worker.templates.get(&attempt.claim.template);
     let stages = std::mem::take(&mut attempt.stages.0);
     let cells = template.map_or_else(Vec::new, |template| cells(template, &worker.config, &images));
@@ -79,7 +81,7 @@ pub fn sign(
             finished_at: to_micros(claim.held_since + taken),
             key_id: key_id.to_owned(),
         };
-        InToto::about(claim.project_submission_id, &claim.archive_sha256, RUN, run)
+        InToto::about(claim.project_submission_id, &archive_sha256, RUN, run)
     })
 }
 

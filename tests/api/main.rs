@@ -19,6 +19,7 @@ mod output;
 mod queue;
 mod quotas;
 mod rates;
+mod repository;
 mod retention;
 mod routes;
 mod runs;

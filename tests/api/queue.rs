@@ -6,7 +6,7 @@ use assize::admission::{AdmissionCaps, WaitingFor};
 use assize::clock;
 use assize::config::Config;
 use assize::store::queue::Wanted;
-use assize::store::submissions::NewSubmission;
+use assize::store::submissions::{NewSource, NewSubmission};
 use assize::store::workers::WorkerReport;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -47,9 +47,7 @@ impl Queue {
             user,
             template: "unit",
             half_slots,
-            archive_sha256: &"0".repeat(64),
-            archive_bytes: 1,
-            archive_entries: 1,
+            source: NewSource::Archive { sha256: &"0".repeat(64), bytes: 1, entries: 1 },
             metadata: &serde_json::json!({}),
             idempotency: None,
             receipt: None,

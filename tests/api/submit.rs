@@ -135,7 +135,8 @@ async fn only_whole_multipart_is_taken(pool: PgPool) {
     let post = |kind: &str, body: &str| {
         server.post("/v1/submissions").header("content-type", kind).body(body.to_owned()).send()
     };
-    problem(post("application/json", "{}").await.unwrap(), 415, "not_multipart").await;
+    problem(post("application/xml", "<a/>").await.unwrap(), 415, "not_multipart").await;
+    problem(post("application/json", "{}").await.unwrap(), 400, "malformed_json").await;
     problem(post("text/plain; multipart/form-data", "x").await.unwrap(), 415, "not_multipart").await;
     problem(server.post("/v1/submissions").send().await.unwrap(), 415, "not_multipart").await;
     problem(post("multipart/form-data", "x").await.unwrap(), 400, "malformed_multipart").await;

@@ -110,3 +110,31 @@ async fn node_web_installs_from_the_registry_of_the_world() {
     assert!(all.iter().all(|one| one["host"] == host.as_str() && one["port"] == 443), "{all:?}");
     println!("{} connections, {} bytes", all.len(), all.iter().filter_map(|one| one["down"].as_u64()).sum::<u64>());
 }
+
+#[tokio::test]
+async fn every_sample_of_node_web_comes_to_what_it_must() {
+    let samples = repository("templates/node-web/sample");
+    let expected: toml::Table = std::fs::read_to_string(samples.join("expect.toml")).unwrap().parse().unwrap();
+    // As long as the demonstration lets a stage take.
+    let site = site(&[("max_stage_timeout_s", "15".to_owned())]);
+    for (name, wanted) in &expected {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(samples.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+            files.push((file, std::fs::read_to_string(path).unwrap()));
+        }
+        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let run = site.run("node-web", &files).await;
+        let text = site.text(id_of(&run), "").await;
+        assert_eq!(run["status"].as_str(), wanted["status"].as_str(), "{name}: {run} {text}");
+        assert_eq!(run["score"].as_f64(), wanted.get("score").and_then(toml::Value::as_float), "{name}: {run} {text}");
+        let code = wanted.get("failure_code").and_then(toml::Value::as_str);
+        assert_eq!(run["failure"]["code"].as_str(), code, "{name}: {run} {text}");
+        if name == "reaching-out" {
+            let all = recorded(&site, id_of(&run)).await;
+            assert_eq!(all.len(), 16);
+            assert!(all.iter().all(|one| one["outcome"] == "refused" && one.get("address").is_none()), "{all:?}");
+        }
+    }
+}

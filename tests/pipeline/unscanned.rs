@@ -16,7 +16,7 @@ use assize::config::Config;
 use assize::intake::archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize::intake::blob::Blobs;
 use assize::store::Store;
-use assize::store::submissions::NewSubmission;
+use assize::store::submissions::{NewSource, NewSubmission};
 use assize::template::{Limits, hex};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -134,11 +134,14 @@ async fn insert(site: &Site, store: &Store, blobs: &Blobs, bytes: &[u8]) -> Uuid
         user: "ada",
         template: "strict",
         half_slots: 1,
-        archive_sha256: &archive_sha256,
-        archive_bytes: i64::try_from(bytes.len()).unwrap(),
-        archive_entries: 1,
+        source: NewSource::Archive {
+            sha256: &archive_sha256,
+            bytes: i64::try_from(bytes.len()).unwrap(),
+            entries: 1,
+        },
         metadata: &serde_json::json!({}),
         idempotency: None,
+        receipt: None,
     };
     store.insert_submission(&new).await.unwrap();
     assert!(site.read(run_id).await["id"].is_string());
@@ -243,6 +246,7 @@ async fn nothing_outside_the_workspace_is_touched() {
             role: Role::Subject,
             image: "assize/base:1",
             limits: LIMITS,
+            runtime: None,
             grader_bytes: 1 << 20,
             berth: &berth,
             plan: "",

@@ -64,8 +64,8 @@ async fn a_claim_carries_its_submission_and_a_lease(pool: PgPool) {
     let claims = store.claim_runs(WORKER, wanted(20, 20, 20)).await.unwrap();
     assert_eq!(ids(&claims), queue);
     for (place, claim) in (1..).zip(claims) {
-        assert_eq!((claim.archive_bytes, claim.archive_entries), (place, 1));
-        assert_eq!(claim.archive_sha256, format!("{place:064x}"));
+        assert_eq!((claim.archive_bytes, claim.archive_entries), (Some(place), Some(1)));
+        assert_eq!(claim.archive_sha256, Some(format!("{place:064x}")));
         assert_eq!((claim.organization_id, claim.template.as_str()), (organization, "trivial"));
         assert_eq!((claim.half_slots, claim.attempt, claim.lease_epoch), (1, 1, 1));
         let row = rows::snapshot(&pool, claim.id).await;

@@ -16,6 +16,7 @@ const ROOM: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
 /// Every fenced write, and the states in which a run takes it.
 #[derive(Debug, Clone, Copy)]
 enum Write {
+    EnterFetch,
     Start,
     EnterPhase,
     Parse,
@@ -27,7 +28,7 @@ enum Write {
 const ACTIVE: [Status; 3] = [Status::Preparing, Status::Running, Status::Parsing];
 
 fn writes() -> Vec<Write> {
-    let mut all = vec![Write::Start, Write::EnterPhase, Write::Parse, Write::Complete];
+    let mut all = vec![Write::EnterFetch, Write::Start, Write::EnterPhase, Write::Parse, Write::Complete];
     all.extend(ACTIVE.map(Write::Fail));
     all.extend(ACTIVE.map(Write::Requeue));
     all
@@ -36,7 +37,7 @@ fn writes() -> Vec<Write> {
 impl Write {
     const fn taken_in(self) -> Status {
         match self {
-            Self::Start => Status::Preparing,
+            Self::EnterFetch | Self::Start => Status::Preparing,
             Self::EnterPhase | Self::Parse => Status::Running,
             Self::Complete => Status::Parsing,
             Self::Fail(from) | Self::Requeue(from) => from,
@@ -46,6 +47,7 @@ impl Write {
     async fn make(self, store: &Store, lease: Lease) -> Result<(), StoreError> {
         let failure = Failure::new(FailureCode::CellLost, "the cell is gone");
         match self {
+            Self::EnterFetch => store.enter_fetch(lease).await,
             Self::Start => store.start_run(lease, StageName::Install).await,
             Self::EnterPhase => store.enter_phase(lease, StageName::Tests).await,
             Self::Parse => store.parse_run(lease).await,

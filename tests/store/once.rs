@@ -1,7 +1,7 @@
 //! What is asked for twice is made once.
 
 use assize::store::Store;
-use assize::store::submissions::{Idempotency, Inserted, NewSubmission};
+use assize::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
@@ -19,9 +19,7 @@ async fn submit(store: &Store, organization: Uuid, key: Option<&str>, request: u
         user: "user",
         template: "trivial",
         half_slots: 2,
-        archive_sha256: &"a".repeat(64),
-        archive_bytes: 1,
-        archive_entries: 1,
+        source: NewSource::Archive { sha256: &"a".repeat(64), bytes: 1, entries: 1 },
         metadata: &json!({ "attempt": 1 }),
         idempotency: key.map(|key| Idempotency { key, request_sha256: &request_sha256 }),
         receipt: None,
@@ -104,9 +102,7 @@ async fn a_submission_that_is_refused_leaves_its_key_free(pool: PgPool) {
         user: "user",
         template: "trivial",
         half_slots: 3,
-        archive_sha256: &"a".repeat(64),
-        archive_bytes: 1,
-        archive_entries: 1,
+        source: NewSource::Archive { sha256: &"a".repeat(64), bytes: 1, entries: 1 },
         metadata: &json!({}),
         idempotency: Some(Idempotency { key: "key", request_sha256: &[1; 32] }),
         receipt: None,

@@ -81,6 +81,9 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     let new = "gen_random_uuid()";
     let message = r#"'{"message": "why"}'"#;
     let submitted = format!("{new}, '{organization}', 'user', 'trivial', repeat('a', 64), 1, 1, '{{}}', 2");
+    let fetched = format!(
+        "{new}, '{organization}', 'user', 'trivial', NULL, NULL, NULL, '{{}}', 2, NULL, NULL, {new}, NULL, 'https://a.b/c', 'HEAD'"
+    );
     let everything = Cost::Exception {
         rows: 2 * 11_000,
         whole_table: true,
@@ -130,6 +133,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("ensure_signing_key", "repeat('a', 64), sha256('a')", Cost::Probe),
         sample("ensure_organization", format!("{new}, '{name}'"), Cost::Probe),
         sample("ensure_organization", format!("{new}, 'another'"), Cost::Probe),
+        sample("enter_fetch", format!("'{preparing}', 1, 1"), Cost::Active),
         sample("enter_phase", format!("'{running}', 1, 1, 'tests'"), Cost::Active),
         sample("events_of_run", format!("'{ended}', 0"), Cost::Page(200)),
         sample("expired_output", format!("30, 'epoch', '{}'", Uuid::nil()), Cost::Page(200)),
@@ -148,11 +152,21 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("forget_worker", format!("'{WORKER}'"), Cost::Active),
         sample("idempotent_submission", format!("'{organization}', '{idempotency_key}'"), Cost::Probe),
         sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL"), Cost::Probe),
-        sample("insert_submission", format!("{submitted}, 'new', sha256('x'), {new}, {message}"), Cost::Probe),
+        sample("insert_submission", fetched, Cost::Probe),
+        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL, NULL, NULL"), Cost::Probe),
         sample(
             "insert_submission",
-            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}"),
+            format!("{submitted}, 'new', sha256('x'), {new}, {message}, NULL, NULL"),
+            Cost::Probe,
+        ),
+        sample(
+            "insert_submission",
+            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}, NULL, NULL"),
+            Cost::Probe,
+        ),
+        sample(
+            "keep_fetched",
+            format!("'{preparing}', 1, 1, repeat('b', 64), 1, 1, repeat('c', 40), {message}"),
             Cost::Probe,
         ),
         sample("list_keys", "NULL", everything),

@@ -9,6 +9,8 @@ use crate::admission::Refused;
 use crate::api::body::Fault;
 use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
+use crate::intake::keep::KeepError;
+use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
 use crate::store::StoreError;
 
@@ -85,6 +87,26 @@ impl From<ArchiveProblem> for Problem {
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
         answer.0.entry = problem.entry().map(str::to_owned);
         answer
+    }
+}
+
+impl From<RepositoryProblem> for Problem {
+    fn from(problem: RepositoryProblem) -> Self {
+        let code = format!("repository_{}", problem.code());
+        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
+        if let RepositoryProblem::TooLong { limit, seen, .. } = problem {
+            answer = answer.limit(limit as u64, seen as u64);
+        }
+        answer
+    }
+}
+
+impl From<KeepError> for Problem {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Blob(error) => error.into(),
+            KeepError::Store(error) => error.into(),
+        }
     }
 }
 

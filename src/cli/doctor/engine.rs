@@ -10,6 +10,7 @@ use crate::cli::screen::bytes;
 use crate::config::Config;
 use crate::template::Templates;
 use crate::upkeep::pressure::{Host, Limits};
+use crate::worker::FETCH_IMAGE;
 
 /// Looks at all of it; gives the engine if cells can be made with it.
 pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {
@@ -32,7 +33,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
     let is_static = has_warden && check_warden(&engine, report);
     describe(&engine, report).await?;
     pressure(&engine, config, report).await;
-    let has_images = check_images(&engine, templates, report).await;
+    let has_images = check_images(&engine, config, templates, report).await;
     let mut has_runtimes = true;
     for template in templates.iter() {
         let whose = format!("runtime of template {}", template.name);
@@ -102,8 +103,9 @@ async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
     );
 }
 
-async fn check_images(engine: &Engine, templates: &Templates, report: &mut Report) -> bool {
+async fn check_images(engine: &Engine, config: &Config, templates: &Templates, report: &mut Report) -> bool {
     let mut images = BTreeSet::from([BERTH_IMAGE.to_owned()]);
+    images.extend((!config.git_hosts.is_empty()).then(|| FETCH_IMAGE.to_owned()));
     for template in templates.iter() {
         images.insert(template.image.clone());
         images.extend(template.driver.as_ref().map(|driver| driver.image.clone()));

@@ -1,0 +1,284 @@
+//! What Git is told in the cell that fetches, and what its failures mean.
+
+use std::collections::BTreeMap;
+
+use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
+
+use crate::cell::spec::{TMP, WORKSPACE};
+use crate::config::Config;
+use crate::intake::repository::Repository;
+use crate::run::{Failure, FailureCode, StageName};
+use crate::template::Limits;
+use crate::worker::egress;
+use crate::worker::plan::{GRACE_MS, PATH, capped};
+
+/// Git and its certificates, made by `images/build`.
+pub const FETCH_IMAGE: &str = "assize/fetch:1";
+
+const SCRIPT: &str = include_str!("git.sh");
+
+/// For all of it, in seconds. A course project takes two; 100 MiB at 1 MiB/s takes 100.
+const TIMEOUT_S: u64 = 120;
+
+/// For one look through all folders of the commit, in seconds. 10,000 files take a tenth of one.
+const TREE_TIMEOUT_S: u64 = 20;
+
+/// A host that sends less than this many bytes a second for so many seconds has stalled.
+const SLOW_BYTES: u64 = 1024;
+const SLOW_S: u64 = 20;
+
+/// Bytes of output: what a server says to people is shown, up to a point.
+const OUTPUT: OutputLimits = OutputLimits { head: 32 * 1024, tail: 32 * 1024, limit: 1024 * 1024 };
+
+/// The first line of what comes out: a commit in hexadecimal, by SHA-256 at the longest.
+pub const HEADER_BYTES: u64 = 65;
+
+/// Bytes that the repository may send: its objects for one commit, packed by Git, which packs about as well
+/// as the archive does; and what is said around them.
+#[must_use]
+pub const fn quota(config: &Config) -> u64 {
+    config.max_archive_bytes.saturating_mul(2)
+}
+
+/// Room for what was sent, its archive, and the lists in between.
+#[must_use]
+pub const fn limits(config: &Config) -> Limits {
+    let workspace_mib = (quota(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
+    // The workspace is memory too; Git itself holds large files in pieces.
+    Limits {
+        cpus: 1.0,
+        memory_mib: workspace_mib + 320,
+        pids: 64,
+        workspace_mib,
+        workspace_inodes: 65_536,
+        tmp_mib: 16,
+    }
+}
+
+/// One stage, which leaves the commit and the archive behind it in one file.
+#[must_use]
+pub fn plan(repository: &Repository, config: &Config) -> Plan {
+    let command = ["/bin/bash", "-c", SCRIPT, "fetch", &repository.url, &repository.reference];
+    let timeout_ms = capped(TIMEOUT_S, config);
+    let (proxy, reach) = egress::proxy_of_fetch(config);
+    let mut env = environment(repository, config);
+    env.extend(reach);
+    let stage = Stage {
+        name: StageName::Fetch.as_str().to_owned(),
+        command: command.map(str::to_owned).into(),
+        cwd: WORKSPACE.to_owned(),
+        env,
+        timeout_ms,
+        output: OUTPUT,
+        ready: None,
+        egress: Some(proxy),
+    };
+    Plan {
+        version: VERSION,
+        inputs: egress::certificates(config).into_iter().collect(),
+        stages: vec![stage],
+        // The stage's own limit is to be the one that is met.
+        global_timeout_ms: timeout_ms + 10_000,
+        grace_ms: GRACE_MS,
+        results: Some(ResultsFile {
+            path: format!("{WORKSPACE}/fetched"),
+            max_bytes: config.max_archive_bytes.saturating_add(HEADER_BYTES),
+        }),
+        disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
+    }
+}
+
+/// No setting of the system's or a user's, no program but Git's own, no prompt, no protocol but one.
+fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, String> {
+    let scheme = if repository.url.starts_with("https://") { "https" } else { "http" };
+    let allow = format!("protocol.{scheme}.allow");
+    let (slow_bytes, slow_s) = (SLOW_BYTES.to_string(), SLOW_S.to_string());
+    let settings = [
+        ("protocol.allow", "never"),
+        (&allow, "always"),
+        // From one host to itself only: the tunnel leads nowhere else, and no other scheme is allowed.
+        ("http.followRedirects", "initial"),
+        ("http.lowSpeedLimit", &slow_bytes),
+        ("http.lowSpeedTime", &slow_s),
+        // Objects that were made to harm clients are refused as they come in. Old tools wrote modes with a zero.
+        ("transfer.fsckObjects", "true"),
+        ("fetch.fsckObjects", "true"),
+        ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+        ("fetch.recurseSubmodules", "false"),
+        ("submodule.recurse", "false"),
+        ("core.hooksPath", "/dev/null"),
+        ("core.fsmonitor", "false"),
+        ("core.attributesFile", "/dev/null"),
+        ("core.symlinks", "false"),
+        ("core.autocrlf", "false"),
+        ("core.askPass", "/bin/false"),
+        ("credential.helper", ""),
+        ("init.defaultBranch", "none"),
+        // What came stays one pack, and large files stay on the disk while it is looked through.
+        ("fetch.unpackLimit", "1"),
+        ("core.bigFileThreshold", "4m"),
+        ("core.deltaBaseCacheLimit", "32m"),
+        ("pack.threads", "1"),
+        ("gc.auto", "0"),
+        ("maintenance.auto", "false"),
+    ];
+    let own = [
+        ("PATH", PATH),
+        ("HOME", "/nonexistent"),
+        ("TMPDIR", TMP),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("GIT_DIR", "/workspace/repository"),
+        ("GIT_ALLOW_PROTOCOL", scheme),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_ATTR_NOSYSTEM", "1"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ASKPASS", "/bin/false"),
+        ("SSH_ASKPASS", "/bin/false"),
+        ("GIT_SSH_COMMAND", "/bin/false"),
+        ("GIT_LFS_SKIP_SMUDGE", "1"),
+        ("GIT_AUTHOR_NAME", "assize"),
+        ("GIT_AUTHOR_EMAIL", "assize"),
+        // The first moment that a zip can hold.
+        ("GIT_AUTHOR_DATE", "315532800 +0000"),
+        ("GIT_COMMITTER_NAME", "assize"),
+        ("GIT_COMMITTER_EMAIL", "assize"),
+        ("GIT_COMMITTER_DATE", "315532800 +0000"),
+    ];
+    let mut env: BTreeMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    env.insert("GIT_CONFIG_COUNT".to_owned(), settings.len().to_string());
+    for (number, (key, value)) in settings.into_iter().enumerate() {
+        env.insert(format!("GIT_CONFIG_KEY_{number}"), key.to_owned());
+        env.insert(format!("GIT_CONFIG_VALUE_{number}"), value.to_owned());
+    }
+    env.insert("MAX_FILES".to_owned(), config.max_archive_entries.to_string());
+    env.insert("MAX_BYTES".to_owned(), config.max_unpacked_bytes.to_string());
+    env.insert("TREE_TIMEOUT_S".to_owned(), TREE_TIMEOUT_S.to_string());
+    env
+}
+
+/// What the tunnel of a fetch saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Why the host could not be reached, if that was the last that was heard of it.
+    pub outage: Option<String>,
+    /// The bytes that it may send, if they were used up.
+    pub spent: Option<u64>,
+}
+
+/// What a fetch that failed means: a host that could not be reached, stalled or broke down is nobody's fault who
+/// handed something in; all else is what this repository is.
+///
+/// What the tunnel saw outranks what Git says; of that only its own lines count, and none that a server wrote.
+#[must_use]
+pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
+    const AWAY: &[&str] = &[
+        "Connection reset",
+        "Operation timed out",
+        "Operation too slow",
+        "SSL connection timeout",
+        "Recv failure",
+        "Send failure",
+        "Empty reply from server",
+        "The TLS connection was non-properly terminated",
+        "transfer closed with outstanding read data remaining",
+        "returned error: 5",
+    ];
+    let said = failure.evidence.last_output.as_deref().unwrap_or_default();
+    let of_git = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+    let is_away = said.lines().filter(of_git).any(|line| AWAY.iter().any(|words| line.contains(words)));
+    // Its exit code says nothing more; the limits of its cell do.
+    let by_itself = failure.code == FailureCode::FetchFailed;
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
+    let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
+    let (code, message) = match seen {
+        Seen { spent: Some(limit), .. } => (
+            FailureCode::FetchFailed,
+            format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
+        ),
+        Seen { outage: Some(why), .. } if by_itself => {
+            (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
+        }
+        _ if by_itself && is_away => {
+            (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {why}"))
+        }
+        _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
+    };
+    (failure.code, failure.evidence.message) = (code, message);
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> Repository {
+        let (url, reference) = ("https://a.b/c".to_owned(), "main".to_owned());
+        Repository { url, host: "a.b".to_owned(), port: 443, reference }
+    }
+
+    fn judged(code: FailureCode, said: &str) -> (FailureCode, String) {
+        judged_beside(code, said, &Seen::default())
+    }
+
+    fn judged_beside(code: FailureCode, said: &str, seen: &Seen) -> (FailureCode, String) {
+        let mut failure = Failure::new(code, "the fetch stage exited with code 128");
+        failure.evidence.last_output = Some(said.to_owned());
+        let Failure { code, evidence } = judge(failure, seen);
+        (code, evidence.message)
+    }
+
+    #[test]
+    fn the_plan_is_one_that_a_warden_takes() {
+        let plan = plan(&repository(), &Config::default());
+        plan.check().unwrap();
+        let env = &plan.stages[0].env;
+        assert_eq!(
+            (env["GIT_ALLOW_PROTOCOL"].as_str(), env["GIT_CONFIG_KEY_1"].as_str()),
+            ("https", "protocol.https.allow")
+        );
+        assert!(env.contains_key(&format!("GIT_CONFIG_VALUE_{}", env["GIT_CONFIG_COUNT"].parse::<u32>().unwrap() - 1)));
+        assert!(!env.contains_key(&format!("GIT_CONFIG_KEY_{}", env["GIT_CONFIG_COUNT"])));
+        assert_eq!(plan.stages[0].command[3..], ["fetch", "https://a.b/c", "main"]);
+    }
+
+    /// FAILURES 30: a host that is away is not the student's fault; a repository that is not there is.
+    #[test]
+    fn only_a_host_that_could_not_be_reached_is_tried_again() {
+        for said in [
+            "fatal: unable to access 'https://a.b/c/': Empty reply from server",
+            "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 503",
+            "error: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec\nfatal: early EOF",
+        ] {
+            assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::NetworkError, "{said}");
+        }
+        for said in [
+            "fatal: repository 'https://a.b/c/' not found",
+            "fatal: couldn't find remote ref main",
+            "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
+            "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
+            "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
+            "fetch: the files of a have 5 bytes together, the limit is 4",
+            "",
+        ] {
+            assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::FetchFailed, "{said}");
+        }
+        let (code, why) = judged(FailureCode::OutOfMemory, "error: Connection reset");
+        assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
+        assert!(why.ends_with("exited with code 128"), "{why}");
+        let outage = Seen { outage: Some("nobody answered".to_owned()), spent: None };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", &outage);
+        assert_eq!(
+            (code, why.as_str()),
+            (FailureCode::NetworkError, "the repository's host could not be reached: nobody answered")
+        );
+        assert_eq!(judged_beside(FailureCode::StageTimeout, "", &outage).0, FailureCode::FetchFailed);
+        let spent = Seen { outage: None, spent: Some(7) };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", &spent);
+        assert_eq!(code, FailureCode::FetchFailed);
+        assert!(why.contains("more than 7 bytes"), "{why}");
+        let (_, why) = judged(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
+        assert_eq!(why, "the repository could not be fetched: couldn't find remote ref main");
+    }
+}
