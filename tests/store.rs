@@ -14,6 +14,8 @@ mod crowd;
 mod events;
 #[path = "store/fencing.rs"]
 mod fencing;
+#[path = "harness/locks.rs"]
+mod locks;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/model.rs"]
