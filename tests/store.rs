@@ -16,6 +16,8 @@ mod events;
 mod fencing;
 #[path = "store/fetched.rs"]
 mod fetched;
+#[path = "harness/locks.rs"]
+mod locks;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/model.rs"]

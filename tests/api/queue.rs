@@ -237,7 +237,7 @@ async fn all_who_watch_one_run_cost_one_look(pool: PgPool) {
     let queue = Queue::start_with(pool.clone(), Setup { oldest_answer: LONG, ..Setup::default() }).await;
     let run = queue.submit("ada", 2).await;
     let told = join_all((0..40).map(async |_| queue.of(run).await)).await;
-    assert!(told.iter().all(|told| told == &told[0] && told["waiting_for"] == "slots"), "{told:?}");
+    assert!(told.iter().all(|one| one == &told[0] && one["waiting_for"] == "slots"), "{told:?}");
     assert_eq!(queue.of(run).await, told[0]);
     let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks").fetch_one(&pool).await.unwrap();
     assert_eq!(looks, 1);

@@ -1,12 +1,13 @@
 //! An archive that is handed in at the very moment when it is deleted for its age.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use assize::clock;
 use assize::upkeep::retention;
 use sqlx::PgPool;
 
+use crate::harness::locks::someone_waits;
 use crate::harness::{DEADLINE, Server, good_form, json};
 
 /// A submission of long ago: nobody waits for its run any more, and its archive is 40 days old.
@@ -17,9 +18,7 @@ async fn of_long_ago(server: &Server, pool: &PgPool) -> (String, PathBuf) {
     server.complete(lease).await;
     age(pool).await;
     let path = server.folder().join(format!("blobs/archives/{}/{sha256}.zip", &sha256[..2]));
-    #[expect(clippy::disallowed_methods, reason = "the file system's clock, not the service's")]
-    let then = SystemTime::now() - Duration::from_secs(40 * 86_400);
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    age_blob(&path);
     (sha256, path)
 }
 
@@ -27,15 +26,10 @@ async fn age(pool: &PgPool) {
     sqlx::query("UPDATE archives SET last_used_at = now() - interval '40 days'").execute(pool).await.unwrap();
 }
 
-async fn someone_waits(pool: &PgPool) {
-    let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    let waits = async {
-        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waits).await.expect("a statement that waits for a lock");
+fn age_blob(path: &Path) {
+    #[expect(clippy::disallowed_methods, reason = "the file system's clock, not the service's")]
+    let then = SystemTime::now() - Duration::from_secs(40 * 86_400);
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
 }
 
 #[sqlx::test(migrations = "sql/migrations")]
@@ -86,8 +80,6 @@ async fn submissions_and_deletions_at_once_lose_nothing(pool: PgPool) {
         // Nobody waits for the runs, so that the archive may go next time.
         sqlx::query("TRUNCATE run_events, project_evaluation_runs").execute(&pool).await.unwrap();
         age(&pool).await;
-        #[expect(clippy::disallowed_methods, reason = "the file system's clock, not the service's")]
-        let then = SystemTime::now() - Duration::from_secs(40 * 86_400);
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+        age_blob(&path);
     }
 }

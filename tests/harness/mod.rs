@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod gate;
+pub mod locks;
 pub mod logs;
 pub mod processes;
 pub mod sse;

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::locks;
 use crate::rows::{self, WORKER, wanted};
 
 fn ids(claims: &[Claim]) -> Vec<Uuid> {
@@ -146,7 +147,7 @@ async fn claims_that_meet_an_uncommitted_claim_wait_for_their_turn(pool: PgPool)
         let store = store.clone();
         tokio::spawn(async move { store.claim_runs("worker-2", wanted(4, 4, 1)).await })
     };
-    rows::someone_waits(&pool).await;
+    locks::someone_waits(&pool).await;
     first.commit().await.unwrap();
     assert!(second.await.unwrap().unwrap().is_empty());
 }
@@ -229,7 +230,7 @@ async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(poo
         .await
         .unwrap();
     let cancelled = cancel();
-    rows::someone_waits(&pool).await;
+    locks::someone_waits(&pool).await;
     claiming.commit().await.unwrap();
     assert_eq!(cancelled.await.unwrap(), Cancelled::Requested);
 
@@ -247,7 +248,7 @@ async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(poo
         .await
         .unwrap();
     let cancelled = cancel();
-    rows::someone_waits(&pool).await;
+    locks::someone_waits(&pool).await;
     requeueing.commit().await.unwrap();
     assert_eq!(cancelled.await.unwrap(), Cancelled::Unchanged, "the first cancel was heard: it was not queued again");
     assert_eq!(rows::snapshot(&pool, run).await["status"], "aborted");

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::locks;
 use crate::rows::{self, WORKER, columns, run_in, run_with, with};
 
 const ROOM: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
@@ -165,7 +166,7 @@ async fn a_writer_that_waited_for_the_requeue_changes_nothing(pool: PgPool) {
         let store = store.clone();
         tokio::spawn(async move { store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None).await })
     };
-    rows::someone_waits(&pool).await;
+    locks::someone_waits(&pool).await;
     transaction.commit().await.unwrap();
 
     let late = late.await.unwrap();

@@ -27,7 +27,7 @@ async fn preparing(pool: &PgPool, submission: Option<Run>) -> (Run, Lease) {
 
 fn fetched(digit: char) -> Fetched {
     let commit = digit.to_string().repeat(40);
-    Fetched { sha256: digit.to_string().repeat(64), bytes: 7, entries: 2, commit }
+    Fetched { sha256: digit.to_string().repeat(64), bytes: 7, entries: 2, commit, receipt: None }
 }
 
 fn kept(digit: char) -> Kept {

@@ -13,6 +13,7 @@ use assize::upkeep::retention;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
+use crate::locks;
 use crate::rows::{self, Run, columns, insert, run_in, run_with, with};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -147,7 +148,7 @@ async fn an_archive_is_used_again_or_deleted_and_never_both(pool: PgPool) {
         let (store, sha256) = (store.clone(), sha256.clone());
         tokio::spawn(async move { store.reuse_archive(&sha256).await })
     };
-    rows::someone_waits(&pool).await;
+    locks::someone_waits(&pool).await;
     expired.forget().await.unwrap();
     reusing.await.unwrap().unwrap();
     assert_eq!(count(&pool, "archives").await, 0);

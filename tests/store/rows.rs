@@ -1,7 +1,5 @@
 //! Rows in any state, written straight into the tables: what a test starts from.
 
-use std::time::Duration;
-
 use assize::admission::AdmissionCaps;
 use assize::run::{Lease, Status};
 use assize::store::queue::Wanted;
@@ -11,9 +9,6 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 pub const WORKER: &str = "worker-1";
-
-/// Nothing that a test waits for takes as long, unless it is broken.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// No cap that a test could reach, and patience without end.
 pub const NO_CAPS: AdmissionCaps = AdmissionCaps {
@@ -263,16 +258,4 @@ pub fn refused_by<T: std::fmt::Debug>(result: Result<T, sqlx::Error>) -> String 
 pub async fn wider(pool: &PgPool, connections: u32) -> PgPool {
     let options = (*pool.connect_options()).clone();
     PgPoolOptions::new().max_connections(connections).connect_with(options).await.unwrap()
-}
-
-/// Returns once a statement waits for another's row lock or for an advisory lock.
-pub async fn someone_waits(pool: &PgPool) {
-    let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    let waits = async {
-        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waits).await.expect("a statement that waits for a lock");
 }
