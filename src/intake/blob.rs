@@ -71,7 +71,10 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Address`] if it is not an address or the folder cannot be made.
     pub fn open(url: &str) -> Result<Self, BlobError> {
-        let fault = |reason: String| BlobError::Address { url: without_user(url), reason };
+        let fault = |reason: String| BlobError::Address {
+            url: without_user(url),
+            reason: reason.replace(url, &without_user(url)),
+        };
         if let Some(folder) = url.strip_prefix("file:") {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
             std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
