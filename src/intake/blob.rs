@@ -42,9 +42,11 @@ pub enum BlobError {
     Unavailable { what: &'static str, reason: String },
 }
 
-/// The address without what stands before its host: who puts a password there finds it in no message.
+/// The address without what stands before its host, or behind it: who puts a password there finds it in no
+/// message.
 fn without_user(url: &str) -> String {
-    url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("...@{host}"))
+    let address = url.split(['?', '#']).next().unwrap_or_default();
+    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("...@{host}"))
 }
 
 /// What became of an archive that was to be kept.
