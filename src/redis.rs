@@ -102,7 +102,8 @@ impl Redis {
     /// # Errors
     /// If the address is not one.
     pub fn open(redis_url: &str, instance: &str) -> Result<Self, RedisError> {
-        let fault = |error: redis::RedisError| RedisError(format!("redis_url is not usable: {error}"));
+        // The error's own text may quote the address, password and all.
+        let fault = |_| RedisError("redis_url cannot be read; try redis://user:password@host:6379".to_owned());
         let client = Client::open(redis_url).map_err(fault)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)

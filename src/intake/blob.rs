@@ -42,9 +42,11 @@ pub enum BlobError {
     Unavailable { what: &'static str, reason: String },
 }
 
-/// The address without what stands before its host: who puts a password there finds it in no message.
+/// The address without what stands before its host, or behind it: who puts a password there finds it in no
+/// message.
 fn without_user(url: &str) -> String {
-    url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("...@{host}"))
+    let address = url.split(['?', '#']).next().unwrap_or_default();
+    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("...@{host}"))
 }
 
 /// What became of an archive that was to be kept.
@@ -71,7 +73,10 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Address`] if it is not an address or the folder cannot be made.
     pub fn open(url: &str) -> Result<Self, BlobError> {
-        let fault = |reason: String| BlobError::Address { url: without_user(url), reason };
+        let fault = |reason: String| BlobError::Address {
+            url: without_user(url),
+            reason: reason.replace(url, &without_user(url)),
+        };
         if let Some(folder) = url.strip_prefix("file:") {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
             std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;

@@ -66,7 +66,10 @@ impl Store {
     pub fn open(database_url: &str, connections: u32) -> Result<Self, StoreError> {
         let timeout_ms = QUERY_TIMEOUT.as_millis().to_string();
         let options = PgConnectOptions::from_str(database_url)
-            .map_err(|error| StoreError::Address(error.to_string()))?
+            // The error's own text quotes what it does not know, and passwords end up in odd places.
+            .map_err(|_| {
+                StoreError::Address("it cannot be read; try postgres://user:password@host/database".to_owned())
+            })?
             .application_name("assize")
             .options([("statement_timeout", timeout_ms.as_str())]);
         let pool = PgPoolOptions::new()

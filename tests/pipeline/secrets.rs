@@ -69,8 +69,8 @@ async fn tables(connection: &mut PgConnection) -> String {
 async fn raw(url: &str, bytes: String) -> String {
     let url = Url::parse(url).unwrap();
     let mut socket = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).await.unwrap();
+    let bytes = bytes.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
     socket.write_all(bytes.as_bytes()).await.unwrap();
-    socket.shutdown().await.unwrap();
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().ok();
     String::from_utf8_lossy(&answer).into_owned()
@@ -123,8 +123,8 @@ async fn in_wrong_places(site: &Site, run: Uuid) -> String {
             "GET /v1/runs/{run}/output HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\nx-forwarded-for: {key}\r\n\r\n"
         ),
         format!(
-            "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\ncontent-length: 99\r\n\
-             content-type: multipart/form-data; boundary={secret}\r\n\r\n--{secret}\r\n"
+            "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\ncontent-length: 9\r\n\
+             content-type: multipart/form-data; boundary={secret}\r\n\r\n--{secret}"
         ),
         format!("POST /v1/submissions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{key}\r\n"),
     ] {
