@@ -48,13 +48,13 @@ pub fn run_queued(subject: &Subject) {
 
 /// What a stage of the run connected to. Hosts stand in the events of the run, not here: a project
 /// chooses their names.
-pub fn egress(subject: &Subject, phase: Option<StageName>, recorded: &Recorded) {
+pub fn egress(subject: &Subject, phase: Option<StageName>, status: Status, recorded: &Recorded) {
     let connections = recorded.egress.len() as u64 + recorded.unlisted;
     let reached = recorded.egress.iter().filter(|connection| connection.address.is_some()).count();
     let bytes: u64 = recorded.egress.iter().map(|connection| connection.up + connection.down).sum();
     metrics().egress_connections.inc_by(connections);
     metrics().egress_bytes.inc_by(bytes);
-    line!(info, subject, phase, Status::Running, NO_DURATION, NO_CODE, connections, reached, bytes, "egress");
+    line!(info, subject, phase, status, NO_DURATION, NO_CODE, connections, reached, bytes, "egress");
 }
 
 /// A worker claimed the run after `waited`.

@@ -135,7 +135,7 @@ impl<'a> Attempt<'a> {
 
     /// Writes down what a stage connected to. A record that Postgres cannot take now is not worth the run.
     pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
-        event::egress(&self.subject, self.phase, recorded);
+        event::egress(&self.subject, self.phase, self.status, recorded);
         if self.status == Status::Parsing {
             return Ok(());
         }
