@@ -112,7 +112,7 @@ impl Cgroups {
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
             memory_limit_hits: match self.version {
-                Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().ok(),
+                Version::V1 => refusals(&memory),
                 Version::V2 => try_keyed(&memory.join(oom), "oom"),
             },
             hits_are_kills: self.version == Version::V2,
@@ -127,10 +127,17 @@ impl Cgroups {
     pub fn total_hits(&self) -> u64 {
         let memory = self.parent("memory");
         match self.version {
-            Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().unwrap_or(0),
+            Version::V1 => refusals(&memory).unwrap_or(0),
             Version::V2 => keyed(&memory.join("memory.events.local"), "oom"),
         }
     }
+}
+
+/// How often a cgroup of version 1 was refused memory. The limit of memory with swap is met first where it is
+/// the same, and has a count of its own.
+fn refusals(folder: &Path) -> Option<u64> {
+    let count = |file: &str| text(&folder.join(file)).trim().parse::<u64>().ok();
+    Some(count("memory.failcnt")?.saturating_add(count("memory.memsw.failcnt").unwrap_or(0)))
 }
 
 fn text(path: &Path) -> String {
@@ -170,6 +177,16 @@ mod tests {
         for other in ["init.scope", "docker-.scope", "docker-0123.scope", id.as_str()] {
             assert_eq!(v2.container_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn memory_that_is_refused_with_swap_or_without_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(refusals(folder.path()), None);
+        std::fs::write(folder.path().join("memory.failcnt"), "2\n").unwrap();
+        assert_eq!(refusals(folder.path()), Some(2), "without accounting of swap");
+        std::fs::write(folder.path().join("memory.memsw.failcnt"), "3\n").unwrap();
+        assert_eq!(refusals(folder.path()), Some(5));
     }
 
     #[test]

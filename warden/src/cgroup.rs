@@ -12,7 +12,12 @@ pub fn oom_kills() -> u64 {
 /// were killed while it is 0 were killed for what others used.
 pub fn memory_limit_hits() -> Option<u64> {
     let v2 = fs::read_to_string("/sys/fs/cgroup/memory.events").ok().map(|text| keyed(&text, "oom"));
-    v2.or_else(|| fs::read_to_string("/sys/fs/cgroup/memory/memory.failcnt").ok()?.trim().parse().ok())
+    // Of version 1; the limit of memory with swap is met first where it is the same.
+    let count = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    v2.or_else(|| {
+        let alone = count("/sys/fs/cgroup/memory/memory.failcnt")?;
+        Some(alone + count("/sys/fs/cgroup/memory/memory.memsw.failcnt").unwrap_or(0))
+    })
 }
 
 /// Forks that the pids limit refused.
