@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use warden::refused;
+
 use crate::run::outcome::CellCounters;
 
 use super::engine::{Engine, EngineError};
@@ -111,10 +113,7 @@ impl Cgroups {
         };
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
-            memory_limit_hits: match self.version {
-                Version::V1 => refusals(&memory),
-                Version::V2 => try_keyed(&memory.join(oom), "oom"),
-            },
+            memory_limit_hits: refused::memory(&memory),
             hits_are_kills: self.version == Version::V2,
             total_was_hit: false,
             pids_refused: keyed(&pids.join("pids.events"), "max"),
@@ -125,19 +124,8 @@ impl Cgroups {
     /// How often the total of all cells refused one of them memory.
     #[must_use]
     pub fn total_hits(&self) -> u64 {
-        let memory = self.parent("memory");
-        match self.version {
-            Version::V1 => refusals(&memory).unwrap_or(0),
-            Version::V2 => keyed(&memory.join("memory.events.local"), "oom"),
-        }
+        refused::memory(&self.parent("memory")).unwrap_or(0)
     }
-}
-
-/// How often a cgroup of version 1 was refused memory. The limit of memory with swap is met first where it is
-/// the same, and has a count of its own.
-fn refusals(folder: &Path) -> Option<u64> {
-    let count = |file: &str| text(&folder.join(file)).trim().parse::<u64>().ok();
-    Some(count("memory.failcnt")?.saturating_add(count("memory.memsw.failcnt").unwrap_or(0)))
 }
 
 fn text(path: &Path) -> String {
@@ -146,15 +134,12 @@ fn text(path: &Path) -> String {
 
 /// The number behind `key` in a file of `key number` lines.
 fn keyed(path: &Path, key: &str) -> u64 {
-    try_keyed(path, key).unwrap_or(0)
-}
-
-fn try_keyed(path: &Path, key: &str) -> Option<u64> {
     text(path)
         .lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(name, _)| *name == key)
         .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -177,16 +162,6 @@ mod tests {
         for other in ["init.scope", "docker-.scope", "docker-0123.scope", id.as_str()] {
             assert_eq!(v2.container_of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn memory_that_is_refused_with_swap_or_without_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(refusals(folder.path()), None);
-        std::fs::write(folder.path().join("memory.failcnt"), "2\n").unwrap();
-        assert_eq!(refusals(folder.path()), Some(2), "without accounting of swap");
-        std::fs::write(folder.path().join("memory.memsw.failcnt"), "3\n").unwrap();
-        assert_eq!(refusals(folder.path()), Some(5));
     }
 
     #[test]
