@@ -134,11 +134,7 @@ async fn insert(site: &Site, store: &Store, blobs: &Blobs, bytes: &[u8]) -> Uuid
         user: "ada",
         template: "strict",
         half_slots: 1,
-        source: NewSource::Archive {
-            sha256: &archive_sha256,
-            bytes: i64::try_from(bytes.len()).unwrap(),
-            entries: 1,
-        },
+        source: NewSource::Archive { sha256: &archive_sha256, bytes: i64::try_from(bytes.len()).unwrap(), entries: 1 },
         metadata: &serde_json::json!({}),
         idempotency: None,
         receipt: None,

@@ -64,7 +64,7 @@ calls = {
     'clone3': (435, 0, 0),
 }
 allowed = {
-    'clone': lambda: os.waitpid(os.fork(), 0) if os.getpid() == first else os._exit(0),
+    'clone': lambda: (lambda child: os.waitpid(child, 0) if child else os._exit(0))(os.fork()),
     'fifo': lambda: os.mkfifo('/tmp/fifo'), 'personality': lambda: tried(135, ALL) == 'allowed' or 1 / 0,
     'unix pair': lambda: __import__('socket').socketpair(),
     'interfaces': lambda: __import__('socket').if_nameindex(),
@@ -166,6 +166,11 @@ fn worker(settings: &[(String, String)], arguments: &[&str]) -> Process {
     Process::start("assize worker", assize(settings).args(["worker", "--lifeline"]).args(arguments))
 }
 
+/// Whether a worker that was refused missed this limit, and not only one whose name ends like it.
+fn missed(said: &str, limit: &str) -> bool {
+    ["here: ", "; "].iter().any(|before| said.contains(&format!("{before}{limit} is to be: ")))
+}
+
 fn with(site: &Site, changes: &[(&str, &str)]) -> Vec<(String, String)> {
     let changes = changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     site.settings.iter().cloned().chain(changes).collect()
@@ -191,11 +196,11 @@ async fn a_limit_that_does_not_hold_stops_the_worker_and_is_named() {
             tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.said())).await.unwrap();
         assert_eq!(code, Some(5), "{broken:?}: {said}");
         for limit in broken {
-            assert!(said.contains(&format!("{limit} is to be: ")), "{limit} was not missed: {said}");
+            assert!(missed(&said, limit), "{limit} was not missed: {said}");
             assert!(said.contains(&format!("--allow-unenforced {limit}")), "{limit}: {said}");
         }
         for held in ["cpus", "devices", "core", "cells_memory", "cells_pids"] {
-            assert!(!said.contains(&format!("{held} is to be: ")), "{held} holds: {said}");
+            assert!(!missed(&said, held), "{held} holds: {said}");
         }
     }
 }

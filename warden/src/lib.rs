@@ -2,12 +2,13 @@
 //!
 //! [`frame`] is the envelope, [`plan`] is what the worker asks for, [`event`] is what the
 //! warden reports, [`egress`] is how a stage reaches what it may; [`content`] is what both tell a file by,
-//! [`walls`] what a probe is told to try, and what it finds. The service links this library; the binary
-//! beside it is PID 1 of a cell.
+//! [`refused`] what both read of a cgroup, [`walls`] what a probe is told to try, and what it finds. The
+//! service links this library; the binary beside it is PID 1 of a cell.
 
 pub mod content;
 pub mod egress;
 pub mod event;
 pub mod frame;
 pub mod plan;
+pub mod refused;
 pub mod walls;
