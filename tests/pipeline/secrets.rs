@@ -188,8 +188,9 @@ async fn no_canary_is_found_in_a_log_an_answer_a_cell_or_a_table() {
     Seen { what: "a table", text: tables }.must_not_hold(&[secret, postgres, redis, environment]);
 }
 
-#[test]
-fn an_address_that_cannot_be_read_is_not_quoted_with_its_password() {
+// A pool that could be opened lives on a runtime.
+#[tokio::test]
+async fn an_address_that_cannot_be_read_is_not_quoted_with_its_password() {
     let word = canary("address");
     for address in [
         format!("postgres://u:{word}@[::1/none"),
