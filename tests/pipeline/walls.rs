@@ -65,7 +65,7 @@ calls = {
 }
 allowed = {
     'clone': lambda: (lambda child: os.waitpid(child, 0) if child else os._exit(0))(os.fork()),
-    'fifo': lambda: os.mkfifo('/tmp/fifo'), 'personality': lambda: tried(135, ALL) == 'allowed' or 1 / 0,
+    'fifo': lambda: os.mkfifo('/tmp/fifo'), 'personality': lambda: tried(135, 0xFFFFFFFF) == 'allowed' or 1 / 0,
     'unix pair': lambda: __import__('socket').socketpair(),
     'interfaces': lambda: __import__('socket').if_nameindex(),
     'names': lambda: __import__('socket').getaddrinfo('127.0.0.1', 80),
