@@ -119,7 +119,9 @@ impl Cells {
 
     /// Cells that run now, in the order of their ids.
     pub fn running(&self) -> Vec<String> {
-        let runs = |life: &Life| life.run.is_some() && life.started.is_some() && life.died.is_none();
+        // Of one that went with its engine only the removal was seen.
+        let ended = |life: &Life| life.died.is_some() || life.removed.is_some();
+        let runs = |life: &Life| life.run.is_some() && life.started.is_some() && !ended(life);
         self.lives().into_iter().filter(|(_, life)| runs(life)).map(|(id, _)| id).collect()
     }
 }
