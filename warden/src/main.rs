@@ -14,6 +14,7 @@ mod readiness;
 mod reaper;
 mod results;
 mod serve;
+mod shield;
 mod stage;
 mod stages;
 mod unpack;
