@@ -4,6 +4,7 @@
 //! its stages. [`leases`] renews what this worker holds and tells a run to stop when its lease is
 //! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue.
 
+mod agreement;
 mod attempt;
 mod breaker;
 mod cells;
@@ -37,6 +38,7 @@ use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
 pub use leases::Leases;
+pub use plan::GRACE_MS;
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {
