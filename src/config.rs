@@ -23,6 +23,11 @@ pub struct Config {
     pub warden_path: PathBuf,
     pub docker_host: String,
     pub runtime: String,
+    pub apparmor_profile: String,
+    pub allow_unenforced: String,
+    pub cells_memory_mib: u64,
+    pub cells_pids: u64,
+    pub cells_cpu_weight: u64,
     pub max_active_evaluations: u32,
     pub max_active_browser_evals: u32,
     pub max_active_api_evals: u32,
@@ -93,6 +98,23 @@ pub const SETTINGS: &[Setting] = &[
     setting("warden_path", "the static warden binary; empty: beside the assize binary"),
     setting("docker_host", "the engine's address; empty: DOCKER_HOST, else the default socket"),
     setting("runtime", "OCI runtime of the cells, as the engine names it; empty: the engine's default"),
+    setting(
+        "apparmor_profile",
+        "AppArmor profile of the cells; empty: `assize-cell` where it is loaded, else the engine's own",
+    ),
+    setting(
+        "allow_unenforced",
+        "limits that may fail to hold here without stopping the worker, separated by commas; `assize worker --help`",
+    ),
+    setting(
+        "cells_memory_mib",
+        "MiB of memory that all cells may have together; 0: the host's less a quarter, of which at most 4096 are kept",
+    ),
+    setting("cells_pids", "processes that all cells may have together; 0: the host's less a quarter, at most 4096"),
+    setting(
+        "cells_cpu_weight",
+        "weight of all cells together when CPU time is short, 1 to 10000; everything else on the host has 100",
+    ),
     Setting {
         key: "max_active_evaluations",
         alias: Some("MAX_ACTIVE_EVALUATIONS"),
@@ -174,6 +196,11 @@ impl Default for Config {
             warden_path: PathBuf::new(),
             docker_host: String::new(),
             runtime: String::new(),
+            apparmor_profile: String::new(),
+            allow_unenforced: String::new(),
+            cells_memory_mib: 0,
+            cells_pids: 0,
+            cells_cpu_weight: 25,
             max_active_evaluations: 40,
             max_active_browser_evals: 20,
             max_active_api_evals: 20,
@@ -316,9 +343,13 @@ impl Config {
         if let Some((key, value)) = days.into_iter().find(|(_, days)| *days > MOST_DAYS) {
             return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 36500" });
         }
-        if self.min_free_disk_mib > MOST_MIB {
-            let value = self.min_free_disk_mib.to_string();
-            return Err(ConfigError::OutOfRange { key: "min_free_disk_mib", value, must: "at most 1073741824" });
+        let sizes = [("min_free_disk_mib", self.min_free_disk_mib), ("cells_memory_mib", self.cells_memory_mib)];
+        if let Some((key, value)) = sizes.into_iter().find(|(_, mib)| *mib > MOST_MIB) {
+            return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 1073741824" });
+        }
+        if !(1..=10_000).contains(&self.cells_cpu_weight) {
+            let value = self.cells_cpu_weight.to_string();
+            return Err(ConfigError::OutOfRange { key: "cells_cpu_weight", value, must: "1 to 10000" });
         }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.instance.is_empty() || self.instance.len() > 40 || !self.instance.chars().all(plain) {

@@ -24,6 +24,8 @@ pub struct Template {
     pub description: String,
     pub class: Class,
     pub image: String,
+    /// The OCI runtime of its cells, if not the installation's.
+    pub runtime: Option<String>,
     pub limits: Limits,
     /// The subject's stages, in order.
     pub stages: Vec<Stage>,
@@ -134,6 +136,7 @@ struct File {
     description: String,
     class: Class,
     image: String,
+    runtime: Option<String>,
     limits: Limits,
     stages: Vec<Stage>,
     driver: Option<Driver>,
@@ -212,10 +215,23 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let File { description, class, image, limits, stages, driver, results, global } = file;
+        let File { description, class, image, runtime, limits, stages, driver, results, global } = file;
         let digest = hex(&digest.finalize());
         let global_timeout_s = global.timeout_s;
-        Ok(Self { name, description, class, image, limits, stages, driver, results, global_timeout_s, bundle, digest })
+        Ok(Self {
+            name,
+            description,
+            class,
+            image,
+            runtime,
+            limits,
+            stages,
+            driver,
+            results,
+            global_timeout_s,
+            bundle,
+            digest,
+        })
     }
 }
 

@@ -64,6 +64,7 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
         image: &template.image,
         limits: template.limits,
         grader_bytes: 0,
+        runtime: None,
         berth,
         plan: "",
     };

@@ -17,7 +17,7 @@ pub(super) struct Readiness {
     ready: bool,
     /// Why not.
     reasons: Vec<String>,
-    /// What is away without keeping any request from its answer.
+    /// What is away, or does not hold, without keeping any request from its answer.
     degraded: Vec<String>,
 }
 
@@ -36,14 +36,17 @@ pub(super) async fn livez() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(api): State<ApiState>) -> (StatusCode, Json<Readiness>) {
-    let (schema, blobs, redis) = tokio::join!(api.store.check_schema(), api.blobs.ping(), api.redis.ping());
+    let (schema, blobs, redis, unenforced) =
+        tokio::join!(api.store.check_schema(), api.blobs.ping(), api.redis.ping(), api.store.unenforced_limits());
     let mut reasons = Vec::new();
     let behind = matches!(schema, Err(StoreError::Schema(_)));
     let postgres = if behind { "the database needs `assize migrate`" } else { "Postgres does not answer" };
     reasons.extend(missing("postgres", &schema, postgres));
     reasons.extend(missing("blobs", &blobs, "the blob store does not answer"));
-    let degraded =
+    let mut degraded: Vec<String> =
         missing("redis", &redis, "Redis does not answer: live output and wake-ups are late").into_iter().collect();
+    let unenforced = unenforced.unwrap_or_default();
+    degraded.extend(unenforced.iter().map(|limit| format!("the limit {limit} does not hold for some cells")));
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, reasons, degraded }))

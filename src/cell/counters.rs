@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::run::outcome::CellCounters;
 
 use super::engine::{Engine, EngineError};
-use super::spec::{CgroupDriver, cgroup_parent};
+use super::slice::{CgroupDriver, cgroup_parent};
 
 /// Where the engine puts the cgroups of our containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroups {
-    version: Version,
+    root: PathBuf,
+    pub(super) version: Version,
     /// The folder of our parent, in each tree.
     parent: String,
     /// Around a container's id in the name of its folder.
@@ -23,7 +24,7 @@ pub struct Cgroups {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     /// One tree per controller.
     V1,
     /// One tree.
@@ -45,26 +46,36 @@ impl Cgroups {
             CgroupDriver::Cgroupfs => ("", ""),
         };
         let version = if v2 { Version::V2 } else { Version::V1 };
-        Ok(Self { version, parent: parent.trim_start_matches('/').to_owned(), prefix, suffix })
+        let parent = parent.trim_start_matches('/').to_owned();
+        Ok(Self { root: ROOT.into(), version, parent, prefix, suffix })
+    }
+
+    /// A tree of a test's own.
+    #[cfg(test)]
+    pub(super) fn at(root: &Path, version: Version, parent: &str) -> Self {
+        Self { root: root.to_owned(), version, parent: parent.to_owned(), prefix: "", suffix: "" }
+    }
+
+    /// The folder of our parent in the tree of a controller.
+    pub(super) fn parent(&self, controller: &str) -> PathBuf {
+        let tree = match self.version {
+            Version::V1 => self.root.join(controller),
+            Version::V2 => self.root.clone(),
+        };
+        tree.join(&self.parent)
     }
 
     fn folder(&self, controller: &str, container: &str) -> PathBuf {
-        let root = Path::new(ROOT);
-        let tree = match self.version {
-            Version::V1 => root.join(controller),
-            Version::V2 => root.to_owned(),
-        };
-        tree.join(&self.parent).join(format!("{}{container}{}", self.prefix, self.suffix))
+        self.parent(controller).join(format!("{}{container}{}", self.prefix, self.suffix))
     }
 
     /// Our parent in every tree that has it.
     #[must_use]
     pub fn parents(&self) -> Vec<PathBuf> {
-        let root = Path::new(ROOT);
         let trees: Vec<PathBuf> = match self.version {
-            Version::V2 => vec![root.to_owned()],
+            Version::V2 => vec![self.root.clone()],
             // Some controllers share a tree, under a name with both and a link for each.
-            Version::V1 => std::fs::read_dir(root)
+            Version::V1 => std::fs::read_dir(&self.root)
                 .into_iter()
                 .flatten()
                 .filter_map(Result::ok)
@@ -100,8 +111,24 @@ impl Cgroups {
         };
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
+            memory_limit_hits: match self.version {
+                Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().ok(),
+                Version::V2 => try_keyed(&memory.join(oom), "oom"),
+            },
+            hits_are_kills: self.version == Version::V2,
+            total_was_hit: false,
             pids_refused: keyed(&pids.join("pids.events"), "max"),
             peak_memory_bytes: text(&memory.join(peak)).trim().parse().unwrap_or(0),
+        }
+    }
+
+    /// How often the total of all cells refused one of them memory.
+    #[must_use]
+    pub fn total_hits(&self) -> u64 {
+        let memory = self.parent("memory");
+        match self.version {
+            Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().unwrap_or(0),
+            Version::V2 => keyed(&memory.join("memory.events.local"), "oom"),
         }
     }
 }
@@ -112,12 +139,15 @@ fn text(path: &Path) -> String {
 
 /// The number behind `key` in a file of `key number` lines.
 fn keyed(path: &Path, key: &str) -> u64 {
+    try_keyed(path, key).unwrap_or(0)
+}
+
+fn try_keyed(path: &Path, key: &str) -> Option<u64> {
     text(path)
         .lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(name, _)| *name == key)
         .and_then(|(_, value)| value.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -129,7 +159,7 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let on = |version, driver, prefix, suffix| {
             let parent = cgroup_parent("up-x", driver).trim_start_matches('/').to_owned();
-            Cgroups { version, parent, prefix, suffix }
+            Cgroups { root: ROOT.into(), version, parent, prefix, suffix }
         };
         let v1 = on(Version::V1, CgroupDriver::Cgroupfs, "", "");
         assert_eq!(v1.folder("pids", &id), Path::new("/sys/fs/cgroup/pids/assize-up-x").join(&id));

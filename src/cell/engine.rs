@@ -16,7 +16,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::spec::{CgroupDriver, LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
+use super::apparmor::{self, Confinement};
+use super::slice::CgroupDriver;
+use super::spec::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::{Cell, Event, StreamError};
 use crate::config::Config;
 use crate::observe::event;
@@ -36,6 +38,12 @@ pub enum EngineError {
     Unavailable { what: &'static str, reason: String },
     #[error("there is no image {image}; run `make images`, or set the template's image")]
     ImageMissing { image: String },
+    #[error(
+        "image {image} declares the volume {volume}, which would be a writable folder on the host's disk; build it without"
+    )]
+    ImageVolume { image: String, volume: String },
+    #[error("{0}")]
+    Unfit(String),
     #[error("the engine could not {what}: {reason}")]
     Missing { what: &'static str, reason: String },
     #[error("the engine refused to {what}: {reason} ({code})")]
@@ -51,9 +59,11 @@ impl EngineError {
     #[must_use]
     pub const fn code(&self) -> FailureCode {
         match self {
-            Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } => FailureCode::DockerUnavailable,
+            Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } | Self::Unfit(_) => {
+                FailureCode::DockerUnavailable
+            }
             Self::Unwanted => FailureCode::WorkerLost,
-            Self::ImageMissing { .. } => FailureCode::ImagePullFailed,
+            Self::ImageMissing { .. } | Self::ImageVolume { .. } => FailureCode::ImagePullFailed,
             Self::Missing { .. } => FailureCode::CellLost,
         }
     }
@@ -69,6 +79,10 @@ pub struct Engine {
     creates: Arc<Semaphore>,
     pub instance: String,
     pub runtime: Option<String>,
+    /// Those that the engine knows.
+    runtimes: Vec<String>,
+    /// What AppArmor confines cells with.
+    pub confinement: Confinement,
     pub cgroup_driver: CgroupDriver,
     /// On the host; bind-mounted read-only into every cell.
     pub warden: PathBuf,
@@ -100,14 +114,38 @@ impl Engine {
         let docker = bounded("agree on an API version", docker.with_timeout(CALL_TIMEOUT).negotiate_version()).await?;
         let info = bounded("describe itself", docker.info()).await?;
         let systemd = info.cgroup_driver.is_some_and(|driver| driver.to_string() == "systemd");
-        Ok(Self {
+        let options = info.security_options.unwrap_or_default();
+        let has_apparmor = options.iter().any(|option| option.split(',').any(|part| part == "name=apparmor"));
+        let loaded = apparmor::loaded();
+        let confinement = apparmor::choose(&config.apparmor_profile, has_apparmor, loaded.as_deref());
+        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        runtimes.sort_unstable();
+        let engine = Self {
             docker,
             creates: Arc::new(Semaphore::new(config.creates_at_once())),
             instance: config.instance.clone(),
             runtime: (!config.runtime.is_empty()).then(|| config.runtime.clone()),
+            runtimes,
+            confinement: confinement.map_err(EngineError::Unfit)?,
             cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
-        })
+        };
+        engine.check_runtime(engine.runtime.as_deref(), "the setting runtime")?;
+        Ok(engine)
+    }
+
+    /// Whether the engine knows this runtime, which `whose` names.
+    ///
+    /// # Errors
+    /// [`EngineError::Unfit`] with those that it knows.
+    pub fn check_runtime(&self, runtime: Option<&str>, whose: &str) -> Result<(), EngineError> {
+        match runtime {
+            Some(name) if !self.runtimes.iter().any(|known| known == name) => Err(EngineError::Unfit(format!(
+                "{whose} is {name:?}, the engine knows {}; add it to the engine's `runtimes`",
+                self.runtimes.join(", ")
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the engine answers.
@@ -129,18 +167,6 @@ impl Engine {
     /// [`EngineError::Unavailable`] without an answer.
     pub async fn info(&self) -> Result<SystemInfo, EngineError> {
         bounded("describe itself", self.docker.info()).await
-    }
-
-    /// Whether the engine has this image.
-    ///
-    /// # Errors
-    /// [`EngineError::ImageMissing`] if not.
-    pub async fn check_image(&self, image: &str) -> Result<(), EngineError> {
-        let found = bounded("look up an image", self.docker.inspect_image(image)).await;
-        found.map(drop).map_err(|error| match error {
-            EngineError::Missing { .. } => EngineError::ImageMissing { image: image.to_owned() },
-            other => other,
-        })
     }
 
     /// Creates, attaches to and starts a container, in this order, so that not a byte is missed.

@@ -1,4 +1,5 @@
-//! Images that were replaced: what `images/build` made before, and nothing uses any more.
+//! The images that cells are made from, and those that were replaced: what `images/build` made before, and
+//! nothing uses any more.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,22 @@ use super::engine::{Engine, EngineError, bounded};
 pub const LABEL_INPUTS: &str = "assize.inputs";
 
 impl Engine {
+    /// Whether the engine has this image, and nothing in it opens a cell.
+    ///
+    /// # Errors
+    /// [`EngineError::ImageMissing`] if it has not, [`EngineError::ImageVolume`] if it brings a volume.
+    pub async fn check_image(&self, image: &str) -> Result<(), EngineError> {
+        let found = bounded("look up an image", self.docker.inspect_image(image)).await;
+        let found = found.map_err(|error| match error {
+            EngineError::Missing { .. } => EngineError::ImageMissing { image: image.to_owned() },
+            other => other,
+        })?;
+        match found.config.and_then(|config| config.volumes).unwrap_or_default().into_iter().next() {
+            None => Ok(()),
+            Some(volume) => Err(EngineError::ImageVolume { image: image.to_owned(), volume }),
+        }
+    }
+
     /// Ids of the images with our label that have no tag and no image on top of them, and were made before
     /// `before` (seconds since 1970).
     ///

@@ -29,13 +29,18 @@
 //! - The kernel's counters ([`counters`]) are read while the warden still lives: the engine deletes
 //!   the cell's cgroup with it.
 
+pub mod apparmor;
 pub mod berth;
 pub mod counters;
 pub mod engine;
 pub mod images;
+pub mod limits;
 pub mod probe;
+pub mod seccomp;
+pub mod slice;
 pub mod spec;
 pub mod stream;
+pub mod unenforced;
 
 pub use berth::{Berth, Berths};
 pub use bollard::models::ContainerSummary;

@@ -3,36 +3,31 @@
 //! The cell is made exactly as a run's would be, in a berth; only its command differs. The warden
 //! in it goes up to each wall and a bit further, and says what it found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use warden::walls::{Finding, Walls};
 
 use super::berth::BERTH_IMAGE;
 use super::counters::Cgroups;
 use super::engine::{Engine, EngineError};
+use super::limits;
 use super::spec::{CellSpec, Role, berth_body};
 use crate::template::Limits;
 
 /// The longest that one probe may take: filling a workspace of some GiB takes seconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Open files per process; the limit that [`super::spec`] sets for every cell.
-const OPEN_FILES: u64 = 4096;
-
 /// Of what a probe writes, in bytes.
 const MAX_SAID: usize = 256 * 1024;
 
-/// What one check inside the cell found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    pub check: String,
-    pub ok: bool,
-    pub seen: String,
-    pub limit: String,
-}
+/// Small limits, so that a worker which starts has soon tried each kind. Those of every template, in full
+/// size, `assize doctor` tries.
+pub const SMALL: Limits =
+    Limits { cpus: 0.5, memory_mib: 48, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
 
 /// What a probe came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +49,7 @@ pub async fn probe(
     worker: &str,
     image: &str,
     limits: Limits,
+    runtime: Option<&str>,
 ) -> Result<Probed, EngineError> {
     let run_id = Uuid::now_v7();
     let name = format!("{}-berth-{}", engine.instance, run_id.simple());
@@ -66,6 +62,7 @@ pub async fn probe(
         image,
         limits,
         grader_bytes: 0,
+        runtime,
         berth: &berth,
         plan: "",
     };
@@ -77,7 +74,7 @@ pub async fn probe(
 
 async fn in_berth(engine: &Engine, cgroups: &Cgroups, spec: &CellSpec<'_>) -> Result<Probed, EngineError> {
     let mut body = spec.body(engine);
-    body.cmd = Some(command(&spec.limits));
+    body.cmd = Some(vec!["probe".to_owned(), serde_json::to_string(&walls(engine, spec)).unwrap_or_default()]);
     let cell = engine.launch(&spec.name(engine), body, &|| Box::pin(std::future::ready(true))).await?;
     let counters_readable = cgroups.can_read(&cell.id);
     let mut read = cell.output.read;
@@ -110,20 +107,35 @@ async fn in_berth(engine: &Engine, cgroups: &Cgroups, spec: &CellSpec<'_>) -> Re
     Ok(Probed { findings, counters_readable, trouble })
 }
 
-/// The warden's command line for these limits.
-fn command(limits: &Limits) -> Vec<String> {
-    let bytes = |mib: u64| mib.saturating_mul(1 << 20).to_string();
-    let flags = [
-        ("--nofile", OPEN_FILES.to_string()),
-        ("--pids", limits.pids.to_string()),
-        ("--workspace-bytes", bytes(limits.workspace_mib)),
-        ("--workspace-inodes", limits.workspace_inodes.to_string()),
-        ("--tmp-bytes", bytes(limits.tmp_mib)),
-        ("--cpus", limits.cpus.to_string()),
-        ("--memory-mib", limits.memory_mib.to_string()),
-    ];
-    let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-    std::iter::once("probe".to_owned()).chain(flags).collect()
+/// What a cell of this kind is to hold.
+fn walls(engine: &Engine, spec: &CellSpec<'_>) -> Walls {
+    let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = spec.limits;
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    Walls {
+        pids: Some(pids),
+        memory_mib: Some(memory_mib),
+        workspace_bytes: Some(bytes(workspace_mib)),
+        workspace_inodes: Some(workspace_inodes),
+        tmp_bytes: Some(bytes(tmp_mib)),
+        shm_bytes: Some(limits::SHM_BYTES),
+        cpus: Some(cpus),
+        nofile: Some(limits::OPEN_FILES),
+        fsize: Some(spec.longest_file()),
+        core: Some(0),
+        memlock: Some(limits::LOCKED_BYTES),
+        msgqueue: Some(limits::QUEUE_BYTES),
+        masked: limits::paths(limits::MASKED),
+        read_only: limits::paths(limits::READ_ONLY),
+        host_namespaces: host_namespaces(),
+        apparmor: engine.confinement.expected.clone(),
+    }
+}
+
+/// Those of this process: no cell is in any of them.
+fn host_namespaces() -> BTreeMap<String, String> {
+    let read = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    let named = |name: &str| Some((name.to_owned(), read(name)?.to_string_lossy().into_owned()));
+    ["ipc", "mnt", "net", "pid", "uts"].into_iter().filter_map(named).collect()
 }
 
 /// The findings among the lines that a probe wrote.
@@ -134,16 +146,6 @@ fn findings_in(said: &[u8]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_limit_of_a_template_is_tried() {
-        let limits =
-            Limits { cpus: 1.25, memory_mib: 512, pids: 64, workspace_mib: 2, workspace_inodes: 100, tmp_mib: 1 };
-        let line = command(&limits).join(" ");
-        let expected = "probe --nofile 4096 --pids 64 --workspace-bytes 2097152 --workspace-inodes 100 \
-            --tmp-bytes 1048576 --cpus 1.25 --memory-mib 512";
-        assert_eq!(line, expected);
-    }
 
     #[test]
     fn a_line_that_is_no_finding_does_not_discard_the_rest() {

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use warden::plan::Plan;
 
 use super::engine::{Engine, WARDEN_IN_CELL};
+use super::slice::cgroup_parent;
+use super::{limits, seccomp};
 use crate::template::Limits;
 
 /// Which installation a container belongs to.
@@ -38,23 +40,6 @@ const UID: u32 = 10001;
 /// The journal of a cell: everything its warden may say, output caps and results included, fits
 /// below this, so the engine never rotates it away.
 const JOURNAL_SIZE: &str = "64m";
-
-/// Who makes cgroups for the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupDriver {
-    Cgroupfs,
-    Systemd,
-}
-
-/// The parent of all cgroups of an installation, as the engine wants it. A dash in the name of a slice
-/// would put it into another slice; an underscore is in no instance's name.
-#[must_use]
-pub fn cgroup_parent(instance: &str, driver: CgroupDriver) -> String {
-    match driver {
-        CgroupDriver::Cgroupfs => format!("/assize-{instance}"),
-        CgroupDriver::Systemd => format!("assize_{}.slice", instance.replace('-', "_")),
-    }
-}
 
 /// What a cell is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +72,8 @@ pub struct CellSpec<'a> {
     pub limits: Limits,
     /// Bytes of the grader's folder; 0 if the cell has none.
     pub grader_bytes: u64,
+    /// The OCI runtime, if not the installation's.
+    pub runtime: Option<&'a str>,
     /// The container whose namespace the cell joins.
     pub berth: &'a str,
     /// [`plan_digest`] of what it will be told to do; empty for a probe.
@@ -101,6 +88,14 @@ pub fn plan_digest(plan: &Plan) -> String {
 }
 
 impl CellSpec<'_> {
+    /// Bytes of the longest file.
+    #[must_use]
+    pub fn longest_file(&self) -> u64 {
+        let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+        let Limits { workspace_mib, tmp_mib, .. } = self.limits;
+        limits::longest_file(bytes(workspace_mib).max(bytes(tmp_mib)).max(self.grader_bytes))
+    }
+
     /// A name that tells a person which run this is, and that a second cell of the same attempt
     /// and role cannot have.
     #[must_use]
@@ -136,7 +131,8 @@ impl CellSpec<'_> {
                     ("compress".to_owned(), "false".to_owned()),
                 ])),
             }),
-            ..sealed(engine, mib(memory_mib))
+            runtime: self.runtime.map(str::to_owned).or_else(|| engine.runtime.clone()),
+            ..sealed(engine, mib(memory_mib), self.longest_file())
         };
         ContainerCreateBody {
             image: Some(self.image.to_owned()),
@@ -165,7 +161,7 @@ pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreate
         network_mode: Some("none".to_owned()),
         pids_limit: Some(PIDS),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-        ..sealed(engine, MEMORY)
+        ..sealed(engine, MEMORY, 0)
     };
     ContainerCreateBody {
         image: Some(image.to_owned()),
@@ -188,21 +184,23 @@ fn resident(arguments: &[&str]) -> ContainerCreateBody {
 }
 
 /// What every container of ours is denied.
-fn sealed(engine: &Engine, memory: i64) -> HostConfig {
-    let ulimit =
-        |name: &str, value: i64| ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) };
+fn sealed(engine: &Engine, memory: i64, longest_file: u64) -> HostConfig {
+    let mut security = vec!["no-new-privileges:true".to_owned(), format!("seccomp={}", *seccomp::PROFILE)];
+    security.extend(engine.confinement.named.as_ref().map(|profile| format!("apparmor={profile}")));
     HostConfig {
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(security),
+        masked_paths: Some(limits::paths(limits::MASKED)),
+        readonly_paths: Some(limits::paths(limits::READ_ONLY)),
         privileged: Some(false),
         cgroup_parent: Some(cgroup_parent(&engine.instance, engine.cgroup_driver)),
         memory: Some(memory),
         // The same again: memory and swap together, so no swap.
         memory_swap: Some(memory),
         ipc_mode: Some("private".to_owned()),
-        shm_size: Some(16 << 20),
-        ulimits: Some(vec![ulimit("nofile", 4096), ulimit("core", 0)]),
+        shm_size: Some(signed(limits::SHM_BYTES)),
+        ulimits: Some(limits::of_each_process(longest_file)),
         binds: Some(vec![format!("{}:{WARDEN_IN_CELL}:ro", engine.warden.display())]),
         runtime: engine.runtime.clone(),
         init: Some(false),

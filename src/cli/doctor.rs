@@ -165,7 +165,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     };
     let Some(engine) = engine::examine(config, &templates, report).await else { return };
     if !command.no_cells {
-        cells::examine(engine, &templates, report).await;
+        cells::examine(engine, config, &templates, report).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
+use crate::cell::unenforced;
 use crate::config::Config;
 use crate::observe::{self, metrics};
 
@@ -20,14 +21,24 @@ pub struct Worker {
     /// Stop when stdin ends.
     #[arg(long, hide = true)]
     lifeline: bool,
+    /// Go on although this limit of cells does not hold here; may be given several times.
+    ///
+    /// /readyz and the metric assize_limit_unenforced say so for as long as the worker lives. The message
+    /// of a worker that does not start has the names.
+    #[arg(long, value_name = "LIMIT")]
+    allow_unenforced: Vec<String>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`Fault`] for a person.
-pub async fn run(command: Worker, config: Config) -> Outcome {
+pub async fn run(command: Worker, mut config: Config) -> Outcome {
     observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
+    for limit in &command.allow_unenforced {
+        config.allow_unenforced = format!("{},{limit}", config.allow_unenforced);
+    }
+    unenforced::parse(&config.allow_unenforced).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
     // Whichever ends first, by a fault or because it was told to, ends the other.
     let ready = Arc::new(AtomicBool::new(false));

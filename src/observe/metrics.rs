@@ -61,6 +61,11 @@ struct JobLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HoldLabels {
     reason: &'static str,
 }
@@ -91,6 +96,7 @@ pub struct Metrics {
     janitor_removed: Family<JobLabels, Counter>,
     janitor_last_success: Family<JobLabels, Gauge>,
     admission_held: Family<HoldLabels, Gauge>,
+    limit_unenforced: Family<LimitLabels, Gauge>,
 }
 
 impl Metrics {
@@ -117,6 +123,7 @@ impl Metrics {
             janitor_removed: Family::default(),
             janitor_last_success: Family::default(),
             admission_held: Family::default(),
+            limit_unenforced: Family::default(),
             registry: Registry::default(),
         };
         let counters = [
@@ -168,6 +175,11 @@ impl Metrics {
             "Whether this worker claims nothing although it has free slots, by reason",
             metrics.admission_held.clone(),
         );
+        registry.register(
+            "limit_unenforced",
+            "Limits of cells that do not hold here and are allowed not to",
+            metrics.limit_unenforced.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -210,6 +222,11 @@ impl Metrics {
     pub fn job_succeeded(&self, what: &'static str, removed: u64) {
         self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(removed);
         self.janitor_last_success.get_or_create(&JobLabels { what }).set(clock::wall().timestamp());
+    }
+
+    /// A limit of cells does not hold here.
+    pub fn limit_unenforced(&self, limit: &str) {
+        self.limit_unenforced.get_or_create(&LimitLabels { limit: limit.to_owned() }).set(1);
     }
 
     pub(super) fn admission_held(&self, reason: &'static str, held: bool) {

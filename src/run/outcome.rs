@@ -61,10 +61,33 @@ names!(StageName, "stage", { Install => "install", Build => "build", Start => "s
 pub struct CellCounters {
     /// Processes that the kernel killed for memory.
     pub oom_kills: u64,
+    /// How often the cell's own memory limit refused it memory; `None` if that is not known.
+    pub memory_limit_hits: Option<u64>,
+    /// Whether each of those was a kill (cgroups version 2), or may have ended well (version 1).
+    pub hits_are_kills: bool,
+    /// Whether the total of all cells refused memory since this cell began.
+    pub total_was_hit: bool,
     /// Forks that the pids limit refused.
     pub pids_refused: u64,
     /// The most memory that the cell held, in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
+}
+
+impl CellCounters {
+    /// Whether the kernel killed for what others used: all cells together were at their total, or the host had
+    /// no more, while this cell was below its own limit. Where version 1 leaves that open, the project
+    /// has the benefit of the doubt.
+    #[must_use]
+    pub const fn killed_for_others(&self) -> bool {
+        if self.oom_kills == 0 {
+            return false;
+        }
+        match self.memory_limit_hits {
+            Some(0) => true,
+            Some(_) => self.total_was_hit && !self.hits_are_kills,
+            None => self.total_was_hit,
+        }
+    }
 }
 
 /// The limits that a failure message names.
@@ -91,8 +114,13 @@ pub fn stage_failure(
     counters: CellCounters,
     limits: StageLimits,
 ) -> Option<Failure> {
-    let (code, message) = if counters.oom_kills > 0 {
-        let mib = limits.memory_bytes / (1024 * 1024);
+    let mib = limits.memory_bytes / (1024 * 1024);
+    let (code, message) = if counters.killed_for_others() {
+        (
+            FailureCode::CellLost,
+            format!("the host had no more memory for all cells, and killed a process of one below its own {mib} MiB"),
+        )
+    } else if counters.oom_kills > 0 {
         (
             FailureCode::OutOfMemory,
             format!("the cell used more than its {mib} MiB of memory and the kernel killed a process"),
@@ -188,6 +216,7 @@ mod tests {
             max_rss_kib: 0,
             disk_full: None,
             oom_kills: 0,
+            memory_limit_hits: None,
             pids_refused: 0,
         }
     }
@@ -202,6 +231,27 @@ mod tests {
         let counters = CellCounters { oom_kills: 1, ..CellCounters::default() };
         for stage in StageName::ALL {
             assert_eq!(code_of(*stage, StageExit::Exited { code: 0 }, counters), Some(FailureCode::OutOfMemory));
+        }
+    }
+
+    #[test]
+    fn a_kill_for_what_others_used_is_not_the_projects_fault() {
+        // FAILURES 21, 30.
+        let kill = CellCounters { oom_kills: 1, memory_limit_hits: Some(3), ..CellCounters::default() };
+        let below = CellCounters { memory_limit_hits: Some(0), ..kill };
+        let both = CellCounters { total_was_hit: true, ..kill };
+        let exact = CellCounters { hits_are_kills: true, ..both };
+        let unknown = CellCounters { memory_limit_hits: None, ..both };
+        let none = CellCounters { oom_kills: 0, ..both };
+        for (counters, code) in [
+            (kill, Some(FailureCode::OutOfMemory)),
+            (below, Some(FailureCode::CellLost)),
+            (both, Some(FailureCode::CellLost)),
+            (exact, Some(FailureCode::OutOfMemory)),
+            (unknown, Some(FailureCode::CellLost)),
+            (none, None),
+        ] {
+            assert_eq!(code_of(StageName::Build, StageExit::Exited { code: 0 }, counters), code, "{counters:?}");
         }
     }
 

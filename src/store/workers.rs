@@ -11,6 +11,8 @@ pub struct WorkerReport<'a> {
     /// `claiming`, or the name of what holds it back.
     pub state: &'a str,
     pub detail: &'a str,
+    /// Limits of its cells that do not hold and are allowed not to.
+    pub unenforced: &'a [String],
 }
 
 impl Store {
@@ -19,13 +21,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] if Postgres does not answer.
     pub async fn report_worker(&self, report: WorkerReport<'_>) -> Result<(), StoreError> {
-        let WorkerReport { id, half_slots, state, detail } = report;
+        let WorkerReport { id, half_slots, state, detail, unenforced } = report;
         self.timed(
             "report_worker",
-            sqlx::query_file!("sql/queries/report_worker.sql", id, half_slots, state, detail).execute(&self.pool),
+            sqlx::query_file!("sql/queries/report_worker.sql", id, half_slots, state, detail, unenforced)
+                .execute(&self.pool),
         )
         .await?;
         Ok(())
+    }
+
+    /// The limits that do not hold where some worker lives, each once, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn unenforced_limits(&self) -> Result<Vec<String>, StoreError> {
+        let asked = sqlx::query_file_scalar!("sql/queries/unenforced_limits.sql").fetch_all(&self.pool);
+        self.timed("unenforced_limits", asked).await
     }
 
     /// Says that this worker stops.

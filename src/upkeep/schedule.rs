@@ -17,6 +17,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::{janitor, leftovers, retention};
 use crate::cell::Engine;
 use crate::cell::counters::Cgroups;
+use crate::cell::slice::Slice;
 use crate::clock;
 use crate::config::Config;
 use crate::intake::blob::Blobs;
@@ -43,6 +44,7 @@ pub struct Janitor {
     pub engine: Engine,
     pub blobs: Blobs,
     pub cgroups: Cgroups,
+    pub slice: Slice,
     pub config: Config,
 }
 
@@ -95,7 +97,12 @@ impl Janitor {
                 Box::pin(async move { janitor::sweep(&on.engine, &on.store).await })
             }),
             job("cgroups", 5 * MINUTE, MINUTE, |on, _| {
-                Box::pin(async move { leftovers::sweep(&on.engine, &on.cgroups).await })
+                Box::pin(async move {
+                    let removed = leftovers::sweep(&on.engine, &on.cgroups).await;
+                    // Whoever removed the parent or changed its totals: they hold again.
+                    on.slice.set().await.map_err(anyhow::Error::msg)?;
+                    removed
+                })
             }),
             job("workers", HOUR, 5 * MINUTE, |on, _| {
                 Box::pin(async move { Ok(on.store.forget_dead_workers().await?) })

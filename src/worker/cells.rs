@@ -17,7 +17,7 @@ use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
 use crate::cell::{Berth, Cell, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
 use crate::run::{Failure, FailureCode, Lease, Status};
-use crate::template::{Limits, Template};
+use crate::template::Template;
 
 /// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
 pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
@@ -98,14 +98,14 @@ impl<'a> Cells<'a> {
         let grader = template.driver.is_none() && !template.bundle.is_empty();
         let plan = plan_digest(&plan::subject(template, &self.worker.config));
         self.berth = Some(self.worker.berths.take().await?);
-        let launched = match self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await {
+        let launched = match self.launch(Role::Subject, template, grader, &plan).await {
             // The berth may be dead, as all are that were made before the engine was restarted.
             Err(EngineError::Unavailable { .. } | EngineError::Refused { .. } | EngineError::Missing { .. }) => {
                 if let Some(dead) = self.berth.replace(self.worker.berths.make().await?) {
                     self.worker.berths.discard(&dead.id).await;
                 }
                 self.doubt.store(false, Ordering::Relaxed);
-                self.launch(Role::Subject, &template.image, template.limits, grader, &plan).await
+                self.launch(Role::Subject, template, grader, &plan).await
             }
             launched => launched,
         };
@@ -165,9 +165,9 @@ impl<'a> Cells<'a> {
     /// The cell that decides, beside the subject: the one that another worker started, if its tests
     /// have begun, else a new one.
     pub async fn driver(&mut self, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
-        let Some(driver) = &template.driver else {
+        if template.driver.is_none() {
             return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
-        };
+        }
         let digest = plan_digest(plan);
         if let Some(found) = self.adopted_driver.take() {
             let engine = &self.worker.engine;
@@ -188,19 +188,16 @@ impl<'a> Cells<'a> {
             self.made().retain(|id| *id != found.id);
         }
         let grader = !template.bundle.is_empty();
-        let cell = self.launch(Role::Driver, &driver.image, driver.limits, grader, &digest).await?;
+        let cell = self.launch(Role::Driver, template, grader, &digest).await?;
         Ok(Ready { cell, seen: None })
     }
 
-    async fn launch(
-        &self,
-        role: Role,
-        image: &str,
-        limits: Limits,
-        grader: bool,
-        plan: &str,
-    ) -> Result<Cell, EngineError> {
+    async fn launch(&self, role: Role, template: &Template, grader: bool, plan: &str) -> Result<Cell, EngineError> {
         let engine = self.worker.engine.clone();
+        let (image, limits) = match (&template.driver, role) {
+            (Some(driver), Role::Driver) => (&driver.image, driver.limits),
+            _ => (&template.image, template.limits),
+        };
         let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
         let spec = CellSpec {
             run_id: self.lease.run_id,
@@ -209,6 +206,7 @@ impl<'a> Cells<'a> {
             role,
             image,
             limits,
+            runtime: template.runtime.as_deref(),
             grader_bytes: if grader { GRADER_BYTES } else { 0 },
             berth: berth.unwrap_or(""),
             plan,

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::intake::blob::BlobError;
 use crate::observe::metrics;
 use crate::run::outcome::{StageLimits, stage_failure};
-use crate::run::{Failure, FailureCode, StageName};
+use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::Limits;
 
 /// How much later than the warden we give up on a stage: room for its grace and its report.
@@ -36,6 +36,8 @@ pub struct Conversation {
     id: String,
     /// The engine's word that the kernel ended a process of this cell, which was adopted.
     oom_killed: bool,
+    /// How often the total of all cells had refused memory when this one said hello.
+    total_hits: u64,
     /// Someone wants the run to stop.
     cancelled: CancellationToken,
     /// The cell was told to, and is heard out.
@@ -112,6 +114,7 @@ impl Conversation {
             role,
             id,
             oom_killed: seen.is_some_and(|seen| seen.oom_killed),
+            total_hits: u64::MAX,
             cancelled,
             is_stopping: false,
             output,
@@ -225,6 +228,7 @@ impl Conversation {
     async fn event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Step, Stop> {
         match event {
             Event::Hello(hello) => {
+                self.total_hits = attempt.worker.cgroups.total_hits();
                 let global = Duration::from_millis(self.plan.global_timeout_ms);
                 self.global = Self::until(hello.at_us, global + SLACK);
                 self.hold(self.global);
@@ -272,7 +276,13 @@ impl Conversation {
         attempt.output.end_stage(stage);
         let mut counters = attempt.worker.cgroups.read(&self.id);
         // A cell that was adopted after its end has no cgroup any more; the warden had read it.
-        counters.oom_kills = counters.oom_kills.max(ended.oom_kills).max(self.oom_killed.into());
+        counters.oom_kills = counters.oom_kills.max(ended.oom_kills);
+        counters.memory_limit_hits = counters.memory_limit_hits.max(ended.memory_limit_hits);
+        counters.total_was_hit = attempt.worker.cgroups.total_hits() > self.total_hits;
+        if counters.memory_limit_hits.is_none() {
+            // The engine's word is the last resort: it says so of every cell when all are at their total.
+            counters.oom_kills = counters.oom_kills.max(self.oom_killed.into());
+        }
         counters.pids_refused = counters.pids_refused.max(ended.pids_refused);
         metrics().oom_kills.inc_by(counters.oom_kills);
         let limits = StageLimits {
@@ -299,7 +309,8 @@ impl Conversation {
     /// In the driver's cell only time can be the project's fault: the rest is the grader's own code.
     fn blame(&self, mut failure: Failure) -> Failure {
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
-        if self.role == Role::Driver && !time {
+        let is_ours = failure.code.cause() == Cause::Infrastructure;
+        if self.role == Role::Driver && !time && !is_ours {
             failure.evidence.message = format!("the driver failed: {}", failure.evidence.message);
             failure.code = FailureCode::DriverFailed;
         }
@@ -334,6 +345,10 @@ impl Conversation {
         if state.is_some_and(|state| state.oom_killed == Some(true)) {
             metrics().oom_kills.inc();
             let mib = self.limits.memory_mib;
+            if attempt.worker.cgroups.total_hits() > self.total_hits {
+                let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");
+                return Stop::Failed(Failure::new(FailureCode::CellLost, message));
+            }
             let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
             return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message)));
         }

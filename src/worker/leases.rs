@@ -67,6 +67,15 @@ impl Drop for Interrupted {
     }
 }
 
+/// What a worker says of itself for as long as it lives.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// All that it has, free or not.
+    pub half_slots: u32,
+    /// Limits of its cells that do not hold and are allowed not to.
+    pub unenforced: Vec<String>,
+}
+
 impl Leases {
     /// None yet.
     pub fn new(worker: &str) -> Self {
@@ -118,16 +127,17 @@ impl Leases {
     }
 
     /// Renews until `stop`, every [`RENEW`] and whenever someone asks for a cancel; and says each time
-    /// that this worker lives, with `half_slots`, and what holds it back.
-    pub async fn keep(self, store: Store, hints: Hints, holds: Holds, half_slots: u32, stop: CancellationToken) {
+    /// that this worker lives, what it is, and what holds it back.
+    pub async fn keep(self, store: Store, hints: Hints, holds: Holds, about: About, stop: CancellationToken) {
         let (mut cancels, mut changes) = (hints.cancels(), holds.changes());
-        let half_slots = i32::try_from(half_slots).unwrap_or(i32::MAX);
+        let half_slots = i32::try_from(about.half_slots).unwrap_or(i32::MAX);
         loop {
             let (state, detail) = match holds.reason() {
                 Some((hold, why)) => (hold.as_str(), why),
                 None => ("claiming", String::new()),
             };
-            let report = WorkerReport { id: &self.worker, half_slots, state, detail: &detail };
+            let report =
+                WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &about.unenforced };
             if let Err(error) = store.report_worker(report).await {
                 event::dependency("postgres", false, &error.to_string());
             }

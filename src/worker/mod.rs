@@ -16,6 +16,7 @@ mod leases;
 mod output;
 mod plan;
 mod verdict;
+mod walls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, AdmissionCaps, Admitted, Cues, Hold, Holds, Slots};
 use crate::cell::counters::Cgroups;
+use crate::cell::slice::Slice;
 use crate::cell::{Berths, Engine};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
@@ -37,7 +39,7 @@ use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
-pub use leases::Leases;
+pub use leases::{About, Leases};
 pub use plan::GRACE_MS;
 
 /// Everything that a run needs of the process that drives it.
@@ -51,6 +53,7 @@ pub struct Worker {
     pub engine: Engine,
     pub berths: Berths,
     pub cgroups: Cgroups,
+    pub slice: Slice,
     pub config: Config,
     /// What keeps it from claiming.
     pub holds: Holds,
@@ -71,13 +74,20 @@ const LEAVING: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<()> {
     let hints = Hints::default();
     let worker = Arc::new(open(&config).await?);
+    let unenforced = walls::check(&worker).await?;
     // Heartbeats and hints go on while the last runs drain.
     let upkeep_stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     tasks.spawn(worker.redis.clone().listen(hints.clone(), upkeep_stop.clone()));
     let half_slots = config.worker_half_slots();
     let (store, holds, leases) = (&worker.store, &worker.holds, &worker.leases);
-    tasks.spawn(leases.clone().keep(store.clone(), hints.clone(), holds.clone(), half_slots, upkeep_stop.clone()));
+    tasks.spawn(leases.clone().keep(
+        store.clone(),
+        hints.clone(),
+        holds.clone(),
+        About { half_slots, unenforced: unenforced.clone() },
+        upkeep_stop.clone(),
+    ));
 
     let slots = Slots::new(half_slots);
     let (adopting, adopted) = mpsc::unbounded_channel();
@@ -86,6 +96,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     upkeep::janitor::sweep(&worker.engine, store).await.context("cannot remove what an earlier worker left")?;
     // As many runs as there are half-slots can be under way, and each needs a namespace of its own.
     worker.berths.fill(half_slots as usize).await.context("cannot make berths")?;
+    walls::check_totals(&worker, &unenforced).await?;
 
     // A worker that is about to stop takes nothing over.
     tasks.spawn(watchdog.run(stop.clone()));
@@ -160,6 +171,7 @@ impl Worker {
             engine: self.engine.clone(),
             blobs: self.blobs.clone(),
             cgroups: self.cgroups.clone(),
+            slice: self.slice.clone(),
             config: self.config.clone(),
         }
     }
@@ -194,12 +206,14 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         engine.check_image(image).await?;
     }
     let id = upkeep::process::worker_id();
+    let cgroups = Cgroups::of(&engine).await?;
     let holds = Holds::default();
     Ok(Worker {
         redis: Redis::open(&config.redis_url, &config.instance)?,
         blobs: Blobs::open(&config.blob_url)?,
         berths: Berths::new(engine.clone(), &id, config.berth_max_runs),
-        cgroups: Cgroups::of(&engine).await?,
+        slice: Slice::of(&engine, &cgroups, config).await?,
+        cgroups,
         leases: Leases::new(&id),
         breaker: Breaker::new(config.pause_after_failures, holds.clone()),
         holds,

@@ -48,6 +48,9 @@ pub struct StageEnded {
     /// the journal too: whoever reads that later cannot ask a cell that is gone.
     #[serde(default)]
     pub oom_kills: u64,
+    /// How often the cell's own memory limit refused it memory; absent if that could not be seen.
+    #[serde(default)]
+    pub memory_limit_hits: Option<u64>,
     /// Forks that the pids limit refused.
     #[serde(default)]
     pub pids_refused: u64,

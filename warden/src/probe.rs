@@ -5,56 +5,42 @@
 //! it goes up to each wall and a bit further. Whatever a check has written or started is gone when
 //! it reports. `memory` comes last, for the kernel may take more than it was aimed at.
 
+mod calls;
 mod confinement;
 pub mod memory;
+mod program;
 mod quantity;
+mod resource;
+mod view;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
-/// What one check found. `ok` is whether the cell holds what was promised.
-#[derive(Serialize)]
-pub struct Finding {
-    pub check: &'static str,
-    pub ok: bool,
-    /// What was seen, with units.
-    pub seen: String,
-    /// What it was compared with.
-    pub limit: String,
-}
-
-/// What to compare with. A limit that is not given is not checked, except for those that every
-/// cell has.
-#[derive(Default)]
-pub struct Limits {
-    /// Processes and threads in the cell.
-    pub pids: Option<u64>,
-    pub memory_mib: Option<u64>,
-    pub workspace_bytes: Option<u64>,
-    pub workspace_inodes: Option<u64>,
-    pub tmp_bytes: Option<u64>,
-    /// Open files per process.
-    pub nofile: Option<u64>,
-    /// CPUs' worth of time.
-    pub cpus: Option<f64>,
-}
+use nix::sys::signal::{SigSet, Signal};
+use warden::walls::{Finding, Walls};
 
 /// The user and group that every cell runs as (DESIGN 4).
 pub const CELL_UID: u32 = 10_001;
 
-/// Runs every check. The exit code is 0 when all held, 1 when one did not, 64 for a wrong command
-/// line.
+/// Runs every check; the only argument is a [`Walls`] as JSON. The exit code is 0 when all held, 1 when
+/// one did not, 64 for a wrong command line.
 pub fn probe(args: &[OsString]) -> ExitCode {
-    let limits = match Limits::parse(args) {
-        Ok(limits) => limits,
+    let walls = match args {
+        [walls] => serde_json::from_str(&walls.to_string_lossy()).map_err(|error| error.to_string()),
+        _ => Err(format!("{} arguments, the walls as JSON are needed", args.len())),
+    };
+    let walls: Walls = match walls {
+        Ok(walls) => walls,
         Err(error) => {
             eprintln!("warden probe: {error}");
             return ExitCode::from(crate::EXIT_USAGE);
         }
     };
+    // A file that gets too long is to be an error here, not the end.
+    let mut deadly = SigSet::empty();
+    deadly.add(Signal::SIGXFSZ);
+    let _best_effort = deadly.thread_block();
     let mut all_ok = true;
     let mut report = |finding: Finding| -> io::Result<()> {
         all_ok &= finding.ok;
@@ -64,7 +50,7 @@ pub fn probe(args: &[OsString]) -> ExitCode {
         stdout.write_all(&line)?;
         stdout.flush()
     };
-    match run(&limits, &mut report) {
+    match run(&walls, &mut report) {
         Ok(()) if all_ok => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(error) => {
@@ -74,58 +60,47 @@ pub fn probe(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn run(limits: &Limits, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::Result<()> {
+fn run(walls: &Walls, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::Result<()> {
     for check in confinement::CHECKS {
         report(check())?;
     }
-    if let Some(limit) = limits.nofile {
-        report(confinement::nofile(limit))?;
+    for finding in calls::findings() {
+        report(finding)?;
     }
-    if let Some(limit) = limits.pids {
-        report(quantity::pids(limit))?;
+    report(view::devices())?;
+    report(view::mounts())?;
+    if !walls.masked.is_empty() {
+        report(view::masked(&walls.masked))?;
     }
-    if let Some(limit) = limits.workspace_bytes {
-        report(quantity::bytes("workspace_bytes", "/workspace", limit))?;
+    if !walls.read_only.is_empty() {
+        report(view::read_only(&walls.read_only))?;
     }
-    if let Some(limit) = limits.workspace_inodes {
-        report(quantity::inodes("workspace_inodes", "/workspace", limit))?;
+    if !walls.host_namespaces.is_empty() {
+        report(view::namespaces(&walls.host_namespaces))?;
     }
-    if let Some(limit) = limits.tmp_bytes {
-        report(quantity::bytes("tmp_bytes", "/tmp", limit))?;
+    if let Some(profile) = &walls.apparmor {
+        report(view::apparmor(profile))?;
     }
-    if let Some(limit) = limits.cpus {
+    for finding in resource::findings(walls) {
+        report(finding)?;
+    }
+    let quantities: [(Option<u64>, fn(u64) -> Finding); 5] = [
+        (walls.pids, quantity::pids),
+        (walls.workspace_bytes, |limit| quantity::bytes("workspace_bytes", "/workspace", limit)),
+        (walls.workspace_inodes, |limit| quantity::inodes("workspace_inodes", "/workspace", limit)),
+        (walls.tmp_bytes, |limit| quantity::bytes("tmp_bytes", "/tmp", limit)),
+        (walls.shm_bytes, |limit| quantity::bytes("shm_bytes", "/dev/shm", limit)),
+    ];
+    for (limit, check) in quantities {
+        if let Some(limit) = limit {
+            report(check(limit))?;
+        }
+    }
+    if let Some(limit) = walls.cpus {
         report(quantity::cpus(limit))?;
     }
-    if let Some(limit) = limits.memory_mib {
+    if let Some(limit) = walls.memory_mib {
         report(memory::memory(limit))?;
     }
     Ok(())
-}
-
-impl Limits {
-    fn parse(args: &[OsString]) -> Result<Self, String> {
-        let mut limits = Self::default();
-        let mut words = args.iter().map(|word| word.to_string_lossy());
-        while let Some(flag) = words.next() {
-            let value = words.next().ok_or(format!("{flag} needs a value"))?;
-            let wrong = |what: &str| format!("{flag} is {value:?}, {what} is needed");
-            if flag == "--cpus" {
-                let cpus: f64 = value.parse().map_err(|_| wrong("a number of CPUs"))?;
-                limits.cpus = Some(cpus).filter(|cpus| cpus.is_finite() && *cpus > 0.0);
-                limits.cpus.ok_or(wrong("a number above 0"))?;
-                continue;
-            }
-            let slot = match flag.as_ref() {
-                "--pids" => &mut limits.pids,
-                "--memory-mib" => &mut limits.memory_mib,
-                "--workspace-bytes" => &mut limits.workspace_bytes,
-                "--workspace-inodes" => &mut limits.workspace_inodes,
-                "--tmp-bytes" => &mut limits.tmp_bytes,
-                "--nofile" => &mut limits.nofile,
-                _ => return Err(format!("{flag} is no limit")),
-            };
-            *slot = Some(value.parse().map_err(|_| wrong("a whole number"))?);
-        }
-        Ok(limits)
-    }
 }

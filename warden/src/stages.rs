@@ -147,6 +147,7 @@ impl<'p, 'w> Stages<'p, 'w> {
                         max_rss_kib: 0,
                         disk_full: full_disk(&self.plan.disks),
                         oom_kills: cgroup::oom_kills(),
+                        memory_limit_hits: cgroup::memory_limit_hits(),
                         pids_refused: cgroup::pids_refused(),
                     };
                     self.channel.event(Kind::StageEnded, &ended)?;
@@ -303,6 +304,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             max_rss_kib: usage.max_rss_kib,
             disk_full: if has_failed { full_disk(&self.plan.disks) } else { None },
             oom_kills: cgroup::oom_kills(),
+            memory_limit_hits: cgroup::memory_limit_hits(),
             pids_refused: cgroup::pids_refused(),
         };
         self.channel.event(Kind::StageEnded, &report)?;

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use warden::walls::Finding;
+
 use super::Report;
 use crate::cell::counters::Cgroups;
-use crate::cell::probe::{Finding, Probed, probe};
+use crate::cell::probe::{Probed, probe};
+use crate::cell::slice::Slice;
 use crate::cell::{Engine, EngineError};
 use crate::clock;
+use crate::config::Config;
 use crate::template::{Limits, Templates};
 use crate::upkeep::leftovers;
 
@@ -18,6 +22,7 @@ const LEFTOVER: Duration = Duration::from_secs(600);
 struct Case {
     limits: Limits,
     image: String,
+    runtime: Option<String>,
     owners: Vec<String>,
 }
 
@@ -25,22 +30,30 @@ struct Case {
 ///
 /// The cells carry an instance label of their own, so a worker of this installation does not take
 /// them for its own and remove them.
-pub(super) async fn examine(mut engine: Engine, templates: &Templates, report: &mut Report) {
+pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Templates, report: &mut Report) {
     engine.instance.push_str("-doctor");
     let cgroups = match Cgroups::of(&engine).await {
         Ok(cgroups) => cgroups,
         Err(error) => return report.fault("cgroups", error),
     };
+    let slice = match Slice::of(&engine, &cgroups, config).await {
+        Ok(slice) => slice,
+        Err(error) => return report.fault("cgroups", error),
+    };
+    if let Err(error) = slice.set().await {
+        report.warn("totals", error, "see below whether they hold all the same");
+    }
     let worker = format!("doctor-{}", std::process::id());
     let probing = async {
         let mut counters = None;
         for case in cases(templates) {
-            let probed = probe(&engine, &cgroups, &worker, &case.image, case.limits).await;
+            let probed = probe(&engine, &cgroups, &worker, &case.image, case.limits, case.runtime.as_deref()).await;
             if let Ok(probed) = &probed {
                 counters = Some(counters.unwrap_or(true) && probed.counters_readable);
             }
             tell(&case, probed, report);
         }
+        totals(&slice, report);
         match counters {
             Some(true) => report.ok("counters", "memory and pids of a cell are read from its cgroup"),
             Some(false) => report.warn(
@@ -69,6 +82,19 @@ pub(super) async fn examine(mut engine: Engine, templates: &Templates, report: &
     }
 }
 
+/// What all cells may have together. The parent of this check is not that of the workers, but is made alike.
+fn totals(slice: &Slice, report: &mut Report) {
+    let findings = slice.findings();
+    let broken: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
+    for Finding { check, seen, limit, .. } in &broken {
+        report.fail("totals", format!("{check} is to be {limit}, seen: {seen}"), &slice.advice());
+    }
+    if broken.is_empty() {
+        let told: Vec<String> = findings.iter().map(|Finding { check, seen, .. }| format!("{check} {seen}")).collect();
+        report.ok("totals", told.join(", "));
+    }
+}
+
 /// Every set of limits once, with the templates that have it.
 fn cases(templates: &Templates) -> Vec<Case> {
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
@@ -77,8 +103,8 @@ fn cases(templates: &Templates) -> Vec<Case> {
         let driver = driver.map(|driver| (driver.limits, &driver.image, format!("{} (driver)", template.name)));
         let subject = (template.limits, &template.image, template.name.clone());
         for (limits, image, owner) in std::iter::once(subject).chain(driver) {
-            let case = Case { limits, image: image.clone(), owners: Vec::new() };
-            cases.entry(format!("{limits:?}")).or_insert(case).owners.push(owner);
+            let case = Case { limits, image: image.clone(), runtime: template.runtime.clone(), owners: Vec::new() };
+            cases.entry(format!("{limits:?} {:?}", template.runtime)).or_insert(case).owners.push(owner);
         }
     }
     let mut cases: Vec<Case> = cases.into_values().collect();

@@ -33,7 +33,15 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
     describe(&engine, report).await?;
     pressure(&engine, config, report).await;
     let has_images = check_images(&engine, templates, report).await;
-    (is_static && has_images).then_some(engine)
+    let mut has_runtimes = true;
+    for template in templates.iter() {
+        let whose = format!("runtime of template {}", template.name);
+        if let Err(error) = engine.check_runtime(template.runtime.as_deref(), &whose) {
+            has_runtimes = false;
+            report.fault("runtime", error);
+        }
+    }
+    (is_static && has_images && has_runtimes).then_some(engine)
 }
 
 fn check_warden(engine: &Engine, report: &mut Report) -> bool {
@@ -72,6 +80,10 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
     let cgroups = info.cgroup_version.map(|version| version.to_string());
     let driver = info.cgroup_driver.map(|driver| driver.to_string());
     report.ok("cgroups", format!("version {}, driver {}", named(cgroups), named(driver)));
+    match &engine.confinement.expected {
+        Some(profile) => report.ok("apparmor", format!("{profile} confines the cells")),
+        None => report.warn("apparmor", "the engine's host has none", "the other walls hold without it"),
+    }
     Some(())
 }
 

@@ -3,19 +3,15 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 
-use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{getgroups, getresgid, getresuid};
+use warden::walls::Finding;
 
-use super::{CELL_UID, Finding};
+use super::CELL_UID;
 
 /// Seccomp mode 2 is a filter, as Docker installs it.
 const SECCOMP_FILTER: &str = "2";
 
-pub const CHECKS: &[fn() -> Finding] = &[network, rootfs, uid, capabilities, no_new_privileges, seccomp, core];
-
-fn finding(check: &'static str, ok: bool, seen: impl Into<String>, limit: &str) -> Finding {
-    Finding { check, ok, seen: seen.into(), limit: limit.into() }
-}
+pub const CHECKS: &[fn() -> Finding] = &[network, rootfs, uid, capabilities, no_new_privileges, seccomp];
 
 fn network() -> Finding {
     let limit = "only lo";
@@ -23,9 +19,9 @@ fn network() -> Finding {
         Ok(listed) => {
             let names: Vec<&str> =
                 listed.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-            finding("network", names == ["lo"], format!("interfaces: {}", names.join(" ")), limit)
+            Finding::new("network", names == ["lo"], format!("interfaces: {}", names.join(" ")), limit)
         }
-        Err(error) => finding("network", false, format!("/proc/net/dev cannot be read: {error}"), limit),
+        Err(error) => Finding::new("network", false, format!("/proc/net/dev cannot be read: {error}"), limit),
     }
 }
 
@@ -46,19 +42,19 @@ fn rootfs() -> Finding {
             }
         }
     }
-    finding("rootfs", ok, seen.join("; "), "read-only")
+    Finding::new("rootfs", ok, seen.join("; "), "read-only")
 }
 
 fn uid() -> Finding {
     let limit = format!("{CELL_UID} for real, effective and saved user and group, no other group");
     let (Ok(user), Ok(group), Ok(groups)) = (getresuid(), getresgid(), getgroups()) else {
-        return finding("uid", false, "the ids cannot be read", &limit);
+        return Finding::new("uid", false, "the ids cannot be read", &limit);
     };
     let users = [user.real, user.effective, user.saved].map(|id| id.as_raw());
     let main = [group.real, group.effective, group.saved].map(|id| id.as_raw());
     let others: Vec<u32> = groups.iter().map(|id| id.as_raw()).filter(|id| *id != CELL_UID).collect();
     let ok = users == [CELL_UID; 3] && main == [CELL_UID; 3] && others.is_empty();
-    finding("uid", ok, format!("users {users:?}, groups {main:?}, others {others:?}"), &limit)
+    Finding::new("uid", ok, format!("users {users:?}, groups {main:?}, others {others:?}"), &limit)
 }
 
 fn capabilities() -> Finding {
@@ -66,33 +62,17 @@ fn capabilities() -> Finding {
     let values: Vec<String> = sets.iter().map(|set| status_field(set)).collect();
     let ok = values.iter().all(|value| !value.is_empty() && value.bytes().all(|digit| digit == b'0'));
     let seen: Vec<String> = sets.iter().zip(&values).map(|(set, value)| format!("{set} {value}")).collect();
-    finding("capabilities", ok, seen.join(", "), "none in any set")
+    Finding::new("capabilities", ok, seen.join(", "), "none in any set")
 }
 
 fn no_new_privileges() -> Finding {
     let seen = status_field("NoNewPrivs");
-    finding("no_new_privs", seen == "1", format!("NoNewPrivs {seen}"), "1")
+    Finding::new("no_new_privs", seen == "1", format!("NoNewPrivs {seen}"), "1")
 }
 
 fn seccomp() -> Finding {
     let seen = status_field("Seccomp");
-    finding("seccomp", seen == SECCOMP_FILTER, format!("Seccomp {seen}"), SECCOMP_FILTER)
-}
-
-fn core() -> Finding {
-    match getrlimit(Resource::RLIMIT_CORE) {
-        Ok((soft, hard)) => finding("core", hard == 0, format!("soft {soft}, hard {hard} bytes"), "0"),
-        Err(errno) => finding("core", false, errno.to_string(), "0"),
-    }
-}
-
-pub fn nofile(limit: u64) -> Finding {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) => {
-            finding("nofile", hard <= limit, format!("soft {soft}, hard {hard} open files"), &limit.to_string())
-        }
-        Err(errno) => finding("nofile", false, errno.to_string(), &limit.to_string()),
-    }
+    Finding::new("seccomp", seen == SECCOMP_FILTER, format!("Seccomp {seen}"), SECCOMP_FILTER)
 }
 
 fn status_field(name: &str) -> String {

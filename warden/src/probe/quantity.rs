@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use super::Finding;
+use warden::walls::Finding;
+
 use crate::clock;
 
 /// How long the CPUs are kept busy, in ms: three of the scheduler's quota periods.
@@ -46,16 +47,12 @@ pub fn pids(limit: u64) -> Finding {
     }
     let is_refused = refusal.as_ref().is_some_and(|error| error.raw_os_error() == Some(Errno::EAGAIN as i32));
     let stopped_by = refusal.map_or_else(|| "nothing".to_owned(), |error| error.to_string());
-    Finding {
-        check: "pids",
-        ok: is_refused && reached <= limit,
-        seen: format!("{reached} processes, stopped by {stopped_by}"),
-        limit: format!("{limit} processes"),
-    }
+    let seen = format!("{reached} processes, stopped by {stopped_by}");
+    Finding::new("pids", is_refused && reached <= limit, seen, format!("{limit} processes"))
 }
 
 /// Bytes that one file in `folder` can take.
-pub fn bytes(check: &'static str, folder: &str, limit: u64) -> Finding {
+pub fn bytes(check: &str, folder: &str, limit: u64) -> Finding {
     let path = Path::new(folder).join("assize-probe-bytes");
     let piece = vec![0x5A; 1 << 20];
     let mut reached: u64 = 0;
@@ -70,7 +67,7 @@ pub fn bytes(check: &'static str, folder: &str, limit: u64) -> Finding {
 }
 
 /// Files that `folder` can hold.
-pub fn inodes(check: &'static str, folder: &str, limit: u64) -> Finding {
+pub fn inodes(check: &str, folder: &str, limit: u64) -> Finding {
     let home: PathBuf = Path::new(folder).join("assize-probe-inodes");
     let mut reached: u64 = 0;
     let outcome = fs::create_dir(&home).and_then(|()| {
@@ -87,11 +84,11 @@ pub fn inodes(check: &'static str, folder: &str, limit: u64) -> Finding {
 }
 
 /// The wall must be there, and be the one of a full file system.
-fn wall(check: &'static str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> Finding {
+fn wall(check: &str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> Finding {
     let is_full =
         matches!(&outcome, Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     let stopped_by = outcome.map_or_else(|error| error.to_string(), |()| "nothing".to_owned());
-    Finding { check, ok: is_full && is_within, seen: format!("{reached}, stopped by {stopped_by}"), limit }
+    Finding::new(check, is_full && is_within, format!("{reached}, stopped by {stopped_by}"), limit)
 }
 
 /// CPU time that busy threads get, against the time that passes.
@@ -107,12 +104,9 @@ pub fn cpus(limit: f64) -> Finding {
     let wall_ms = clock::now_us().saturating_sub(began) / 1_000;
     let cpu_ms = used_us().saturating_sub(used) / 1_000;
     let share = ratio(cpu_ms, wall_ms);
-    Finding {
-        check: "cpus",
-        ok: share <= limit * CPU_TOLERANCE,
-        seen: format!("{share:.2} CPUs: {cpu_ms} ms of CPU in {wall_ms} ms by {threads} threads"),
-        limit: format!("{limit} CPUs, with a tolerance of {CPU_TOLERANCE}"),
-    }
+    let seen = format!("{share:.2} CPUs: {cpu_ms} ms of CPU in {wall_ms} ms by {threads} threads");
+    let wanted = format!("{limit} CPUs, with a tolerance of {CPU_TOLERANCE}");
+    Finding::new("cpus", share <= limit * CPU_TOLERANCE, seen, wanted)
 }
 
 fn used_us() -> u64 {

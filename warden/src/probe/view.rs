@@ -1,0 +1,127 @@
+//! What a cell sees of the host: devices, mounts, paths, namespaces.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::sys::stat::{major, minor};
+use warden::walls::Finding;
+
+/// Major and minor numbers of the devices that every container has: null, zero, full, random, urandom;
+/// tty, console, ptmx.
+const DEVICES: &[(u64, u64)] = &[(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
+
+/// Major number of pseudo-terminals.
+const TERMINALS: u64 = 136;
+
+/// Where a cell may write: all of it in memory, and limited.
+const WRITABLE: &[&str] = &["/workspace", "/tmp", "/grader", "/dev/shm", "/dev/mqueue"];
+
+/// No device but those without a host behind them.
+pub fn devices() -> Finding {
+    let limit = "null, zero, full, random, urandom and terminals";
+    let mut strange = Vec::new();
+    let mut seen = 0;
+    let mut folders = vec![Path::new("/dev").to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            let Ok(found) = entry.path().symlink_metadata() else { continue };
+            let kind = found.file_type();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_block_device() || kind.is_char_device() {
+                seen += 1;
+                let number = (major(found.rdev()), minor(found.rdev()));
+                let is_known = kind.is_char_device() && (DEVICES.contains(&number) || number.0 == TERMINALS);
+                if !is_known {
+                    strange.push(format!("{} ({}:{})", entry.path().display(), number.0, number.1));
+                }
+            }
+        }
+    }
+    let said = if strange.is_empty() { format!("{seen} devices") } else { strange.join(", ") };
+    Finding::new("devices", strange.is_empty(), said, limit)
+}
+
+/// Nothing can be written to but what the cell was given.
+pub fn mounts() -> Finding {
+    let limit = format!("only {}", WRITABLE.join(", "));
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
+        return Finding::new("mounts", false, "/proc/self/mounts cannot be read", limit);
+    };
+    let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let written: Vec<&str> = points.iter().copied().filter(|point| can_write_in(point)).collect();
+    let ok = written.iter().all(|point| WRITABLE.contains(point));
+    Finding::new("mounts", ok, format!("of {} mounts writable: {}", points.len(), written.join(", ")), limit)
+}
+
+fn can_write_in(folder: &str) -> bool {
+    let path = Path::new(folder).join("assize-probe-mount");
+    let created = File::create_new(&path).is_ok();
+    if created {
+        let _only_a_probe = fs::remove_file(path);
+    }
+    created
+}
+
+/// Each of these is missing, empty or closed.
+pub fn masked(paths: &[String]) -> Finding {
+    let open: Vec<&str> = paths.iter().map(String::as_str).filter(|path| says_something(Path::new(path))).collect();
+    let seen = if open.is_empty() { format!("{} paths", paths.len()) } else { format!("open: {}", open.join(", ")) };
+    Finding::new("masked", open.is_empty(), seen, "missing, empty or closed")
+}
+
+fn says_something(path: &Path) -> bool {
+    if path.is_dir() {
+        return fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    }
+    let mut byte = [0];
+    File::open(path).and_then(|mut file| file.read(&mut byte)).is_ok_and(|read| read > 0)
+}
+
+/// Nothing can be made in or written to any of these. A file that root alone may write to says nothing of
+/// the mount, so the mount itself is looked at.
+pub fn read_only(paths: &[String]) -> Finding {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let is_mounted_so = |path: &str| {
+        let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        fields.any(|fields| {
+            fields.get(1) == Some(&path) && fields.get(3).is_some_and(|options| options.split(',').any(|o| o == "ro"))
+        })
+    };
+    let open: Vec<&str> = paths
+        .iter()
+        .map(String::as_str)
+        .filter(|path| Path::new(path).exists())
+        .filter(|path| !is_mounted_so(path) || can_write_in(path) || OpenOptions::new().append(true).open(path).is_ok())
+        .collect();
+    let seen =
+        if open.is_empty() { format!("{} paths", paths.len()) } else { format!("writable: {}", open.join(", ")) };
+    Finding::new("read_only", open.is_empty(), seen, "mounted read-only")
+}
+
+/// The cell shares none of these with the host.
+pub fn namespaces(host: &BTreeMap<String, String>) -> Finding {
+    let mut shared = Vec::new();
+    for (name, theirs) in host {
+        match fs::read_link(format!("/proc/self/ns/{name}")) {
+            Ok(ours) if ours.to_string_lossy() != theirs.as_str() => {}
+            Ok(_) => shared.push(format!("{name} is the host's")),
+            Err(error) => shared.push(format!("{name}: {error}")),
+        }
+    }
+    let names: Vec<&str> = host.keys().map(String::as_str).collect();
+    let seen = if shared.is_empty() { names.join(", ") } else { shared.join(", ") };
+    Finding::new("namespaces", shared.is_empty(), seen, format!("{} of the cell's own", names.join(", ")))
+}
+
+/// The profile that is enforced on this process.
+pub fn apparmor(profile: &str) -> Finding {
+    let paths = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
+    let seen = paths.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let seen = seen.trim_end_matches(['\n', '\0']).to_owned();
+    let wanted = format!("{profile} (enforce)");
+    Finding::new("apparmor", seen == wanted, seen, wanted)
+}
