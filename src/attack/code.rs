@@ -151,9 +151,8 @@ mod tests {
     #[test]
     fn only_what_is_named_contains() {
         let probe = Probe { name: "a", tried: "b", walls: &["EPERM", "0 *"] };
-        let judged = |how: &str, what: &str| {
-            judge(&probe, Some(&Said { name: "a".into(), how: how.into(), what: what.into() }))
-        };
+        let judged =
+            |how: &str, what: &str| judge(&probe, Some(&Said { name: "a".into(), how: how.into(), what: what.into() }));
         assert!(matches!(judged("denied", "EPERM"), Judgement::Contained(_)));
         assert!(matches!(judged("got", "0 bytes"), Judgement::Contained(_)));
         assert!(matches!(judged("denied", "EINVAL"), Judgement::Escaped(_)), "it got past the door");

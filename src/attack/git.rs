@@ -41,7 +41,11 @@ const ADDRESSES: &[(&str, &str, &str)] = &[
     ("line-feed", "https://example.com/x.git\nHost: 127.0.0.1", "an address with a line feed"),
     ("carriage-return", "https://example.com/x\r", "a trailing carriage return (CVE-2025-48384)"),
     ("space", "https://example.com/x.git --config core.sshCommand=touch", "an address with an option behind it"),
-    ("credential-lines", "https://example.com/%0ahost=127.0.0.1", "an encoded line feed for credential helpers (CVE-2020-5260)"),
+    (
+        "credential-lines",
+        "https://example.com/%0ahost=127.0.0.1",
+        "an encoded line feed for credential helpers (CVE-2020-5260)",
+    ),
     ("long", "LONG", "an address of 100,000 characters"),
 ];
 

@@ -118,7 +118,10 @@ mod tests {
         tokio::io::AsyncReadExt::read_to_end(&mut visit, &mut Vec::new()).await.unwrap();
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&witness.socket).unwrap();
         let mut other = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
-        tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut other, &mut Vec::new())).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut other, &mut Vec::new()))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(witness.check(), Err("2 connections reached the host".to_owned()));
         std::fs::write(&witness.canary, "changed").unwrap();
         assert!(witness.check().unwrap_err().contains("canary"));

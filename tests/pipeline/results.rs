@@ -107,7 +107,8 @@ async fn a_report_that_contradicts_the_exit_code_is_no_verdict() {
         ("tap", "1..2\nok 1\nnot ok 2\n", "exit 0", None),
         ("tap-any-code", passed, "exit 3", None),
     ];
-    let runs = join_all(cases.map(async |(template, report, end, _)| claimed(&site, template, report, end).await)).await;
+    let runs =
+        join_all(cases.map(async |(template, report, end, _)| claimed(&site, template, report, end).await)).await;
     for (run, (template, report, end, why)) in runs.iter().zip(cases) {
         match why {
             Some(why) => {
@@ -155,7 +156,8 @@ async fn a_report_is_read_when_no_process_of_the_project_is_left() {
     let site = shared();
     // It counts in the file as long as it lives, in a session of its own, and ignores what can be ignored.
     let counter = "setsid sh -c 'trap \"\" TERM HUP INT; n=0; while :; do n=$((n+1)); echo $n > count; done' & ";
-    let script = format!("({counter}) ; while [ ! -s count ]; do :; done; printf '1..2\\nok 1\\nok 2\\n' > results; exit 0");
+    let script =
+        format!("({counter}) ; while [ ! -s count ]; do :; done; printf '1..2\\nok 1\\nok 2\\n' > results; exit 0");
     let run = site.run("tap-of-two", &[("run.sh", &script)]).await;
     assert_eq!((run["score"].as_f64(), run["failure"]["code"].as_str()), (Some(2.0), None), "{run}");
     let writer = "setsid sh -c 'trap \"\" TERM HUP INT; while :; do printf \"1..2\\nok 1\\nok 2\\n\" > new; mv new results; \

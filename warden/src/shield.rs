@@ -47,9 +47,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         }
         Ok(())
     };
-    for call in
-        [nr::PRLIMIT64, nr::SCHED_SETAFFINITY, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR]
-    {
+    for call in [nr::PRLIMIT64, nr::SCHED_SETAFFINITY, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
         deny(call, vec![is(0, WARDEN)?])?;
     }
     for (call, [process, group, user]) in [(nr::SETPRIORITY, PRIORITY_OF), (nr::IOPRIO_SET, IO_PRIORITY_OF)] {

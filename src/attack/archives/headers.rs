@@ -41,22 +41,30 @@ fn differing() -> Vec<Trial> {
     })
     .into_iter()
     .chain([
-        members("stored-size-differs", "a stored entry whose two sizes differ", "archive_header_mismatch", &[Member {
-            unpacked: 4,
-            ..a()
-        }]),
-        members("folder-with-data", "a folder that has data", "archive_header_mismatch", &[Member {
-            unpacked: 3,
-            packed: 3,
-            data: b"abc".to_vec(),
-            ..folder("a/")
-        }]),
-        members("unicode-path-central", "a directory entry with a second name in an extra field", "archive_header_mismatch", &[
-            Member { extra: other_name(), ..a() },
-        ]),
-        members("offset-into-header", "a directory entry that points three bytes into a local header", "archive_header_mismatch", &[
-            Member { offset: Some(3), ..a() },
-        ]),
+        members(
+            "stored-size-differs",
+            "a stored entry whose two sizes differ",
+            "archive_header_mismatch",
+            &[Member { unpacked: 4, ..a() }],
+        ),
+        members(
+            "folder-with-data",
+            "a folder that has data",
+            "archive_header_mismatch",
+            &[Member { unpacked: 3, packed: 3, data: b"abc".to_vec(), ..folder("a/") }],
+        ),
+        members(
+            "unicode-path-central",
+            "a directory entry with a second name in an extra field",
+            "archive_header_mismatch",
+            &[Member { extra: other_name(), ..a() }],
+        ),
+        members(
+            "offset-into-header",
+            "a directory entry that points three bytes into a local header",
+            "archive_header_mismatch",
+            &[Member { offset: Some(3), ..a() }],
+        ),
     ])
     .collect()
 }
@@ -66,20 +74,30 @@ fn overlapping() -> Vec<Trial> {
     let quoting = Member { data: second.clone(), packed: 34, unpacked: 34, ..file("a") };
     let quoted = Member { data: Vec::new(), offset: Some(31), ..file("b") };
     vec![
-        members("overlap-full", "two entries with one local header", "archive_header_mismatch", &[
-            file("a"),
-            Member { offset: Some(0), name: b"b".to_vec(), ..file("a") },
-        ]),
-        members("overlap-quoted", "an entry whose data is the next entry's header", "archive_overlap", &[quoting, quoted]),
-        members("overlap-directory", "data that reaches into the directory", "archive_overlap", &[Member {
-            packed: 20,
-            unpacked: 20,
-            ..file("a")
-        }]),
-        members("ghost-entry", "an entry that only readers from the front see", "archive_hidden_data", &[
-            Member { after: second, ..file("a") },
-            file("c"),
-        ]),
+        members(
+            "overlap-full",
+            "two entries with one local header",
+            "archive_header_mismatch",
+            &[file("a"), Member { offset: Some(0), name: b"b".to_vec(), ..file("a") }],
+        ),
+        members(
+            "overlap-quoted",
+            "an entry whose data is the next entry's header",
+            "archive_overlap",
+            &[quoting, quoted],
+        ),
+        members(
+            "overlap-directory",
+            "data that reaches into the directory",
+            "archive_overlap",
+            &[Member { packed: 20, unpacked: 20, ..file("a") }],
+        ),
+        members(
+            "ghost-entry",
+            "an entry that only readers from the front see",
+            "archive_hidden_data",
+            &[Member { after: second, ..file("a") }, file("c")],
+        ),
         refused(
             "hidden-before-directory",
             "bytes between the last entry and the directory",
@@ -128,11 +146,21 @@ fn sizes() -> Vec<Trial> {
         (0..4).map(|number| Member { comment: vec![b'c'; 60_000], ..file(&format!("a{number}")) }).collect();
     vec![
         members("ratio", "an entry of 3 bytes that unpacks to 10 MB", "archive_ratio", &[bomb(10_000_000)]),
-        members("ratio-whole", "40 entries whose sizes only together are a bomb", "archive_ratio", &(0..40)
-            .map(|number| Member { name: format!("f{number}").into_bytes(), ..bomb(1_000_000) })
-            .collect::<Vec<_>>()),
+        members(
+            "ratio-whole",
+            "40 entries whose sizes only together are a bomb",
+            "archive_ratio",
+            &(0..40)
+                .map(|number| Member { name: format!("f{number}").into_bytes(), ..bomb(1_000_000) })
+                .collect::<Vec<_>>(),
+        ),
         members("unpacked-4g", "an entry that unpacks to 4 GiB", "archive_unpacked_too_large", &[bomb(u32::MAX - 1)]),
         members("entries-10001", "10,001 entries", "archive_too_many_entries", &many),
-        members("directory-of-comments", "four entries with 60,000 bytes of comment each", "archive_directory_too_large", &commented),
+        members(
+            "directory-of-comments",
+            "four entries with 60,000 bytes of comment each",
+            "archive_directory_too_large",
+            &commented,
+        ),
     ]
 }

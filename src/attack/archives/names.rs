@@ -90,31 +90,50 @@ pub(super) fn all() -> Vec<Trial> {
             "symlink-chain",
             "a symbolic link, a second one through it, and a file behind both",
             "archive_symlink",
-            &[link.clone(), Member { name: b"b".to_vec(), data: b"a/x".to_vec(), packed: 3, unpacked: 3, ..link.clone() }, file("b/passwd")],
+            &[
+                link.clone(),
+                Member { name: b"b".to_vec(), data: b"a/x".to_vec(), packed: 3, unpacked: 3, ..link.clone() },
+                file("b/passwd"),
+            ],
         ),
-        members("symlink-folder", "a folder's name with a symbolic link's mode", "archive_symlink", &[
-            Member { mode: 0o120_777, ..folder("a/") },
-            file("b"),
-        ]),
-        members("symlink-from-dos", "a symbolic link that says it was made on DOS", "archive_symlink", &[Member {
-            host: 0,
-            ..link.clone()
-        }]),
-        members("symlink-from-mac", "a symbolic link that says it was made on a Mac", "archive_symlink", &[Member {
-            host: 19,
-            ..link
-        }]),
-        members("name-not-utf8", "a name that is not UTF-8", "archive_bad_name", &[Member {
-            name: b"caf\xe9".to_vec(),
-            ..file("")
-        }]),
+        members(
+            "symlink-folder",
+            "a folder's name with a symbolic link's mode",
+            "archive_symlink",
+            &[Member { mode: 0o120_777, ..folder("a/") }, file("b")],
+        ),
+        members(
+            "symlink-from-dos",
+            "a symbolic link that says it was made on DOS",
+            "archive_symlink",
+            &[Member { host: 0, ..link.clone() }],
+        ),
+        members(
+            "symlink-from-mac",
+            "a symbolic link that says it was made on a Mac",
+            "archive_symlink",
+            &[Member { host: 19, ..link }],
+        ),
+        members(
+            "name-not-utf8",
+            "a name that is not UTF-8",
+            "archive_bad_name",
+            &[Member { name: b"caf\xe9".to_vec(), ..file("") }],
+        ),
         members("name-64k", "a name of 65,535 bytes", "archive_name_too_long", &[file(&"n".repeat(65_535))]),
         members("deep-500", "a file under 500 folders", "archive_too_deep", &[file(&deep)]),
-        members("deep-4096", "a file under 4,096 folders", "archive_name_too_long", &[file(&format!(
-            "{}a",
-            "d/".repeat(4096)
-        ))]),
-        refused("no-file", "an archive with folders only", "archive_empty", archive(&[folder("a/")], &Ending::default())),
+        members(
+            "deep-4096",
+            "a file under 4,096 folders",
+            "archive_name_too_long",
+            &[file(&format!("{}a", "d/".repeat(4096)))],
+        ),
+        refused(
+            "no-file",
+            "an archive with folders only",
+            "archive_empty",
+            archive(&[folder("a/")], &Ending::default()),
+        ),
     ]);
     all
 }

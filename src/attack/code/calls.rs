@@ -32,7 +32,8 @@ pub fn all() -> impl Iterator<Item = Probe> {
         (NETWORK, NO_CALL),
         (LOOKS, NONE),
     ];
-    let plain = groups.into_iter().flat_map(|(names, walls)| names.iter().map(move |(name, tried)| (*name, *tried, walls)));
+    let plain =
+        groups.into_iter().flat_map(|(names, walls)| names.iter().map(move |(name, tried)| (*name, *tried, walls)));
     plain.chain(ODD.iter().copied()).map(|(name, tried, walls)| Probe { name, tried, walls })
 }
 
@@ -289,7 +290,11 @@ const LOOKS: &[(&str, &str)] = &[
 ];
 
 const ODD: &[(&str, &str, &[&str])] = &[
-    ("identity", "looks who it is", &["uid (N, N, N) gid (N, N, N) groups [N]", "uid (N, N, N) gid (N, N, N) groups []"]),
+    (
+        "identity",
+        "looks who it is",
+        &["uid (N, N, N) gid (N, N, N) groups [N]", "uid (N, N, N) gid (N, N, N) groups []"],
+    ),
     ("capabilities", "looks which capabilities it has or could get", &["0000000000000000"]),
     ("no-new-privileges", "looks whether a program could give it privileges", &["1"]),
     ("seccomp-mode", "looks whether its calls are filtered", &["2"]),

@@ -17,7 +17,12 @@ const MOST: usize = 64 * 1024;
 
 /// Name, what, wall, allowed answers; the bytes are in [`bytes_of`].
 const ALL: &[(&str, &str, &str, &[&str])] = &[
-    ("length-and-chunks", "a length and chunks together, with a request inside (CL.TE)", "one answer at most, then the connection ends", &["one", "400"]),
+    (
+        "length-and-chunks",
+        "a length and chunks together, with a request inside (CL.TE)",
+        "one answer at most, then the connection ends",
+        &["one", "400"],
+    ),
     ("two-lengths", "two different lengths", "400", &["400"]),
     ("negative-length", "a negative length", "400", &["400"]),
     ("huge-length", "a length of 10^30", "400", &["400"]),
@@ -25,8 +30,18 @@ const ALL: &[(&str, &str, &str, &[&str])] = &[
     ("chunk-overflow", "a chunk of 2^72 bytes", "400", &["400", "closed"]),
     ("chunk-negative", "a chunk of -1 bytes", "400", &["400", "closed"]),
     ("chunk-extension", "a chunk with an extension of 100 kB", "the connection ends", &["400", "413", "closed"]),
-    ("chunk-bomb", "100,000 chunks of one byte where no body belongs", "the bytes of a small body", &["400", "404", "413", "closed"]),
-    ("trailer-bomb", "chunks with trailers without end", "the connection ends", &["400", "404", "413", "431", "closed"]),
+    (
+        "chunk-bomb",
+        "100,000 chunks of one byte where no body belongs",
+        "the bytes of a small body",
+        &["400", "404", "413", "closed"],
+    ),
+    (
+        "trailer-bomb",
+        "chunks with trailers without end",
+        "the connection ends",
+        &["400", "404", "413", "431", "closed"],
+    ),
     ("headers-many", "10,000 headers", "431", &["431", "400"]),
     ("header-long", "a header of 1 MB", "431", &["431", "400"]),
     ("address-long", "an address of 1 MB", "414", &["414", "431", "400"]),
@@ -85,10 +100,18 @@ fn bytes_of(name: &str) -> Vec<u8> {
         "folded-header" => with("x: a\r\n b"),
         "header-nul" => with("x: a\0b"),
         "space-before-colon" => with("content-length : 5"),
-        "bare-line-feed" => "GET /livez HTTP/1.1\nhost: a\ncontent-length: 50\n\nGET /v1/openapi.json HTTP/1.1\nhost: a\n\n".to_owned(),
+        "bare-line-feed" => {
+            "GET /livez HTTP/1.1\nhost: a\ncontent-length: 50\n\nGET /v1/openapi.json HTTP/1.1\nhost: a\n\n".to_owned()
+        }
         "connect" => "CONNECT 169.254.169.254:80 HTTP/1.1\r\nhost: 169.254.169.254:80\r\n\r\n".to_owned(),
-        "absolute" => "GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nhost: 169.254.169.254\r\n\r\n".to_owned(),
-        "pipeline" => format!("{}{}", "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500), "GET /livez HTTP/1.1\r\nhost".repeat(1)),
+        "absolute" => {
+            "GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nhost: 169.254.169.254\r\n\r\n".to_owned()
+        }
+        "pipeline" => format!(
+            "{}{}",
+            "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500),
+            "GET /livez HTTP/1.1\r\nhost".repeat(1)
+        ),
         _ => String::new(),
     };
     text.into_bytes()

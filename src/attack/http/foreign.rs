@@ -33,17 +33,25 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("expired", "a key that has expired", "401"),
     ("basic", "a key as a password", "401"),
     ("in-address", "a key in the address", "401"),
-    ("reader", "a submission with a key that may only read", "403"),
+    ("reader", "a key that may only read to cancel", "403"),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     let routes = ROUTES.iter().map(|(name, _, _, what)| {
-        case(&format!("foreign-{name}"), &format!("asks for {what} of another organisation"), "404, as if it were not there")
+        case(
+            &format!("foreign-{name}"),
+            &format!("asks for {what} of another organisation"),
+            "404, as if it were not there",
+        )
     });
     let batch = case("foreign-batch", "asks for a run of another organisation among ids", "an empty list");
     let replay = case("foreign-idempotency", "sends another organisation's idempotency key", "a submission of its own");
     let keys = KEYS.iter().map(|(name, what, answer)| case(&format!("key-{name}"), &format!("uses {what}"), answer));
-    let canary = case("secrets", "looks for the keys that were used in logs, files and answers", "keys are stored as digests and never logged");
+    let canary = case(
+        "secrets",
+        "looks for the keys that were used in logs, files and answers",
+        "keys are stored as digests and never logged",
+    );
     routes.chain([batch, replay]).chain(keys).chain([canary]).collect()
 }
 
@@ -88,23 +96,29 @@ async fn try_all(arena: &Arena) -> Result<(), String> {
     }
     let batch = arena.send(arena.as_holder(&keys.stranger, Method::GET, &format!("/v1/runs?ids={run}"))).await?;
     let seen = batch.body["runs"].as_array().map_or(usize::MAX, Vec::len);
-    arena.judge(&id("foreign-batch"), Judgement::of(batch.status == 200 && seen == 0, format!("{} with {seen} runs", batch.status)));
+    arena.judge(
+        &id("foreign-batch"),
+        Judgement::of(batch.status == 200 && seen == 0, format!("{} with {seen} runs", batch.status)),
+    );
     let replay = arena.send(post(&keys.stranger).header("idempotency-key", &idempotency)).await?;
     let other = replay.body["run"]["id"].as_str().unwrap_or_default();
     let own_one = replay.status == 202 && !other.is_empty() && other != run;
     arena.judge(&id("foreign-idempotency"), Judgement::of(own_one, replay.told()));
 
-    check_keys(arena, &keys, &run, post(&keys.reader)).await;
+    check_keys(arena, &keys, &run).await;
     // The foreign cancel must not have reached it.
     let ended = arena.ended(run_id).await?;
     if ended["status"] == "aborted" {
-        arena.judge(&id("foreign-cancel"), Judgement::Escaped("the run of another organisation was cancelled".to_owned()));
+        arena.judge(
+            &id("foreign-cancel"),
+            Judgement::Escaped("the run of another organisation was cancelled".to_owned()),
+        );
     }
     arena.judge(&id("secrets"), look_for_secrets(arena, &keys));
     Ok(())
 }
 
-async fn check_keys(arena: &Arena, keys: &Keys, run: &str, reader: reqwest::RequestBuilder) {
+async fn check_keys(arena: &Arena, keys: &Keys, run: &str) {
     let path = format!("/v1/runs/{run}");
     let url = format!("http://{}{path}", arena.target.address);
     let own = &arena.target.key;
@@ -115,16 +129,13 @@ async fn check_keys(arena: &Arena, keys: &Keys, run: &str, reader: reqwest::Requ
     for (name, _, answer) in KEYS {
         let request = match *name {
             "none" => arena.http.get(&url),
-            "malformed" => arena.as_holder("assize_\u{0}\u{1}".trim_end_matches(char::is_control), Method::GET, &path),
+            "malformed" => arena.as_holder("assize_nothing", Method::GET, &path),
             "wrong-secret" => arena.as_holder(&wrong, Method::GET, &path),
             "revoked" => arena.as_holder(&keys.revoked, Method::GET, &path),
             "expired" => arena.as_holder(&keys.expired, Method::GET, &path),
             "basic" => arena.http.get(&url).basic_auth("key", Some(own)),
             "in-address" => arena.http.get(format!("{url}?key={own}&access_token={own}")),
-            _ => match reader.try_clone() {
-                Some(request) => request,
-                None => arena.as_holder(&keys.reader, Method::POST, &format!("{path}/cancel")),
-            },
+            _ => arena.as_holder(&keys.reader, Method::POST, &format!("{path}/cancel")),
         };
         let answered = arena.send(request).await.map(|answer| answer.told());
         judge(arena, &format!("key-{name}"), answered, &[answer]).await;
@@ -156,7 +167,8 @@ fn look_for_secrets(arena: &Arena, keys: &Keys) -> Judgement {
     /// Of one file; logs of an attack have a few MiB.
     const MOST: u64 = 64 << 20;
     let secret = |key: &str| key.splitn(3, '_').last().unwrap_or(key).to_owned();
-    let secrets = [&arena.target.key, &keys.stranger, &keys.reader, &keys.revoked, &keys.expired].map(|key| secret(key));
+    let secrets =
+        [&arena.target.key, &keys.stranger, &keys.reader, &keys.revoked, &keys.expired].map(|key| secret(key));
     let (mut looked, mut found) = (0, Vec::new());
     let walk = ignore::WalkBuilder::new(&arena.target.root).standard_filters(false).build();
     for entry in walk.filter_map(Result::ok) {

@@ -18,23 +18,42 @@ const MOST_MS: f64 = 1_000.0;
 
 /// Name, what, program. Every one keeps all processors that it is given busy, or stops.
 const KINDS: &[(&str, &str, &str)] = &[
-    ("late-term", "ignores SIGTERM, with four spinning processes", "import os, signal\n\
+    (
+        "late-term",
+        "ignores SIGTERM, with four spinning processes",
+        "import os, signal\n\
         for number in (1, 2, 15):\n    signal.signal(number, signal.SIG_IGN)\nfor _ in range(2):\n    os.fork()\n\
-        while True:\n    pass\n"),
-    ("late-stop", "stops itself and its group, beside a spinning process that left the group", "import os, signal\n\
-        if os.fork() == 0:\n    os.setsid()\n    while True:\n        pass\nos.kill(0, signal.SIGSTOP)\nwhile True:\n    pass\n"),
-    ("late-storm", "starts processes that leave its group faster than they end", "import os, signal\n\
+        while True:\n    pass\n",
+    ),
+    (
+        "late-stop",
+        "stops itself and its group, beside a spinning process that left the group",
+        "import os, signal\n\
+        if os.fork() == 0:\n    os.setsid()\n    while True:\n        pass\nos.kill(0, signal.SIGSTOP)\nwhile True:\n    pass\n",
+    ),
+    (
+        "late-storm",
+        "starts processes that leave its group faster than they end",
+        "import os, signal\n\
         signal.signal(15, signal.SIG_IGN)\nwhile True:\n    try:\n        if os.fork() == 0:\n            os.setsid()\n\
         \x20           os._exit(0)\n        while True:\n            if os.waitpid(-1, os.WNOHANG)[0] == 0:\n                break\n\
-        \x20   except OSError:\n        pass\n"),
-    ("late-signals", "ignores all it can and sends PID 1 signals without end", "import os, signal\n\
+        \x20   except OSError:\n        pass\n",
+    ),
+    (
+        "late-signals",
+        "ignores all it can and sends PID 1 signals without end",
+        "import os, signal\n\
         for number in (1, 2, 15):\n    signal.signal(number, signal.SIG_IGN)\nos.fork()\n\
-        while True:\n    os.kill(1, signal.SIGCHLD)\n    os.kill(1, signal.SIGTERM)\n"),
+        while True:\n    os.kill(1, signal.SIGCHLD)\n    os.kill(1, signal.SIGTERM)\n",
+    ),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     let wall = "ended within time limit (1 s) + grace (2 s) + 1 s, 99 of 100";
-    KINDS.iter().map(|(name, tried, _)| case(name, &format!("{tried}; {EACH} such stages, {} at once", AT_ONCE + 2), wall)).collect()
+    KINDS
+        .iter()
+        .map(|(name, tried, _)| case(name, &format!("{tried}; {EACH} such stages, {} at once", AT_ONCE + 2), wall))
+        .collect()
 }
 
 pub(super) async fn run(arena: &Arena) {
@@ -53,7 +72,10 @@ pub(super) async fn run(arena: &Arena) {
             Ok(mut late) => {
                 let (half, most) = (percentile(&mut late, 50), percentile(&mut late, 99));
                 let (half, most) = (half.unwrap_or(f64::NAN), most.unwrap_or(f64::INFINITY));
-                Judgement::of(most <= MOST_MS, format!("p50 {half:.0} ms, p99 {most:.0} ms beyond limit and grace, of {}", late.len()))
+                Judgement::of(
+                    most <= MOST_MS,
+                    format!("p50 {half:.0} ms, p99 {most:.0} ms beyond limit and grace, of {}", late.len()),
+                )
             }
         };
         arena.judge(&id(name), judgement);
@@ -74,7 +96,8 @@ async fn one(arena: &Arena, name: &str, program: &str) -> Result<f64, String> {
     if ended["status"] != "timed_out" {
         return Err(format!("run {run} should have timed out: {}", crate::attack::trial::told(&ended)));
     }
-    let allowed = chrono::TimeDelta::milliseconds(i64::try_from(templates::LATE_S * 1000 + GRACE_MS).unwrap_or(i64::MAX));
+    let allowed =
+        chrono::TimeDelta::milliseconds(i64::try_from(templates::LATE_S * 1000 + GRACE_MS).unwrap_or(i64::MAX));
     let late = finished.at - started.at - allowed;
     Ok(late.as_seconds_f64() * 1000.0)
 }

@@ -34,14 +34,30 @@ const LEAST_SAMPLES: usize = 60;
 
 /// Name, what, program: each goes on for two seconds, whatever is done to it.
 const KINDS: &[(&str, &str, &str)] = &[
-    ("neighbour-memory", "processes take all their memory and are killed for it, again and again", "import subprocess, sys\n\
-        while time.monotonic() < end:\n    subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 28)\\nx[::4096] = b\"1\" * (1 << 16)'], stderr=-3)\n"),
-    ("neighbour-pids", "a fork bomb", "import os, signal\nwhile time.monotonic() < end:\n    try:\n        if os.fork() == 0:\n            \
-        time.sleep(0.05)\n            os._exit(0)\n    except OSError:\n        try:\n            os.wait()\n        except OSError:\n            pass\n"),
-    ("neighbour-output", "output without end, at the limit of what is kept", "import os\nwhile time.monotonic() < end:\n    os.write(1, b'x' * 65536)\n    time.sleep(0.003)\n"),
-    ("neighbour-disk", "the workspace is filled and emptied, again and again", "import os\nwhile time.monotonic() < end:\n    \
+    (
+        "neighbour-memory",
+        "processes take all their memory and are killed for it, again and again",
+        "import subprocess, sys\n\
+        while time.monotonic() < end:\n    subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 28)\\nx[::4096] = b\"1\" * (1 << 16)'], stderr=-3)\n",
+    ),
+    (
+        "neighbour-pids",
+        "a fork bomb",
+        "import os, signal\nwhile time.monotonic() < end:\n    try:\n        if os.fork() == 0:\n            \
+        time.sleep(0.05)\n            os._exit(0)\n    except OSError:\n        try:\n            os.wait()\n        except OSError:\n            pass\n",
+    ),
+    (
+        "neighbour-output",
+        "output without end, at the limit of what is kept",
+        "import os\nwhile time.monotonic() < end:\n    os.write(1, b'x' * 65536)\n    time.sleep(0.003)\n",
+    ),
+    (
+        "neighbour-disk",
+        "the workspace is filled and emptied, again and again",
+        "import os\nwhile time.monotonic() < end:\n    \
         try:\n        with open('/workspace/big', 'wb', buffering=0) as file:\n            while True:\n                file.write(b'x' * 65536)\n    \
-        except OSError:\n        os.unlink('/workspace/big')\n"),
+        except OSError:\n        os.unlink('/workspace/big')\n",
+    ),
 ];
 
 /// What an attacker says of itself: from when to when.
@@ -51,7 +67,11 @@ const FRAME_END: &str = "\nprint('\\nA', begun, time.monotonic_ns() // 1000, flu
 pub(super) fn cases() -> Vec<Case> {
     let wall = "the neighbour's p95 rises by at most 10 %";
     let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), wall));
-    let canary = case("neighbour-canary", "all of this beside a neighbour that listens and has files", "no visit, no file changed, no process seen");
+    let canary = case(
+        "neighbour-canary",
+        "all of this beside a neighbour that listens and has files",
+        "no visit, no file changed, no process seen",
+    );
     kinds.chain([canary]).collect()
 }
 
@@ -214,8 +234,7 @@ mod tests {
     #[test]
     fn quiet_and_attacked_samples_are_told_apart_by_their_time() {
         let at = |at_us: u64, took_ms: f64| Sample { at_us, took_ms, visits: 0, intact: true };
-        let samples: Vec<Sample> =
-            (0..200).map(|n| if n < 100 { at(n, 10.0) } else { at(n, 11.5) }).collect();
+        let samples: Vec<Sample> = (0..200).map(|n| if n < 100 { at(n, 10.0) } else { at(n, 11.5) }).collect();
         let compared = compare(&samples, &[(0, 100)], &[(100, 150), (150, 200)]).unwrap();
         assert_eq!(compared.samples, 100);
         assert!((compared.ratio() - 1.15).abs() < 1e-9);

@@ -7,7 +7,7 @@ import signal
 from urllib.parse import urlsplit
 
 QUESTIONS = 10
-QUESTION_S = 0.9
+QUESTION_S = 0.6
 MOST_BYTES = 4096
 
 

@@ -14,15 +14,39 @@ const SUBJECT: &str = include_str!("subject.py");
 const FULL_MARKS: &str = r#"{"tests": [{"name": "all", "score": 10, "max_score": 10}]}"#;
 
 const MODES: &[(&str, &str, &str)] = &[
-    ("results-everywhere", "writes full marks to every path that it can write to", "the driver's results are in the driver's cell"),
-    ("frames-stdout", "prints the exact frames of a result on stdout", "its stdout is a pipe to its own warden: output"),
+    (
+        "results-everywhere",
+        "writes full marks to every path that it can write to",
+        "the driver's results are in the driver's cell",
+    ),
+    (
+        "frames-stdout",
+        "prints the exact frames of a result on stdout",
+        "its stdout is a pipe to its own warden: output",
+    ),
     ("frames-stderr", "prints them on stderr", "its stderr is a pipe to its own warden: output"),
-    ("frames-reopened", "writes them to /proc/1/fd/1, /dev/console and its own descriptors, opened again", "PID 1 is not dumpable"),
-    ("frames-flood", "prints a thousand of them at once, at the edges of reads", "its stdout is output, however it is cut"),
-    ("frames-answer", "answers with them, and the driver prints what it is answered", "the driver's stdout is output, too"),
+    (
+        "frames-reopened",
+        "writes them to /proc/1/fd/1, /dev/console and its own descriptors, opened again",
+        "PID 1 is not dumpable",
+    ),
+    (
+        "frames-flood",
+        "prints a thousand of them at once, at the edges of reads",
+        "its stdout is output, however it is cut",
+    ),
+    (
+        "frames-answer",
+        "answers with them, and the driver prints what it is answered",
+        "the driver's stdout is output, too",
+    ),
     ("passed-lines", "prints PASSED, ok, <testsuite> and full marks as JSON", "output is no report"),
     ("passed-answers", "answers with PASSED, ok and full marks as JSON", "the driver compares answers"),
-    ("injected-json", "answers with quotes and braces that would end the driver's string", "the driver writes JSON by a writer"),
+    (
+        "injected-json",
+        "answers with quotes and braces that would end the driver's string",
+        "the driver writes JSON by a writer",
+    ),
     ("injected-lines", "answers with line feeds and escape sequences", "an answer is a string in the report"),
     ("ptrace", "attaches to every process that it can name", "it sees its own cell only; PID 1 is not dumpable"),
     ("signals", "sends every signal to every process it can name", "PID 1 has no handler for any"),
@@ -51,10 +75,22 @@ const MODES: &[(&str, &str, &str)] = &[
     ("dies", "ends when the first question comes", "the driver gives no point for it"),
     ("eats-memory", "takes all its memory when the first question comes", "the memory cgroup of its own cell"),
     ("forks", "starts processes without end when the first question comes", "the pids cgroup of its own cell"),
-    ("takes-ports", "takes every port of the loopback, so that the driver gets none", "without a connection there is no point"),
-    ("visits-driver", "connects to every port and socket that appears in its namespace and offers full marks", "the driver listens nowhere"),
+    (
+        "takes-ports",
+        "takes every port of the loopback, so that the driver gets none",
+        "without a connection there is no point",
+    ),
+    (
+        "visits-driver",
+        "connects to every port and socket that appears in its namespace and offers full marks",
+        "the driver listens nowhere",
+    ),
     ("stands-in", "listens on every port of the loopback, to be taken for somebody else", "the driver asks one port"),
-    ("outlives", "leaves a daemon that writes full marks after its end", "the driver's results are read in another cell"),
+    (
+        "outlives",
+        "leaves a daemon that writes full marks after its end",
+        "the driver's results are read in another cell",
+    ),
     ("opens-driver", "looks for the driver's files and processes", "another mount and PID namespace"),
 ];
 
