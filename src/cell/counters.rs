@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use warden::refused;
+
 use crate::run::outcome::CellCounters;
 
 use super::engine::{Engine, EngineError};
@@ -111,10 +113,7 @@ impl Cgroups {
         };
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
-            memory_limit_hits: match self.version {
-                Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().ok(),
-                Version::V2 => try_keyed(&memory.join(oom), "oom"),
-            },
+            memory_limit_hits: refused::memory(&memory),
             hits_are_kills: self.version == Version::V2,
             total_was_hit: false,
             pids_refused: keyed(&pids.join("pids.events"), "max"),
@@ -125,11 +124,7 @@ impl Cgroups {
     /// How often the total of all cells refused one of them memory.
     #[must_use]
     pub fn total_hits(&self) -> u64 {
-        let memory = self.parent("memory");
-        match self.version {
-            Version::V1 => text(&memory.join("memory.failcnt")).trim().parse().unwrap_or(0),
-            Version::V2 => keyed(&memory.join("memory.events.local"), "oom"),
-        }
+        refused::memory(&self.parent("memory")).unwrap_or(0)
     }
 }
 
@@ -139,15 +134,12 @@ fn text(path: &Path) -> String {
 
 /// The number behind `key` in a file of `key number` lines.
 fn keyed(path: &Path, key: &str) -> u64 {
-    try_keyed(path, key).unwrap_or(0)
-}
-
-fn try_keyed(path: &Path, key: &str) -> Option<u64> {
     text(path)
         .lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(name, _)| *name == key)
         .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

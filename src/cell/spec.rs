@@ -93,7 +93,7 @@ impl CellSpec<'_> {
     pub fn longest_file(&self) -> u64 {
         let bytes = |mib: u64| mib.saturating_mul(1 << 20);
         let Limits { workspace_mib, tmp_mib, .. } = self.limits;
-        limits::longest_file(bytes(workspace_mib).max(bytes(tmp_mib)).max(self.grader_bytes))
+        limits::longest_file(bytes(workspace_mib).max(bytes(tmp_mib)).max(self.grader_bytes).max(limits::SHM_BYTES))
     }
 
     /// A name that tells a person which run this is, and that a second cell of the same attempt

@@ -74,8 +74,8 @@ pub fn parse(allowed: &str) -> Result<Vec<String>, String> {
 
 /// What a probe and the totals found, as one list; what had to be tried and was not is in it as well.
 #[must_use]
-pub fn findings(engine: &Engine, probed: Vec<Probed>, totals: Vec<Finding>) -> Vec<Finding> {
-    let apparmor = engine.confinement.expected.is_some().then_some(APPARMOR);
+pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[Finding]) -> Vec<Finding> {
+    let apparmor = has_apparmor.then_some(APPARMOR);
     let mut all = Vec::new();
     for probed in probed {
         let Probed { mut findings, counters_readable, trouble } = probed;
@@ -135,7 +135,7 @@ pub async fn try_all(
 ) -> Result<Vec<Finding>, EngineError> {
     let cells = runtimes.iter().map(|runtime| probe::probe(engine, cgroups, worker, image, probe::SMALL, *runtime));
     let probed = futures_util::future::try_join_all(cells).await?;
-    Ok(findings(engine, probed, slice.findings()))
+    Ok(findings(engine.confinement.expected.is_some(), probed, &slice.findings()))
 }
 
 #[cfg(test)]
@@ -158,6 +158,27 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         assert!(!error.contains("network"), "{error}");
+    }
+
+    #[test]
+    fn what_was_not_tried_does_not_hold() {
+        let probed = |names: &[&str], trouble: Option<&str>| Probed {
+            findings: names.iter().map(|name| found(name, true)).collect(),
+            counters_readable: true,
+            trouble: trouble.map(str::to_owned),
+        };
+        let inside: Vec<&str> = LIMITS.iter().copied().filter(|name| *name != "counters").collect();
+        assert!(findings(false, vec![probed(&inside, None)], &[]).iter().all(|finding| finding.ok));
+        let broken = |has_apparmor, probed| -> Vec<String> {
+            let all = findings(has_apparmor, vec![probed], &[]);
+            all.into_iter().filter(|finding| !finding.ok).map(|finding| finding.check + ": " + &finding.seen).collect()
+        };
+        assert_eq!(broken(true, probed(&inside, None)), ["apparmor: it was not tried"]);
+        let cut = &inside[..inside.len() - 1];
+        assert_eq!(
+            broken(false, probed(cut, Some("it ended with code 137"))),
+            ["cells_cpu_weight: it ended with code 137"]
+        );
     }
 
     #[test]

@@ -27,3 +27,4 @@ mod start;
 mod stop;
 mod strangers;
 mod templates;
+mod walls;

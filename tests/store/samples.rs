@@ -170,7 +170,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("renew_leases", format!("'{WORKER}', {}", array(&[*preparing, *running, *parsing])), Cost::Active),
         sample("request_cancel", format!("'{running}', '{organization}'"), Cost::Active),
         sample("release_leases", format!("'{WORKER}'"), Cost::Active),
-        sample("report_worker", format!("'{WORKER}', 4, 'claiming', '', '{}'"), Cost::Probe),
+        sample("report_worker", format!("'{WORKER}', 4, 'claiming', '', ARRAY['pids']"), Cost::Probe),
         sample(
             "requeue_run",
             format!("'{running}', 1, 1, 'running', 'cell_lost', {message}, 2, {message}"),

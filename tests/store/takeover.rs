@@ -281,12 +281,20 @@ async fn a_lease_is_confirmed_to_its_holder_alone(pool: PgPool) {
 async fn workers_say_that_they_live_until_they_stop(pool: PgPool) {
     use assize::store::workers::WorkerReport;
     let store = Store::on(pool.clone());
-    let says = |state| WorkerReport { id: WORKER, half_slots: 4, state, detail: "" };
+    let says = |state| WorkerReport { id: WORKER, half_slots: 4, state, detail: "", unenforced: &[] };
     store.report_worker(says("claiming")).await.unwrap();
     store.report_worker(says("draining")).await.unwrap();
     let seen: Vec<(String, String)> = sqlx::query_as("SELECT id, state FROM workers").fetch_all(&pool).await.unwrap();
     assert_eq!(seen, [(WORKER.to_owned(), "draining".to_owned())]);
     assert_eq!(store.forget_dead_workers().await.unwrap(), 0);
+    let unenforced = ["pids".to_owned(), "memory".to_owned()];
+    for id in [WORKER, "another"] {
+        store.report_worker(WorkerReport { id, unenforced: &unenforced, ..says("claiming") }).await.unwrap();
+    }
+    assert_eq!(store.unenforced_limits().await.unwrap(), ["memory", "pids"]);
+    store.forget_worker("another").await.unwrap();
+    sqlx::query("UPDATE workers SET seen_at = seen_at - interval '31 s'").execute(&pool).await.unwrap();
+    assert!(store.unenforced_limits().await.unwrap().is_empty(), "a worker that died says nothing any more");
     sqlx::query("UPDATE workers SET seen_at = seen_at - interval '2 hours'").execute(&pool).await.unwrap();
     assert_eq!(store.forget_dead_workers().await.unwrap(), 1);
     store.report_worker(says("claiming")).await.unwrap();

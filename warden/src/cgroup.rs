@@ -2,6 +2,9 @@
 //! cgroup, read-only. Both versions; 0 where there is no such file, as under a test.
 
 use std::fs;
+use std::path::Path;
+
+use warden::refused;
 
 /// Processes that were killed for memory.
 pub fn oom_kills() -> u64 {
@@ -11,8 +14,7 @@ pub fn oom_kills() -> u64 {
 /// How often the cell's own memory limit refused it memory; `None` if that cannot be seen. Processes that
 /// were killed while it is 0 were killed for what others used.
 pub fn memory_limit_hits() -> Option<u64> {
-    let v2 = fs::read_to_string("/sys/fs/cgroup/memory.events").ok().map(|text| keyed(&text, "oom"));
-    v2.or_else(|| fs::read_to_string("/sys/fs/cgroup/memory/memory.failcnt").ok()?.trim().parse().ok())
+    ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].iter().find_map(|folder| refused::memory(Path::new(folder)))
 }
 
 /// Forks that the pids limit refused.
@@ -23,10 +25,6 @@ pub fn pids_refused() -> u64 {
 /// The number behind `key` in the first of these files that exists.
 fn counter(paths: &[&str], key: &str) -> u64 {
     let Some(text) = paths.iter().find_map(|path| fs::read_to_string(path).ok()) else { return 0 };
-    keyed(&text, key)
-}
-
-fn keyed(text: &str, key: &str) -> u64 {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(name, _)| *name == key).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }

@@ -20,6 +20,9 @@ use std::process::ExitCode;
 use nix::sys::signal::{SigSet, Signal};
 use warden::walls::{Finding, Walls};
 
+/// Tries one limit.
+type Check = fn(u64) -> Finding;
+
 /// The user and group that every cell runs as (DESIGN 4).
 pub const CELL_UID: u32 = 10_001;
 
@@ -84,7 +87,7 @@ fn run(walls: &Walls, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::
     for finding in resource::findings(walls) {
         report(finding)?;
     }
-    let quantities: [(Option<u64>, fn(u64) -> Finding); 5] = [
+    let quantities: [(Option<u64>, Check); 5] = [
         (walls.pids, quantity::pids),
         (walls.workspace_bytes, |limit| quantity::bytes("workspace_bytes", "/workspace", limit)),
         (walls.workspace_inodes, |limit| quantity::inodes("workspace_inodes", "/workspace", limit)),
