@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo test bench check sqlx sqlx-check chaos fuzz clean
+.PHONY: help setup engine images build warden demo test attack bench check sqlx sqlx-check chaos fuzz clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ demo: images build ## Evaluate every sample of every template for real (KEEP=1 l
 
 test: images warden ## All tests, on real Postgres, Redis and Docker
 	@scripts/test
+
+attack: images warden ## Try every hostile case on this host (ONLY=pattern); exit code 1 if one escapes
+	@cargo build --locked --bin assize
+	@target/debug/assize doctor --attack $(if $(ONLY),--only '$(ONLY)')
 
 bench: images build ## The figures, side by side with the raw engine, also in target/bench/summary.json
 	@cargo bench --locked --bench figures

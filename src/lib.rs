@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod attack;
 pub mod cell;
 pub mod cli;
 pub mod clock;

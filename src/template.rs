@@ -120,6 +120,21 @@ pub struct Results {
     pub path: Option<String>,
     #[serde(default = "default_max_kib")]
     pub max_kib: u64,
+    /// Tests that a report with points must have, no more and no less; absent: any number.
+    pub expect_tests: Option<usize>,
+    #[serde(default)]
+    pub exit_code: ExitCodeRule,
+}
+
+/// What the exit code of the tests must have to do with their report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCodeRule {
+    /// Tests that all passed have exited with 0. A runner that always exits with 0 keeps this too.
+    #[default]
+    Agrees,
+    /// For runners whose exit code means something else.
+    Ignored,
 }
 
 const fn default_max_kib() -> u64 {
@@ -277,6 +292,9 @@ impl File {
                 }
             }
             None => {}
+        }
+        if self.results.format == Format::ExitCode && self.results.expect_tests.is_some() {
+            return Err("results.expect_tests has no meaning for exit_code".to_owned());
         }
         match (&self.results.format, &self.results.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),

@@ -85,7 +85,8 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
         return show(&command.server.client()?, &all, screen, command.json).await;
     }
     let stop = signals::stop(false)?;
-    let place = Place { data: command.server.data.clone(), port: command.port };
+    let data = command.server.data.clone();
+    let place = Place { data, port: command.port, settings: Vec::new(), throw_away: false };
     let mut installation = Installation::start(&place, &config, config_file, screen, &stop).await?;
     installation.describe(screen, &config);
     screen.line("");

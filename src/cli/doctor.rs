@@ -1,5 +1,6 @@
 //! `assize doctor`: whether this host, with these settings, can keep what assize promises.
 
+mod attack;
 mod cells;
 mod engine;
 mod services;
@@ -18,13 +19,20 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   assize doctor
   assize doctor --config /etc/assize/assize.toml
-  assize doctor --json | jq '.checks[] | select(.level == \"fail\")'";
+  assize doctor --json | jq '.checks[] | select(.level == \"fail\")'
+  assize doctor --attack                       every hostile case, in an installation of its own
+  assize doctor --attack --only 'code/*warden*'
+  assize doctor --attack --list";
 
 /// Check that everything is there, reachable and strong enough.
 ///
 /// Looks at the settings, Postgres, Redis, the blob store, the disk, the templates and Docker; then
 /// starts a cell with the limits of each template and tries, from inside, to pass every one of them.
 /// Says of each thing what was seen and what to do. The exit code is 0 if nothing failed, else 5.
+///
+/// With --attack it starts an installation of its own against this host's engine, attacks it with hostile
+/// archives, code, reports and requests, and says of each what stopped it. The exit code is then 0 if all
+/// were contained, 1 if one was not, 2 if that could not be found out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
@@ -34,6 +42,8 @@ pub struct Doctor {
     /// Leave out the cells: nothing is started.
     #[arg(long)]
     no_cells: bool,
+    #[command(flatten)]
+    attack: attack::Attack,
 }
 
 /// How a check came out.
@@ -113,6 +123,9 @@ impl Report {
 /// # Errors
 /// None of its own: what is wrong is in the report.
 pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_file: Option<&Path>) -> Outcome {
+    if command.attack.is_asked_for() {
+        return attack::run(&command.attack, command.json, config, config_file).await;
+    }
     let mut report = Report::new(command.json);
     match config {
         Ok(config) => {

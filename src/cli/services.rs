@@ -74,7 +74,7 @@ pub async fn run(command: WithServices) -> Outcome {
 }
 
 /// The servers' user must be able to go through it; what lies inside is closed again.
-fn searchable() -> std::fs::Permissions {
+pub(super) fn searchable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o711)
 }
 

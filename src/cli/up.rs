@@ -58,6 +58,12 @@ pub struct Place {
     /// Port of the API on 127.0.0.1; the next two are for metrics.
     #[arg(long, default_value_t = 7700, value_parser = clap::value_parser!(u16).range(1..=65533))]
     pub port: u16,
+    /// Settings of its own, as variables of the environment; an attack has some.
+    #[arg(skip)]
+    pub settings: Vec<(&'static str, String)>,
+    /// Whether nothing of it is kept, so that nothing need be waited for.
+    #[arg(skip)]
+    pub throw_away: bool,
 }
 
 /// A local installation, running.
@@ -98,8 +104,9 @@ impl Installation {
         stop: &CancellationToken,
     ) -> Result<Self, Fault> {
         screen.line(screen.paint(Ink::Dim, "starting Postgres and Redis ..."));
+        let durability = if place.throw_away { Durability::ThrowAway } else { Durability::Safe };
         let embedded = tokio::select! {
-            embedded = Embedded::start(&place.data, Durability::Safe) => embedded?,
+            embedded = Embedded::start(&place.data, durability) => embedded?,
             () = stop.cancelled() => return Err(interrupted()),
         };
         match Self::on(embedded, place, config, config_file, screen, stop).await {
@@ -168,6 +175,18 @@ impl Installation {
                 Err(error.into())
             }
         }
+    }
+
+    /// The address of its database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.embedded.database_url
+    }
+
+    /// The name that its containers carry.
+    #[must_use]
+    pub fn instance(&self) -> String {
+        instance(&self.embedded)
     }
 
     /// Waits until a part ends by itself, and says which and how.
@@ -288,6 +307,10 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(&aside, path)
 }
 
+fn instance(embedded: &Embedded) -> String {
+    format!("up-{}", embedded.folder.short_name())
+}
+
 /// Starts this program again as one of its services.
 fn spawn(embedded: &Embedded, place: &Place, config_file: Option<&Path>, service: &str) -> Result<Process, Fault> {
     let program = std::env::current_exe()
@@ -300,7 +323,7 @@ fn spawn(embedded: &Embedded, place: &Place, config_file: Option<&Path>, service
     command.arg(service).arg("--lifeline");
     let listen = |offset: u16| format!("127.0.0.1:{}", place.port + offset);
     for (key, value) in [
-        ("ASSIZE_INSTANCE", format!("up-{}", embedded.folder.short_name())),
+        ("ASSIZE_INSTANCE", instance(embedded)),
         ("ASSIZE_DATABASE_URL", embedded.database_url.clone()),
         ("ASSIZE_REDIS_URL", embedded.redis_url.clone()),
         ("ASSIZE_API_LISTEN", listen(0)),
@@ -312,6 +335,7 @@ fn spawn(embedded: &Embedded, place: &Place, config_file: Option<&Path>, service
     ] {
         command.env(key, value);
     }
+    command.envs(place.settings.iter().map(|(key, value)| (key, value)));
     let name = if service == "api" { "the API" } else { "the worker" };
     Ok(Process::spawn(name, command, &embedded.folder.logs().join(format!("{service}.log")))?)
 }

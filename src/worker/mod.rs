@@ -5,6 +5,7 @@
 //! lost or someone cancels it. [`breaker`] keeps a sick worker from draining the queue, and [`pulse`]
 //! one whose engine is away.
 
+mod agreement;
 mod attempt;
 mod breaker;
 mod cells;
@@ -47,6 +48,7 @@ use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use leases::{About, Leases};
+pub use plan::GRACE_MS;
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {

@@ -2,6 +2,7 @@
 
 use warden::event::{ResultsStatus, StageExit};
 
+use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};
 use super::cells::template;
 use super::conversation::Report;
@@ -41,7 +42,12 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict,
     let parsing =
         tokio::task::spawn_blocking(move || verdict::parse(format, &report.results, integrity, &Limits::default()));
     match parsing.await {
-        Ok(Ok(verdict)) => Ok(verdict),
+        Ok(Ok(verdict)) => match contradiction(&verdict, report.tests.as_ref(), &template.results) {
+            Some(contradiction) => {
+                Err(failed(FailureCode::ResultsInvalid, format!("{path} cannot be believed: {contradiction}")))
+            }
+            None => Ok(verdict),
+        },
         Ok(Err(error)) => Err(failed(FailureCode::ResultsInvalid, format!("{path} cannot be read: {error}"))),
         Err(panic) => Err(failed(FailureCode::WorkerLost, format!("reading the results failed: {panic}"))),
     }

@@ -86,3 +86,84 @@ async fn results_written_after_the_tests_ended_do_not_count() {
     // Whatever the daemon left, it was dead when the file was read, and it is no valid report.
     assert_eq!(run["failure"]["cause"], "grader", "{run}");
 }
+
+/// A run of a template that expects two tests, whose runner ends as the script does.
+async fn claimed(site: &Site, template: &str, report: &str, end: &str) -> Value {
+    let script = format!("cp report results; {end}");
+    site.run(template, &[("run.sh", &script), ("report", report)]).await
+}
+
+/// FAILURES 13: what the warden saw of the tests outranks what their report says.
+#[tokio::test]
+async fn a_report_that_contradicts_the_exit_code_is_no_verdict() {
+    let site = shared();
+    let passed = "1..2\nok 1\nok 2\n";
+    let cases = [
+        ("tap", passed, "exit 1", Some("all 2 tests passed, but the tests exited with code 1")),
+        ("tap", passed, "kill -9 $$", Some("were ended by signal 9")),
+        ("tap", passed, "exit 0", None),
+        ("tap", "1..2\nok 1\nnot ok 2\n", "exit 1", None),
+        // A runner that exits with 0 whenever it ran.
+        ("tap", "1..2\nok 1\nnot ok 2\n", "exit 0", None),
+        ("tap-any-code", passed, "exit 3", None),
+    ];
+    let runs =
+        join_all(cases.map(async |(template, report, end, _)| claimed(&site, template, report, end).await)).await;
+    for (run, (template, report, end, why)) in runs.iter().zip(cases) {
+        match why {
+            Some(why) => {
+                assert_eq!(failure(run), ("failed", "results_invalid", "grader"), "{end}: {run}");
+                assert!(message(run).contains(why), "{}", message(run));
+            }
+            None => assert_eq!(run["status"], "completed", "{template} {report:?} {end}: {run}"),
+        }
+    }
+}
+
+/// FAILURES 13.
+#[tokio::test]
+async fn points_need_as_many_tests_as_the_template_expects() {
+    let site = shared();
+    let cases = [
+        ("1..1\nok 1\n", Some("it has 1 tests, the template expects 2")),
+        ("1..3\nok 1\nok 2\nok 3\n", Some("it has 3 tests, the template expects 2")),
+        ("1..2\nok 1\nnot ok 2\n", None),
+        ("1..1\nnot ok 1\n", None),
+    ];
+    let runs = join_all(cases.map(async |(report, _)| claimed(&site, "tap-of-two", report, "exit 0").await)).await;
+    for (run, (report, why)) in runs.iter().zip(cases) {
+        match why {
+            Some(why) => {
+                assert_eq!(failure(run), ("failed", "results_invalid", "grader"), "{report:?}: {run}");
+                assert!(message(run).contains(why), "{}", message(run));
+            }
+            None => assert_eq!(run["status"], "completed", "{report:?}: {run}"),
+        }
+    }
+}
+
+/// What a shared verdict is worth stands in it.
+#[tokio::test]
+async fn a_verdict_of_tests_inside_the_project_says_shared() {
+    let site = shared();
+    let run = claimed(&site, "tap-of-two", "1..2\nok 1\nok 2\n", "exit 0").await;
+    assert_eq!(site.verdict(id_of(&run)).await["integrity"], "shared", "{run}");
+}
+
+/// FAILURES 13: the report is what it was when the last process of the project was gone.
+#[tokio::test]
+async fn a_report_is_read_when_no_process_of_the_project_is_left() {
+    let site = shared();
+    // It counts in the file as long as it lives, in a session of its own, and ignores what can be ignored.
+    let counter = "setsid sh -c 'trap \"\" TERM HUP INT; n=0; while :; do n=$((n+1)); echo $n > count; done' & ";
+    let script =
+        format!("({counter}) ; while [ ! -s count ]; do :; done; printf '1..2\\nok 1\\nok 2\\n' > results; exit 0");
+    let run = site.run("tap-of-two", &[("run.sh", &script)]).await;
+    assert_eq!((run["score"].as_f64(), run["failure"]["code"].as_str()), (Some(2.0), None), "{run}");
+    let writer = "setsid sh -c 'trap \"\" TERM HUP INT; while :; do printf \"1..2\\nok 1\\nok 2\\n\" > new; mv new results; \
+                  printf \"1..2\\nok 1\\n\" > new; mv new results; done' & ";
+    let script = format!("({writer}) ; while [ ! -s results ]; do :; done; exit 1");
+    let run = site.run("tap-of-two", &[("run.sh", &script)]).await;
+    // Whole or not, it is one of the two that were written, and neither is worth more than what was seen.
+    assert_eq!(failure(&run), ("failed", "results_invalid", "grader"), "{run}");
+}

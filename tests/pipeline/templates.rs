@@ -84,6 +84,9 @@ pub fn write(folder: &Path) {
         let results = format!("format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 64\n");
         one(format, Written { results, ..shell(2) });
     }
+    let tap = "format = \"tap\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
+    one("tap-of-two", Written { results: format!("{tap}expect_tests = 2\n"), ..shell(4) });
+    one("tap-any-code", Written { results: format!("{tap}exit_code = \"ignored\"\n"), ..shell(2) });
     let tests = folder.join("service/tests");
     std::fs::create_dir_all(&tests).unwrap();
     std::fs::write(tests.join("driver.py"), OBEDIENT).unwrap();

@@ -8,6 +8,8 @@ use std::process::{Command, ExitCode};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+use crate::shield;
+
 /// As a shell says it: the program was not found.
 const EXIT_NOT_FOUND: u8 = 127;
 /// As a shell says it: the program was found and could not be executed.
@@ -31,6 +33,10 @@ pub fn launch(args: &[OsString]) -> ExitCode {
     // The warden blocks SIGCHLD, and masks outlive exec.
     let _best_effort = SigSet::all().thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
     close_all_but_standard();
+    if let Err(error) = shield::raise() {
+        eprintln!("warden: no program is started without its filter of system calls: {error}");
+        return ExitCode::from(EXIT_NOT_EXECUTABLE);
+    }
 
     let error = Command::new(path).arg0(argv0).args(rest).exec();
     eprintln!("warden: cannot execute {}: {error}", path.display());

@@ -15,6 +15,7 @@ mod readiness;
 mod reaper;
 mod results;
 mod serve;
+mod shield;
 mod stage;
 mod stages;
 mod unpack;

@@ -48,6 +48,11 @@ pub fn send(file: &ResultsFile, channel: &mut Channel) -> io::Result<ResultsStat
     }
 }
 
+/// The answer where processes were left that could not be killed: they could write while it is read.
+pub fn contested(file: &ResultsFile) -> ResultsStatus {
+    refused(file, "is not read while processes of the project live that could not be killed")
+}
+
 fn open_plain(file: &ResultsFile) -> Result<File, ResultsStatus> {
     let mut names = Vec::new();
     for component in Path::new(&file.path).components() {

@@ -73,10 +73,11 @@ impl Warden {
             Ok(plan) => {
                 let evaluated = self.evaluate(&plan);
                 // Whatever happened: nobody may be left to write the results while they are read.
-                self.reaper.clear_everything();
+                let is_alone = self.reaper.clear_everything();
                 let status = evaluated?;
                 let results = match &plan.results {
-                    Some(file) => results::send(file, &mut self.channel)?,
+                    Some(file) if is_alone => results::send(file, &mut self.channel)?,
+                    Some(file) => results::contested(file),
                     None => ResultsStatus::None,
                 };
                 (status, results)

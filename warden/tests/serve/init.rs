@@ -24,6 +24,22 @@ fn no_signal_from_inside_reaches_the_warden() {
     assert!(story.text().ends_with("lives\nand serves\n"), "{}", story.text());
 }
 
+/// FAILURES, code in the cell: what asks only for the same uid must not reach the warden either.
+#[test]
+fn no_call_changes_the_limits_or_the_priority_of_the_warden() {
+    let tries = "prlimit --pid 1 --nofile=3:3 2>/dev/null && echo files
+        prlimit --pid 1 --cpu=1:1 2>/dev/null && echo cpu
+        taskset -p 1 1 >/dev/null 2>&1 && echo affinity
+        chrt --idle --pid 0 1 2>/dev/null && echo scheduler
+        renice -n 19 -p 1 >/dev/null 2>&1 && echo priority
+        renice -n 19 -u $(id -u) >/dev/null 2>&1 && echo user
+        ionice -c 3 -p 1 2>/dev/null && echo io
+        prlimit --pid $$ --nofile=99:99 && renice -n 5 -p $$ >/dev/null && taskset -p 1 $$ >/dev/null && echo own";
+    let story = run_lines(&[tries]);
+    assert_eq!(story.text(), "own\n", "{}", story.text());
+    assert_eq!(story.exits(), [OK]);
+}
+
 /// FAILURES, code in the cell: double-forked daemons that outlive the stage.
 #[test]
 fn nothing_survives_from_one_stage_to_the_next() {

@@ -1,0 +1,41 @@
+//! Archives that lie: most must not be taken in at all, and what only shows when it is inflated must end in the
+//! cell, as the project's own fault.
+
+mod headers;
+mod inflated;
+mod names;
+mod records;
+
+use super::arena::Arena;
+use super::case::{Case, Group};
+use super::crafted::{Ending, Member, archive};
+use super::trial::{self, Must, Trial};
+
+/// The template that the archives are handed in for.
+const TEMPLATE: &str = "script";
+
+/// The names of all.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    all().into_iter().map(|trial| trial.case).collect()
+}
+
+/// Tries all that are wanted.
+pub async fn run(arena: &Arena) {
+    trial::run(arena, all()).await;
+}
+
+fn all() -> Vec<Trial> {
+    [names::all(), headers::all(), records::all(), inflated::all()].concat()
+}
+
+/// An archive that the scan must refuse with this reason.
+fn refused(name: &str, tried: impl Into<String>, code: &'static str, bytes: Vec<u8>) -> Trial {
+    let case = Case::new(Group::Archives, name, tried, format!("the scan: {code}"));
+    Trial { case, template: TEMPLATE, archive: bytes, must: Must::BeRefused(code) }
+}
+
+/// As [`refused`], of members with an honest end.
+fn members(name: &str, tried: impl Into<String>, code: &'static str, members: &[Member]) -> Trial {
+    refused(name, tried, code, archive(members, &Ending::default()))
+}

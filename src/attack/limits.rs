@@ -1,0 +1,55 @@
+//! What others notice of an attack, measured: a neighbour's cell, the API, and how late a time limit comes.
+//!
+//! These run last and alone. Speed varies from run to run, so the neighbour is measured quiet and attacked
+//! in turns within one run of it, and the two are compared.
+
+mod late;
+mod neighbour;
+mod ready;
+
+pub use neighbour::{NEIGHBOUR_PORT, NEIGHBOUR_SOCKET, Neighbour};
+pub use ready::Poll;
+
+use super::arena::Arena;
+use super::case::{Case, Group};
+
+/// The names of all.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    [neighbour::cases(), ready::cases(), late::cases()].concat()
+}
+
+/// Measures what is wanted.
+pub async fn run(arena: &Arena) {
+    late::run(arena).await;
+    neighbour::run(arena).await;
+}
+
+fn case(name: &str, tried: &str, wall: &str) -> Case {
+    Case::new(Group::Limits, name, tried, wall)
+}
+
+fn id(name: &str) -> String {
+    format!("{}/{name}", Group::Limits.as_str())
+}
+
+/// The value that this share of `samples` does not exceed, by nearest rank; `None` of none.
+fn percentile(samples: &mut [f64], percent: usize) -> Option<f64> {
+    samples.sort_by(f64::total_cmp);
+    let rank = (samples.len() * percent).div_ceil(100).max(1);
+    samples.get(rank - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn a_percentile_is_one_of_the_samples() {
+        let mut samples: Vec<f64> = (1..=52).rev().map(f64::from).collect();
+        assert_eq!(percentile(&mut samples, 50), Some(26.0));
+        assert_eq!(percentile(&mut samples, 95), Some(50.0));
+        assert_eq!(percentile(&mut samples, 99), Some(52.0));
+        assert_eq!(percentile(&mut [], 95), None);
+    }
+}

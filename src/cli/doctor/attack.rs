@@ -1,0 +1,181 @@
+//! `assize doctor --attack`: the hostile cases against an installation of their own.
+
+mod told;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_util::sync::CancellationToken;
+
+use self::told::Told;
+use crate::attack;
+use crate::attack::arena::{AT_ONCE, Arena, Target};
+use crate::attack::case::{Case, matches};
+use crate::attack::templates;
+use crate::cell::Engine;
+use crate::cell::counters::Cgroups;
+use crate::cli::outcome::{Exit, Fault, Outcome};
+use crate::cli::screen::{Ink, Screen};
+use crate::cli::services::searchable;
+use crate::cli::signals;
+use crate::cli::up::{Installation, Place};
+use crate::config::{Config, ConfigError};
+use crate::upkeep::leftovers;
+
+/// All of it; it takes some five minutes on two cores.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// What is attacked, and how it is told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Attack {
+    /// Attack an installation of its own on this host, and say what stopped each case.
+    #[arg(long)]
+    attack: bool,
+    /// With --attack: only cases whose name has this part, or is this with `*` for anything.
+    #[arg(long, requires = "attack", value_name = "PATTERN")]
+    only: Option<String>,
+    /// With --attack: list the cases and start nothing.
+    #[arg(long, requires = "attack")]
+    list: bool,
+}
+
+impl Attack {
+    pub(super) const fn is_asked_for(&self) -> bool {
+        self.attack
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A fault of usage, whatever it was that kept the attack from being made: exit code 2.
+pub(super) async fn run(
+    command: &Attack,
+    as_json: bool,
+    config: Result<Config, ConfigError>,
+    config_file: Option<&Path>,
+) -> Outcome {
+    let wanted = |case: &Case| command.only.as_ref().is_none_or(|pattern| matches(pattern, &case.id));
+    let cases: Vec<Case> = attack::cases().into_iter().filter(wanted).collect();
+    if cases.is_empty() {
+        let pattern = command.only.as_deref().unwrap_or_default();
+        return Err(Fault::usage(format!("no case is named like {pattern:?}; see `assize doctor --attack --list`")));
+    }
+    if command.list {
+        told::list(&cases, as_json);
+        return Ok(Exit::Success);
+    }
+    let could_not = |fault: Fault| Fault::usage(format!("the attack could not be made: {fault}"));
+    make(cases, as_json, config?, config_file).await.map_err(could_not)
+}
+
+async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Option<&Path>) -> Outcome {
+    let screen = Screen::progress(as_json);
+    let scratch = tempfile::Builder::new()
+        .prefix("assize-attack-")
+        .permissions(searchable())
+        .tempdir()
+        .map_err(|error| Fault::infrastructure(format!("cannot make a temporary folder: {error}")))?;
+    let templates_dir = scratch.path().join("templates");
+    templates::write(&templates_dir)
+        .map_err(|error| Fault::infrastructure(format!("cannot write to {}: {error}", templates_dir.display())))?;
+    let place = Place {
+        data: scratch.path().to_owned(),
+        port: free_port()?,
+        settings: settings(&templates_dir),
+        throw_away: true,
+    };
+    let mut engine = Engine::connect(&config).await.map_err(Fault::infrastructure)?;
+    for image in templates::IMAGES {
+        engine.check_image(image).await.map_err(Fault::infrastructure)?;
+    }
+    let stop = signals::stop(false)?;
+    let mut installation = Installation::start(&place, &config, config_file, screen, &stop).await?;
+    engine.instance = installation.instance();
+    let outcome = attack_on(&mut installation, &place, engine.clone(), cases, as_json, screen, &stop).await;
+    installation.stop(screen).await;
+    if let Ok(cgroups) = Cgroups::of(&engine).await {
+        leftovers::remove_parents(&cgroups);
+    }
+    outcome
+}
+
+async fn attack_on(
+    installation: &mut Installation,
+    place: &Place,
+    engine: Engine,
+    cases: Vec<Case>,
+    as_json: bool,
+    screen: Screen,
+    stop: &CancellationToken,
+) -> Outcome {
+    let target = Target {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, place.port)),
+        key: installation.key.clone(),
+        database_url: installation.database_url().to_owned(),
+        root: place.data.clone(),
+    };
+    let mut told = Told::new(screen, as_json, cases.clone());
+    screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url, cases.len())));
+    let (findings, mut found) = unbounded_channel();
+    let arena = Arena::open(target, engine, cases, findings).await.map_err(Fault::infrastructure)?;
+    {
+        let attacking = async {
+            attack::run(&arena).await;
+            // The last word is the arena's: what is still in the channel is taken below.
+        };
+        tokio::pin!(attacking);
+        let late = tokio::time::sleep(PATIENCE);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                () = &mut attacking => break,
+                Some(finding) = found.recv() => told.tell(finding),
+                () = &mut late => break,
+                error = installation.ended() => return Err(error.into()),
+                () = stop.cancelled() => return Ok(Exit::Interrupted),
+            }
+        }
+    }
+    while let Ok(finding) = found.try_recv() {
+        told.tell(finding);
+    }
+    Ok(told.conclude())
+}
+
+/// The first of three free ports in a row, for the API and the two metrics listeners.
+fn free_port() -> Result<u16, Fault> {
+    let bound = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    for _ in 0..100 {
+        let Ok(first) = bound(0).and_then(|listener| Ok((listener.local_addr()?.port(), listener))) else { continue };
+        let port = first.0;
+        if port < u16::MAX - 2 && bound(port + 1).is_ok() && bound(port + 2).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Fault::infrastructure("there are no three free ports in a row on 127.0.0.1"))
+}
+
+/// What differs from an operator's installation: nobody waits for his turn, uploads are small, and a busy
+/// host is no reason to claim nothing.
+fn settings(templates_dir: &Path) -> Vec<(&'static str, String)> {
+    let text = |value: usize| value.to_string();
+    vec![
+        ("ASSIZE_TEMPLATES_DIR", templates_dir.display().to_string()),
+        ("ASSIZE_WORKER_SLOTS", text(AT_ONCE)),
+        ("ASSIZE_MAX_ARCHIVE_BYTES", text(8 << 20)),
+        ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
+        ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
+        ("ASSIZE_PAUSE_AFTER_FAILURES", text(0)),
+        ("ASSIZE_MIN_FREE_DISK_MIB", text(0)),
+        ("ASSIZE_MIN_AVAILABLE_MEMORY_MIB", text(0)),
+        ("ASSIZE_MAX_MEMORY_PRESSURE", text(0)),
+        ("ASSIZE_MAX_IO_PRESSURE", text(0)),
+        ("ASSIZE_PER_ORG_MAX_ACTIVE", text(1000)),
+        ("ASSIZE_PER_USER_MAX_ACTIVE", text(1000)),
+        ("ASSIZE_MAX_ACTIVE_API_EVALS", text(1000)),
+        ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(1000)),
+    ]
+}

@@ -1,0 +1,101 @@
+//! What a stage's process may not ask of the kernel about PID 1.
+//!
+//! Being not dumpable keeps code of the same uid from reading, tracing and stopping the warden. A few
+//! calls ask only whether the uid is the same: they change another process's resource limits or its
+//! place in the scheduler. With them a project could end its warden from outside (a limit of CPU time:
+//! the kernel's own SIGKILL reaches PID 1) and pass that off as a fault of the infrastructure, or put it
+//! behind its own busy loops, so that deadlines come late. A filter of the stage's own denies them, on top of
+//! whatever profile the engine has set; the warden itself is not under it.
+//!
+//! Only the lower half of an argument is looked at, as the kernel does with an `int`. Programs of another
+//! architecture (32-bit ones on x86-64) are ended: they would reach the same calls by other numbers.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+/// The warden, as everything in its cell sees it.
+const WARDEN: u64 = 1;
+
+/// `which` of setpriority(2): a process, a group, a user.
+const PRIORITY_OF: [u64; 3] = [0, 1, 2];
+/// `which` of ioprio_set(2), likewise.
+const IO_PRIORITY_OF: [u64; 3] = [1, 2, 3];
+
+/// x32 is the same architecture to a filter, with this bit in its numbers.
+#[cfg(target_arch = "x86_64")]
+const OTHER_NUMBERS: Option<i64> = Some(0x4000_0000);
+#[cfg(not(target_arch = "x86_64"))]
+const OTHER_NUMBERS: Option<i64> = None;
+
+/// Denies this process, and all that it becomes and starts, to touch the warden.
+///
+/// # Errors
+/// What could not be done: no stage may run without it.
+pub fn raise() -> Result<(), String> {
+    let program = program().map_err(|error| error.to_string())?;
+    seccompiler::apply_filter(&program).map_err(|error| error.to_string())
+}
+
+fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let mut deny = |call: i64, conditions: Vec<SeccompCondition>| -> Result<(), seccompiler::BackendError> {
+        for number in std::iter::once(call).chain(OTHER_NUMBERS.map(|bit| call | bit)) {
+            rules.entry(number).or_default().push(SeccompRule::new(conditions.clone())?);
+        }
+        Ok(())
+    };
+    for call in [nr::PRLIMIT64, nr::SCHED_SETAFFINITY, nr::SCHED_SETSCHEDULER, nr::SCHED_SETPARAM, nr::SCHED_SETATTR] {
+        deny(call, vec![is(0, WARDEN)?])?;
+    }
+    for (call, [process, group, user]) in [(nr::SETPRIORITY, PRIORITY_OF), (nr::IOPRIO_SET, IO_PRIORITY_OF)] {
+        deny(call, vec![is(0, process)?, is(1, WARDEN)?])?;
+        deny(call, vec![is(0, group)?, is(1, WARDEN)?])?;
+        // All processes of a user: the warden is one of them.
+        deny(call, vec![is(0, user)?])?;
+    }
+    let architecture = std::env::consts::ARCH.try_into()?;
+    let denied = SeccompAction::Errno(nix::errno::Errno::EPERM as u32);
+    SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?.try_into()
+}
+
+fn is(argument: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+/// The kernel's numbers of the calls.
+#[cfg(target_arch = "x86_64")]
+mod nr {
+    pub const SETPRIORITY: i64 = 141;
+    pub const SCHED_SETPARAM: i64 = 142;
+    pub const SCHED_SETSCHEDULER: i64 = 144;
+    pub const SCHED_SETAFFINITY: i64 = 203;
+    pub const IOPRIO_SET: i64 = 251;
+    pub const PRLIMIT64: i64 = 302;
+    pub const SCHED_SETATTR: i64 = 314;
+}
+
+/// Those of aarch64 and riscv64, which share one table.
+#[cfg(not(target_arch = "x86_64"))]
+mod nr {
+    pub const SETPRIORITY: i64 = 140;
+    pub const SCHED_SETPARAM: i64 = 118;
+    pub const SCHED_SETSCHEDULER: i64 = 119;
+    pub const SCHED_SETAFFINITY: i64 = 122;
+    pub const IOPRIO_SET: i64 = 30;
+    pub const PRLIMIT64: i64 = 261;
+    pub const SCHED_SETATTR: i64 = 274;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_compiles_and_is_small() {
+        let length = program().unwrap().len();
+        assert!((20..400).contains(&length), "{length} instructions");
+    }
+}
