@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use assize::attack::crafted::{Ending, Member, archive, file, folder};
 use assize::cell::spec::berth_body;
 use assize::cell::{CellSpec, Engine, Event, Role};
 use assize::config::Config;
@@ -31,11 +32,11 @@ use crate::harness::processes::warden_path;
 use crate::harness::zips;
 use crate::site::{Site, docker, shared};
 
-#[allow(dead_code, reason = "the scan's own tests use the rest")]
-#[path = "../../src/intake/archive/crafted.rs"]
-mod crafted;
-
-use crafted::{Ending, Member, archive, file, folder};
+fn spooled(bytes: &[u8]) -> File {
+    let mut spool = tempfile::tempfile().unwrap();
+    spool.write_all(bytes).unwrap();
+    spool
+}
 
 /// A stored file of three bytes with the CRC that they have: the warden reads what the scan does not.
 fn real(name: &str) -> Member {
@@ -123,9 +124,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 /// Puts an archive and a run of it where the API would have put them.
 async fn insert(site: &Site, store: &Store, blobs: &Blobs, bytes: &[u8]) -> Uuid {
     let archive_sha256 = hex(&Sha256::digest(bytes));
-    let mut spool = tempfile::tempfile().unwrap();
-    spool.write_all(bytes).unwrap();
-    blobs.put_archive(&archive_sha256, &Arc::new(spool), bytes.len() as u64).await.unwrap();
+    blobs.put_archive(&archive_sha256, &Arc::new(spooled(bytes)), bytes.len() as u64).await.unwrap();
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
     let new = NewSubmission {
         id,
@@ -291,7 +290,7 @@ fn the_scan_refuses_the_same_archives() {
             max_archive_bytes: 100_000,
             ..ScanLimits::default()
         };
-        scan(&crafted::spooled(bytes), &limits)
+        scan(&spooled(bytes), &limits)
     };
     // What only inflating shows, and folders that no entry names.
     let blind = [
