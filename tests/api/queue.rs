@@ -28,7 +28,11 @@ impl Queue {
     }
 
     async fn worker(&self, state: &str, detail: &str) {
-        self.server.store.report_worker(WorkerReport { id: "worker", half_slots: 16, state, detail }).await.unwrap();
+        self.server
+            .store
+            .report_worker(WorkerReport { id: "worker", half_slots: 16, state, detail, unenforced: &[] })
+            .await
+            .unwrap();
     }
 
     async fn submit(&self, user: &str, half_slots: i32) -> Uuid {
@@ -81,7 +85,7 @@ async fn workers_that_do_not_claim_are_told_with_their_reason(pool: PgPool) {
         queue.worker(waiting_for.as_str(), why).await;
         queue.waits(run, waiting_for, why).await;
     }
-    let two = WorkerReport { id: "another", half_slots: 2, state: "claiming", detail: "" };
+    let two = WorkerReport { id: "another", half_slots: 2, state: "claiming", detail: "", unenforced: &[] };
     queue.server.store.report_worker(two).await.unwrap();
     queue.waits(run, WaitingFor::Slots, "it is the next").await;
     sqlx::raw_sql("UPDATE workers SET seen_at = seen_at - interval '31 s'").execute(&pool).await.unwrap();
