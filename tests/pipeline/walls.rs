@@ -233,7 +233,9 @@ async fn a_limit_that_is_allowed_not_to_hold_is_told_for_as_long_as_the_worker_l
 #[tokio::test]
 async fn names_and_totals_that_make_no_sense_are_refused() {
     let site = shared();
-    let wrong: [(&[(&str, &str)], &[&str], i32, &str); 4] = [
+    /// Settings, arguments, the exit code, and what the error must say.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
+    let wrong: [Case<'_>; 4] = [
         (&[], &["--allow-unenforced", "bids"], 2, "\"bids\""),
         (&[("allow_unenforced", "pids,bids")], &[], 2, "there is: network, rootfs"),
         (&[("cells_memory_mib", "400")], &[], 5, "raise cells_memory_mib"),
