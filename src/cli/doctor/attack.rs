@@ -158,8 +158,8 @@ fn free_port() -> Result<u16, Fault> {
     Err(Fault::infrastructure("there are no three free ports in a row on 127.0.0.1"))
 }
 
-/// What differs from an operator's installation: nobody waits for his turn, uploads are small, and a busy
-/// host is no reason to claim nothing.
+/// What differs from an operator's installation: nobody waits for his turn, uploads are small, repositories may
+/// come from anywhere, and a busy host is no reason to claim nothing.
 fn settings(templates_dir: &Path) -> Vec<(&'static str, String)> {
     let text = |value: usize| value.to_string();
     vec![
@@ -168,6 +168,8 @@ fn settings(templates_dir: &Path) -> Vec<(&'static str, String)> {
         ("ASSIZE_MAX_ARCHIVE_BYTES", text(8 << 20)),
         ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
         ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
+        // No repository is refused because none are wanted.
+        ("ASSIZE_GIT_HOSTS", "*".to_owned()),
         ("ASSIZE_PAUSE_AFTER_FAILURES", text(0)),
         ("ASSIZE_MIN_FREE_DISK_MIB", text(0)),
         ("ASSIZE_MIN_AVAILABLE_MEMORY_MIB", text(0)),
