@@ -141,8 +141,10 @@ async fn scan(api: &ApiState, form: &Form) -> Result<ArchiveSummary, Problem> {
     let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
     let limits = template.archive.limits(&api.config);
     let file = Arc::clone(&form.archive.file);
-    let _turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
-    let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
+    let turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
+    // The turn ends with the scan: a client that goes away does not end it.
+    let scan = move || (archive::scan(&file, &limits), turn).0;
+    let scanned = tokio::task::spawn_blocking(scan).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }
 
