@@ -31,7 +31,7 @@ use crate::clock;
 const SMALL_BODY: u64 = 64 * 1024;
 
 /// Bytes of a submission beside its archive: the fields and what separates them.
-const FORM_ROOM: u64 = 256 * 1024;
+pub(super) const FORM_ROOM: u64 = 256 * 1024;
 
 /// Bytes that may come without the parser giving out a field or a piece of one.
 const GATHERED: u64 = 512 * 1024;

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
 use bytes::Bytes;
 
-use super::body::{Guarded, Limits, Progress};
+use super::body::{FORM_ROOM, Guarded, Limits, Progress};
 use super::form::{self, Project, Rules};
 use crate::config::Config;
 use crate::template::Templates;
@@ -36,7 +36,7 @@ pub async fn form(
     let progress = Arc::new(Progress::default());
     let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
     let hour = Duration::from_secs(3600);
-    let limits = Limits { bytes: config.max_archive_bytes.saturating_add(256 * 1024), whole: hour, idle: hour };
+    let limits = Limits { bytes: config.max_archive_bytes.saturating_add(FORM_ROOM), whole: hour, idle: hour };
     let guarded = Guarded::new(Body::from_stream(pieces), limits, false, Arc::clone(&progress));
     let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(Body::from_stream(guarded));
     let request = request.map_err(|error| error.to_string())?;

@@ -161,8 +161,10 @@ async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<Archi
     let found = found.ok_or_else(|| Problem::unknown_template(template, &api.templates.names()))?;
     let limits = found.archive.limits(&api.config);
     let file = Arc::clone(&archive.file);
-    let _turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
-    let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
+    let turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
+    // The turn ends with the scan: a client that goes away does not end it.
+    let scan = move || (archive::scan(&file, &limits), turn).0;
+    let scanned = tokio::task::spawn_blocking(scan).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }
 

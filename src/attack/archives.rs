@@ -39,3 +39,29 @@ fn refused(name: &str, tried: impl Into<String>, code: &'static str, bytes: Vec<
 fn members(name: &str, tried: impl Into<String>, code: &'static str, members: &[Member]) -> Trial {
     refused(name, tried, code, archive(members, &Ending::default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::intake::archive::{ScanLimits, scan};
+
+    #[test]
+    fn the_scan_says_of_each_what_is_expected_here() {
+        let mut wrong = Vec::new();
+        for Trial { case, archive, must, .. } in all() {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&archive).unwrap();
+            let said = match scan(&file, &ScanLimits::default()) {
+                Ok(_) => "taken in".to_owned(),
+                Err(problem) => format!("archive_{}", problem.code()),
+            };
+            let expected = if let Must::BeRefused(code) = must { code } else { "taken in" };
+            if said != expected {
+                wrong.push(format!("{}: {expected} is expected, the scan says {said}", case.id));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

@@ -83,7 +83,7 @@ fn unpack_all(
     let entries = zip.files().map_err(|error| unreadable(&error))?;
     let names = RandomState::new();
     let mut seen = HashSet::new();
-    let mut made: u64 = 0;
+    let mut made = Made { count: 0, limit: input.max_entries };
     let mut left = input.max_bytes;
     let mut buffer = vec![0; BUFFER];
     while let Some(entry) = entries.next() {
@@ -96,16 +96,11 @@ fn unpack_all(
             return Err(Unpacked::Rejected(format!("the entry {} comes twice", quote(entry.name_raw()))));
         }
         // Folders that no entry names count too: they cost an inode like any other.
-        made += folder.enter(name.parents(), &name)?;
+        folder.enter(name.parents(), &name, &mut made)?;
         if name.is_folder {
-            made += folder.enter(&name.components, &name)?;
+            folder.enter(&name.components, &name, &mut made)?;
         } else {
-            made += 1;
-        }
-        if made > input.max_entries {
-            return Err(too_many(made, input.max_entries));
-        }
-        if !name.is_folder {
+            made.one_more()?;
             let is_executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             let mut file = folder.create(&name, is_executable)?;
             let mut data = entry
@@ -248,6 +243,19 @@ impl Name {
     }
 }
 
+/// Files and folders that were made, at most one more than the limit.
+struct Made {
+    count: u64,
+    limit: u64,
+}
+
+impl Made {
+    fn one_more(&mut self) -> Result<(), Unpacked> {
+        self.count += 1;
+        if self.count > self.limit { Err(too_many(self.count, self.limit)) } else { Ok(()) }
+    }
+}
+
 /// The folder that is unpacked into, and the way to where the last entry went: entries mostly come
 /// folder by folder, so most need no walk at all.
 struct Folder {
@@ -262,16 +270,15 @@ impl Folder {
         Ok(Self { root, way: Vec::new() })
     }
 
-    /// Goes to a folder below the root, makes what is missing, and returns how many it made. No
-    /// link is followed: a component that is anything but a folder is refused.
-    fn enter(&mut self, components: &[String], name: &Name) -> Result<u64, Unpacked> {
+    /// Goes to a folder below the root, makes what is missing, and counts what it made. No link is
+    /// followed: a component that is anything but a folder is refused.
+    fn enter(&mut self, components: &[String], name: &Name, made: &mut Made) -> Result<(), Unpacked> {
         let common = self.way.iter().zip(components).take_while(|((at, _), component)| at == *component).count();
         self.way.truncate(common);
-        let mut made = 0;
         for component in components.iter().skip(common) {
             let at = self.at();
             match mkdirat(at, component.as_str(), Mode::from_bits_truncate(0o755)) {
-                Ok(()) => made += 1,
+                Ok(()) => made.one_more()?,
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(unwritable(&errno.into(), name)),
             }
@@ -283,7 +290,7 @@ impl Folder {
             })?;
             self.way.push((component.clone(), next));
         }
-        Ok(made)
+        Ok(())
     }
 
     fn create(&self, name: &Name, is_executable: bool) -> Result<File, Unpacked> {

@@ -69,7 +69,7 @@ fn names_that_are_too_long_or_too_deep() {
     let deep = scan_members(&[file(&format!("{}a", "d/".repeat(500)))]).expect_err("deep");
     assert_eq!((deep.code(), deep.limit(), deep.seen()), ("too_deep", Some(32), Some(501)));
     let deepest = file(&format!("{}a", "d/".repeat(4096)));
-    assert_eq!(code(&[deepest.clone()]), "name_too_long");
+    assert_eq!(code(std::slice::from_ref(&deepest)), "name_too_long");
     let limits = ScanLimits { max_name_bytes: 10_000, ..ScanLimits::default() };
     let deep = scan(&spooled(&archive(&[deepest], &Ending::default())), &limits).expect_err("4,096 levels");
     assert_eq!((deep.code(), deep.limit(), deep.seen()), ("too_deep", Some(32), Some(4097)));
