@@ -184,7 +184,7 @@ proptest! {
             prop_assert_eq!(&back.name, &name_read(test, index));
             prop_assert_eq!((back.status, back.duration_ms), (test.status, test.duration_ms));
             let message = test.message.as_deref().filter(|_| test.status != TestStatus::Passed);
-            let message = message.and_then(|message| text::block(message.trim(), Limits::default().message_bytes));
+            let message = message.and_then(|message| text::block(message, Limits::default().message_bytes));
             prop_assert_eq!(back.message.as_deref().map(str::trim), message.as_deref().map(str::trim));
         }
     }

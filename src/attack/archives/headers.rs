@@ -23,46 +23,66 @@ pub(super) fn all() -> Vec<Trial> {
 fn differing() -> Vec<Trial> {
     let a = || file("a");
     [
-        ("name", "a name of another letter", Member { local_name: Some(b"b".to_vec()), ..a() }),
-        ("name-length", "a longer name", Member { local_name: Some(b"aa".to_vec()), ..a() }),
-        ("method", "another method", Member { local_method: Some(8), ..a() }),
-        ("utf8-flag", "another encoding of names", Member { local_flags: Some(1 << 11), ..a() }),
-        ("stream-flag", "sizes that are to come later", Member { local_flags: Some(1 << 3), ..a() }),
-        ("crc", "another CRC", Member { local_crc: Some(7), ..a() }),
-        ("crc-zero", "a CRC of 0", Member { local_crc: Some(0), ..a() }),
-        ("unpacked", "a larger size", Member { local_sizes: Some((4, 3)), ..a() }),
-        ("packed", "a larger packed size", Member { local_sizes: Some((3, 4)), ..a() }),
-        ("sizes-zero", "sizes of 0", Member { local_sizes: Some((0, 0)), ..a() }),
-        ("unicode-path-local", "another name in an extra field", Member { local_extra: other_name(), ..a() }),
+        (
+            "name",
+            "a name of another letter",
+            "archive_name_mismatch",
+            Member { local_name: Some(b"b".to_vec()), ..a() },
+        ),
+        ("name-length", "a longer name", "archive_name_mismatch", Member { local_name: Some(b"aa".to_vec()), ..a() }),
+        ("method", "another method", "archive_method_mismatch", Member { local_method: Some(8), ..a() }),
+        (
+            "utf8-flag",
+            "another encoding of names",
+            "archive_flags_mismatch",
+            Member { local_flags: Some(1 << 11), ..a() },
+        ),
+        (
+            "stream-flag",
+            "sizes that are to come later",
+            "archive_flags_mismatch",
+            Member { local_flags: Some(1 << 3), ..a() },
+        ),
+        ("crc", "another CRC", "archive_crc_mismatch", Member { local_crc: Some(7), ..a() }),
+        ("crc-zero", "a CRC of 0", "archive_crc_mismatch", Member { local_crc: Some(0), ..a() }),
+        ("unpacked", "a larger size", "archive_size_mismatch", Member { local_sizes: Some((4, 3)), ..a() }),
+        ("packed", "a larger packed size", "archive_size_mismatch", Member { local_sizes: Some((3, 4)), ..a() }),
+        ("sizes-zero", "sizes of 0", "archive_size_mismatch", Member { local_sizes: Some((0, 0)), ..a() }),
+        (
+            "unicode-path-local",
+            "another name in an extra field",
+            "archive_second_name_mismatch",
+            Member { local_extra: other_name(), ..a() },
+        ),
     ]
-    .map(|(name, what, member)| {
+    .map(|(name, what, code, member)| {
         let tried = format!("a local header with {what} than the directory's");
-        members(&format!("mismatch-{name}"), tried, "archive_header_mismatch", &[member])
+        members(&format!("mismatch-{name}"), tried, code, &[member])
     })
     .into_iter()
     .chain([
         members(
             "stored-size-differs",
             "a stored entry whose two sizes differ",
-            "archive_header_mismatch",
+            "archive_size_mismatch",
             &[Member { unpacked: 4, ..a() }],
         ),
         members(
             "folder-with-data",
             "a folder that has data",
-            "archive_header_mismatch",
+            "archive_folder_mismatch",
             &[Member { unpacked: 3, packed: 3, data: b"abc".to_vec(), ..folder("a/") }],
         ),
         members(
             "unicode-path-central",
             "a directory entry with a second name in an extra field",
-            "archive_header_mismatch",
+            "archive_second_name_mismatch",
             &[Member { extra: other_name(), ..a() }],
         ),
         members(
             "offset-into-header",
             "a directory entry that points three bytes into a local header",
-            "archive_header_mismatch",
+            "archive_no_local_header",
             &[Member { offset: Some(3), ..a() }],
         ),
     ])
@@ -77,7 +97,7 @@ fn overlapping() -> Vec<Trial> {
         members(
             "overlap-full",
             "two entries with one local header",
-            "archive_header_mismatch",
+            "archive_overlap",
             &[file("a"), Member { offset: Some(0), name: b"b".to_vec(), ..file("a") }],
         ),
         members(

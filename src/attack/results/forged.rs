@@ -51,7 +51,7 @@ const MODES: &[(&str, &str, &str)] = &[
     ("ptrace", "attaches to every process that it can name", "it sees its own cell only; PID 1 is not dumpable"),
     ("signals", "sends every signal to every process it can name", "PID 1 has no handler for any"),
     ("warden-limits", "changes the limits and the priority of PID 1", "the warden's filter of calls"),
-    ("warden-memory", "writes to the memory of PID 1", "PID 1 is not dumpable"),
+    ("warden-memory", "writes a verdict of its own into the memory of PID 1, through /proc", "PID 1 is not dumpable"),
     ("slow-head", "answers a byte of the head every half second", "the driver's own time for a question"),
     ("slow-body", "answers a byte of the body every half second", "the driver's own time for a question"),
     ("silent", "accepts and never answers", "the driver's own time for a question"),
