@@ -42,11 +42,12 @@ pub enum BlobError {
     Unavailable { what: &'static str, reason: String },
 }
 
-/// The address without what stands before its host, or behind it: who puts a password there finds it in no
-/// message.
+/// The address without what stands before its host, or behind it: who puts a password there, or another
+/// service's address here, finds it in no message.
 fn without_user(url: &str) -> String {
     let address = url.split(['?', '#']).next().unwrap_or_default();
-    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("...@{host}"))
+    let host = |rest: &str| format!("...@{}", rest.split('/').next().unwrap_or_default());
+    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, rest)| host(rest))
 }
 
 /// What became of an archive that was to be kept.
