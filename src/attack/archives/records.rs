@@ -178,16 +178,16 @@ fn whole() -> Vec<Trial> {
     let good = archive(&[file("a"), file("b")], &Ending::default());
     let moved = [b"MZ stub".to_vec(), archive(&[file("a")], &Ending::default())].concat();
     vec![
-        refused("cut-in-half", "an archive cut in the middle", "archive_not_a_zip", good[..good.len() / 2].to_vec()),
+        refused("cut-in-half", "an archive cut in the middle", "archive_truncated", good[..good.len() / 2].to_vec()),
         refused(
             "cut-last-byte",
             "an archive without its last byte",
-            "archive_not_a_zip",
+            "archive_truncated",
             good[..good.len() - 1].to_vec(),
         ),
         refused("self-extracting", "a program with an archive behind it", "archive_prepended_data", moved),
         refused("not-a-zip", "a tar archive that is named .zip", "archive_not_a_zip", vec![b'a'; 1024]),
-        refused("nothing", "no bytes at all", "archive_not_a_zip", Vec::new()),
+        refused("nothing", "no bytes at all", "archive_empty", Vec::new()),
         refused("end-record-only", "an end record and nothing else", "archive_empty", archive(&[], &Ending::default())),
     ]
 }
