@@ -200,7 +200,6 @@ const WARDEN: &[(&str, &str)] = &[
     ("prlimit-warden", "lowers the open files of PID 1"),
     ("prlimit-warden-cpu", "limits the CPU time of PID 1, so that the kernel ends it"),
     ("prlimit-warden-high-bits", "the same, with a PID that is 1 only in its lower half"),
-    ("prlimit-warden-x32", "the same, by the call's number in the x32 interface"),
     ("affinity-warden", "ties PID 1 to one processor"),
     ("scheduler-warden", "makes PID 1 run only when all is idle"),
     ("scheduler-attr-warden", "the same by sched_setattr"),
@@ -314,5 +313,10 @@ const ODD: &[(&str, &str, &[&str])] = &[
     ("resolve", "looks up a name", &["gaierror -2", "gaierror -3"]),
     ("vsock", "connects to the hypervisor", &["EPERM", "EACCES", "EAFNOSUPPORT", "ENODEV"]),
     ("firewall", "reads the firewall's tables", &["EPERM", "EACCES", "ENOPROTOOPT"]),
+    (
+        "prlimit-warden-x32",
+        "lowers the open files of PID 1, by the call's number in the x32 interface",
+        &["EPERM", "ENOSYS", "SIGSYS"],
+    ),
     ("calls-of-32-bits", "calls the kernel the way 32-bit programs do", &["SIGSYS", "SIGSEGV", "ENOSYS"]),
 ];

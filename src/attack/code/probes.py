@@ -196,7 +196,7 @@ probe_writes = {
     "binfmt": "/proc/sys/fs/binfmt_misc/register", "irq-affinity": "/proc/irq/default_smp_affinity",
     "uevent-helper": "/sys/kernel/uevent_helper", "sys-power": "/sys/power/state", "sys-mtu": "/sys/class/net/lo/mtu",
     "warden-oom-score": "/proc/1/oom_score_adj", "warden-memory": "/proc/1/mem", "warden-name": "/proc/1/comm",
-    "warden-label": "/proc/1/attr/current", "warden-timer-slack": "/proc/1/timerslack_ns",
+    "warden-label": "/proc/1/attr/current",
     "warden-autogroup": "/proc/1/autogroup", "warden-stdin": "/proc/1/fd/0", "warden-stdout": "/proc/1/fd/1",
     "warden-stderr": "/proc/1/fd/2", "warden-thread-memory": "/proc/1/task/1/mem",
 }
@@ -765,6 +765,11 @@ def calls_of_32_bits():
     if result < 0:
         denied(-result)
     return f"the kernel answered {result}"
+
+
+@probe
+def warden_timer_slack():
+    return write("/proc/1/timerslack_ns", b"4000000000")
 
 
 @probe

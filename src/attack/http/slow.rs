@@ -10,6 +10,9 @@ use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
 use crate::clock;
 
+/// A connection that ended sooner was not ended for being slow.
+const AT_LEAST: Duration = Duration::from_secs(2);
+
 /// Name, what, wall, seconds within which the service must have ended it: its timeout and a margin for a
 /// host that is being attacked.
 const ALL: &[(&str, &str, &str, u64)] = &[
@@ -75,13 +78,21 @@ async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, St
     let mut answer = Vec::new();
     let ended = tokio::select! {
         // A reset is an end, too.
-        ended = tokio::time::timeout(limit, reader.read_to_end(&mut answer)) => ended.is_ok(),
-        () = trickling => false,
+        ended = tokio::time::timeout(limit, reader.read_to_end(&mut answer)) => Some(ended),
+        () = trickling => None,
     };
+    let how = match &ended {
+        Some(Ok(Err(error))) => format!(" ({error})"),
+        _ => String::new(),
+    };
+    let ended = matches!(ended, Some(Ok(_)));
     let took = begun.elapsed().as_secs_f64();
     let text = String::from_utf8_lossy(&answer);
     let status = text.split(' ').nth(1).unwrap_or("no answer").to_owned();
-    let seen = format!("ended after {took:.1} s, {status}");
+    let seen = format!("ended after {took:.1} s, {status}{how}");
+    if ended && begun.elapsed() < AT_LEAST && name != "broken-body" {
+        return Err(format!("nothing was slow: {seen}"));
+    }
     let is_right = match name {
         "slow-body" => status == "408",
         "slow-idle" => status == "200",

@@ -32,6 +32,11 @@ const QUIET: Duration = Duration::from_millis(2_000);
 /// Fewer samples than this say nothing about a 95th percentile.
 const LEAST_SAMPLES: usize = 60;
 
+/// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
+/// may have (half of one), and as much for the service and the engine. Without it the two share what is left, whoever
+/// they are, and the ratio says nothing of the walls between them.
+const SPARE_CPUS: f64 = 1.0;
+
 /// Name, what, program: each goes on for two seconds, whatever is done to it.
 const KINDS: &[(&str, &str, &str)] = &[
     (
@@ -157,11 +162,15 @@ pub(super) async fn run(arena: &Arena) {
 async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
     let neighbour = Neighbour::begin(arena, 280, true).await?;
     let mut windows: Vec<(Vec<Window>, Vec<Window>)> = vec![Default::default(); wanted.len()];
+    let (mut idle_s, mut quiet_s) = (0.0, 0.0);
     for turn in 0..MOST_TURNS {
         for ((name, _, program), (quiet, attacked)) in wanted.iter().zip(&mut windows) {
-            let begun = host::monotonic_us();
+            let (begun, idle) = (host::monotonic_us(), idle_seconds()?);
             tokio::time::sleep(QUIET).await;
-            quiet.push((begun, host::monotonic_us()));
+            let ended = host::monotonic_us();
+            idle_s += idle_seconds()? - idle;
+            quiet_s += Duration::from_micros(ended - begun).as_secs_f64();
+            quiet.push((begun, ended));
             attacked.push(attack(arena, name, program).await?);
         }
         let samples = neighbour.samples(arena).await?;
@@ -172,14 +181,35 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
         }
     }
     let samples = neighbour.samples(arena).await?;
+    let spare = idle_s / quiet_s;
     for ((name, ..), (quiet, attacked)) in wanted.iter().zip(&windows) {
         let judgement = match compare(&samples, quiet, attacked) {
             None => Judgement::Unjudged("too few samples".to_owned()),
+            Some(compared) if compared.ratio() > MOST && spare < SPARE_CPUS => Judgement::Unjudged(format!(
+                "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
+                compared.told(quiet.len())
+            )),
             Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told(quiet.len())),
         };
         arena.judge(&id(name), judgement);
     }
     neighbour.end(arena).await
+}
+
+/// The time that all processors together were idle since the host began, waiting for a disk included.
+fn idle_seconds() -> Result<f64, String> {
+    /// The kernel counts for user space in hundredths of a second, whatever it counts in itself.
+    const TICKS: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
+    let ticks = idle_ticks(&text).ok_or("/proc/stat does not say how long the processors were idle")?;
+    Ok(ticks / TICKS)
+}
+
+/// `cpu  user nice system idle iowait ...`
+fn idle_ticks(stat: &str) -> Option<f64> {
+    let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().skip(3);
+    let mut next = || fields.next()?.parse::<f64>().ok();
+    Some(next()? + next()?)
 }
 
 /// One attack, and from when to when it went on.
@@ -241,5 +271,7 @@ mod tests {
         assert!(compare(&samples, &[(0, 10)], &[(100, 200)]).is_none(), "too few");
         assert!(sample("N 5 1000 2 1").is_some_and(|sample| sample.visits == 2 && sample.intact));
         assert!(sample("N 5 1000").is_none());
+        assert_eq!(idle_ticks("cpu  1 2 3 40 5 6 7 8 9 10\ncpu0 1 2 3"), Some(45.0));
+        assert_eq!(idle_ticks("intr 5"), None);
     }
 }
