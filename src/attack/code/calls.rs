@@ -16,7 +16,8 @@ const FULL: &[&str] = &["ENOSPC"];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = Probe> {
-    let groups: [(&[(&str, &str)], &[&str]); 14] = [
+    type Group = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let groups: [Group; 14] = [
         (MOUNTS, DENIED),
         (NEW_MOUNTS, NO_CALL),
         (NAMESPACES, NO_CALL),

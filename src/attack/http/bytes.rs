@@ -116,11 +116,7 @@ fn bytes_of(name: &str, key: &str) -> Vec<u8> {
         "absolute" => {
             "GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nhost: 169.254.169.254\r\n\r\n".to_owned()
         }
-        "pipeline" => format!(
-            "{}{}",
-            "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500),
-            "GET /livez HTTP/1.1\r\nhost".repeat(1)
-        ),
+        "pipeline" => "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500) + "GET /livez HTTP/1.1\r\nhost",
         _ => String::new(),
     };
     text.into_bytes()

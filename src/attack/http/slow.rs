@@ -67,10 +67,12 @@ async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, St
     }
     let trickling = async {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        while name == "slow-head" {
-            tick.tick().await;
-            if writer.write_all(b"x").await.is_err() {
-                break;
+        if name == "slow-head" {
+            loop {
+                tick.tick().await;
+                if writer.write_all(b"x").await.is_err() {
+                    break;
+                }
             }
         }
         std::future::pending::<()>().await;
