@@ -6,7 +6,7 @@
 //! that is signed with Ed25519. There are two: the [`Receipt`] that the API gives for a submission, and
 //! the [`RunStatement`] that a worker makes of how a run ended. Both are signed before the write that makes them true and
 //! are stored by that very write, so whoever later changes the tables cannot make a statement that
-//! [`verify`] believes, and a worker that lost its run stores none.
+//! [`mod@verify`] believes, and a worker that lost its run stores none.
 //!
 //! Private keys lie in files that only their owner reads ([`key_file`]), one for each process or host that
 //! signs, and nowhere else. A [`Signer`] notices when its file is replaced. Public keys are collected in
