@@ -267,7 +267,8 @@ fn the_journal_is_never_filled_from_inside() {
     writing.join().unwrap();
     read_all(&mut client);
     let answer = read_all(&mut ask(port, CONNECT));
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    // It is closed with the question unread, so the kernel may drop the answer.
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
     end(&cell);
     let frames = cell.story().frames;
     let mut cost = 0;
