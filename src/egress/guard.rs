@@ -30,6 +30,9 @@ pub enum Refusal {
     Address { host: String, address: IpAddr, what: &'static str },
     #[error("{host} did not resolve: {reason}")]
     Unresolved { host: String, reason: String },
+    /// Of a name that stands in no list, only one above it does: the project may have made it up.
+    #[error("{host} did not resolve: {reason}; only names above it are listed")]
+    NoSuchName { host: String, reason: String },
     #[error("{host}:{port} did not answer: {reason}")]
     Unreachable { host: String, port: u16, reason: String },
     #[error("this stage has used up its {limit} {of}")]
@@ -43,7 +46,7 @@ impl Refusal {
         match self {
             Self::Unreadable { .. } => 400,
             Self::NotListed { .. } | Self::Address { .. } => 403,
-            Self::Unresolved { .. } | Self::Unreachable { .. } => 502,
+            Self::Unresolved { .. } | Self::NoSuchName { .. } | Self::Unreachable { .. } => 502,
             Self::Quota { .. } => 429,
         }
     }
@@ -95,9 +98,15 @@ impl Guard {
         if !allowed.iter().any(|allow| allow.matches(&host, port)) {
             return Err(Refusal::NotListed { host: host.to_string(), port });
         }
+        let is_named = allowed.iter().any(|allow| allow.is_exact() && allow.matches(&host, port));
         let mut addresses = match &host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => self.resolve(name).await?,
+            Host::Name(name) => match self.resolve(name).await {
+                Err(Refusal::Unresolved { host, reason }) if !is_named => {
+                    return Err(Refusal::NoSuchName { host, reason });
+                }
+                resolved => resolved?,
+            },
         };
         addresses.truncate(MAX_ADDRESSES);
         let mut checked = Vec::with_capacity(addresses.len());
@@ -191,6 +200,18 @@ mod tests {
         assert_eq!(first, ["1.1.1.1:443".parse().unwrap()], "what was checked is what is dialled");
         let second = rebinding.admit(&allowed(), "packages.example", 443).await.unwrap_err();
         assert!(matches!(second, Refusal::Address { .. }), "{second}");
+    }
+
+    /// FAILURES 30, from the other side: else a project could fail and have the infrastructure blamed.
+    #[tokio::test]
+    async fn a_name_that_a_project_made_up_is_no_outage() {
+        let allowed =
+            [Allow::new("*.packages.example", 443).unwrap(), Allow::new("cdn.packages.example", 443).unwrap()];
+        let failing = || guard("", vec![Err(io::Error::other("NXDOMAIN"))]);
+        let made_up = failing().admit(&allowed, "nothing.packages.example", 443).await.unwrap_err();
+        assert!(matches!(made_up, Refusal::NoSuchName { .. }) && !made_up.is_outage(), "{made_up}");
+        let named = failing().admit(&allowed, "cdn.packages.example", 443).await.unwrap_err();
+        assert!(named.is_outage(), "{named}");
     }
 
     #[tokio::test]

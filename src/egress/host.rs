@@ -107,6 +107,12 @@ impl Allow {
                 (Pattern::Below(_), Host::Address(_)) => false,
             }
     }
+
+    /// Whether it is one host, and not all names below one.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        matches!(self.host, Pattern::Exactly(_))
+    }
 }
 
 #[cfg(test)]
