@@ -1,5 +1,6 @@
 //! What is asked for twice is made once.
 
+use assize::signing::PrivateKey;
 use assize::store::Store;
 use assize::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission};
 use futures_util::future::join_all;
@@ -122,6 +123,21 @@ async fn one_name_asked_for_by_many_at_once_is_one_organization(pool: PgPool) {
         let ids: Vec<_> = ids.into_iter().map(Result::unwrap).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
         assert_eq!(store.ensure_organization(&name).await.unwrap(), ids[0], "and stays it");
+    }
+    wide.close().await;
+}
+
+/// An API and a worker start side by side with the same new key, and each makes it known.
+#[sqlx::test(migrations = "sql/migrations")]
+async fn a_key_that_many_make_known_at_once_is_known_to_all(pool: PgPool) {
+    let wide = rows::wider(&pool, 8).await;
+    let store = Store::on(wide.clone());
+    for round in 1..=200 {
+        let key = PrivateKey::generate().public();
+        for told in join_all((0..8).map(|_| store.ensure_signing_key(key))).await {
+            assert_eq!(told.unwrap(), None, "of round {round}");
+        }
+        assert_eq!(store.list_signing_keys().await.unwrap().len(), round);
     }
     wide.close().await;
 }
