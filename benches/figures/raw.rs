@@ -63,6 +63,7 @@ impl Raw {
             runtime: None,
             berth: "",
             plan: "",
+            place: None,
         };
         let mut body = spec.body(&self.engine);
         if let Some(host) = &mut body.host_config {

@@ -67,6 +67,7 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
         runtime: None,
         berth,
         plan: "",
+        place: None,
     };
     let archive = bytes::Bytes::from(archives::padded(&archives::passing_script()?, 10_000)?);
     let mut cell = engine.launch(&spec.name(engine), spec.body(engine), &|| Box::pin(std::future::ready(true))).await?;

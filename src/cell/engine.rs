@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::apparmor::{self, Confinement};
+use super::processors::Processors;
 use super::slice::CgroupDriver;
 use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::{Cell, Event, StreamError};
@@ -86,6 +87,8 @@ pub struct Engine {
     pub cgroup_driver: CgroupDriver,
     /// On the host; bind-mounted read-only into every cell.
     pub warden: PathBuf,
+    /// What cells are bound to.
+    pub processors: Arc<Processors>,
 }
 
 /// What the engine says of a cell that is gone on with.
@@ -138,6 +141,7 @@ impl Engine {
             confinement: confinement.map_err(EngineError::Unfit)?,
             cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
+            processors: Processors::of(&config.cells_processors).map_err(EngineError::Unfit)?,
         };
         engine.check_runtime(engine.runtime.as_deref(), "the setting runtime")?;
         Ok(engine)

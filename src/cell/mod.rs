@@ -37,6 +37,7 @@ mod events;
 pub mod images;
 pub mod limits;
 pub mod probe;
+pub mod processors;
 pub mod seccomp;
 pub mod slice;
 pub mod spec;

@@ -54,6 +54,7 @@ pub async fn probe(
     let run_id = Uuid::now_v7();
     let name = format!("{}-berth-{}", engine.instance, run_id.simple());
     let berth = engine.launch_detached(&name, berth_body(engine, worker, BERTH_IMAGE)).await?;
+    let place = engine.processors.place(limits.cpus);
     let spec = CellSpec {
         run_id,
         attempt: 1,
@@ -65,6 +66,7 @@ pub async fn probe(
         runtime,
         berth: &berth,
         plan: "",
+        place: place.as_ref(),
     };
     let probed = in_berth(engine, cgroups, &spec).await;
     let removed = engine.remove(&berth).await;
@@ -119,6 +121,7 @@ fn walls(engine: &Engine, spec: &CellSpec<'_>) -> Walls {
         tmp_bytes: Some(bytes(tmp_mib)),
         shm_bytes: Some(limits::SHM_BYTES),
         cpus: Some(cpus),
+        processors: engine.processors.list(spec.place),
         nofile: Some(limits::OPEN_FILES),
         fsize: Some(spec.longest_file()),
         core: Some(0),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use warden::plan::Plan;
 
 use super::engine::{Engine, WARDEN_IN_CELL};
+use super::processors::Place;
 use super::slice::cgroup_parent;
 use super::{limits, seccomp};
 use crate::template::Limits;
@@ -24,6 +25,8 @@ pub const LABEL_CELL: &str = "assize.cell";
 pub const BERTH: &str = "berth";
 /// SHA-256 of the plan of a cell: only who has the same plan can go on with it.
 pub const LABEL_PLAN: &str = "assize.plan";
+/// The processors that are a cell's own; empty if none are.
+pub const LABEL_PROCESSORS: &str = "assize.processors";
 /// Which worker made it.
 pub const LABEL_WORKER: &str = "assize.worker";
 
@@ -81,6 +84,8 @@ pub struct CellSpec<'a> {
     pub berth: &'a str,
     /// [`plan_digest`] of what it will be told to do; empty for a probe.
     pub plan: &'a str,
+    /// The processors that are its own; without, it runs on all that cells may use.
+    pub place: Option<&'a Place>,
 }
 
 /// What tells two plans apart.
@@ -121,10 +126,12 @@ impl CellSpec<'_> {
         labels.insert(LABEL_RUN.to_owned(), self.run_id.to_string());
         labels.insert(LABEL_ATTEMPT.to_owned(), self.attempt.to_string());
         labels.insert(LABEL_PLAN.to_owned(), self.plan.to_owned());
+        labels.insert(LABEL_PROCESSORS.to_owned(), self.place.map(Place::list).unwrap_or_default());
         let host = HostConfig {
             network_mode: Some(format!("container:{}", self.berth)),
             pids_limit: Some(signed(pids)),
             nano_cpus: Some(nano_cpus(cpus)),
+            cpuset_cpus: Some(engine.processors.list(self.place)),
             tmpfs: Some(tmpfs),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("local".to_owned()),

@@ -49,6 +49,7 @@ pub const LIMITS: &[&str] = &[
     "tmp_bytes",
     "shm_bytes",
     "cpus",
+    "processors",
     "memory",
     "counters",
     "cells_memory",

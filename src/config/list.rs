@@ -60,6 +60,10 @@ pub const SETTINGS: &[Setting] = &[
         "cells_cpu_weight",
         "weight of all cells together when CPU time is short, 1 to 10000; everything else on the host has 100",
     ),
+    setting(
+        "cells_processors",
+        "processors that cells run on, each bound to few, like `2-47`; empty: all of the host; `none`: bound to nothing",
+    ),
     setting("npm_registry", "address of the npm registry that templates may install from; empty: none"),
     setting(
         "egress_private_hosts",

@@ -19,6 +19,7 @@ use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::store::queue::Claim;
 use crate::store::takeover::Position;
 use crate::store::{Store, StoreError};
+use crate::template::Template;
 
 /// How long a write is repeated while Postgres is away. A lease lives for 30 s after its last
 /// renewal; after that the run is the watchdog's.
@@ -66,6 +67,16 @@ pub struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
+    /// The template of this run, as this worker has it.
+    pub fn template(&self) -> Result<&'a Template, Stop> {
+        let worker: &'a Worker = self.worker;
+        worker.templates.get(&self.claim.template).ok_or_else(|| {
+            let (wanted, names) = (&self.claim.template, worker.templates.names());
+            let message = format!("this worker has no template {wanted:?}, it has: {names}");
+            Stop::Failed(Failure::new(FailureCode::TemplateInvalid, message))
+        })
+    }
+
     /// Takes over a claimed run; the second value ends when the run should not go on.
     pub async fn begin(worker: &'a Worker, claim: Claim, resumed: Option<Resumed>) -> (Self, Interrupted) {
         let subject = Subject {

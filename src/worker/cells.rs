@@ -11,10 +11,11 @@ use warden::plan::Plan;
 use super::Worker;
 use super::attempt::{Attempt, Stop};
 use super::fetch::git::FETCH_IMAGE;
+use super::places::Places;
 use super::plan;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
-use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, plan_digest};
+use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
 use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
@@ -40,6 +41,7 @@ pub struct Cells<'a> {
     adopted_driver: Option<Found>,
     launches: TaskTracker,
     made: Arc<Mutex<Vec<String>>>,
+    places: Places,
     /// A launch failed: the berth may be why, and is not used again.
     doubt: AtomicBool,
 }
@@ -73,6 +75,7 @@ impl<'a> Make<'a> {
 struct Found {
     id: String,
     plan: String,
+    processors: String,
 }
 
 impl<'a> Cells<'a> {
@@ -86,6 +89,7 @@ impl<'a> Cells<'a> {
             adopted_driver: None,
             launches: TaskTracker::new(),
             made: Arc::default(),
+            places: Places::none(&worker.engine.processors),
             doubt: AtomicBool::new(false),
         }
     }
@@ -116,7 +120,7 @@ impl<'a> Cells<'a> {
     }
 
     async fn begin(&mut self, attempt: &Attempt<'_>) -> Result<Ready, Stop> {
-        let template = template(attempt)?;
+        let template = attempt.template()?;
         let grader = template.driver.is_none() && !template.bundle.is_empty();
         let plan = told(template, &plan::subject(template, &self.worker.config));
         let make = Make::subject(template, grader);
@@ -148,12 +152,13 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Removes a cell that has done its work and exits, before the next comes.
-    pub async fn remove(&mut self, id: &str) -> Result<(), Stop> {
+    /// Removes the cell that fetched, which exits, before the next comes.
+    pub async fn remove_fetcher(&mut self, id: &str) -> Result<(), Stop> {
         let engine = &self.worker.engine;
         engine.has_exited(id, MOMENT).await;
         engine.remove(id).await?;
         self.made().retain(|made| made != id);
+        self.places.free(Role::Fetch);
         Ok(())
     }
 
@@ -188,7 +193,8 @@ impl<'a> Cells<'a> {
             let (Some(id), Some(labels)) = (&container.id, &container.labels) else { continue };
             self.made().push(id.clone());
             self.adopted_berth = berth_of(&container).map(str::to_owned).or(self.adopted_berth.take());
-            let found = Found { id: id.clone(), plan: labels.get(LABEL_PLAN).cloned().unwrap_or_default() };
+            let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+            let found = Found { id: id.clone(), plan: label(LABEL_PLAN), processors: label(LABEL_PROCESSORS) };
             match labels.get(LABEL_CELL).map(String::as_str) {
                 Some("subject") => subject = Some(found),
                 Some("driver") => self.adopted_driver = Some(found),
@@ -209,11 +215,12 @@ impl<'a> Cells<'a> {
         let had_begun = resumed.status != Status::Preparing;
         match subject {
             Some(found) if had_begun || engine.has_begun(&found.id).await? => {
-                let template = template(attempt)?;
+                let template = attempt.template()?;
                 if found.plan != told(template, &plan::subject(template, &self.worker.config)) {
                     return lost("its worker was lost, and the template has changed since".to_owned());
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
+                self.places.adopt(Role::Subject, &found.processors, template.limits.cpus);
                 Ok(Some(Ready { cell, seen: Some(seen) }))
             }
             _ if had_begun => lost("its worker was lost, and its cell too".to_owned()),
@@ -250,6 +257,7 @@ impl<'a> Cells<'a> {
                     return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
+                self.places.adopt(Role::Driver, &found.processors, driver.limits.cpus);
                 return Ok(Ready { cell, seen: Some(seen) });
             }
             self.worker.store.confirm_lease(self.lease).await?;
@@ -280,19 +288,22 @@ impl<'a> Cells<'a> {
         let engine = self.worker.engine.clone();
         let Make { role, image, limits, runtime, grader } = make;
         let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
-        let spec = CellSpec {
-            run_id: self.lease.run_id,
-            attempt: self.lease.attempt,
-            worker: &self.worker.id,
-            role,
-            image,
-            limits,
-            runtime,
-            grader_bytes: if grader { GRADER_BYTES } else { 0 },
-            berth: berth.unwrap_or(""),
-            plan,
-        };
-        let (name, body) = (spec.name(&engine), spec.body(&engine));
+        let (name, body) = self.places.find(role, limits.cpus, |place| {
+            let spec = CellSpec {
+                run_id: self.lease.run_id,
+                attempt: self.lease.attempt,
+                worker: &self.worker.id,
+                role,
+                image,
+                limits,
+                runtime,
+                grader_bytes: if grader { GRADER_BYTES } else { 0 },
+                berth: berth.unwrap_or(""),
+                plan,
+                place,
+            };
+            (spec.name(&engine), spec.body(&engine))
+        });
         let made = Arc::clone(&self.made);
         let (store, lease) = (self.worker.store.clone(), self.lease);
         let launching = self.launches.spawn(async move {
@@ -385,14 +396,4 @@ fn told(template: &Template, plan: &Plan) -> String {
 fn killer(crashes: i32) -> Stop {
     let message = format!("{crashes} workers died while they worked on this run; no other will");
     Stop::Failed(Failure::new(FailureCode::WorkerLost, message))
-}
-
-/// The template of a run, as this worker has it.
-pub fn template<'a>(attempt: &Attempt<'a>) -> Result<&'a Template, Stop> {
-    let worker: &'a Worker = attempt.worker;
-    worker.templates.get(&attempt.claim.template).ok_or_else(|| {
-        let message =
-            format!("this worker has no template {:?}, it has: {}", attempt.claim.template, worker.templates.names());
-        Stop::Failed(Failure::new(FailureCode::TemplateInvalid, message))
-    })
 }

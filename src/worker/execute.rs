@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::attempt::{Attempt, Stop};
-use super::cells::{Cells, Ready, template};
+use super::cells::{Cells, Ready};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
 use crate::cell::Role;
@@ -17,7 +17,7 @@ use crate::template::Template;
 ///
 /// What comes back is the report of the cell that decides.
 pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: Ready) -> Result<Report, Stop> {
-    let template = template(attempt)?;
+    let template = attempt.template()?;
     let plan = plan::subject(template, &attempt.worker.config);
     let mut inputs = Vec::new();
     if subject.seen.is_none() {

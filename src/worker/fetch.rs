@@ -14,7 +14,7 @@ use bytes::Bytes;
 use warden::event::ResultsStatus;
 
 use super::attempt::{Attempt, Stop, patiently};
-use super::cells::{Cells, template};
+use super::cells::Cells;
 use super::conversation::{Conversation, Step};
 use super::execute::piece;
 use crate::cell::Role;
@@ -37,7 +37,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
         return Ok(());
     };
     // What cannot be evaluated here need not be fetched.
-    let template = template(attempt)?;
+    let template = attempt.template()?;
     let worker = attempt.worker;
     // By the rules of this worker too: who can write to the database cannot make it dial.
     let repository = repository::check(url, reference, Allowed::of(&worker.config))
@@ -64,7 +64,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     }
     let (commit, archive) = arrival.finish().await?;
     // One cell at a time: the project's joins the same namespace.
-    cells.remove(&id).await?;
+    cells.remove_fetcher(&id).await?;
 
     let limits = template.archive.limits(&worker.config);
     let file = Arc::clone(&archive.file);

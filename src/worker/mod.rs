@@ -17,6 +17,7 @@ mod fetch;
 mod finish;
 mod leases;
 mod output;
+mod places;
 mod plan;
 mod pulse;
 mod statement;

@@ -4,14 +4,13 @@ use warden::event::{ResultsStatus, StageExit};
 
 use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};
-use super::cells::template;
 use super::conversation::Report;
 use crate::run::{Failure, FailureCode};
 use crate::verdict::{self, Format, Limits, Verdict};
 
 /// Reads the results; what they are worth is decided by pure code.
 pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {
-    let template = template(attempt)?;
+    let template = attempt.template()?;
     attempt.begin_parsing().await?;
     let failed = |code, message: String| Stop::Failed(Failure::new(code, message));
     let (format, integrity) = (template.results.format, template.integrity());

@@ -245,6 +245,7 @@ async fn nothing_outside_the_workspace_is_touched() {
             grader_bytes: 1 << 20,
             berth: &berth,
             plan: "",
+            place: None,
         };
         let wanted = || -> futures_util::future::BoxFuture<'static, bool> { Box::pin(std::future::ready(true)) };
         let mut cell = engine.launch(&spec.name(&engine), spec.body(&engine), &wanted).await.unwrap();

@@ -102,6 +102,7 @@ fn run(walls: &Walls, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::
     if let Some(limit) = walls.cpus {
         report(quantity::cpus(limit))?;
     }
+    report(confinement::processors(&walls.processors))?;
     if let Some(limit) = walls.memory_mib {
         report(memory::memory(limit))?;
     }

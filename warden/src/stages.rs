@@ -36,7 +36,9 @@
 //! 4. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
 //! 5. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
 //! 6. A proxy is there only as long as its stage: it is gone before the stage is reported as ended.
-//! 7. An end of file on stdin is not the end: the worker may come back.
+//! 7. A plan ends with the first process that the kernel kills for memory: what the run comes to is decided, and a
+//!    project that goes on being killed keeps the kernel and the engine busy at its neighbours' cost.
+//! 8. An end of file on stdin is not the end: the worker may come back.
 
 use std::io;
 
@@ -54,6 +56,10 @@ use crate::inbox::{self, Inbox};
 use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
+
+/// Between two looks at what the kernel killed for memory, in ms. Nothing tells of it: a cell may not write to its
+/// cgroup, which version 1 wants of who is to be told. A look takes some 20 µs.
+const LOOK_MS: u64 = 100;
 
 /// What a descriptor in the poll set stands for.
 #[derive(Clone, Copy)]
@@ -76,6 +82,10 @@ pub struct Stages<'p, 'w> {
     /// Of the last of them, if it may have one.
     proxy: Option<Proxy>,
     upcoming: std::iter::Enumerate<std::slice::Iter<'p, Stage>>,
+    /// Processes that had been killed for memory before the first stage.
+    oom_kills_before: u64,
+    /// When to look for more.
+    look_at: u64,
     /// No stage is started any more, what runs is being stopped.
     is_over: bool,
     fault: Option<String>,
@@ -99,6 +109,8 @@ impl<'p, 'w> Stages<'p, 'w> {
             running: Vec::new(),
             proxy: None,
             upcoming: plan.stages.iter().enumerate(),
+            oom_kills_before: cgroup::oom_kills(),
+            look_at: 0,
             is_over: false,
             fault: None,
             buffer: vec![0; MAX_PAYLOAD],
@@ -253,7 +265,7 @@ impl<'p, 'w> Stages<'p, 'w> {
         let plan = if self.is_over {
             None
         } else {
-            [Some(self.global_deadline), self.inbox.muted_until(now)].into_iter().flatten().min()
+            [Some(self.global_deadline), Some(self.look_at), self.inbox.muted_until(now)].into_iter().flatten().min()
         };
         let stages = self.running.iter().filter_map(|running| running.wakes_at(now));
         let proxy = self.proxy.as_ref().and_then(Proxy::wakes_at);
@@ -293,6 +305,12 @@ impl<'p, 'w> Stages<'p, 'w> {
         }
         for running in &mut self.running {
             running.keep_time(now, self.plan.grace_ms, self.reaper);
+        }
+        if !self.is_over && now >= self.look_at {
+            self.look_at = clock::after_ms(now, LOOK_MS);
+            if cgroup::oom_kills() > self.oom_kills_before {
+                self.end_plan(0);
+            }
         }
         if !self.is_over && now >= self.global_deadline {
             if let Some(last) = self.running.last_mut() {

@@ -19,6 +19,8 @@ pub struct Walls {
     pub shm_bytes: Option<u64>,
     /// CPUs' worth of time.
     pub cpus: Option<f64>,
+    /// The processors that it must be bound to, as the kernel writes them; empty: any.
+    pub processors: String,
     /// Open files per process.
     pub nofile: Option<u64>,
     /// Bytes of one file, whatever it lies on.

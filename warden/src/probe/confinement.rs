@@ -75,6 +75,13 @@ fn seccomp() -> Finding {
     Finding::new("seccomp", seen == SECCOMP_FILTER, format!("Seccomp {seen}"), SECCOMP_FILTER)
 }
 
+/// The processors that this process may run on.
+pub fn processors(wanted: &str) -> Finding {
+    let seen = status_field("Cpus_allowed_list");
+    let is_any = wanted.is_empty();
+    Finding::new("processors", is_any || seen == wanted, seen, if is_any { "any" } else { wanted })
+}
+
 fn status_field(name: &str) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut fields = status.lines().filter_map(|line| line.split_once(':'));
