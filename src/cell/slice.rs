@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use warden::walls::Finding;
 
+use super::call::EngineError;
 use super::counters::{Cgroups, Version};
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
 use crate::config::Config;
 
 /// Who makes cgroups for the engine.
