@@ -160,17 +160,22 @@ pub async fn hold_verdicts(site: &Site) -> sqlx::PgConnection {
     connection
 }
 
-#[tokio::test]
-async fn killed_before_the_verdict_is_written_it_is_read_again_from_the_journal() {
-    let mut site = site();
-    let lock = hold_verdicts(&site).await;
-    let run = site
-        .submit("gradescope", &[("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")])
-        .await;
+/// A run with full marks whose worker is killed before Postgres has taken them; another is there.
+pub async fn killed_before_the_verdict(site: &mut Site) -> Uuid {
+    let lock = hold_verdicts(site).await;
+    let files = [("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")];
+    let run = site.submit("gradescope", &files).await;
     site.reached(run, "parsing").await;
     site.take_worker().kill();
     lock.close().await.unwrap();
     site.start_worker();
+    run
+}
+
+#[tokio::test]
+async fn killed_before_the_verdict_is_written_it_is_read_again_from_the_journal() {
+    let mut site = site();
+    let run = killed_before_the_verdict(&mut site).await;
     ended_well(&site, run, &["tests"]).await;
     assert_eq!(site.text(run, "").await, "judged\n");
 }
