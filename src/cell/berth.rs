@@ -7,7 +7,8 @@ use bollard::models::ContainerSummary;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::engine::{Engine, EngineError};
+use super::call::EngineError;
+use super::engine::Engine;
 use super::spec::{BERTH, LABEL_CELL, LABEL_WORKER, berth_body};
 
 /// What a berth is made from: an image without a single file.

@@ -10,7 +10,8 @@ use warden::refused;
 
 use crate::run::outcome::CellCounters;
 
-use super::engine::{Engine, EngineError};
+use super::call::EngineError;
+use super::engine::Engine;
 use super::slice::{CgroupDriver, cgroup_parent};
 
 /// Where the engine puts the cgroups of our containers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, SystemInfo};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -17,58 +17,16 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::apparmor::{self, Confinement};
+use super::call::{CALL_TIMEOUT, EngineError, bounded, sort};
 use super::processors::Processors;
 use super::slice::CgroupDriver;
 use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
-use super::stream::{Cell, Event, StreamError};
+use super::stream::Cell;
 use crate::config::Config;
 use crate::observe::event;
-use crate::run::FailureCode;
-
-/// The longest wait for the engine. Creating and starting take 0.2 s on a busy host of two cores;
-/// an engine that needs 30 s is as good as gone.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a cell finds its PID 1.
 pub const WARDEN_IN_CELL: &str = "/.assize/warden";
-
-/// Why the engine did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EngineError {
-    #[error("the Docker engine did not {what}: {reason}; check that it runs and that docker_host is right")]
-    Unavailable { what: &'static str, reason: String },
-    #[error("there is no image {image}; run `make images`, or set the template's image")]
-    ImageMissing { image: String },
-    #[error(
-        "image {image} declares the volume {volume}, which would be a writable folder on the host's disk; build it without"
-    )]
-    ImageVolume { image: String, volume: String },
-    #[error("{0}")]
-    Unfit(String),
-    #[error("the engine could not {what}: {reason}")]
-    Missing { what: &'static str, reason: String },
-    #[error("the engine refused to {what}: {reason} ({code})")]
-    Refused { what: &'static str, code: u16, reason: String },
-    #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
-    Unwanted,
-    #[error("the warden binary {} {reason}; set warden_path", .path.display())]
-    Warden { path: PathBuf, reason: String },
-}
-
-impl EngineError {
-    /// The code that a run fails with.
-    #[must_use]
-    pub const fn code(&self) -> FailureCode {
-        match self {
-            Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } | Self::Unfit(_) => {
-                FailureCode::DockerUnavailable
-            }
-            Self::Unwanted => FailureCode::WorkerLost,
-            Self::ImageMissing { .. } | Self::ImageVolume { .. } => FailureCode::ImagePullFailed,
-            Self::Missing { .. } => FailureCode::CellLost,
-        }
-    }
-}
 
 /// Says whether a cell may still be started.
 pub type Wanted<'a> = &'a (dyn Fn() -> BoxFuture<'static, bool> + Send + Sync);
@@ -89,13 +47,6 @@ pub struct Engine {
     pub warden: PathBuf,
     /// What cells are bound to.
     pub processors: Arc<Processors>,
-}
-
-/// What the engine says of a cell that is gone on with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    pub runs: bool,
-    pub oom_killed: bool,
 }
 
 /// What a cell was made from.
@@ -247,68 +198,6 @@ impl Engine {
         }
     }
 
-    /// Ends a cell where it is, and says whether its first stage had begun: nothing can begin after.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the engine does not answer.
-    pub async fn kill_unbegun(&self, id: &str) -> Result<bool, EngineError> {
-        match bounded("kill a container", self.docker.kill_container(id, None)).await {
-            // 409: it does not run.
-            Ok(()) | Err(EngineError::Refused { code: 409, .. }) => self.has_begun(id).await,
-            Err(EngineError::Missing { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Goes on with a cell that another worker started: its journal from the first frame on, then
-    /// what it says live, and its stdin if it still runs.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the cell is gone or the engine does not answer.
-    pub async fn resume(&self, id: &str) -> Result<(Cell, Seen), EngineError> {
-        let state = self.inspect(id).await?.state.unwrap_or_default();
-        let seen = Seen { runs: state.running == Some(true), oom_killed: state.oom_killed == Some(true) };
-        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
-        let journal = self.docker.logs(id, Some(options));
-        let mut input = None;
-        if seen.runs {
-            let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
-            let attached = bounded("attach to a cell", self.docker.attach_container(id, Some(options))).await;
-            // One that exits at this moment has said all it will; its journal holds it.
-            input = attached.ok().map(|attached| attached.input);
-        }
-        Ok((Cell::resumed(id.to_owned(), input, Box::pin(journal)), seen))
-    }
-
-    /// Whether the warden of a cell has begun its first stage, as far as the journal knows. One that is
-    /// gone has not: a worker that had lost its lease removed what it had only created.
-    ///
-    /// # Errors
-    /// [`EngineError`] if the engine does not answer.
-    pub async fn has_begun(&self, id: &str) -> Result<bool, EngineError> {
-        match self.inspect(id).await {
-            Ok(_) => {}
-            Err(EngineError::Missing { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        let options = LogsOptionsBuilder::new().stdout(true).build();
-        let mut cell = Cell::resumed(id.to_owned(), None, Box::pin(self.docker.logs(id, Some(options))));
-        let begun = async {
-            loop {
-                match cell.output.next().await {
-                    Ok(Event::StageStarted(_)) => return Ok(true),
-                    Ok(_) => {}
-                    Err(StreamError::Broken(reason)) => {
-                        return Err(EngineError::Unavailable { what: "show a journal", reason });
-                    }
-                    Err(_) => return Ok(false),
-                }
-            }
-        };
-        let late = |_| EngineError::Unavailable { what: "show a journal", reason: "no answer in time".to_owned() };
-        tokio::time::timeout(CALL_TIMEOUT, begun).await.map_err(late)?
-    }
-
     /// The cells of one attempt that exist, running or not.
     ///
     /// # Errors
@@ -418,27 +307,4 @@ fn find_warden(configured: &Path) -> Result<PathBuf, EngineError> {
     let fault = |reason: String| EngineError::Warden { path: path.clone(), reason };
     let path = path.canonicalize().map_err(|error| fault(format!("cannot be found ({error})")))?;
     if path.is_file() { Ok(path) } else { Err(fault("is not a file".to_owned())) }
-}
-
-pub(super) async fn bounded<T>(
-    what: &'static str,
-    call: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<T, EngineError> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| sort(what, &error)),
-        Err(_) => Err(EngineError::Unavailable { what, reason: format!("no answer in {} s", CALL_TIMEOUT.as_secs()) }),
-    }
-}
-
-/// The engine says 404 for whatever is not there; callers know what that was.
-fn sort(what: &'static str, error: &bollard::errors::Error) -> EngineError {
-    match error {
-        bollard::errors::Error::DockerResponseServerError { status_code: 404, message } => {
-            EngineError::Missing { what, reason: message.clone() }
-        }
-        bollard::errors::Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
-            EngineError::Refused { what, code: *status_code, reason: message.clone() }
-        }
-        other => EngineError::Unavailable { what, reason: other.to_string() },
-    }
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 
-use super::engine::{Engine, EngineError, bounded};
+use super::call::{EngineError, bounded};
+use super::engine::Engine;
 
 /// Every image that `images/build` makes has this label: the SHA-256 of what it was built from.
 pub const LABEL_INPUTS: &str = "assize.inputs";

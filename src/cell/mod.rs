@@ -25,16 +25,18 @@
 //!   no live attempt may be destroyed, and nothing else may.
 //! - A cell joins only a berth that no other run uses. A berth goes back to the pool only after the
 //!   engine confirmed that the run's cells are gone; on any doubt it is destroyed.
-//! - Every call to the engine has a timeout ([`engine`]).
+//! - Every call to the engine has a timeout (`call.rs`).
 //! - The kernel's counters ([`counters`]) are read while the warden still lives: the engine deletes
 //!   the cell's cgroup with it.
 
 pub mod apparmor;
 pub mod berth;
+mod call;
 pub mod counters;
 pub mod engine;
 mod events;
 pub mod images;
+mod journal;
 pub mod limits;
 pub mod probe;
 pub mod processors;
@@ -46,6 +48,8 @@ pub mod unenforced;
 
 pub use berth::{Berth, Berths};
 pub use bollard::models::ContainerSummary;
-pub use engine::{CellImage, Engine, EngineError, Seen};
+pub use call::EngineError;
+pub use engine::{CellImage, Engine};
+pub use journal::Seen;
 pub use spec::{CellSpec, Role};
 pub use stream::{Cell, CellInput, CellOutput, Event};

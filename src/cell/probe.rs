@@ -12,8 +12,9 @@ use uuid::Uuid;
 use warden::walls::{Finding, Walls};
 
 use super::berth::BERTH_IMAGE;
+use super::call::EngineError;
 use super::counters::Cgroups;
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
 use super::limits;
 use super::spec::{CellSpec, Role, berth_body};
 use crate::template::Limits;

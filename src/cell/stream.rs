@@ -10,6 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use warden::egress::FromCell;
 use warden::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
 use warden::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
+use warden::mask;
 use warden::plan::Plan;
 
 use crate::intake::blob::BlobError;
@@ -164,7 +165,7 @@ impl CellOutput {
                 if self.heard <= self.old {
                     continue;
                 }
-                return read(&frame);
+                return read(frame);
             }
             match self.read.next().await {
                 Some(Ok(LogOutput::StdOut { message })) => self.decoder.feed(&message),
@@ -181,26 +182,27 @@ impl CellOutput {
     }
 }
 
-fn read(frame: &Frame) -> Result<Event, StreamError> {
-    fn json<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, StreamError> {
-        serde_json::from_slice(&frame.payload)
-            .map_err(|error| StreamError::Garbled(format!("{:?}: {error}", frame.kind)))
+fn read(frame: Frame) -> Result<Event, StreamError> {
+    fn json<T: serde::de::DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, StreamError> {
+        serde_json::from_slice(payload).map_err(|error| StreamError::Garbled(format!("{kind:?}: {error}")))
     }
-    Ok(match frame.kind {
-        Kind::Hello => Event::Hello(json(frame)?),
-        Kind::StageStarted => Event::StageStarted(json(frame)?),
-        Kind::StageReady => Event::StageReady(json(frame)?),
-        Kind::StageEnded => Event::StageEnded(json(frame)?),
-        Kind::Output => Event::Output(
-            Output::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?,
-        ),
-        Kind::Results => Event::Results(frame.payload.clone()),
-        Kind::FromTunnel => Event::Tunnel(
-            FromCell::decode(&frame.payload).ok_or_else(|| StreamError::Garbled("a broken tunnel".to_owned()))?,
-        ),
-        Kind::End => Event::End(json(frame)?),
+    let kind = frame.kind;
+    let payload = mask::decode(frame).ok_or_else(|| StreamError::Garbled(format!("{kind:?} without a mask")))?;
+    Ok(match kind {
+        Kind::Hello => Event::Hello(json(kind, &payload)?),
+        Kind::StageStarted => Event::StageStarted(json(kind, &payload)?),
+        Kind::StageReady => Event::StageReady(json(kind, &payload)?),
+        Kind::StageEnded => Event::StageEnded(json(kind, &payload)?),
+        Kind::Output => {
+            Event::Output(Output::decode(&payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?)
+        }
+        Kind::Results => Event::Results(payload),
+        Kind::FromTunnel => {
+            Event::Tunnel(FromCell::decode(&payload).ok_or_else(|| StreamError::Garbled("a broken tunnel".to_owned()))?)
+        }
+        Kind::End => Event::End(json(kind, &payload)?),
         Kind::Plan | Kind::PlanEnd | Kind::Input | Kind::InputEnd | Kind::Finish | Kind::ToTunnel => {
-            return Err(StreamError::Garbled(format!("{:?} goes the other way", frame.kind)));
+            return Err(StreamError::Garbled(format!("{kind:?} goes the other way")));
         }
     })
 }

@@ -5,7 +5,8 @@
 
 use warden::walls::Finding;
 
-use super::engine::{Engine, EngineError};
+use super::call::EngineError;
+use super::engine::Engine;
 use super::probe::{self, Probed};
 use super::slice::Slice;
 

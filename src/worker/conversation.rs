@@ -4,6 +4,9 @@
 //! would not. Both count from the times that the warden reports, so they are the same for a worker
 //! that reads an old journal.
 
+mod blame;
+mod silence;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,22 +14,19 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use warden::egress::{FromCell, resync};
-use warden::event::{EndStatus, ResultsStatus, StageEnded, StageExit};
+use warden::event::{EndStatus, ResultsStatus, StageExit};
 use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
-use super::fetch::git::{Seen, judge};
 use super::stdin::Stdin;
 use crate::cell::stream::StreamError;
-use crate::cell::{Cell, CellInput, CellOutput, EngineError, Event, Role};
+use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
 use crate::clock;
 use crate::egress::{Rules, Tunnels};
 use crate::host;
 use crate::intake::blob::BlobError;
-use crate::observe::metrics;
-use crate::run::outcome::{StageLimits, stage_failure};
-use crate::run::{Cause, Failure, FailureCode, StageName};
+use crate::run::{Failure, FailureCode, StageName};
 use crate::template::Limits;
 
 /// How much later than the warden we give up on a stage: room for its grace and its report.
@@ -212,35 +212,6 @@ impl Conversation {
         Ok(Step::Going)
     }
 
-    /// The stream broke, but the cell may be as well as before: its journal has what was missed. A
-    /// stream that breaks again before anything new was heard has ended.
-    async fn broken(&mut self, attempt: &Attempt<'_>, error: StreamError) -> Result<(), Stop> {
-        /// An engine that restarts takes seconds, and takes its cells with it.
-        const PATIENCE: Duration = Duration::from_secs(10);
-        const PAUSE: Duration = Duration::from_millis(500);
-        let heard = self.output.heard;
-        // The journal of a fetch may have been rotated; nothing of the project is lost with it.
-        let may_go_on = self.role != Role::Fetch
-            && matches!(error, StreamError::Broken(_) | StreamError::Ended)
-            && self.is_delivered
-            && self.broke_after.is_none_or(|before| before < heard);
-        let begun = clock::monotonic();
-        while begun.elapsed() < PATIENCE && may_go_on {
-            match attempt.worker.engine.resume(&self.id).await {
-                Ok((Cell { input, output, .. }, seen)) => {
-                    tracing::debug!(cell = self.id, heard, %error, "the stream of a cell broke and was taken up again");
-                    (self.output, self.broke_after) = (output.after(heard), Some(heard));
-                    self.enter_again(input);
-                    self.oom_killed |= seen.oom_killed;
-                    return Ok(());
-                }
-                Err(EngineError::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
-                Err(_) => break,
-            }
-        }
-        Err(self.lost(attempt, error).await)
-    }
-
     /// Someone wants the run to stop: its processes get TERM, their grace, and are heard out.
     fn stop(&mut self) -> Result<(), Stop> {
         self.is_stopping = true;
@@ -336,127 +307,6 @@ impl Conversation {
             Some(recorded) => attempt.record_egress(&recorded).await,
             None => Ok(()),
         }
-    }
-
-    fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
-        let (stage, timeout) = self.stage(ended.stage)?;
-        attempt.output.end_stage(stage);
-        attempt.stages.push(self.role, stage, &ended);
-        let mut counters = attempt.worker.cgroups.read(&self.id);
-        // A cell that was adopted after its end has no cgroup any more; the warden had read it.
-        counters.oom_kills = counters.oom_kills.max(ended.oom_kills);
-        counters.memory_limit_hits = counters.memory_limit_hits.max(ended.memory_limit_hits);
-        counters.total_was_hit = attempt.worker.cgroups.total_hits() > self.total_hits;
-        if counters.memory_limit_hits.is_none() {
-            // The engine's word is the last resort: it says so of every cell when all are at their total.
-            counters.oom_kills = counters.oom_kills.max(self.oom_killed.into());
-        }
-        counters.pids_refused = counters.pids_refused.max(ended.pids_refused);
-        metrics().oom_kills.inc_by(counters.oom_kills);
-        let limits = StageLimits {
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            global_timeout_ms: self.plan.global_timeout_ms,
-            memory_bytes: self.limits.memory_mib << 20,
-            pids: self.limits.pids,
-            output_bytes: self.plan.stages.get(usize::from(ended.stage)).map_or(0, |stage| stage.output.limit),
-        };
-        if let Some(mut failure) = stage_failure(stage, &ended, counters, limits) {
-            // A service that was up and went down: the tests show what that cost.
-            let went_down = ended.ready && failure.code == FailureCode::StartFailed;
-            if !went_down {
-                failure.evidence.last_output = attempt.output.last_lines(stage);
-                let outage = self.tunnels.as_ref().and_then(Tunnels::outage);
-                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, outage) {
-                    // The network's doing costs the project nothing.
-                    failure.code = FailureCode::RegistryUnreachable;
-                    failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
-                }
-                return Err(Stop::Failed(self.blame(failure)));
-            }
-        }
-        if stage == StageName::Tests {
-            self.tests = Some(ended.exit);
-        }
-        Ok(())
-    }
-
-    /// In the driver's cell only time can be the project's fault: the rest is the grader's own code. Where a
-    /// repository is fetched, it is the repository's or its host's.
-    fn blame(&self, mut failure: Failure) -> Failure {
-        if self.role == Role::Fetch {
-            let (outage, spent) = (Tunnels::outage, Tunnels::spent);
-            let tunnels = self.tunnels.as_ref();
-            return judge(failure, &Seen { outage: tunnels.and_then(outage), spent: tunnels.and_then(spent) });
-        }
-        let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
-        let is_ours = failure.code.cause() == Cause::Infrastructure;
-        if self.role == Role::Driver && !time && !is_ours {
-            failure.evidence.message = format!("the driver failed: {}", failure.evidence.message);
-            failure.code = FailureCode::DriverFailed;
-        }
-        failure
-    }
-
-    fn refused(&self, status: EndStatus) -> Failure {
-        // The first input of a subject is the project; all others are ours.
-        let project = |input: u8| self.role == Role::Subject && input == 0;
-        match status {
-            EndStatus::Rejected { input, reason } if project(input) => {
-                Failure::new(FailureCode::ArchiveRejected, reason)
-            }
-            EndStatus::Rejected { reason, .. } => {
-                Failure::new(FailureCode::TemplateInvalid, format!("the tests could not be unpacked: {reason}"))
-            }
-            EndStatus::DiskFull { input, path } if project(input) => Failure::new(
-                FailureCode::OutOfDisk,
-                format!("the archive does not fit into {path} ({} MiB)", self.limits.workspace_mib),
-            ),
-            EndStatus::DiskFull { path, .. } => {
-                Failure::new(FailureCode::TemplateInvalid, format!("the tests do not fit into {path}"))
-            }
-            EndStatus::Done => Failure::new(FailureCode::CellLost, "the cell ended"),
-            EndStatus::Fault { error } => Failure::new(FailureCode::CellLost, error),
-        }
-    }
-
-    /// The stream ended without a report: the engine may know why.
-    async fn lost(&mut self, attempt: &Attempt<'_>, error: StreamError) -> Stop {
-        let state = attempt.worker.engine.inspect(&self.id).await.ok().and_then(|seen| seen.state);
-        if state.is_some_and(|state| state.oom_killed == Some(true)) {
-            metrics().oom_kills.inc();
-            let mib = self.limits.memory_mib;
-            if attempt.worker.cgroups.total_hits() > self.total_hits {
-                let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");
-                return Stop::Failed(Failure::new(FailureCode::CellLost, message));
-            }
-            let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
-            return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message)));
-        }
-        error.into()
-    }
-
-    /// Our deadline passed and the warden did not say that its own had. Before the project is blamed,
-    /// the journal is asked: it may be the stream that is stuck, and not the cell.
-    async fn overdue(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
-        let failed = |code, message: &str| Err(Stop::Failed(Failure::new(code, message)));
-        if !self.is_delivered {
-            return failed(FailureCode::CellLost, "the cell did not take its project in");
-        }
-        if self.role == Role::Fetch {
-            return failed(FailureCode::CellLost, "the cell did not stop fetching at its time limit and was destroyed");
-        }
-        if let Some(code) = self.overdue {
-            return failed(code, "the cell did not stop at its time limit and was destroyed");
-        }
-        let is_global = self.deadline >= self.global;
-        self.overdue = Some(if is_global { FailureCode::GlobalTimeout } else { FailureCode::StageTimeout });
-        let heard = self.output.heard;
-        let (Cell { input, output, .. }, seen) = attempt.worker.engine.resume(&self.id).await?;
-        self.output = output.after(heard);
-        self.enter_again(input);
-        self.oom_killed |= seen.oom_killed;
-        self.deadline = clock::monotonic() + LAST_WORDS;
-        Ok(())
     }
 
     fn stage(&self, number: u8) -> Result<(StageName, Duration), Stop> {

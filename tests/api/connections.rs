@@ -4,17 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use assize::config::Config;
-use assize::output::{Entry, EntryId, blob_key};
-use assize::run::StageName;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::sse::Events;
 use crate::harness::{DEADLINE, Server, Setup, asked_until, problem};
-use crate::hostile::{SHORT, hasty, raw};
+use crate::hostile::{SHORT, asked_for_much, hasty, long_entry, raw};
 
 const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -96,11 +93,6 @@ async fn a_trusted_proxy_may_have_more_connections_than_an_address(pool: PgPool)
     }
 }
 
-fn long_entry(number: u64, length: usize) -> Entry {
-    let id = EntryId { attempt: 1, number };
-    Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "x".repeat(length) }
-}
-
 /// Asks for live output and reads nothing but the first bytes.
 async fn follow_without_reading(server: &Server, run: Uuid) -> TcpStream {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -133,15 +125,7 @@ async fn a_reader_of_live_output_that_does_not_read_is_cut_and_makes_room(pool: 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn a_client_that_reads_by_drips_is_cut(pool: PgPool) {
     let mut server = Server::start_with(pool, hasty()).await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
-    let blob = serde_json::to_vec(&long_entry(1, 48 << 20)).unwrap();
-    server.blobs.put_output(&blob_key(run, 1), blob.into()).await.unwrap();
-    server.complete(lease).await;
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let key = &server.key;
-    let head = format!("GET /v1/runs/{run}/output HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\r\n");
-    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut socket = asked_for_much(&server).await;
     let mut drip = [0; 256];
     socket.read_exact(&mut drip).await.unwrap();
     let dripping = tokio::spawn(async move {

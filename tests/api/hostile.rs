@@ -33,6 +33,25 @@ pub async fn raw(server: &Server, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A client that has asked for more output than the kernel keeps for a connection, and has read none.
+pub async fn asked_for_much(server: &Server) -> TcpStream {
+    let run = server.insert_runs(1).await[0];
+    let lease = server.running().await;
+    let blob = serde_json::to_vec(&long_entry(1, 48 << 20)).unwrap();
+    server.blobs.put_output(&blob_key(run, 1), blob.into()).await.unwrap();
+    server.complete(lease).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let key = &server.key;
+    let head = format!("GET /v1/runs/{run}/output HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
+
+pub fn long_entry(number: u64, length: usize) -> Entry {
+    let id = EntryId { attempt: 1, number };
+    Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "x".repeat(length) }
+}
+
 pub fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
     let key = &server.key;
     let head = format!(
@@ -81,19 +100,7 @@ async fn a_body_that_trickles_is_408(pool: PgPool) {
 #[sqlx::test(migrations = "sql/migrations")]
 async fn a_client_that_does_not_read_its_answer_is_cut(pool: PgPool) {
     let mut server = Server::start_with(pool, hasty()).await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
-    // More than the kernel keeps for a connection.
-    let id = EntryId { attempt: 1, number: 1 };
-    let text = "x".repeat(48 << 20);
-    let entry = Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text };
-    let blob = serde_json::to_vec(&entry).unwrap();
-    server.blobs.put_output(&blob_key(run, 1), blob.into()).await.unwrap();
-    server.complete(lease).await;
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let key = &server.key;
-    let head = format!("GET /v1/runs/{run}/output HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\r\n");
-    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut socket = asked_for_much(&server).await;
     let mut first = [0; 15];
     socket.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");

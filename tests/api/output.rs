@@ -26,6 +26,15 @@ fn ids(attempt: u32, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
     numbers.into_iter().map(|number| format!("{attempt}-{number}")).collect()
 }
 
+/// An API that hears hints, and a run whose tests have begun.
+async fn begun(pool: PgPool) -> (Server, Uuid, Lease) {
+    let server = Server::start(pool).await;
+    server.connected().await;
+    let run = server.insert_runs(1).await[0];
+    let lease = server.running().await;
+    (server, run, lease)
+}
+
 async fn keep(server: &Server, run: Uuid, attempt: u32, numbers: impl IntoIterator<Item = u64>) {
     let lines: String =
         entries(attempt, numbers).iter().map(|entry| serde_json::to_string(entry).unwrap() + "\n").collect();
@@ -73,10 +82,7 @@ async fn output_as_a_whole_comes_from_redis_first_and_from_the_blob_in_the_end(p
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn a_line_reaches_its_reader_within_250_ms(pool: PgPool) {
-    let server = Server::start(pool).await;
-    server.connected().await;
-    let run = server.insert_runs(1).await[0];
-    server.running().await;
+    let (server, run, _) = begun(pool).await;
     let mut events = Events::open(server.get(&path(run))).await;
     live(&server, run, 1, [1]).await;
     events.ids(1).await;
@@ -94,10 +100,7 @@ async fn a_line_reaches_its_reader_within_250_ms(pool: PgPool) {
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn live_output_comes_whole_with_the_moves_of_the_run_and_an_end(pool: PgPool) {
-    let server = Server::start(pool).await;
-    server.connected().await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
+    let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=1200).await;
     let mut events = Events::open(server.get(&path(run))).await;
     assert_eq!(events.ids(1200).await, ids(1, 1..=1200));
@@ -123,10 +126,7 @@ async fn live_output_comes_whole_with_the_moves_of_the_run_and_an_end(pool: PgPo
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn a_reader_that_resumes_gets_each_piece_once(pool: PgPool) {
-    let server = Server::start(pool).await;
-    server.connected().await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
+    let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=5).await;
     let mut got = Events::open(server.get(&path(run))).await.ids(3).await;
     let resume = |got: &[String]| server.get(&path(run)).header("last-event-id", got.last().unwrap());
@@ -148,10 +148,7 @@ async fn a_reader_that_resumes_gets_each_piece_once(pool: PgPool) {
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn what_redis_lost_comes_from_the_blob_in_its_place(pool: PgPool) {
-    let server = Server::start(pool).await;
-    server.connected().await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
+    let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=2).await;
     let mut events = Events::open(server.get(&path(run))).await;
     let mut got = events.ids(2).await;
@@ -166,10 +163,7 @@ async fn what_redis_lost_comes_from_the_blob_in_its_place(pool: PgPool) {
 
 #[sqlx::test(migrations = "sql/migrations")]
 async fn output_goes_on_over_attempts(pool: PgPool) {
-    let server = Server::start(pool).await;
-    server.connected().await;
-    let run = server.insert_runs(1).await[0];
-    let lease = server.running().await;
+    let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=2).await;
     let mut events = Events::open(server.get(&path(run))).await;
     let mut got = events.ids(2).await;

@@ -1,5 +1,6 @@
 //! Runs that outlive their workers: adopted where they are, whatever became of the worker.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -159,19 +160,52 @@ pub async fn hold_verdicts(site: &Site) -> sqlx::PgConnection {
     connection
 }
 
-#[tokio::test]
-async fn killed_before_the_verdict_is_written_it_is_read_again_from_the_journal() {
-    let mut site = site();
-    let lock = hold_verdicts(&site).await;
-    let run = site
-        .submit("gradescope", &[("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")])
-        .await;
+/// A run with full marks whose worker is killed before Postgres has taken them; another is there.
+pub async fn killed_before_the_verdict(site: &mut Site) -> Uuid {
+    let lock = hold_verdicts(site).await;
+    let files = [("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")];
+    let run = site.submit("gradescope", &files).await;
     site.reached(run, "parsing").await;
     site.take_worker().kill();
     lock.close().await.unwrap();
     site.start_worker();
+    run
+}
+
+#[tokio::test]
+async fn killed_before_the_verdict_is_written_it_is_read_again_from_the_journal() {
+    let mut site = site();
+    let run = killed_before_the_verdict(&mut site).await;
     ended_well(&site, run, &["tests"]).await;
     assert_eq!(site.text(run, "").await, "judged\n");
+}
+
+/// What the engine keeps of a cell's stdout on its disk, in bytes.
+async fn journal_bytes(cell: &str) -> u64 {
+    let root = crate::site::docker().info().await.unwrap().docker_root_dir.unwrap();
+    let file = Path::new(&root).join("containers").join(cell).join("local-logs/container.log");
+    std::fs::metadata(file).unwrap().len()
+}
+
+/// FAILURES 18: the engine's log keeps a message for each line, and forgets its oldest at 64 MiB.
+#[tokio::test]
+async fn output_of_nothing_but_line_feeds_does_not_outgrow_the_journal() {
+    const STAGE: usize = 1 << 20;
+    const HALF: usize = 500_000;
+    let mut site = site();
+    let feeds = |bytes: usize| format!("yes '' | head -c {bytes}");
+    let tests = format!("{}; echo flooded; sleep 2; {}", feeds(HALF), feeds(HALF));
+    let files = [("install.sh", &*feeds(STAGE)), ("build.sh", &*feeds(STAGE)), ("run.sh", &tests)];
+    let run = site.submit("verbose", &files).await;
+    wrote(&site, run, "flooded").await;
+    site.take_worker().kill();
+    let kept = (2 * STAGE + HALF) as u64;
+    let journal = journal_bytes(&site.cells(Some(run)).await.remove(0)).await;
+    assert!(journal < kept * 2, "{kept} bytes of output, {journal} in the journal");
+    site.start_worker();
+    ended_well(&site, run, &["install", "build", "tests"]).await;
+    let text = site.text(run, "").await;
+    assert_eq!((text.len(), text.trim()), (2 * STAGE + 2 * HALF + "flooded\n".len(), "flooded"));
 }
 
 /// The cell has ended and its cgroup is gone when the successor comes: the kernel's word outlives it.

@@ -7,10 +7,9 @@ use assize::signing::{RunStatement, Statement, TrustedKeys, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sqlx::Connection;
 use uuid::Uuid;
 
-use crate::adoption::hold_verdicts;
+use crate::adoption::killed_before_the_verdict;
 use crate::harness::json;
 use crate::harness::processes::assize;
 use crate::harness::zips;
@@ -136,14 +135,7 @@ async fn a_run_without_a_verdict_is_signed_too() {
 #[tokio::test]
 async fn killed_before_the_verdict_the_successors_statement_is_the_one() {
     let mut site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
-    let lock = hold_verdicts(&site).await;
-    let run = site
-        .submit("gradescope", &[("run.sh", "echo '{\"score\": 1, \"max_score\": 1}' > results; echo judged")])
-        .await;
-    site.reached(run, "parsing").await;
-    site.take_worker().kill();
-    lock.close().await.unwrap();
-    site.start_worker();
+    let run = killed_before_the_verdict(&mut site).await;
     let ended = site.ended(run).await;
     assert_eq!((ended["status"].as_str(), ended["attempt"].as_i64()), (Some("completed"), Some(1)), "{ended}");
     let (_, said) = statement(&envelope(&site, run).await, &exported(&site).await);

@@ -1,5 +1,7 @@
 //! An installation of a test's own, or one that many tests share.
 
+mod database;
+
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -8,21 +10,20 @@ use std::time::Duration;
 
 use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
+use assize::clock;
 use assize::config::Config;
 use assize::signing::{PrivateKey, key_file};
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
 use assize::upkeep::leftovers;
-use assize::{clock, key};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use reqwest::multipart::Form;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+pub use self::database::{postgres_socket, with_database};
 use crate::harness::processes::{Process, assize, check_warden};
 use crate::harness::{id_of, json, zip_part, zips};
 use crate::templates;
@@ -60,19 +61,12 @@ pub struct Site {
     _folder: tempfile::TempDir,
 }
 
-/// The socket that `DATABASE_URL` names with `?host=<folder>`.
-pub fn postgres_socket() -> PathBuf {
-    let url = std::env::var("DATABASE_URL").unwrap();
-    let (_, folder) = url.split_once("host=").expect("DATABASE_URL names a socket folder");
-    Path::new(folder.split('&').next().unwrap()).join(".s.PGSQL.5432")
-}
-
 impl Site {
     pub fn start(setup: Setup) -> Self {
         check_warden();
         let name = Uuid::now_v7().simple().to_string();
         let instance = format!("t{name}");
-        let (database_url, key) = apart(make_database(format!("assize_{name}")));
+        let (database_url, key) = apart(database::make(format!("assize_{name}")));
         let folder = tempfile::tempdir().unwrap();
         let inside = |name: &str| folder.path().join(name).display().to_string();
         let templates_dir = setup.templates_dir.unwrap_or_else(|| {
@@ -290,7 +284,7 @@ impl Drop for Site {
             if let Ok(engine) = Engine::connect(&config).await {
                 leftovers::remove_parents(&Cgroups::of(&engine).await.unwrap());
             }
-            drop_database(&url).await;
+            database::delete(&url).await;
         });
     }
 }
@@ -360,42 +354,6 @@ fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
     });
     thread.join().unwrap()
-}
-
-pub fn base_url() -> String {
-    std::env::var("DATABASE_URL").expect("DATABASE_URL names a Postgres on which databases may be made")
-}
-
-/// The same server, another database.
-pub fn with_database(url: &str, name: &str) -> String {
-    let (address, query) = url.split_once('?').map_or((url, String::new()), |(address, q)| (address, format!("?{q}")));
-    let (server, _) = address.rsplit_once('/').unwrap();
-    format!("{server}/{name}{query}")
-}
-
-/// A database with the schema, and a key to submit with: its address and the key.
-async fn make_database(name: String) -> (String, String) {
-    let base = base_url();
-    let mut connection = PgConnection::connect(&base).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-    let url = with_database(&base, &name);
-    let pool = PgPool::connect(&url).await.unwrap();
-    sqlx::migrate!("sql/migrations").run(&pool).await.unwrap();
-    let store = Store::on(pool.clone());
-    let organization_id = store.ensure_organization("school").await.unwrap();
-    let (minted, role) = (key::mint(), Role::Submit);
-    let secret_sha256 = &minted.secret_sha256;
-    let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "", expires_at: None };
-    store.insert_key(new).await.unwrap();
-    pool.close().await;
-    (url, minted.text().to_owned())
-}
-
-async fn drop_database(url: &str) {
-    let name = url.split('?').next().and_then(|address| address.rsplit('/').next()).unwrap().to_owned();
-    let mut connection = PgConnection::connect(&base_url()).await.unwrap();
-    let query = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-    sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut connection).await.unwrap();
 }
 
 /// The code and cause that a run failed with.

@@ -65,7 +65,10 @@ fn service(global_s: u32) -> Written {
 
 /// The templates of a site: what each is for stands in the name.
 pub fn write(folder: &Path) {
-    let staged = stage("install", r#""sh", "install.sh""#, 2) + &stage("build", r#""sh", "build.sh""#, 2);
+    let staged = |timeout_s| {
+        let stages = [("install", "install.sh"), ("build", "build.sh"), ("tests", "run.sh")];
+        stages.map(|(name, script)| stage(name, &format!("\"sh\", \"{script}\""), timeout_s)).concat()
+    };
     let one = |name: &str, template: Written| write_one(folder, name, &template);
     one("script", shell(2));
     one("long", shell(15));
@@ -75,7 +78,8 @@ pub fn write(folder: &Path) {
     one("slow", Written { limits: SLOW, ..shell(15) });
     one("roomy", Written { limits: ROOMY, ..shell(15) });
     one("python", Written { limits: ROOMY, ..tests('A', PYTHON, r#""python3", "-u", "run.py""#, 10) });
-    one("staged", Written { stages: staged + &stage("tests", r#""sh", "run.sh""#, 2), ..shell(2) });
+    one("staged", Written { stages: staged(2), ..shell(2) });
+    one("verbose", Written { stages: staged(15), global_s: 40, ..shell(15) });
     let program = stage("build", r#""./program""#, 2) + &stage("tests", r#""true""#, 2);
     one("strict", Written { archive: STRICT, ..shell(5) });
     one("program", Written { stages: program, ..shell(2) });

@@ -13,10 +13,11 @@ use serde::Serialize;
 use std::os::fd::AsFd;
 use warden::egress::FromCell;
 use warden::event::{OUTPUT_HEADER, Output, Stream};
-use warden::frame::{self, Kind, MAX_PAYLOAD};
+use warden::frame::{FLUSH, Kind, MAX_PAYLOAD};
+use warden::mask::{self, MAX_MASKED};
 
 /// The longest piece of output that fits into one frame, in bytes.
-pub const MAX_OUTPUT: usize = MAX_PAYLOAD - OUTPUT_HEADER;
+pub const MAX_OUTPUT: usize = MAX_MASKED - OUTPUT_HEADER;
 
 /// Encodes and writes frames. Nothing else in this process may write to stdout.
 #[derive(Default)]
@@ -55,7 +56,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends a piece of the results file, at most [`MAX_PAYLOAD`] bytes.
+    /// Sends a piece of the results file, at most [`MAX_MASKED`] bytes.
     ///
     /// # Errors
     /// When stdout is gone.
@@ -77,8 +78,8 @@ impl Channel {
 
     fn write(&mut self, kind: Kind) -> io::Result<()> {
         self.frame.clear();
-        frame::encode(kind, &self.payload, &mut self.frame);
-        self.frame.push(frame::FLUSH);
+        mask::encode(kind, &self.payload, &mut self.frame);
+        self.frame.push(FLUSH);
         let stdout = io::stdout();
         let mut rest = self.frame.as_slice();
         while !rest.is_empty() {

@@ -13,11 +13,8 @@
 //!    Reset                         ◄──────   a worker that comes back: everything begun before is over
 //! ```
 //!
-//! What goes up stands in the journal, and that must not grow past what the engine keeps:
-//!
-//! - the engine's log keeps a message for each line, so the bytes of `Data` are masked such that line
-//!   feeds are rare in them, whatever the project sends;
-//! - each frame counts as [`FRAME_COST`] bytes more than it carries.
+//! What goes up stands in the journal, and that must not grow past what the engine keeps: each frame
+//! counts as [`FRAME_COST`] bytes more than it carries, and travels under a [`crate::mask`].
 //!
 //! What goes down can be cut: a worker may die in the middle of a frame. Its successor then sends
 //! [`resync`], which fills up that frame, and a frame that was filled up is known by its last byte.
@@ -134,9 +131,7 @@ impl FromCell {
             Self::Data { id, bytes } => {
                 out.push(DATA);
                 out.extend_from_slice(&id.to_le_bytes());
-                let mask = mask_of(bytes);
-                out.push(mask);
-                out.extend(bytes.iter().map(|byte| byte ^ mask));
+                out.extend_from_slice(bytes);
             }
             Self::Credit { id, bytes } => {
                 out.push(CREDIT);
@@ -164,29 +159,13 @@ impl FromCell {
                 let host = std::str::from_utf8(host).ok().filter(|host| host.len() <= MAX_HOST)?.to_owned();
                 Self::Open { id, stage, at_us: u64::from_le_bytes(at_us), port: u16::from_le_bytes(port), host }
             }
-            DATA => {
-                let ([mask], rest) = take::<1>(rest)?;
-                Self::Data { id, bytes: rest.iter().map(|byte| byte ^ mask).collect() }
-            }
+            DATA => Self::Data { id, bytes: rest.to_vec() },
             CREDIT => Self::Credit { id, bytes: u32::from_le_bytes(rest.try_into().ok()?) },
             EOF if rest.is_empty() => Self::End { id, how: How::Eof },
             RESET if rest.is_empty() => Self::End { id, how: How::Reset },
             _ => return None,
         })
     }
-}
-
-/// The mask under which the rarest byte value becomes the line feed: of `n` bytes at most `n / 256`
-/// are one then.
-fn mask_of(bytes: &[u8]) -> u8 {
-    let mut counts = [0_u32; 256];
-    for byte in bytes {
-        if let Some(count) = counts.get_mut(usize::from(*byte)) {
-            *count += 1;
-        }
-    }
-    let rarest = (0..=u8::MAX).zip(counts).min_by_key(|(_, count)| *count).map_or(0, |(value, _)| value);
-    rarest ^ frame::FLUSH
 }
 
 impl ToCell {
@@ -329,17 +308,6 @@ mod tests {
                 prop_assert_eq!(heard.remove(0), None, "the cut frame");
             }
             prop_assert_eq!(heard, [Some(ToCell::Reset), Some(before)]);
-        }
-    }
-
-    #[test]
-    fn line_feeds_are_rare_whatever_is_sent() {
-        let every: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_PIECE).collect();
-        for bytes in [vec![b'\n'; MAX_PIECE], vec![0; MAX_PIECE], every] {
-            let mut payload = Vec::new();
-            FromCell::Data { id: 7, bytes }.encode(&mut payload);
-            let feeds = payload.iter().filter(|byte| **byte == b'\n').count();
-            assert!(feeds <= MAX_PIECE / 256 + 5, "{feeds} line feeds");
         }
     }
 }

@@ -46,15 +46,15 @@ pub enum Kind {
     StageStarted = 0x82,
     /// An [`crate::event::StageReady`] as JSON: a service answers its probe.
     StageReady = 0x83,
-    /// [`crate::event::Output`] in its binary form.
+    /// [`crate::event::Output`] in its binary form, under a [`crate::mask`].
     Output = 0x84,
     /// An [`crate::event::StageEnded`] as JSON.
     StageEnded = 0x85,
-    /// Bytes of the results file.
+    /// Bytes of the results file, under a mask.
     Results = 0x86,
     /// An [`crate::event::End`] as JSON; the last frame.
     End = 0x87,
-    /// A [`crate::egress::FromCell`].
+    /// A [`crate::egress::FromCell`], under a mask.
     FromTunnel = 0x88,
 }
 

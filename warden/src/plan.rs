@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::Content;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use warden::event::ResultsStatus;
-use warden::frame::MAX_PAYLOAD;
+use warden::mask::MAX_MASKED;
 use warden::plan::ResultsFile;
 
 use crate::channel::Channel;
@@ -32,7 +32,7 @@ pub fn send(file: &ResultsFile, channel: &mut Channel) -> io::Result<ResultsStat
     };
     // One byte more than allowed, so that a file that is longer than it said is noticed.
     let mut bounded = opened.take(file.max_bytes.saturating_add(1));
-    let mut buffer = vec![0; MAX_PAYLOAD];
+    let mut buffer = vec![0; MAX_MASKED];
     let mut sent = 0;
     loop {
         match bounded.read(&mut buffer) {

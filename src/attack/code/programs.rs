@@ -34,10 +34,16 @@ pub(super) fn all() -> Vec<Trial> {
     trials.collect()
 }
 
+/// What a wall must stop with one of these codes: name, what is tried, template, text.
+fn stopped(
+    wall: &'static str,
+    codes: &'static [FailureCode],
+) -> impl Fn(&'static str, &'static str, &'static str, &'static str) -> Program {
+    move |name, tried, template, text| Program { name, tried, wall, template, text, must: Must::Fail(codes) }
+}
+
 fn bombs() -> Vec<Program> {
-    let pids = "the pids cgroup";
-    let bomb =
-        |name, tried, template, text| Program { name, tried, wall: pids, template, text, must: Must::Fail(PROCESSES) };
+    let bomb = stopped("the pids cgroup", PROCESSES);
     vec![
         bomb("fork-bomb", "a fork bomb in the shell", "script", "bomb() { bomb | bomb & }; bomb; sleep 1; exit 1"),
         bomb(
@@ -80,22 +86,9 @@ fn bombs() -> Vec<Program> {
 }
 
 fn hogs() -> Vec<Program> {
-    let hog = |name, tried, text| Program {
-        name,
-        tried,
-        wall: "the memory cgroup: out_of_memory",
-        template: "python",
-        text,
-        must: Must::Fail(MEMORY),
-    };
-    let flood = |name, tried, template, text| Program {
-        name,
-        tried,
-        wall: "the warden's limit: output_limit",
-        template,
-        text,
-        must: Must::Fail(OUTPUT),
-    };
+    let hog = stopped("the memory cgroup: out_of_memory", MEMORY);
+    let hog = |name, tried, text| hog(name, tried, "python", text);
+    let flood = stopped("the warden's limit: output_limit", OUTPUT);
     vec![
         hog(
             "memory",
@@ -146,14 +139,7 @@ fn hogs() -> Vec<Program> {
 }
 
 fn endless() -> Vec<Program> {
-    let endless = |name, tried, template, text| Program {
-        name,
-        tried,
-        wall: "the warden's deadline: stage_timeout",
-        template,
-        text,
-        must: Must::Fail(TIME),
-    };
+    let endless = stopped("the warden's deadline: stage_timeout", TIME);
     vec![
         endless("spin", "spins for ever", "script", "while :; do :; done"),
         endless(

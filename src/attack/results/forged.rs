@@ -1,7 +1,8 @@
 //! Projects that want points from a driver that asks them ten questions, and answer none rightly.
 
 use warden::event::{End, EndStatus, Output, ResultsStatus, Stream};
-use warden::frame::{FLUSH, Kind, encode};
+use warden::frame::{FLUSH, Kind};
+use warden::mask;
 
 use crate::attack::case::{Case, Group};
 use crate::attack::crafted;
@@ -113,7 +114,7 @@ pub(super) fn archive(mode: &str) -> Vec<u8> {
 fn frames() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut send = |kind, payload: &[u8]| {
-        encode(kind, payload, &mut bytes);
+        mask::encode(kind, payload, &mut bytes);
         bytes.push(FLUSH);
     };
     let output = Output { at_us: 1, offset: 0, stage: 0, stream: Stream::Stdout, bytes: b"PASSED\n".to_vec() };
@@ -143,7 +144,8 @@ mod tests {
     fn the_frames_are_the_wardens_own() {
         let mut decoder = warden::frame::Decoder::default();
         decoder.feed(&frames());
-        let kinds: Vec<Kind> = std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| frame.kind).collect();
-        assert_eq!(kinds, [Kind::Output, Kind::Results, Kind::End]);
+        let frames: Vec<_> = std::iter::from_fn(|| decoder.next_frame().unwrap()).collect();
+        assert_eq!(frames.iter().map(|frame| frame.kind).collect::<Vec<_>>(), [Kind::Output, Kind::Results, Kind::End]);
+        assert_eq!(mask::decode(frames[1].clone()).unwrap(), FULL_MARKS.as_bytes());
     }
 }

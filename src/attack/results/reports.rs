@@ -23,6 +23,11 @@ fn trial(name: &str, format: &'static str, tried: &str, wall: &str, must: Must, 
     Trial { case, template: format, archive: crafted::project(&files), must }
 }
 
+/// What the reader of a format must refuse: name, what is tried, what stops it, the report.
+fn invalid(format: &'static str) -> impl Fn(&str, &str, &str, &str) -> Trial {
+    move |name, tried, wall, report| trial(name, format, tried, wall, INVALID, COPY, report.as_bytes())
+}
+
 /// What the warden refuses to open or to read.
 fn files() -> Vec<Trial> {
     let refused = "the warden: no link, one name, a plain file, within its size";
@@ -91,8 +96,7 @@ fn files() -> Vec<Trial> {
 
 fn xml() -> Vec<Trial> {
     let doctype = "the reader: no document type, no entity is ever expanded";
-    let bad =
-        |name, tried, wall, report: &str| trial(name, "report-junit", tried, wall, INVALID, COPY, report.as_bytes());
+    let bad = invalid("report-junit");
     let case = "<testcase name=\"a\"/>";
     let levels: String =
         (1..10).map(|n| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10))).collect();
@@ -128,9 +132,7 @@ fn xml() -> Vec<Trial> {
 }
 
 fn json() -> Vec<Trial> {
-    let bad = |name, tried, wall, report: String| {
-        trial(name, "report-gradescope", tried, wall, INVALID, COPY, report.as_bytes())
-    };
+    let bad = invalid("report-gradescope");
     let two = r#"{"name":"a","score":1,"max_score":1},{"name":"b","score":1,"max_score":1}"#;
     let scored = |score: &str, max: &str| {
         format!(
@@ -143,39 +145,38 @@ fn json() -> Vec<Trial> {
             "json-deep",
             "100,000 lists in each other",
             "the reader's depth",
-            format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
         ),
-        bad("json-nan", "a score that is NaN", "JSON has none", scored("NaN", "1")),
-        bad("json-infinite", "a score of 1e999", "a score is at most a billion", scored("1e999", "1")),
-        bad("json-negative", "a score below 0", "a score is at least 0", scored("-5", "1")),
-        bad("json-huge", "a score of 1e300", "a score is at most a billion", scored("1e300", "1e300")),
+        bad("json-nan", "a score that is NaN", "JSON has none", &scored("NaN", "1")),
+        bad("json-infinite", "a score of 1e999", "a score is at most a billion", &scored("1e999", "1")),
+        bad("json-negative", "a score below 0", "a score is at least 0", &scored("-5", "1")),
+        bad("json-huge", "a score of 1e300", "a score is at most a billion", &scored("1e300", "1e300")),
         bad(
             "json-duplicate-key",
             "a score that is there twice",
             "the reader: a key counts once",
-            format!(r#"{{"score":0,"score":2,"tests":[{two}]}}"#),
+            &format!(r#"{{"score":0,"score":2,"tests":[{two}]}}"#),
         ),
-        bad("json-text-score", "a score that is a list", "the reader's types", scored("[1]", "1")),
-        bad("json-many", "10,050 tests", "the reader's count", format!(r#"{{"tests":[{}{{}}]}}"#, many)),
+        bad("json-text-score", "a score that is a list", "the reader's types", &scored("[1]", "1")),
+        bad("json-many", "10,050 tests", "the reader's count", &format!(r#"{{"tests":[{}{{}}]}}"#, many)),
         bad(
             "json-trailing",
             "a second document behind the first",
             "the reader: one document",
-            format!(r#"{{"tests":[{two}]}}{{"score":9}}"#),
+            &format!(r#"{{"tests":[{two}]}}{{"score":9}}"#),
         ),
-        bad("json-not-an-object", "a number", "the reader's types", "10".to_owned()),
+        bad("json-not-an-object", "a number", "the reader's types", "10"),
         bad(
             "json-no-tests",
             "full marks without a test",
             "the number of tests that the template expects",
-            r#"{"score":10,"max_score":10}"#.to_owned(),
+            r#"{"score":10,"max_score":10}"#,
         ),
     ]
 }
 
 fn tap() -> Vec<Trial> {
-    let bad =
-        |name, tried, wall, report: &str| trial(name, "report-tap", tried, wall, INVALID, COPY, report.as_bytes());
+    let bad = invalid("report-tap");
     let nested: String = (0..200).map(|depth| format!("{}# Subtest: a\n", "    ".repeat(depth))).collect();
     vec![
         bad("tap-huge-plan", "a plan of 10^18 tests", "the reader's count", "1..1000000000000000000\nok 1\n"),

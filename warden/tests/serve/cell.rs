@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use warden::event::{End, EndStatus, Output, ResultsStatus, StageEnded, StageExit};
 use warden::frame::{Decoder, Frame, Kind, encode};
+use warden::mask;
 use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
 
 /// How long a test waits for the next frame: only a failing test waits that long.
@@ -22,6 +23,7 @@ pub struct Cell {
     pub folder: TempDir,
     child: Child,
     stdin: Option<ChildStdin>,
+    /// Without their masks.
     frames: Receiver<Frame>,
     seen: Vec<Frame>,
 }
@@ -74,7 +76,9 @@ impl Cell {
             while let Ok(length @ 1..) = stdout.read(&mut bytes) {
                 decoder.feed(&bytes[..length]);
                 while let Some(frame) = decoder.next_frame().expect("the warden sends frames") {
-                    if sender.send(frame).is_err() {
+                    let kind = frame.kind;
+                    let payload = mask::decode(frame).expect("a mask");
+                    if sender.send(Frame { kind, payload }).is_err() {
                         return;
                     }
                 }

@@ -1,0 +1,40 @@
+//! The tests of a template, packed.
+
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+
+/// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
+const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
+
+/// A folder as a zip, the same bytes for the same files: sorted, without times; empty if there is no such folder.
+///
+/// # Errors
+/// What cannot be read, or that there is more than [`MAX_BUNDLE`].
+pub(super) fn pack(folder: &Path) -> Result<Bytes, String> {
+    if !folder.is_dir() {
+        return Ok(Bytes::new());
+    }
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
+    let walk = ignore::WalkBuilder::new(folder).standard_filters(false).sort_by_file_path(Path::cmp).build();
+    let mut size = 0;
+    for entry in walk {
+        let entry = entry.map_err(|error| error.to_string())?;
+        let path = entry.path();
+        let name = path.strip_prefix(folder).map_err(|error| error.to_string())?;
+        let name = name.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
+        if !path.is_file() || name.contains("__pycache__") {
+            continue;
+        }
+        let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        size += content.len() as u64;
+        if size > MAX_BUNDLE {
+            return Err(format!("more than {MAX_BUNDLE} bytes"));
+        }
+        zip.start_file(name, options).map_err(|error| error.to_string())?;
+        zip.write_all(&content).map_err(|error| error.to_string())?;
+    }
+    Ok(zip.finish().map_err(|error| error.to_string())?.into_inner().into())
+}

@@ -1,0 +1,51 @@
+//! The database of a site, on the server of `DATABASE_URL`.
+
+use std::path::{Path, PathBuf};
+
+use assize::key;
+use assize::store::Store;
+use assize::store::keys::{NewKey, Role};
+use sqlx::{Connection, PgConnection, PgPool};
+
+/// The socket that `DATABASE_URL` names with `?host=<folder>`.
+pub fn postgres_socket() -> PathBuf {
+    let url = std::env::var("DATABASE_URL").unwrap();
+    let (_, folder) = url.split_once("host=").expect("DATABASE_URL names a socket folder");
+    Path::new(folder.split('&').next().unwrap()).join(".s.PGSQL.5432")
+}
+
+fn base_url() -> String {
+    std::env::var("DATABASE_URL").expect("DATABASE_URL names a Postgres on which databases may be made")
+}
+
+/// The same server, another database.
+pub fn with_database(url: &str, name: &str) -> String {
+    let (address, query) = url.split_once('?').map_or((url, String::new()), |(address, q)| (address, format!("?{q}")));
+    let (server, _) = address.rsplit_once('/').unwrap();
+    format!("{server}/{name}{query}")
+}
+
+/// A database with the schema, and a key to submit with: its address and the key.
+pub async fn make(name: String) -> (String, String) {
+    let base = base_url();
+    let mut connection = PgConnection::connect(&base).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    let url = with_database(&base, &name);
+    let pool = PgPool::connect(&url).await.unwrap();
+    sqlx::migrate!("sql/migrations").run(&pool).await.unwrap();
+    let store = Store::on(pool.clone());
+    let organization_id = store.ensure_organization("school").await.unwrap();
+    let (minted, role) = (key::mint(), Role::Submit);
+    let secret_sha256 = &minted.secret_sha256;
+    let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "", expires_at: None };
+    store.insert_key(new).await.unwrap();
+    pool.close().await;
+    (url, minted.text().to_owned())
+}
+
+pub async fn delete(url: &str) {
+    let name = url.split('?').next().and_then(|address| address.rsplit('/').next()).unwrap().to_owned();
+    let mut connection = PgConnection::connect(&base_url()).await.unwrap();
+    let query = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut connection).await.unwrap();
+}
