@@ -6,7 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use warden::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
-use warden::frame::{Decoder, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
+use warden::frame::{Decoder, FILL, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
+use warden::mask::{self, MAX_MASKED};
 
 /// All frames up to the end or the first error, and whether the stream was cut within one.
 fn decode(stream: &[u8], piece: usize) -> (Vec<Frame>, Option<FrameError>, bool) {
@@ -37,7 +38,7 @@ fn encoded(frames: &[Frame]) -> Vec<u8> {
 fn without_flushes(mut stream: &[u8], frames: &[Frame]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for frame in frames {
-        while let [FLUSH, rest @ ..] = stream {
+        while let [FLUSH | FILL, rest @ ..] = stream {
             stream = rest;
         }
         let (taken, rest) = stream.split_at(HEADER + frame.payload.len());
@@ -60,19 +61,27 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(decode(stream, piece.into()), whole, "pieces of {piece}");
     let frames = &whole.0;
     assert_eq!(encoded(frames), without_flushes(stream, frames));
-    for Frame { kind, payload } in frames {
-        assert!(payload.len() <= MAX_PAYLOAD);
-        match kind {
-            Kind::Hello => check_event::<Hello>(payload),
-            Kind::StageStarted => check_event::<StageStarted>(payload),
-            Kind::StageReady => check_event::<StageReady>(payload),
-            Kind::StageEnded => check_event::<StageEnded>(payload),
-            Kind::End => check_event::<End>(payload),
+    for frame in frames {
+        assert!(frame.payload.len() <= MAX_PAYLOAD);
+        // Under a mask or not, as its kind has it.
+        let Some(payload) = mask::decode(frame.clone()) else { continue };
+        let mut masked = Vec::new();
+        if payload.len() <= MAX_MASKED {
+            mask::encode(frame.kind, &payload, &mut masked);
+            let (again, ..) = decode(&masked, usize::MAX);
+            assert_eq!(again.into_iter().next().and_then(mask::decode).as_ref(), Some(&payload));
+        }
+        match frame.kind {
+            Kind::Hello => check_event::<Hello>(&payload),
+            Kind::StageStarted => check_event::<StageStarted>(&payload),
+            Kind::StageReady => check_event::<StageReady>(&payload),
+            Kind::StageEnded => check_event::<StageEnded>(&payload),
+            Kind::End => check_event::<End>(&payload),
             Kind::Output => {
-                if let Some(output) = Output::decode(payload) {
+                if let Some(output) = Output::decode(&payload) {
                     let mut again = Vec::new();
                     output.encode(&mut again);
-                    assert_eq!(&again, payload);
+                    assert_eq!(again, payload);
                 }
             }
             _ => {}

@@ -58,6 +58,10 @@ impl Config {
             let value = self.egress_upload_mib.to_string();
             return Err(ConfigError::OutOfRange { key: "egress_upload_mib", value, must: "1 to 16" });
         }
+        let kept = [("output_head_bytes", self.output_head_bytes), ("output_tail_bytes", self.output_tail_bytes)];
+        if let Some((key, value)) = kept.into_iter().find(|(_, bytes)| *bytes > MOST_KEPT_BYTES) {
+            return Err(ConfigError::OutOfRange { key, value: value.to_string(), must: "at most 4194304" });
+        }
         if !(1..=10_000).contains(&self.cells_cpu_weight) {
             let value = self.cells_cpu_weight.to_string();
             return Err(ConfigError::OutOfRange { key: "cells_cpu_weight", value, must: "1 to 10000" });
@@ -86,3 +90,6 @@ const MOST_MIB: u64 = 1 << 30;
 
 /// A quarter of a journal: the rest is for output and results.
 const MOST_UPLOAD_MIB: u64 = 16;
+
+/// Head and tail of three stages, with what their frames add, stay within half of a journal.
+const MOST_KEPT_BYTES: u64 = 4 << 20;

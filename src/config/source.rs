@@ -117,6 +117,10 @@ mod tests {
         assert_eq!(error, "setting max_archive_bytes is 0, it must be at least 1");
         let error = load("keep_runs_days = 36501", &[]).unwrap_err().to_string();
         assert_eq!(error, "setting keep_runs_days is 36501, it must be at most 36500");
+        let error = load("output_tail_bytes = 4194305", &[]).unwrap_err().to_string();
+        assert_eq!(error, "setting output_tail_bytes is 4194305, it must be at most 4194304");
+        let error = load("cells_processors = \"0-\"", &[]).unwrap_err().to_string();
+        assert_eq!(error, "setting cells_processors is \"0-\", it must be empty, none, or like 0-3,8");
     }
 
     #[test]
