@@ -41,9 +41,9 @@ const SPARE_CPUS: f64 = 1.0;
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "neighbour-memory",
-        "three processes take all the memory that they may have and give it back, again and again",
-        "import os\nfor _ in range(2):\n    if os.fork() == 0:\n        break\n\
-        while time.monotonic() < end:\n    x = bytearray(20 << 20)\n    x[::4096] = b'1' * (20 << 8)\n    del x\n",
+        "processes take all the memory that they may have without being killed for it, again and again",
+        "import subprocess, sys\n\
+        while time.monotonic() < end:\n    subprocess.run([sys.executable, '-c', 'x = bytearray(70 << 20)\\nx[::4096] = b\"1\" * (70 << 8)'], check=True)\n",
     ),
     (
         "neighbour-pids",
