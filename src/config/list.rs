@@ -72,7 +72,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("egress_max_connections", "connections that one stage may make"),
     setting("egress_max_mib", "MiB that one stage may exchange over them, both ways together"),
     setting("egress_upload_mib", "MiB that one run may send; they stand in the journal of its cell, so at most 16"),
-    setting("extra_ca_file", "PEM bundle that stages with egress trust; empty: what their image trusts"),
+    setting(
+        "extra_ca_file",
+        "PEM bundle that stages with egress and fetches of repositories trust; empty: what their image trusts",
+    ),
     Setting {
         key: "max_active_evaluations",
         alias: Some("MAX_ACTIVE_EVALUATIONS"),

@@ -1,5 +1,7 @@
 //! Tunnels against real sockets of this host; the test is the warden.
 
+use std::sync::atomic::AtomicU8;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use warden::frame::Decoder;
@@ -19,9 +21,13 @@ struct Cell {
 
 /// What `service.example` leads to: a listener of this test.
 async fn cell(quota: Quota) -> (Cell, TcpListener) {
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    cell_resolving(quota, resolver).await
+}
+
+async fn cell_resolving(quota: Quota, resolver: Resolver) -> (Cell, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
     let guard = Guard::new(&format!("service.example:{port}"), resolver).unwrap();
     let mut rules = Rules::new(guard);
     rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], quota);
@@ -78,6 +84,30 @@ async fn bytes_go_both_ways_and_are_written_down() {
     let [only] = recorded.egress.as_slice() else { panic!("{recorded:?}") };
     assert_eq!((only.host.as_str(), only.port, only.up, only.down), ("service.example", cell.port, 4, 5));
     assert_eq!((only.outcome, only.address), (Outcome::Closed, Some(([127, 0, 0, 1], cell.port).into())));
+}
+
+/// FAILURES 24, rebinding: whoever owns the name answers otherwise when asked again, and nobody checks that answer.
+#[tokio::test]
+async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
+    let asked = Arc::new(AtomicU8::new(0));
+    let resolver: Resolver = Arc::new({
+        let asked = Arc::clone(&asked);
+        move |_| {
+            let last = 1 + asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(vec![[127, 0, 0, last].into()]) })
+        }
+    });
+    let (mut cell, checked) = cell_resolving(QUOTA, resolver).await;
+    let elsewhere = TcpListener::bind(("127.0.0.2", cell.port)).await.unwrap();
+    let id = cell.open("service.example");
+    assert_eq!(cell.said().await, ToCell::Opened { id });
+    tokio::select! {
+        accepted = checked.accept() => drop(accepted.unwrap()),
+        _ = elsewhere.accept() => panic!("the second answer was dialled"),
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "the name was resolved again");
+    let address = cell.recorded().await.egress[0].address;
+    assert_eq!(address, Some(([127, 0, 0, 1], cell.port).into()));
 }
 
 #[tokio::test]

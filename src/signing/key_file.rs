@@ -149,7 +149,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("signing.key");
         create(&path, &PrivateKey::generate()).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601] {
+        // Each right of group and others alone, whatever the owner has; and what `cp` and `umask 002` leave.
+        let alone = (0..6).flat_map(|bit| [0o600 | 1 << bit, 0o400 | 1 << bit]);
+        for mode in alone.chain([0o644, 0o664, 0o660, 0o777]) {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let refused = read(&path).unwrap_err();
             assert!(matches!(refused, KeyFileError::Open { mode: seen, .. } if seen == mode), "{refused}");

@@ -1,5 +1,5 @@
-//! No report of the allowed length takes long, whatever it is made of: what grows with the square of its length would
-//! take minutes here.
+//! No report of the allowed length takes long, whatever it is made of, and none that is four times as long takes much
+//! more than four times as long: what grows with the square of its length takes sixteen times.
 
 use super::*;
 
@@ -8,34 +8,79 @@ const MOST_SECONDS: i64 = 15;
 
 const MIB: usize = 1024 * 1024;
 
+/// Bytes of a report that is compared with one four times as long: first few, so that what is far out of proportion is
+/// known at once, and then enough to see what is only copied too often.
+const LENGTHS: [usize; 2] = [8 * 1024, 64 * 1024];
+
+/// Between the four times that is in proportion and the sixteen of what grows with the square.
+const MOST_TIMES: i64 = 8;
+
+/// What takes less is not compared, in µs: a clock and a busy host make of it what they like.
+const LEAST_MICROS: i64 = 10_000;
+
+/// Each comparison may be spoilt by the host, and what is out of proportion fails all of them.
+const TRIES: usize = 3;
+
+/// A report of at most so many bytes.
+type Report = Box<dyn Fn(usize) -> String>;
+
 /// As often as it fits into a report, with a beginning and an end.
-fn filled(head: &str, piece: &str, tail: &str) -> String {
-    let times = (MIB - head.len() - tail.len()) / piece.len();
-    format!("{head}{}{tail}", piece.repeat(times))
+fn filled(head: &str, piece: &str, tail: &str) -> Report {
+    let [head, piece, tail] = [head, piece, tail].map(str::to_owned);
+    Box::new(move |length| {
+        let times = (length - head.len() - tail.len()) / piece.len();
+        format!("{head}{}{tail}", piece.repeat(times))
+    })
 }
 
 /// As [`filled`], numbered.
-fn counted(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
-    let mut text = head.to_owned();
-    for number in 0.. {
-        let piece = piece(number);
-        if text.len() + piece.len() + tail.len() > MIB {
-            break;
+fn counted(head: &str, piece: impl Fn(usize) -> String + 'static, tail: &str) -> Report {
+    let [head, tail] = [head, tail].map(str::to_owned);
+    Box::new(move |length| {
+        let mut text = head.clone();
+        for number in 0.. {
+            let piece = piece(number);
+            if text.len() + piece.len() + tail.len() > length {
+                break;
+            }
+            text.push_str(&piece);
         }
-        text.push_str(&piece);
-    }
-    text + tail
+        text + &tail
+    })
 }
 
-fn check(format: Format, report: &str) {
-    assert!(report.len() <= MIB && report.len() > MIB / 2, "{}", report.len());
-    let clock = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
+/// What a report became, and the µs of CPU that this took.
+fn timed(format: Format, report: &str) -> (Result<Verdict, ParseError>, i64) {
+    let clock = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+    };
     let began = clock();
     let parsed = parse(format, report.as_bytes(), Integrity::Shared, &Limits::default());
-    let seconds = clock() - began;
-    let head: String = report.chars().take(60).collect();
+    (parsed, clock() - began)
+}
+
+fn check(format: Format, report: &Report) {
+    let whole = report(MIB);
+    let head: String = whole.chars().take(60).collect();
+    for length in LENGTHS {
+        let (short, long) = (report(length), report(4 * length));
+        let mut seen = Vec::new();
+        let in_proportion = (0..TRIES).any(|_| {
+            let (short, long) = (timed(format, &short).1, timed(format, &long).1);
+            seen.push((short, long));
+            long <= (MOST_TIMES * short).max(LEAST_MICROS)
+        });
+        assert!(
+            in_proportion,
+            "{format:?} took {seen:?} µs of CPU for {length} bytes of {head:?} and four times as many"
+        );
+    }
+
+    assert!(whole.len() <= MIB && whole.len() > MIB / 2, "{}", whole.len());
+    let (parsed, micros) = timed(format, &whole);
     let became = parsed.as_ref().map_or_else(ToString::to_string, |verdict| format!("{} tests", verdict.tests.len()));
-    assert!(seconds <= MOST_SECONDS, "{format:?} took {seconds} s of CPU for {head:?}: {became}");
+    assert!(micros <= MOST_SECONDS * 1_000_000, "{format:?} took {micros} µs of CPU for {head:?}: {became}");
     if let Ok(verdict) = parsed {
         assert!(to_junit(&verdict).len() < 64 * MIB && to_gradescope(&verdict).to_string().len() < 64 * MIB);
     }
@@ -120,7 +165,7 @@ fn json_takes_no_more_than_in_proportion() {
         check(format, &filled(head, test, &format!("{}{tail}", test.trim_end_matches(','))));
         check(format, &counted("{", |i| format!("\"{i}\":0,"), "\"score\":1,\"max_score\":1}"));
         let shared = "k".repeat(500);
-        check(format, &counted("{", |i| format!("\"{shared}{i}\":0,"), "\"score\":1,\"max_score\":1}"));
+        check(format, &counted("{", move |i| format!("\"{shared}{i}\":0,"), "\"score\":1,\"max_score\":1}"));
         check(format, &filled("{\"score\":", "1", "}"));
         check(format, &filled("{\"score\":0.", "1", "}"));
         check(format, &filled("{\"score\":1e", "1", "}"));
@@ -130,7 +175,7 @@ fn json_takes_no_more_than_in_proportion() {
 
 #[test]
 fn values_are_bounded_before_they_cost_memory() {
-    let report = filled("{\"extra_data\":[", "{\"\":0},", "0]}");
+    let report = filled("{\"extra_data\":[", "{\"\":0},", "0]}")(MIB);
     let refused = parse(Format::Gradescope, report.as_bytes(), Integrity::Shared, &Limits::default());
     assert_eq!(refused, Err(ParseError::TooManyValues { limit: 200_000 }));
     let limits = Limits { json_values: 5, ..Limits::default() };

@@ -1,6 +1,7 @@
 //! A Git server on the loopback: real repositories behind `git http-backend`, and hosts that mean harm.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,12 +11,17 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
+use axum::serve::Listener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Gone with its repositories when dropped.
 pub struct Forge {
     /// `host:port`, as the settings want it.
     pub host: String,
+    scheme: &'static str,
     folder: tempfile::TempDir,
     shared: Arc<Shared>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -37,11 +43,49 @@ struct Shared {
     gate: watch::Sender<bool>,
 }
 
+/// Connections of clients that took the certificate; the others are let go.
+struct Handshakes {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Handshakes {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
 /// An entry of a tree: mode, kind, name and what it names.
 pub type Entry<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 impl Forge {
     pub fn start() -> Self {
+        Self::start_as("http", async |listener, router| axum::serve(listener, router).await.unwrap())
+    }
+
+    /// The same over TLS.
+    pub fn start_tls(acceptor: TlsAcceptor) -> Self {
+        Self::start_as("https", async |listener, router| {
+            axum::serve(Handshakes { listener, acceptor }, router).await.unwrap();
+        })
+    }
+
+    fn start_as<S: Future<Output = ()> + Send + 'static>(
+        scheme: &'static str,
+        serve: impl FnOnce(TcpListener, Router) -> S,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (gate, _) = watch::channel(false);
         let shared = Arc::new(Shared { root: folder.path().to_owned(), held: AtomicUsize::new(0), gate });
@@ -51,15 +95,17 @@ impl Forge {
         listener.set_nonblocking(true).unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        runtime.spawn(async move {
-            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await.unwrap();
-        });
-        Self { host, folder, shared, runtime: Some(runtime) }
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener).unwrap()
+        };
+        runtime.spawn(serve(listener, router));
+        Self { host, scheme, folder, shared, runtime: Some(runtime) }
     }
 
     /// The address of a repository; a name that begins with what [`answer`] knows has that done to it.
     pub fn url(&self, name: &str) -> String {
-        format!("http://{}/{name}", self.host)
+        format!("{}://{}/{name}", self.scheme, self.host)
     }
 
     /// Requests that wait for the gate.

@@ -10,6 +10,7 @@
 mod harness;
 
 mod adoption;
+mod authority;
 mod away;
 mod cancel;
 mod egress;
@@ -21,6 +22,7 @@ mod live;
 mod node_web;
 mod outage;
 mod repository;
+mod repository_tls;
 mod results;
 mod secrets;
 mod services;

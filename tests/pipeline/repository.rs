@@ -38,7 +38,7 @@ async fn submission(site: &Site, id: Uuid) -> Value {
     json(site.get(&format!("/v1/submissions/{id}")).send().await.unwrap()).await
 }
 
-async fn run(site: &Site, url: &str, reference: &str) -> (Value, Value) {
+pub async fn run(site: &Site, url: &str, reference: &str) -> (Value, Value) {
     let (id, run) = submit(site, url, reference).await;
     let ended = site.ended(run).await;
     (submission(site, id).await, ended)

@@ -187,7 +187,8 @@ async fn rotation_needs_no_restart_and_costs_no_old_signature() {
     };
     let before = one().await;
     let old = exported(&site).await;
-    let rotated: Value = serde_json::from_str(&printed(&site, &["key", "signing", "rotate", "--json"]).await).unwrap();
+    let rotation = cli(&site, &["key", "signing", "rotate", "--json"]).await;
+    let rotated: Value = serde_json::from_slice(&rotation.stdout).unwrap();
     let after = one().await;
     assert!(verify(&after, &old).is_err(), "who has only the old keys does not know the new one");
     let keys = exported(&site).await;
@@ -205,13 +206,14 @@ async fn rotation_needs_no_restart_and_costs_no_old_signature() {
     assert!(listed.contains("signs here") && listed.contains("retired"), "{listed}");
     assert_eq!(cli(&site, &["key", "signing", "create"]).await.status.code(), Some(2), "there is one");
 
-    // FAILURES, canary: neither key is in what the processes said, or in any table.
+    // FAILURES, canary: the key is in nothing that the processes or the command said, and in no table.
     let (_, path) = site.settings.iter().find(|(key, _)| key == "signing_key_file").unwrap();
     let pem = std::fs::read_to_string(Path::new(path)).unwrap();
     let document = STANDARD.decode(pem.lines().nth(1).unwrap()).unwrap();
     let secret = STANDARD.encode(&document[18..]);
     let mut said = site.api.said() + &site.worker().said();
     assert!(said.contains("the signing key was replaced"), "{said}");
+    said.extend([&rotation.stdout, &rotation.stderr].map(|stream| String::from_utf8_lossy(stream).into_owned()));
     let mut database = site.database().await;
     let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
         .fetch_all(&mut database)

@@ -167,8 +167,8 @@ pub struct Seen {
     pub spent: Option<u64>,
 }
 
-/// What a fetch that failed means: a host that could not be reached, stalled or broke down is nobody's fault who
-/// handed something in; all else is what this repository is.
+/// What a fetch that failed means: a host that could not be reached, stalled, broke down or has a certificate that is
+/// not trusted is nobody's fault who handed something in; all else is what this repository is.
 ///
 /// What the tunnel saw outranks what Git says; of that only its own lines count, and none that a server wrote.
 #[must_use]
@@ -185,9 +185,16 @@ pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
         "transfer closed with outstanding read data remaining",
         "returned error: 5",
     ];
+    // In the words of GnuTLS, which Debian's Git speaks through, and of OpenSSL. No address that is let in has a space.
+    const UNTRUSTED: &[&str] = &[
+        "certificate verification failed",
+        "server verification failed",
+        "SSL certificate problem",
+        "certificate subject name",
+    ];
     let said = failure.evidence.last_output.as_deref().unwrap_or_default();
     let of_git = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
-    let is_away = said.lines().filter(of_git).any(|line| AWAY.iter().any(|words| line.contains(words)));
+    let says = |any: &[&str]| said.lines().filter(of_git).any(|line| any.iter().any(|words| line.contains(words)));
     // Its exit code says nothing more; the limits of its cell do.
     let by_itself = failure.code == FailureCode::FetchFailed;
     let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
@@ -200,7 +207,14 @@ pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
         Seen { outage: Some(why), .. } if by_itself => {
             (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
         }
-        _ if by_itself && is_away => {
+        // Nobody who hands something in has a say in that.
+        _ if by_itself && says(UNTRUSTED) => (
+            FailureCode::NetworkError,
+            format!(
+                "the certificate of the repository's host is not trusted: {why}; extra_ca_file names more authorities"
+            ),
+        ),
+        _ if by_itself && says(AWAY) => {
             (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {why}"))
         }
         _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
@@ -241,6 +255,23 @@ mod tests {
         assert!(env.contains_key(&format!("GIT_CONFIG_VALUE_{}", env["GIT_CONFIG_COUNT"].parse::<u32>().unwrap() - 1)));
         assert!(!env.contains_key(&format!("GIT_CONFIG_KEY_{}", env["GIT_CONFIG_COUNT"])));
         assert_eq!(plan.stages[0].command[3..], ["fetch", "https://a.b/c", "main"]);
+    }
+
+    /// In Git's words for an authority that nobody knows (and for a certificate that is past its end), for another
+    /// name, and in those of a Git with OpenSSL.
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_the_hosts_or_the_operators_matter() {
+        for said in [
+            "server certificate verification failed. CAfile: none CRLfile: none",
+            "SSL: certificate subject name (a.b) does not match target host name 'c.d'",
+            "SSL certificate problem: unable to get local issuer certificate",
+        ] {
+            let (code, why) =
+                judged(FailureCode::FetchFailed, &format!("fatal: unable to access 'https://a.b/c/': {said}"));
+            assert_eq!(code, FailureCode::NetworkError, "{said}");
+            assert!(why.contains("is not trusted") && why.contains(said) && why.contains("extra_ca_file"), "{why}");
+            assert_eq!(judged(FailureCode::FetchFailed, &format!("remote: {said}")).0, FailureCode::FetchFailed);
+        }
     }
 
     /// FAILURES 30: a host that is away is not the student's fault; a repository that is not there is.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -26,6 +27,7 @@ pub struct Cell {
     /// Without their masks.
     frames: Receiver<Frame>,
     seen: Vec<Frame>,
+    gate: Arc<Mutex<()>>,
 }
 
 /// All that a warden said.
@@ -70,10 +72,13 @@ impl Cell {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the warden starts");
         let mut stdout = child.stdout.take().expect("piped");
         let (sender, frames) = channel();
+        let gate = Arc::new(Mutex::new(()));
+        let reading = Arc::clone(&gate);
         std::thread::spawn(move || {
             let mut decoder = Decoder::default();
             let mut bytes = [0; 8192];
             while let Ok(length @ 1..) = stdout.read(&mut bytes) {
+                drop(reading.lock());
                 decoder.feed(&bytes[..length]);
                 while let Some(frame) = decoder.next_frame().expect("the warden sends frames") {
                     let kind = frame.kind;
@@ -85,9 +90,14 @@ impl Cell {
             }
         });
         let stdin = child.stdin.take();
-        let mut cell = Self { folder, child, stdin, frames, seen: Vec::new() };
+        let mut cell = Self { folder, child, stdin, frames, seen: Vec::new(), gate };
         assert_eq!(cell.wait(Kind::Hello).kind, Kind::Hello);
         cell
+    }
+
+    /// While it is locked nobody reads what the warden says, but for 8 KiB.
+    pub fn gate(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.gate)
     }
 
     pub fn path(&self) -> &Path {

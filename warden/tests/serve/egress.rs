@@ -1,13 +1,13 @@
 //! The proxy of a stage. The test is the client inside the cell, and the worker outside.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use warden::egress::{FRAME_COST, FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP, resync};
 use warden::event::StageExit;
 use warden::frame::Kind;
-use warden::plan::{Egress, Plan, Stage};
+use warden::plan::{Egress, OutputLimits, Plan, Stage};
 
 use crate::cell::Cell;
 
@@ -165,6 +165,32 @@ fn the_tunnel_closes_with_its_stage() {
     // What was under way comes too late, and is no fault.
     say(&mut cell, ToCell::Data { id, bytes: b"late".to_vec() });
     std::fs::write(cell.path().join("past"), "").unwrap();
+    let exit = StageExit::Exited { code: 0 };
+    assert_eq!(cell.story().exits(), [exit.clone(), exit]);
+}
+
+/// Whoever hears that a stage has ended may rely on it. Here the warden is held up while it tells the end, by more
+/// output than a pipe holds: what it puts off until it has told is seen to be missing.
+#[test]
+fn the_tunnel_is_gone_before_the_end_of_its_stage_is_told() {
+    let mut cell = Cell::start();
+    let port = free_port();
+    let first = Stage {
+        egress: Some(Egress { port, journal_bytes: 1 << 20 }),
+        output: OutputLimits { head: 3, tail: 1 << 20, limit: 1 << 30 },
+        ..cell.shell("echo up; while [ ! -e over ]; do sleep 0.02; done; head -c 1000000 /dev/zero")
+    };
+    let plan = Plan { stages: vec![first, cell.shell("echo second")], ..cell.empty_plan() };
+    cell.send_plan(&plan);
+    cell.wait_for_output("up");
+    let mut open = client(port);
+    let gate = cell.gate();
+    let held = gate.lock().unwrap();
+    end(&cell);
+    let cut = open.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(cut.kind(), ErrorKind::ConnectionReset, "{cut}");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
+    drop(held);
     let exit = StageExit::Exited { code: 0 };
     assert_eq!(cell.story().exits(), [exit.clone(), exit]);
 }

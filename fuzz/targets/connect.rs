@@ -1,0 +1,84 @@
+//! What a project's client says first to the warden's proxy: `CONNECT`, or a whole address.
+//!
+//! The first two bytes say into how large a piece the head comes first: the answer must not depend on that. What is
+//! taken must mean the same to another reader (httparse, by which half the servers in Rust read), before and after it was
+//! made into what an origin wants; and the worker must hear the host that was named.
+
+#![no_main]
+
+use assize::egress::Host;
+use libfuzzer_sys::fuzz_target;
+use warden::egress::{FromCell, MAX_HOST};
+
+#[allow(dead_code)]
+#[path = "../../warden/src/proxy/head.rs"]
+mod head;
+
+use head::{MAX_HEAD, Parsed, Request, parse};
+
+/// Lines of a head that are read, and the one that is added.
+const LINES: usize = 101;
+
+/// What another reader sees: length of the head, method, target, and the names of its lines.
+fn read(bytes: &[u8]) -> (usize, String, String, Vec<String>) {
+    let mut lines = [httparse::EMPTY_HEADER; LINES];
+    let mut request = httparse::Request::new(&mut lines);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        other => panic!("another reader says {other:?} to {}", bytes.escape_ascii()),
+    };
+    let names = request.headers.iter().map(|line| line.name.to_ascii_lowercase()).collect();
+    (length, request.method.unwrap_or_default().into(), request.path.unwrap_or_default().into(), names)
+}
+
+fn check(bytes: &[u8], request: &Request) {
+    let Request { host, port, forward, is_tunnel, length } = request;
+    assert!((1..=MAX_HOST).contains(&host.len()) && *port > 0 && *length <= MAX_HEAD);
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._[]:".contains(&byte);
+    assert!(host.bytes().all(is_plain), "{host:?}");
+    let (seen, method, target, _) = read(bytes);
+    assert_eq!((seen, method == "CONNECT"), (*length, *is_tunnel));
+
+    // Said again in the plainest way it is the same host and port.
+    let again = format!("CONNECT {host}:{port} HTTP/1.1\r\n\r\n");
+    match parse(again.as_bytes()) {
+        Parsed::Whole(again) => assert_eq!((&again.host, again.port), (host, *port)),
+        other => panic!("{again:?}: {other:?}"),
+    }
+
+    if *is_tunnel {
+        assert!(forward.is_empty());
+    } else {
+        let (forwarded, same_method, path, names) = read(forward);
+        assert_eq!((forwarded, &same_method), (forward.len(), &method), "nothing is smuggled behind it");
+        assert!(path.starts_with('/') && target.ends_with(path.trim_start_matches('/')), "{target} became {path}");
+        assert_eq!(names.iter().filter(|name| *name == "connection").count(), 1);
+        let ours = ["proxy-connection", "proxy-authorization", "proxy-authenticate", "keep-alive", "te", "upgrade"];
+        assert!(!names.iter().any(|name| ours.contains(&name.as_str())), "{names:?}");
+    }
+
+    let open = FromCell::Open { id: 7, stage: 1, at_us: 2, port: *port, host: host.clone() };
+    let mut payload = Vec::new();
+    open.encode(&mut payload);
+    assert_eq!(FromCell::decode(&payload), Some(open));
+    // What the worker takes it for has one form.
+    if let Ok(host) = Host::parse(host) {
+        assert_eq!(Host::parse(&host.to_string()).as_ref(), Ok(&host));
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((cut, bytes)) = bytes.split_first_chunk::<2>() else { return };
+    let whole = parse(bytes);
+    let part = bytes.get(..usize::from(u16::from_le_bytes(*cut))).unwrap_or(bytes);
+    match (parse(part), &whole) {
+        (Parsed::Unfinished, Parsed::Unfinished | Parsed::Bad(_)) | (Parsed::Bad(_), Parsed::Bad(_)) => {}
+        (Parsed::Unfinished, Parsed::Whole(request)) => assert!(part.len() < request.length),
+        (part, whole) => assert_eq!(&part, whole, "a part was taken for another request"),
+    }
+    match whole {
+        Parsed::Unfinished => assert!(bytes.len() < MAX_HEAD),
+        Parsed::Bad(reason) => assert!(!reason.is_empty()),
+        Parsed::Whole(request) => check(bytes, &request),
+    }
+});
