@@ -138,7 +138,10 @@ pub const SETTINGS: &[Setting] = &[
         "git_hosts",
         "hosts that repositories may be fetched from, separated by spaces: `github.com`, `*.example.org`, `host:port`, `*` for every public name; empty: none",
     ),
-    setting("output_head_bytes", "first bytes kept of a stage's output, sent live; at most 4194304, for they stand in the journal of its cell"),
+    setting(
+        "output_head_bytes",
+        "first bytes kept of a stage's output, sent live; at most 4194304, for they stand in the journal of its cell",
+    ),
     setting("output_tail_bytes", "last bytes kept of a stage's output; at most 4194304"),
     setting("output_limit_bytes", "bytes of output after which a stage is killed"),
     setting("log", "log filter, as in `info` or `assize=debug`"),

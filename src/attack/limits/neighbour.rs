@@ -29,7 +29,7 @@ const MOST_TURNS: usize = 10;
 /// How long it is left alone, and how long it is attacked, in one turn.
 const QUIET: Duration = Duration::from_millis(2_000);
 
-/// Fewer samples than this say nothing about a 95th percentile.
+/// Fewer samples than this in a window say nothing about its 95th percentile.
 const LEAST_SAMPLES: usize = 60;
 
 /// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
@@ -187,9 +187,9 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
             None => Judgement::Unjudged("too few samples".to_owned()),
             Some(compared) if compared.ratio() > MOST && spare < SPARE_CPUS => Judgement::Unjudged(format!(
                 "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
-                compared.told(quiet.len())
+                compared.told()
             )),
-            Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told(quiet.len())),
+            Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told()),
         };
         arena.judge(&id(name), judgement);
     }
@@ -227,34 +227,48 @@ async fn attack(arena: &Arena, name: &str, program: &str) -> Result<Window, Stri
 }
 
 struct Compared {
-    quiet_ms: f64,
-    attacked_ms: f64,
+    /// p95 of each turn when quiet, when attacked, and the one by the other.
+    turns: Vec<(f64, f64, f64)>,
     samples: usize,
 }
 
 impl Compared {
+    /// The middle one of the turns: each is compared with the quiet right before it, and what else a host does for a
+    /// moment decides nothing.
     fn ratio(&self) -> f64 {
-        self.attacked_ms / self.quiet_ms
+        self.median(|(_, _, ratio)| ratio)
     }
 
-    fn told(&self, turns: usize) -> String {
-        let Self { quiet_ms, attacked_ms, samples } = self;
-        let ratio = self.ratio();
-        format!("p95 {attacked_ms:.1} ms, quiet {quiet_ms:.1} ms, ratio {ratio:.2}, of {samples} in {turns} turns")
+    fn median(&self, of: impl Fn((f64, f64, f64)) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.turns.iter().copied().map(of).collect();
+        percentile(&mut values, 50).unwrap_or(f64::INFINITY)
+    }
+
+    fn told(&self) -> String {
+        let (quiet_ms, attacked_ms) = (self.median(|(quiet, ..)| quiet), self.median(|(_, attacked, _)| attacked));
+        let (ratio, turns, samples) = (self.ratio(), self.turns.len(), self.samples);
+        format!(
+            "p95 {attacked_ms:.1} ms, quiet {quiet_ms:.1} ms, ratio {ratio:.2}, the medians of {turns} turns with {samples} samples"
+        )
     }
 }
 
 fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<Compared> {
-    let within = |windows: &[Window]| -> Vec<f64> {
-        let inside = |sample: &&Sample| windows.iter().any(|(from, to)| (*from..*to).contains(&sample.at_us));
-        samples.iter().filter(inside).map(|sample| sample.took_ms).collect()
+    let within = |(from, to): &Window| -> Vec<f64> {
+        let inside = samples.iter().filter(|sample| (*from..*to).contains(&sample.at_us));
+        inside.map(|sample| sample.took_ms).collect()
     };
-    let (mut quiet, mut attacked) = (within(quiet), within(attacked));
-    if quiet.len() < LEAST_SAMPLES || attacked.len() < LEAST_SAMPLES {
-        return None;
+    let mut compared = Compared { turns: Vec::new(), samples: 0 };
+    for (quiet, attacked) in quiet.iter().zip(attacked) {
+        let (mut quiet, mut attacked) = (within(quiet), within(attacked));
+        if quiet.len() < LEAST_SAMPLES || attacked.len() < LEAST_SAMPLES {
+            continue;
+        }
+        compared.samples += attacked.len();
+        let (quiet_ms, attacked_ms) = (percentile(&mut quiet, 95)?, percentile(&mut attacked, 95)?);
+        compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
     }
-    let (quiet_ms, attacked_ms) = (percentile(&mut quiet, 95)?, percentile(&mut attacked, 95)?);
-    Some(Compared { quiet_ms, attacked_ms, samples: attacked.len() })
+    (!compared.turns.is_empty()).then_some(compared)
 }
 
 #[cfg(test)]
@@ -265,10 +279,15 @@ mod tests {
     fn quiet_and_attacked_samples_are_told_apart_by_their_time() {
         let at = |at_us: u64, took_ms: f64| Sample { at_us, took_ms, visits: 0, intact: true };
         let samples: Vec<Sample> = (0..200).map(|n| if n < 100 { at(n, 10.0) } else { at(n, 11.5) }).collect();
-        let compared = compare(&samples, &[(0, 100)], &[(100, 150), (150, 200)]).unwrap();
+        let (quiet, attacked) = ((0, 100), (100, 200));
+        let compared = compare(&samples, &[quiet], &[attacked]).unwrap();
         assert_eq!(compared.samples, 100);
         assert!((compared.ratio() - 1.15).abs() < 1e-9);
-        assert!(compare(&samples, &[(0, 10)], &[(100, 200)]).is_none(), "too few");
+        assert!(compare(&samples, &[(0, 10)], &[attacked]).is_none(), "too few");
+        // One turn in which the host did something else decides nothing, two of three do.
+        let ratio = |windows: &[Window]| compare(&samples, &[quiet; 3], windows).unwrap().ratio();
+        assert!((ratio(&[quiet, attacked, quiet]) - 1.0).abs() < 1e-9);
+        assert!((ratio(&[attacked, quiet, attacked]) - 1.15).abs() < 1e-9);
         assert!(sample("N 5 1000 2 1").is_some_and(|sample| sample.visits == 2 && sample.intact));
         assert!(sample("N 5 1000").is_none());
         assert_eq!(idle_ticks("cpu  1 2 3 40 5 6 7 8 9 10\ncpu0 1 2 3"), Some(45.0));
