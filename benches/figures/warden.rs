@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use assize::cell::slice::cgroup_parent;
 use assize::cell::{Berths, CellSpec, Engine, Event, Role};
 use assize::template::Templates;
 use futures_util::StreamExt;
@@ -75,13 +76,13 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
     let used = loop {
         match cell.output.next().await? {
             Event::Hello(_) => {
-                at_hello = Some(cell_cpu_ms(&cell.id)?);
+                at_hello = Some(cell_cpu_ms(engine, &cell.id)?);
                 let inputs = vec![futures_util::stream::once(std::future::ready(Ok(archive.clone()))).boxed()];
                 cell.input.as_mut().context("a cell without stdin")?.deliver(&plan(template), inputs).await?;
             }
             Event::StageEnded(ended) => {
                 let before = at_hello.context("a stage ended before hello")?;
-                break (cell_cpu_ms(&cell.id)? - before, count(ended.cpu_ms));
+                break (cell_cpu_ms(engine, &cell.id)? - before, count(ended.cpu_ms));
             }
             Event::End(end) => bail!("the cell ended without a stage: {end:?}"),
             _ => {}
@@ -92,13 +93,16 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
 }
 
 /// User and system time of a cell so far, in ms, in either version of cgroups.
-fn cell_cpu_ms(container: &str) -> Result<f64> {
-    let v1 = format!("/sys/fs/cgroup/cpuacct/docker/{container}/cpuacct.usage");
-    if let Ok(nanos) = std::fs::read_to_string(&v1) {
+fn cell_cpu_ms(engine: &Engine, container: &str) -> Result<f64> {
+    let parent = cgroup_parent(&engine.instance, engine.cgroup_driver);
+    let parent = parent.trim_start_matches('/');
+    let root = Path::new("/sys/fs/cgroup");
+    if let Ok(nanos) = std::fs::read_to_string(root.join("cpuacct").join(parent).join(container).join("cpuacct.usage"))
+    {
         return Ok(count(nanos.trim().parse::<u64>()?) / 1e6);
     }
-    let folders = [format!("docker/{container}"), format!("system.slice/docker-{container}.scope")];
-    let stat = folders.iter().map(|folder| Path::new("/sys/fs/cgroup").join(folder).join("cpu.stat"));
+    let folders = [container.to_owned(), format!("docker-{container}.scope")];
+    let stat = folders.iter().map(|folder| root.join(parent).join(folder).join("cpu.stat"));
     let stat: PathBuf = stat.into_iter().find(|path| path.is_file()).context("the cell's cgroup cannot be found")?;
     let text = std::fs::read_to_string(stat)?;
     let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).context("no usage_usec")?;
