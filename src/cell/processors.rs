@@ -57,12 +57,12 @@ impl Processors {
     /// # Errors
     /// What is wrong with the list, or that the host does not say what it has.
     pub fn of(setting: &str) -> Result<Arc<Self>, String> {
-        let (list, all) = match setting {
-            NONE => (String::new(), String::new()),
-            "" => (effective()?, String::new()),
-            list => (list.to_owned(), written(&parse(list)?)),
+        let ids = match setting {
+            NONE => BTreeSet::new(),
+            "" => parse(&effective()?)?,
+            list => parse(list)?,
         };
-        let ids = if list.is_empty() { BTreeSet::new() } else { parse(&list)? };
+        let all = if setting.is_empty() { String::new() } else { written(&ids) };
         let taken = Mutex::new(ids.into_iter().map(|id| Processor { id, taken: 0 }).collect());
         Ok(Arc::new(Self { taken, all }))
     }
@@ -127,7 +127,7 @@ impl Drop for Place {
 /// Over how many processors a cell is spread, and how many thousandths of each it may use.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a template's cpus are 0.05 to 256")]
 fn portions(cpus: f64) -> Option<(usize, u32)> {
-    let thousandths = (cpus * f64::from(WHOLE)).ceil() as u32;
+    let thousandths = (cpus * f64::from(WHOLE)).round() as u32;
     let count = thousandths.div_ceil(WHOLE);
     (count > 0).then(|| (count as usize, thousandths.div_ceil(count)))
 }
@@ -179,15 +179,11 @@ fn written(ids: &BTreeSet<u32>) -> String {
 mod tests {
     use super::*;
 
-    fn bound(processors: &Processors, place: Option<&Place>) -> String {
-        processors.list(place)
-    }
-
     #[test]
     fn cells_are_apart_until_no_processor_is_free() {
         let processors = Processors::of("0-1").unwrap();
         let places: Vec<Option<Place>> = (0..5).map(|_| processors.place(0.5)).collect();
-        let lists: Vec<String> = places.iter().map(|place| bound(&processors, place.as_ref())).collect();
+        let lists: Vec<String> = places.iter().map(|place| processors.list(place.as_ref())).collect();
         assert_eq!(lists, ["0", "1", "0", "1", "0-1"], "the fifth has no room and runs on all");
     }
 

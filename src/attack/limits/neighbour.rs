@@ -176,7 +176,8 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
         let samples = neighbour.samples(arena).await?;
         let ratios = windows.iter().map(|(quiet, attacked)| compare(&samples, quiet, attacked));
         let held = ratios.flatten().all(|compared| compared.ratio() <= MOST);
-        if turn + 1 >= TURNS && held {
+        // One look early and one at the end: whoever looks until it fits finds what he wants.
+        if turn + 1 == TURNS && held {
             break;
         }
     }
@@ -261,11 +262,14 @@ fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<
     let mut compared = Compared { turns: Vec::new(), samples: 0 };
     for (quiet, attacked) in quiet.iter().zip(attacked) {
         let (mut quiet, mut attacked) = (within(quiet), within(attacked));
-        if quiet.len() < LEAST_SAMPLES || attacked.len() < LEAST_SAMPLES {
+        if quiet.len() < LEAST_SAMPLES {
             continue;
         }
         compared.samples += attacked.len();
-        let (quiet_ms, attacked_ms) = (percentile(&mut quiet, 95)?, percentile(&mut attacked, 95)?);
+        let quiet_ms = percentile(&mut quiet, 95)?;
+        // Few samples while it is attacked, and enough before: it hardly came to its work at all.
+        let attacked_ms =
+            percentile(&mut attacked, 95).filter(|_| attacked.len() >= LEAST_SAMPLES).unwrap_or(f64::INFINITY);
         compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
     }
     (!compared.turns.is_empty()).then_some(compared)
@@ -284,6 +288,8 @@ mod tests {
         assert_eq!(compared.samples, 100);
         assert!((compared.ratio() - 1.15).abs() < 1e-9);
         assert!(compare(&samples, &[(0, 10)], &[attacked]).is_none(), "too few");
+        let starved = compare(&samples, &[quiet], &[(100, 110)]).unwrap().ratio();
+        assert!(starved > 1e9, "what keeps it from its work leaves few samples: {starved}");
         // One turn in which the host did something else decides nothing, two of three do.
         let ratio = |windows: &[Window]| compare(&samples, &[quiet; 3], windows).unwrap().ratio();
         assert!((ratio(&[quiet, attacked, quiet]) - 1.0).abs() < 1e-9);
