@@ -14,6 +14,7 @@ use crate::Scale;
 use crate::archives;
 use crate::client::{Client, form};
 use crate::figure::{Bar, Figure, count, ms, quantile};
+use crate::load::cpu_ms;
 use crate::services::{Services, templates};
 
 /// Requests per second of the open loop.
@@ -47,8 +48,13 @@ async fn all(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
     ];
     for clients in CLIENTS {
         let lasting = Duration::from_secs(scale.seconds.div_ceil(2));
-        let rate = closed_loop(&services.client, clients, lasting).await?;
-        figures.push(Figure::reported(format!("api_202_rate_{clients}"), rate, "1/s").with("closed loop"));
+        let before = cpu_ms(services.api_pid()?)?;
+        let (answered, rate) = closed_loop(&services.client, clients, lasting).await?;
+        let each = (cpu_ms(services.api_pid()?)? - before) / count(answered);
+        figures.push(
+            Figure::reported(format!("api_202_rate_{clients}"), rate, "1/s")
+                .with(format!("closed loop; the API took {each:.3} ms of CPU for each")),
+        );
     }
     Ok(figures)
 }
@@ -78,8 +84,8 @@ async fn open_loop(client: &Client, requests: u64) -> Result<Vec<f64>> {
     answered
 }
 
-/// Answers per second with so many clients, each waiting for its answer before it asks again.
-async fn closed_loop(client: &Client, clients: usize, lasting: Duration) -> Result<f64> {
+/// Answers, and how many that is a second, with so many clients, each of which waits for its answer before it asks again.
+async fn closed_loop(client: &Client, clients: usize, lasting: Duration) -> Result<(u64, f64)> {
     let answered = Arc::new(AtomicU64::new(0));
     let begun = clock::monotonic();
     let mut running = JoinSet::new();
@@ -97,7 +103,8 @@ async fn closed_loop(client: &Client, clients: usize, lasting: Duration) -> Resu
         });
     }
     running.join_all().await.into_iter().collect::<Result<()>>()?;
-    Ok(count(answered.load(Ordering::Relaxed)) / begun.elapsed().as_secs_f64())
+    let answered = answered.load(Ordering::Relaxed);
+    Ok((answered, count(answered) / begun.elapsed().as_secs_f64()))
 }
 
 fn new_form() -> Result<Bytes> {
