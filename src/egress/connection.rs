@@ -238,16 +238,37 @@ async fn carry_up(
     Ok(())
 }
 
-/// Ends when nothing went either way between two looks.
+/// Ends when nothing went either way for so long, to a sixth of it.
 async fn idleness(idle: Duration, up: &AtomicU64, down: &AtomicU64) {
+    const LOOKS: u32 = 6;
     let seen = || (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
-    let mut before = seen();
-    loop {
-        tokio::time::sleep(idle).await;
+    let (mut before, mut quiet) = (seen(), 0);
+    while quiet < LOOKS {
+        tokio::time::sleep(idle / LOOKS).await;
         let now = seen();
-        if now == before {
-            return;
-        }
+        quiet = if now == before { quiet + 1 } else { 0 };
         before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes starts the time anew, and what went at first does not double it.
+    #[tokio::test]
+    async fn idle_time_counts_from_the_last_byte() {
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let idle = Duration::from_millis(900);
+        let mut waited = std::pin::pin!(idleness(idle, &up, &down));
+        for (after, count) in [(idle * 5 / 6, &down), (idle / 4, &up)] {
+            let going = tokio::time::timeout(after, &mut waited).await;
+            assert!(going.is_err(), "ended while bytes went");
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let last = clock::monotonic();
+        waited.await;
+        let quiet = last.elapsed();
+        assert!(quiet >= idle * 5 / 6 && quiet < idle * 8 / 5, "{quiet:?}");
     }
 }

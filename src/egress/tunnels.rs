@@ -15,7 +15,7 @@ use super::guard::{Guard, Refusal};
 use super::host::Allow;
 use super::record::{Log, Recorded};
 
-/// A connection on which nothing goes either way for this long (at most twice) is ended. npm and pip
+/// A connection on which nothing goes either way for this long is ended, unless its rules say otherwise. npm and pip
 /// keep connections open between requests for less.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -35,6 +35,7 @@ pub struct Quota {
 pub struct Rules {
     guard: Guard,
     stages: Vec<Stage>,
+    idle: Duration,
 }
 
 #[derive(Clone)]
@@ -49,7 +50,12 @@ struct Stage {
 impl Rules {
     #[must_use]
     pub const fn new(guard: Guard) -> Self {
-        Self { guard, stages: Vec::new() }
+        Self { guard, stages: Vec::new(), idle: IDLE }
+    }
+
+    /// Ends connections on which nothing goes either way for this long, and not for a minute.
+    pub const fn end_idle_after(&mut self, idle: Duration) {
+        self.idle = idle;
     }
 
     /// Lets the stage of this number, counted as in the plan, reach what is on the list.
@@ -83,7 +89,6 @@ pub struct Tunnels {
     tasks: TaskTracker,
     stop: CancellationToken,
     log: Arc<Mutex<Log>>,
-    idle: Duration,
 }
 
 impl Tunnels {
@@ -98,7 +103,6 @@ impl Tunnels {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             log: Arc::default(),
-            idle: IDLE,
         }
     }
 
@@ -179,7 +183,7 @@ impl Tunnels {
             guard: self.rules.guard.clone(),
             allowed: Arc::clone(&stage.allowed),
             refused,
-            idle: self.idle,
+            idle: self.rules.idle,
             used: Arc::clone(&stage.used),
             frames: self.frames.clone(),
             up: from_cell,

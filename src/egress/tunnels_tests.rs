@@ -234,7 +234,7 @@ async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_goes_is_ended() {
     let (mut cell, listener) = cell(QUOTA).await;
-    cell.tunnels.idle = Duration::from_millis(20);
+    cell.tunnels.rules.end_idle_after(Duration::from_millis(20));
     let (id, _stream) = cell.connected(&listener).await;
     assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
     assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Idle);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -65,9 +66,12 @@ impl Exit {
     pub fn only(&self, repository: &Repository, bytes: u64) -> Result<Rules, String> {
         /// Git asks three times, and again after a redirect.
         const CONNECTIONS: u64 = 20;
+        /// A little more than Git itself gives a host, which is not counted before TLS is agreed on; a fetch has 120 s.
+        const STALLED: Duration = Duration::from_secs(30);
         let mut rules = self.none();
         let allowed = Allow::new(&repository.host, repository.port)?;
         rules.allow(0, vec![allowed], Quota { connections: CONNECTIONS, bytes });
+        rules.end_idle_after(STALLED);
         Ok(rules)
     }
 

@@ -19,7 +19,7 @@ fn site(forge: &Forge, more: &[(&'static str, &str)]) -> Site {
     Site::start(Setup { settings, ..Setup::default() })
 }
 
-async fn submit(site: &Site, url: &str, reference: &str) -> (Uuid, Uuid) {
+pub async fn submit(site: &Site, url: &str, reference: &str) -> (Uuid, Uuid) {
     let form = Form::new()
         .text("template", "script")
         .text("user", "ada")

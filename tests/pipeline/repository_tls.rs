@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 
 use crate::authority::Authority;
 use crate::forge::Forge;
-use crate::harness::id_of;
-use crate::repository::run;
+use crate::harness::{id_of, json};
+use crate::repository::{run, submit};
 use crate::site::{Setup, Site, failure, message};
 
 /// A site that may fetch from these, with an authority besides those of its image.
@@ -52,6 +52,21 @@ async fn a_certificate_that_nobody_vouches_for_ends_the_fetch_and_blames_no_proj
     is_not_trusted(&site, &forge, "certificate verification failed").await;
     let next = site.run("script", &[("run.sh", "exit 0")]).await;
     assert_eq!(next["score"], 1.0, "the worker goes on: {next}");
+}
+
+#[tokio::test]
+async fn a_host_that_never_agrees_on_tls_is_an_outage_and_no_project_is_blamed() {
+    let forge = Forge::start_mute();
+    let (site, _folder) = site(&[&forge], None);
+    let (_, run) = submit(&site, &forge.url("a.git"), "main").await;
+    let waited = site.get(&format!("/v1/runs/{run}?wait=25")).send().await.unwrap();
+    assert_eq!(json(waited).await["attempt"], 1, "the host gets its 30 s");
+    let first = async || site.events(run).await.into_iter().find(|(_, _, code)| code.is_some());
+    site.until("the first attempt ends", async || first().await.is_some()).await;
+    assert_eq!(first().await, Some((1, "queued".to_owned(), Some("network_error".to_owned()))));
+    // The other attempts would only take as long.
+    site.cancel(run).await;
+    assert_eq!(site.ended(run).await["status"], "aborted");
 }
 
 /// Tried as often as any outage, and then over, with words for the operator.
