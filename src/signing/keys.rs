@@ -93,6 +93,8 @@ impl TrustedKeys {
         } else if text.contains(BEGIN) {
             let keys = text.split(BEGIN).skip(1).zip(1..);
             keys.map(|(rest, at)| trusted(at, &format!("{BEGIN}{rest}"), None)).collect::<Result<_, _>>()?
+        } else if text.trim().is_empty() {
+            Vec::new()
         } else {
             vec![trusted(1, text, None)?]
         };
@@ -157,6 +159,7 @@ mod tests {
         keys[1].public_key = "nonsense".to_owned();
         assert!(matches!(TrustedKeys::read(&json(&keys)), Err(KeysError::Key { at: 2, .. })));
         assert!(matches!(TrustedKeys::read(&json(&[])), Err(KeysError::Count(0))));
+        assert!(matches!(TrustedKeys::read("\n"), Err(KeysError::Count(0))), "what an export that failed leaves");
         assert!(matches!(TrustedKeys::read("{\"keys\": 1}"), Err(KeysError::NotKeys(_))));
         assert!(matches!(TrustedKeys::read(&" ".repeat(MAX_BYTES + 1)), Err(KeysError::TooLong)));
         assert!(TrustedKeys::read("").is_err());
