@@ -226,7 +226,13 @@ impl Installation {
                 format!("http://127.0.0.1:{}/metrics (API), http://127.0.0.1:{}/metrics (worker)", port + 1, port + 2),
             ),
             ("Postgres", format!("psql '{}'", self.embedded.database_url)),
-            ("settings", format!("ASSIZE_DATABASE_URL='{}' (for assize key)", self.embedded.database_url)),
+            (
+                "settings",
+                format!(
+                    "ASSIZE_DATABASE_URL='{}' ASSIZE_REDIS_URL='{}' (for assize key and doctor)",
+                    self.embedded.database_url, self.embedded.redis_url
+                ),
+            ),
             ("Redis", format!("redis-cli -s {}", self.embedded.folder.sockets().join("redis.sock").display())),
             ("data", format!("{} (logs in log/)", root.display())),
             ("key", format!("{} (admin of the organisation {ORGANIZATION})", root.join("key").display())),
