@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::harness::processes::Process;
 use crate::janitor::{container, is_there};
-use crate::site::{Setup, Site, containers, failure, message, remove};
+use crate::site::{Setup, Site, containers, docker, failure, message, remove};
 use crate::templates;
 
 const WHOLE: [&str; 5] = ["queued", "preparing", "running", "parsing", "completed"];
@@ -75,6 +75,34 @@ async fn killed_in_any_stage_no_stage_runs_twice_and_the_verdict_is_the_same() {
         assert_eq!(site.cells(Some(run)).await, cells, "the same cell goes on");
         ended_well(&site, run, &["install", "build", "tests"]).await;
         assert_eq!(site.text(run, "").await, written, "killed in {killed_in}");
+    }
+}
+
+/// A processor of its own for each cell, also for one that the worker before made.
+#[tokio::test]
+async fn a_cell_made_after_an_adoption_runs_beside_the_adopted_one() {
+    if std::thread::available_parallelism().is_ok_and(|all| all.get() < 2) {
+        return println!("skipped: on one processor all cells run on the same");
+    }
+    let mut site = Site::start(Setup { settings: vec![("worker_slots", "2".to_owned())], ..Setup::default() });
+    let mut bound = Vec::new();
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let run = site.submit("script", &[("run.sh", "echo begins; sleep 60")]).await;
+        wrote(&site, run, "begins").await;
+        let [cell] = site.cells(Some(run)).await.try_into().unwrap();
+        let said = docker().inspect_container(&cell, None).await.unwrap();
+        bound.push(said.host_config.and_then(|host| host.cpuset_cpus).unwrap());
+        runs.push(run);
+        if runs.len() == 1 {
+            site.take_worker().kill();
+            site.start_worker();
+        }
+    }
+    assert!(!bound.contains(&String::new()) && bound[0] != bound[1], "bound to {bound:?}");
+    for run in runs {
+        site.cancel(run).await;
+        assert_eq!(site.ended(run).await["attempt"], 1);
     }
 }
 
@@ -218,7 +246,7 @@ async fn memory_that_ran_out_while_no_worker_lived_is_still_the_cause() {
     site.take_worker().kill();
     let cell = site.cells(Some(run)).await.remove(0);
     site.until("the cell has ended", async || {
-        let seen = crate::site::docker().inspect_container(&cell, None).await.unwrap();
+        let seen = docker().inspect_container(&cell, None).await.unwrap();
         seen.state.unwrap().running == Some(false)
     })
     .await;
