@@ -138,8 +138,8 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
     if let Some(screen) = report.screen {
         let (ink, text) = match (failed, warned) {
             (0, 0) => (Ink::Good, format!("all {} checks are ok", report.checks.len())),
-            (0, _) => (Ink::Warn, format!("fit to run, with {warned} warnings")),
-            _ => (Ink::Bad, format!("not fit to run: {failed} checks failed")),
+            (0, _) => (Ink::Warn, format!("fit to run; warnings: {warned}")),
+            _ => (Ink::Bad, format!("not fit to run; failed checks: {failed}")),
         };
         screen.line(screen.paint(ink, text));
     } else {

@@ -497,7 +497,7 @@ def inherited_descriptors():
 
 @probe
 def stdin_is_empty():
-    return os.readlink(f"/proc/{os.getppid()}/fd/0")
+    return os.readlink("/proc/self/fd/0")
 
 
 # --- limits of a process ----------------------------------------------------------------------------------
