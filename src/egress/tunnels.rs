@@ -15,8 +15,8 @@ use super::guard::{Guard, Refusal};
 use super::host::Allow;
 use super::record::{Log, Recorded};
 
-/// A connection on which nothing goes either way for this long is ended, unless its rules say otherwise. npm and pip
-/// keep connections open between requests for less.
+/// A connection on which nothing goes either way for this long (to a sixth) is ended, unless its rules say otherwise. npm
+/// and pip keep connections open between requests for less.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How long the connections of a stage that is over may take to notice.

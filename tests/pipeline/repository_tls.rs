@@ -1,5 +1,8 @@
 //! Repositories over TLS: whose certificate is taken, and how a fetch ends where it is not.
 
+use std::time::Duration;
+
+use assize::clock;
 use futures_util::future::join_all;
 
 use crate::authority::Authority;
@@ -59,11 +62,15 @@ async fn a_host_that_never_agrees_on_tls_is_an_outage_and_no_project_is_blamed()
     let forge = Forge::start_mute();
     let (site, _folder) = site(&[&forge], None);
     let (_, run) = submit(&site, &forge.url("a.git"), "main").await;
+    let begun = clock::monotonic();
     let waited = site.get(&format!("/v1/runs/{run}?wait=25")).send().await.unwrap();
     assert_eq!(json(waited).await["attempt"], 1, "the host gets its 30 s");
     let first = async || site.events(run).await.into_iter().find(|(_, _, code)| code.is_some());
     site.until("the first attempt ends", async || first().await.is_some()).await;
     assert_eq!(first().await, Some((1, "queued".to_owned(), Some("network_error".to_owned()))));
+    // Other connections are left alone for a minute, which for three attempts is too long.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(60), "{took:?}");
     // The other attempts would only take as long.
     site.cancel(run).await;
     assert_eq!(site.ended(run).await["status"], "aborted");
