@@ -1,9 +1,26 @@
 //! Berths: empty network namespaces, kept ready, one run each at a time.
+//!
+//! A run that used a namespace leaves traces in it that outlive its processes: sockets in TIME_WAIT that keep a
+//! port, counters, and whatever else a kernel keeps for each namespace. So no run gets a namespace that another
+//! was in. PID 1 of a berth moves into a new one when it is asked to (`warden/src/berth.rs`), which takes a
+//! millisecond where a new container takes a hundred of CPU.
+//!
+//! What must hold:
+//! - A berth is renewed when it is made and after each run, before it is free again: [`Berths::take`] only ever gives
+//!   out a namespace that no cell has been in.
+//! - It is never renewed while a cell is in it, so subject and driver of a run are in one namespace. A berth that came
+//!   with an adopted run is not renewed at all but destroyed after that run: its stream belonged to the dead worker.
+//! - A renewal that fails, or is not confirmed in time, replaces the berth.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::ContainerSummary;
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -14,12 +31,93 @@ use super::spec::{BERTH, LABEL_CELL, LABEL_WORKER, berth_body};
 /// What a berth is made from: an image without a single file.
 pub const BERTH_IMAGE: &str = "assize/berth:1";
 
-/// An empty namespace that one run may use.
-#[derive(Debug)]
+/// A renewal takes about 1 ms, and a busy host some tens. One that takes longer is no faster than a new berth.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of the longest answer: `renewed ` and an inode, or a reason.
+const MAX_ANSWER_BYTES: usize = 512;
+
+/// A network namespace that one run may use.
 pub struct Berth {
     /// The container that holds it.
     pub id: String,
+    /// Inode of the namespace, as the berth reported it.
+    pub namespace: u64,
     runs: u32,
+    /// Locked by nobody: it makes the berth shareable between threads.
+    stream: Mutex<BerthStream>,
+}
+
+impl std::fmt::Debug for Berth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Berth").field("id", &self.id).field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Both ends of the stream to a berth's PID 1.
+struct BerthStream {
+    input: Pin<Box<dyn AsyncWrite + Send>>,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+}
+
+impl BerthStream {
+    /// Asks for one renewal and returns the inode of the new namespace, or why there is none.
+    async fn renew(&mut self) -> Result<u64, String> {
+        self.input.write_all(b"r").await.map_err(|error| error.to_string())?;
+        self.input.flush().await.map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\n") {
+            match self.output.next().await {
+                Some(Ok(piece)) => answer.extend_from_slice(&piece.into_bytes()),
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("its stream ended".to_owned()),
+            }
+            if answer.len() > MAX_ANSWER_BYTES {
+                return Err(format!("it answered more than {MAX_ANSWER_BYTES} bytes"));
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        let inode = answer.trim_end().strip_prefix("renewed ").and_then(|inode| inode.parse().ok());
+        inode.ok_or_else(|| format!("it answered {:?}", answer.trim_end()))
+    }
+}
+
+impl Berth {
+    /// Makes a berth whose namespace no cell has been in.
+    ///
+    /// # Errors
+    /// [`EngineError`] if it cannot be made, or cannot renew itself; then nothing stays behind.
+    pub async fn launch(engine: &Engine, worker: &str) -> Result<Self, EngineError> {
+        let name = format!("{}-berth-{}", engine.instance, Uuid::now_v7().simple());
+        let (id, attached) = engine.launch_unleased(&name, berth_body(engine, worker, BERTH_IMAGE)).await?;
+        let AttachContainerResults { input, output } = attached;
+        let mut berth = Self { id, namespace: 0, runs: 0, stream: Mutex::new(BerthStream { input, output }) };
+        // The first namespace is the engine's; renewed, all runs find the same, and a host where a berth cannot
+        // renew itself is known before any run is.
+        if let Err(error) = berth.renew().await {
+            engine.remove(&berth.id).await.ok();
+            return Err(error);
+        }
+        Ok(berth)
+    }
+
+    /// Moves the berth into a new namespace. Call it only while no cell is in it.
+    ///
+    /// # Errors
+    /// [`EngineError`] if that was not confirmed: the berth must not be used again.
+    async fn renew(&mut self) -> Result<(), EngineError> {
+        let before = self.namespace;
+        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let fault = |reason| EngineError::Unavailable { what: "renew the network namespace of a berth", reason };
+        self.namespace = match tokio::time::timeout(RENEW_TIMEOUT, stream.renew()).await {
+            Ok(renewed) => renewed.map_err(fault)?,
+            Err(_) => return Err(fault(format!("no answer in {} s", RENEW_TIMEOUT.as_secs()))),
+        };
+        if self.namespace == before {
+            return Err(fault(format!("it is still in namespace {before}")));
+        }
+        Ok(())
+    }
 }
 
 /// The berth that a cell is in.
@@ -97,25 +195,31 @@ impl Berths {
     /// [`EngineError`] if there is none and none can be made.
     pub async fn take(&self) -> Result<Berth, EngineError> {
         /// A berth comes back when its run's cells are removed, which takes tens of milliseconds.
-        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+        const RETURN_TIMEOUT: Duration = Duration::from_millis(500);
         loop {
             let came = self.shared.came.notified();
             if let Some(mut berth) = self.pop() {
                 berth.runs += 1;
                 return Ok(berth);
             }
-            if tokio::time::timeout(PATIENCE, came).await.is_err() {
+            if tokio::time::timeout(RETURN_TIMEOUT, came).await.is_err() {
                 self.add().await?;
             }
         }
     }
 
-    /// Gives a berth back after the engine confirmed that the run's cells are gone.
-    pub async fn give_back(&self, berth: Berth) {
-        if berth.runs < self.shared.max_runs {
-            self.put(berth);
-        } else {
-            self.replace(berth).await;
+    /// Gives a berth back after the engine confirmed that the run's cells are gone. It is renewed before it is
+    /// free again.
+    pub async fn give_back(&self, mut berth: Berth) {
+        if berth.runs >= self.shared.max_runs {
+            return self.replace(berth).await;
+        }
+        match berth.renew().await {
+            Ok(()) => self.put(berth),
+            Err(error) => {
+                tracing::warn!(berth = berth.id, %error, "a berth could not renew itself and is replaced");
+                self.replace(berth).await;
+            }
         }
     }
 
@@ -125,10 +229,7 @@ impl Berths {
     /// # Errors
     /// [`EngineError`] if it cannot be made.
     pub async fn make(&self) -> Result<Berth, EngineError> {
-        let engine = &self.shared.engine;
-        let name = format!("{}-berth-{}", engine.instance, Uuid::now_v7().simple());
-        let id = engine.launch_detached(&name, berth_body(engine, &self.shared.worker, BERTH_IMAGE)).await?;
-        Ok(Berth { id, runs: 0 })
+        Berth::launch(&self.shared.engine, &self.shared.worker).await
     }
 
     /// Destroys a berth without putting another in its place: one that came with an adopted run, or

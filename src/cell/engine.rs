@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bollard::container::AttachContainerResults;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -171,18 +172,31 @@ impl Engine {
         }
     }
 
-    /// Creates and starts a container that nobody talks to.
+    /// Creates, attaches to and starts a container that no lease speaks for.
     ///
     /// # Errors
-    /// [`EngineError`] of the step that failed.
-    pub async fn launch_detached(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
+    /// [`EngineError`] of the step that failed; then nothing stays behind.
+    pub(super) async fn launch_unleased(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<(String, AttachContainerResults), EngineError> {
         let id = self.create(name, &body).await?;
-        let _permit = self.creates.acquire().await;
-        if let Err(error) = bounded("start a container", self.docker.start_container(&id, None)).await {
-            self.remove(&id).await.ok();
-            return Err(error);
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).stdout(true).build();
+        let attaching = bounded("attach to a container", self.docker.attach_container(&id, Some(options)));
+        let started = async {
+            let attached = attaching.await?;
+            let _permit = self.creates.acquire().await;
+            bounded("start a container", self.docker.start_container(&id, None)).await?;
+            Ok(attached)
+        };
+        match started.await {
+            Ok(attached) => Ok((id, attached)),
+            Err(error) => {
+                self.remove(&id).await.ok();
+                Err(error)
+            }
         }
-        Ok(id)
     }
 
     async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<String, EngineError> {

@@ -11,12 +11,12 @@ use futures_util::StreamExt;
 use uuid::Uuid;
 use warden::walls::{Finding, Walls};
 
-use super::berth::BERTH_IMAGE;
+use super::berth::Berth;
 use super::call::EngineError;
 use super::counters::Cgroups;
 use super::engine::Engine;
 use super::limits;
-use super::spec::{CellSpec, Role, berth_body};
+use super::spec::{CellSpec, Role};
 use crate::template::Limits;
 
 /// The longest that one probe may take: filling a workspace of some GiB takes seconds.
@@ -53,8 +53,7 @@ pub async fn probe(
     runtime: Option<&str>,
 ) -> Result<Probed, EngineError> {
     let run_id = Uuid::now_v7();
-    let name = format!("{}-berth-{}", engine.instance, run_id.simple());
-    let berth = engine.launch_detached(&name, berth_body(engine, worker, BERTH_IMAGE)).await?;
+    let berth = Berth::launch(engine, worker).await?;
     let place = engine.processors.place(limits.cpus);
     let spec = CellSpec {
         run_id,
@@ -65,12 +64,12 @@ pub async fn probe(
         limits,
         grader_bytes: 0,
         runtime,
-        berth: &berth,
+        berth: &berth.id,
         plan: "",
         place: place.as_ref(),
     };
     let probed = in_berth(engine, cgroups, &spec).await;
-    let removed = engine.remove(&berth).await;
+    let removed = engine.remove(&berth.id).await;
     let probed = probed?;
     removed.map(|()| probed)
 }

@@ -15,14 +15,34 @@ use std::sync::LazyLock;
 /// As the engine wants it: one line, without comments.
 pub static PROFILE: LazyLock<String> = LazyLock::new(|| compact(include_str!("seccomp.json")));
 
+/// For berths: a cell's, and `unshare` of a network namespace alone. The berth's own filter leaves it
+/// far fewer (`warden/src/berth.rs`); this one also holds before that is in place.
+pub static BERTH_PROFILE: LazyLock<String> = LazyLock::new(|| {
+    /// `CLONE_NEWNET` of Linux's `sched.h`.
+    const NEW_NETWORK: u64 = 0x4000_0000;
+    let mut profile = without_comments(include_str!("seccomp.json"));
+    if let Some(rules) = profile["syscalls"].as_array_mut() {
+        rules.push(serde_json::json!({
+            "names": ["unshare"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [{ "index": 0, "value": NEW_NETWORK, "op": "SCMP_CMP_EQ" }],
+        }));
+    }
+    profile.to_string()
+});
+
 fn compact(text: &str) -> String {
+    without_comments(text).to_string()
+}
+
+fn without_comments(text: &str) -> serde_json::Value {
     let mut profile: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     for rule in profile["syscalls"].as_array_mut().into_iter().flatten() {
         if let Some(rule) = rule.as_object_mut() {
             rule.remove("comment");
         }
     }
-    profile.to_string()
+    profile
 }
 
 #[cfg(test)]
@@ -115,6 +135,16 @@ mod tests {
             }
         }
         assert!(seen.len() > 250, "{}", seen.len());
+    }
+
+    #[test]
+    fn a_berth_may_unshare_its_network_and_nothing_else() {
+        let profile: Value = serde_json::from_str(&BERTH_PROFILE).unwrap();
+        let more: Vec<Value> =
+            profile["syscalls"].as_array().unwrap().iter().filter(|rule| !rules().contains(rule)).cloned().collect();
+        assert_eq!(more.len(), 1);
+        assert_eq!(names(&more[0]).collect::<Vec<_>>(), ["unshare"]);
+        assert_eq!(more[0]["args"], serde_json::json!([{ "index": 0, "value": 0x4000_0000, "op": "SCMP_CMP_EQ" }]));
     }
 
     #[test]

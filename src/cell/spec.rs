@@ -1,6 +1,8 @@
 //! What a cell is made of: the one place that decides how tight it is.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::LazyLock;
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use sha2::{Digest, Sha256};
@@ -142,6 +144,7 @@ impl CellSpec<'_> {
                 ])),
             }),
             runtime: self.runtime.map(str::to_owned).or_else(|| engine.runtime.clone()),
+            sysctls: Some(NETWORK_SETTINGS.clone()),
             ..sealed(engine, mib(memory_mib), self.longest_file())
         };
         ContainerCreateBody {
@@ -159,7 +162,20 @@ impl CellSpec<'_> {
     }
 }
 
-/// A berth: nothing but a namespace.
+/// Settings of a cell's network namespace, written by the runtime when the cell joins it. The engine writes the first
+/// and the last by itself, but only into the namespace that it made; a berth has renewed that one. Both cells of a run
+/// write the same, so the second changes nothing for the first.
+static NETWORK_SETTINGS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+    // A kernel without IPv6 has no such file, and the runtime refuses to start a cell over that.
+    let has_ipv6 = Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists();
+    let settings = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv6.conf.all.disable_ipv6", "1")];
+    let wanted = settings.into_iter().filter(|(name, _)| has_ipv6 || name.starts_with("net.ipv4."));
+    wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+});
+
+/// A berth: a network namespace, and a process that renews it. Its PID 1 is root with two capabilities, which is what
+/// making a namespace takes; nothing else runs in it, its image has no file, and it shares nothing with a cell but the
+/// network namespace.
 #[must_use]
 pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreateBody {
     /// Enough for the runtime's own start-up inside the limits; the warden needs a tenth of it.
@@ -167,16 +183,26 @@ pub fn berth_body(engine: &Engine, worker: &str, image: &str) -> ContainerCreate
     /// The runtime starts as a process with threads, more of them the busier the host is. With 4 a
     /// start failed now and then: "cannot start a stopped process".
     const PIDS: i64 = 32;
+    /// To unshare a network namespace, and to bring its loopback up.
+    const CAPABILITIES: [&str; 2] = ["SYS_ADMIN", "NET_ADMIN"];
     let host = HostConfig {
         network_mode: Some("none".to_owned()),
         pids_limit: Some(PIDS),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+        // The profile of cells denies every capability; the engine's own denies mounts and leaves these.
+        security_opt: Some(vec!["no-new-privileges:true".to_owned(), format!("seccomp={}", *seccomp::BERTH_PROFILE)]),
         ..sealed(engine, MEMORY, 0)
     };
     ContainerCreateBody {
         image: Some(image.to_owned()),
         labels: Some(labels(engine, BERTH, worker)),
         host_config: Some(host),
+        user: Some("0:0".to_owned()),
+        open_stdin: Some(true),
+        stdin_once: Some(false),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
         ..resident(&["berth"])
     }
 }

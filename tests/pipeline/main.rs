@@ -19,6 +19,7 @@ mod isolation;
 mod janitor;
 mod limits;
 mod live;
+mod namespaces;
 mod node_web;
 mod outage;
 mod repository;

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assize::attack::crafted::{Ending, Member, archive, file, folder};
-use assize::cell::spec::berth_body;
-use assize::cell::{CellSpec, Engine, Event, Role};
+use assize::cell::{Berth, CellSpec, Engine, Event, Role};
 use assize::config::Config;
 use assize::intake::archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize::intake::blob::Blobs;
@@ -231,8 +230,7 @@ async fn nothing_outside_the_workspace_is_touched() {
     let instance = format!("t{}", Uuid::now_v7().simple());
     let config = Config { instance: instance.clone(), warden_path: warden_path(), ..Config::default() };
     let engine = Engine::connect(&config).await.unwrap();
-    let berth = berth_body(&engine, "test", "assize/base:1");
-    let berth = engine.launch_detached(&format!("{instance}-berth"), berth).await.unwrap();
+    let berth = Berth::launch(&engine, "test").await.unwrap();
     for (what, bytes, words) in cases() {
         let spec = CellSpec {
             run_id: Uuid::now_v7(),
@@ -243,7 +241,7 @@ async fn nothing_outside_the_workspace_is_touched() {
             limits: LIMITS,
             runtime: None,
             grader_bytes: 1 << 20,
-            berth: &berth,
+            berth: &berth.id,
             plan: "",
             place: None,
         };
@@ -275,7 +273,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         assert!(!Path::new("/tmp/escaped").exists() && !Path::new("/escaped").exists(), "{what}: on the host");
         engine.remove(&cell.id).await.unwrap();
     }
-    engine.remove(&berth).await.unwrap();
+    engine.remove(&berth.id).await.unwrap();
     let cgroups = assize::cell::counters::Cgroups::of(&engine).await.unwrap();
     assize::upkeep::leftovers::remove_parents(&cgroups);
 }

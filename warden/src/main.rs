@@ -28,7 +28,7 @@ const EXIT_USAGE: u8 = 64;
 
 const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
        warden launch PATH ARGV0 [ARG]..   become a stage's program
-       warden berth                       hold a namespace until SIGTERM
+       warden berth                       hold a network namespace, and renew it for each byte on stdin
        warden probe WALLS                 try what a cell must not allow";
 
 fn main() -> ExitCode {
