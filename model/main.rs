@@ -23,7 +23,8 @@
 //! - **Time.** Every lease goes stale and every backoff ends for itself, at any moment: more than any clock
 //!   of the database could do. Workers' clocks appear only where a rule is broken.
 //!
-//! Left out: Redis, which only shortens waits; the order of the queue, which is no matter of safety; berths;
+//! Left out: Redis, which only shortens waits; the order of the queue, which is no matter of safety;
+//! berths, which have a small model of their own ([`berths`]);
 //! the janitor's 30 s for young cells; other hosts; the 3 s in which an engine that hangs may go unnoticed (a
 //! call waits for 30 s, so what is claimed in them is not lost before). `UNKNOWN` is taken at its word: a worker does not look
 //! for runs in its own name while the reply to a claim may come. Two steps are one: confirm a lease and kill
@@ -81,6 +82,7 @@
 //! `cargo test --test model -- --ignored --nocapture` for larger sizes (minutes, gigabytes).
 
 mod actions;
+mod berths;
 mod broken;
 mod drive;
 mod explore;

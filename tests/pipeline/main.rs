@@ -20,6 +20,7 @@ mod janitor;
 mod limits;
 mod live;
 mod namespaces;
+mod neighbours;
 mod node_web;
 mod outage;
 mod repository;

@@ -34,7 +34,7 @@ print(json.dumps(seen))
 
 /// Leaves as much in its namespace as code in a cell can: sockets in TIME_WAIT on both ends of many ports, half-closed and
 /// unaccepted connections, counters of errors, abstract sockets, datagrams that nobody reads.
-const LITTER: &str = r#"
+pub const LITTER: &str = r#"
 import socket, os
 for port in (8000, 8001, 80, 443, 32768, 40000):
     listening = socket.socket()
