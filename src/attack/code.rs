@@ -5,6 +5,7 @@
 //! ours; what it could have changed outside is looked at from outside ([`super::witness`]).
 
 mod calls;
+mod earlier;
 mod programs;
 
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ struct Said {
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let probes = calls::all().map(|probe| case_of(&probe));
-    probes.chain(programs::all().into_iter().map(|trial| trial.case)).collect()
+    probes.chain(programs::all().into_iter().map(|trial| trial.case)).chain(earlier::cases()).collect()
 }
 
 fn case_of(probe: &Probe) -> Case {
@@ -71,6 +72,7 @@ pub async fn run(arena: &Arena) {
         }
     };
     tokio::join!(batches, trial::run(arena, programs::all()));
+    earlier::run(arena).await;
 }
 
 /// One run that tries several.

@@ -108,13 +108,12 @@ impl Berth {
     async fn renew(&mut self) -> Result<(), EngineError> {
         let before = self.namespace;
         let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let fault = |reason| EngineError::Unavailable { what: "renew the network namespace of a berth", reason };
         self.namespace = match tokio::time::timeout(RENEW_TIMEOUT, stream.renew()).await {
-            Ok(renewed) => renewed.map_err(fault)?,
-            Err(_) => return Err(fault(format!("no answer in {} s", RENEW_TIMEOUT.as_secs()))),
+            Ok(renewed) => renewed.map_err(EngineError::Unrenewed)?,
+            Err(_) => return Err(EngineError::Unrenewed(format!("no answer in {} s", RENEW_TIMEOUT.as_secs()))),
         };
         if self.namespace == before {
-            return Err(fault(format!("it is still in namespace {before}")));
+            return Err(EngineError::Unrenewed(format!("it is still in namespace {before}")));
         }
         Ok(())
     }
@@ -160,8 +159,8 @@ impl Berths {
             let mut tries = 1;
             loop {
                 match self.add().await {
-                    Err(EngineError::Unavailable { what, reason }) if tries < TRIES => {
-                        tracing::warn!(what, reason, "a berth could not be made, trying again");
+                    Err(error @ (EngineError::Unavailable { .. } | EngineError::Unrenewed(_))) if tries < TRIES => {
+                        tracing::warn!(%error, "a berth could not be made, trying again");
                         tries += 1;
                     }
                     done => return done,

@@ -28,6 +28,11 @@ pub enum EngineError {
     Refused { what: &'static str, code: u16, reason: String },
     #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
     Unwanted,
+    #[error(
+        "a berth did not renew its network namespace: {0}; the engine must let a container that has CAP_SYS_ADMIN and \
+         CAP_NET_ADMIN unshare its network (SECURITY.md, What a berth may do)"
+    )]
+    Unrenewed(String),
     #[error("the warden binary {} {reason}; set warden_path", .path.display())]
     Warden { path: PathBuf, reason: String },
 }
@@ -37,9 +42,11 @@ impl EngineError {
     #[must_use]
     pub const fn code(&self) -> FailureCode {
         match self {
-            Self::Unavailable { .. } | Self::Refused { .. } | Self::Warden { .. } | Self::Unfit(_) => {
-                FailureCode::DockerUnavailable
-            }
+            Self::Unavailable { .. }
+            | Self::Refused { .. }
+            | Self::Unrenewed(_)
+            | Self::Warden { .. }
+            | Self::Unfit(_) => FailureCode::DockerUnavailable,
             Self::Unwanted => FailureCode::WorkerLost,
             Self::ImageMissing { .. } | Self::ImageVolume { .. } => FailureCode::ImagePullFailed,
             Self::Missing { .. } => FailureCode::CellLost,
