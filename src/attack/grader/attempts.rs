@@ -3,7 +3,6 @@
 use super::{GRADED, project};
 use crate::attack::case::{Case, Group};
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
 
 /// An answer to every question, and none that is right.
 const WRONG: &str = "print('forged')\n";
@@ -29,13 +28,13 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
         "build-folder-link",
         "the build replaces the grader's folder by a link to its own",
         "the folder is a mount of its own in a read-only root",
-        "mkdir own; cp forged.json own/expected.json; rmdir /grader; mv /grader /tmp/away; ln -sfn /workspace/own /grader; true",
+        "mkdir own; cp forged.json own/expected.json; umount /grader; rmdir /grader; mv /grader /tmp/away; ln -sfn /workspace/own /grader; true",
     ),
     (
         "build-link",
         "the build puts a symbolic link to its own file where a test will be",
         "stages may not make links there (Landlock), and tests follow none",
-        "ln -s /workspace/forged.json /grader/expected.json; true",
+        "ln -sf /workspace/forged.json /grader/expected.json; true",
     ),
     (
         "build-hard-link",
@@ -96,19 +95,28 @@ true",
         "whatever they use up is the project's doing, and never the template's or the host's",
         "python3 -c '
 import os
-for n in range(100000):
+for size in (60000, 4000, 200, 1):
     try:
-        os.setxattr(\"/grader\", f\"user.{n}\", b\"x\" * 60000)
+        for n in range(100000):
+            os.setxattr(\"/grader\", f\"user.{size}.{n}\", b\"x\" * size)
     except OSError as error:
-        print(n, error)
-        break'
+        print(size, n, error)
+print(os.statvfs(\"/grader\"))'
 true",
     ),
     (
         "build-scratch",
         "the build fills /tmp, where the tests get their own folder",
         "the tests start without one, and fail by the project's doing",
-        "head -c 16M /dev/zero > /tmp/full; n=0; while : > /tmp/$n; do n=$((n+1)); done; true",
+        "head -c 16M /dev/zero > /tmp/full
+         python3 -c '
+import itertools
+try:
+    for n in itertools.count():
+        open(f\"/tmp/{n}\", \"w\").close()
+except OSError as error:
+    print(n, error)'
+true",
     ),
 ];
 
@@ -189,13 +197,8 @@ const MODULE: &str = "import os\nload = lambda _: ['forged'] * 3\n\
 
 pub(super) fn all() -> Vec<Trial> {
     let builds = BUILDS.iter().map(|(name, tried, wall, script)| {
-        let must = match *name {
-            // Which of them is met first is the kernel's business.
-            "build-attributes" => Must::GainNothing,
-            "build-scratch" => Must::Fail(&[FailureCode::OutOfDisk, FailureCode::BuildFailed]),
-            _ => Must::Score(0.0),
-        };
-        trial(name, tried, wall, script, WRONG, must)
+        // What a kernel without Landlock lets it do ends the run, by its own fault.
+        trial(name, tried, wall, script, WRONG, Must::GainNothing)
     });
     let asked = ASKED.iter().map(|(name, tried, wall, line)| {
         let answer = format!(
