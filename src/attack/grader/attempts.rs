@@ -71,9 +71,15 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "build-chmod",
-        "the build takes the mode of the grader's folder, of the workspace and of /tmp away",
-        "the warden gives them back to their owner before the tests",
-        "chmod 0 /grader /tmp /workspace; true",
+        "the build takes the mode of the grader's folder away",
+        "the warden gives it back to its owner before the tests come",
+        "chmod 0 /grader; true",
+    ),
+    (
+        "build-chmod-workspace",
+        "the build takes the mode of the folder away that the tests begin in",
+        "the warden gives it back to its owner before each stage",
+        "chmod 0 /workspace; true",
     ),
     (
         "build-acl",

@@ -87,9 +87,9 @@ const CASES: &[(&str, &str, &str, &str, Planted)] = &[
     (
         "unit-conftest",
         UNIT,
-        "a conftest.py that makes every test pass",
+        "a conftest.py with code",
         "--rootdir and --confcutdir: those of the grader",
-        &[("conftest.py", PLUGIN), ("tests/conftest.py", PLUGIN)],
+        &[("conftest.py", EVIL), ("tests/conftest.py", EVIL)],
     ),
     (
         "unit-settings",
@@ -132,20 +132,6 @@ const CASES: &[(&str, &str, &str, &str, Planted)] = &[
         "modules by the names of the grader's own files",
         "the grader's folder comes first",
         &[("test_rational.py", EVIL), ("conftest.py", EVIL), ("rational/__init__.py", EVIL)],
-    ),
-    (
-        "unit-environment",
-        UNIT,
-        "pyvenv.cfg, .env and settings of tools that programs read in the folder they run in",
-        "-I, and no program of the tests asks for them",
-        &[
-            ("pyvenv.cfg", "home = /workspace\ninclude-system-site-packages = true\n"),
-            (".env", "PYTHONPATH=/workspace\nPYTEST_PLUGINS=evil\n"),
-            (".coveragerc", "[run]\nplugins = evil\n"),
-            (".pdbrc", "import evil\n"),
-            (".pythonstartup", "import evil\n"),
-            ("evil.py", EVIL),
-        ],
     ),
 ];
 
