@@ -30,8 +30,11 @@ const FILES: [(&str, &str); 7] = [
     ("python-unit/tests/test_rational.py", include_str!("../../templates/python-unit/tests/test_rational.py")),
 ];
 
+/// Names and texts.
+type Files = &'static [(&'static str, &'static str)];
+
 /// Projects that answer all, by template: where those have no points, the lack of points says nothing.
-const HONEST: [(&str, &[(&str, &str)], f64); 2] = [
+const HONEST: [(&str, Files, f64); 2] = [
     (
         GRADED,
         &[("build.sh", "true"), ("answer.py", "import sys\nprint(['a7', 'b19', 'c23'][int(sys.argv[1])])\n")],
@@ -65,9 +68,9 @@ pub fn write_templates(folder: &Path) -> std::io::Result<()> {
 
 /// Tries all that are wanted.
 pub async fn run(arena: &Arena) {
-    let (wanted, _): (Vec<Trial>, Vec<Trial>) = all().into_iter().partition(|trial| arena.wants(&trial.case.id));
+    let wanted: Vec<Trial> = all().into_iter().filter(|trial| arena.wants(&trial.case.id)).collect();
     for (template, files, score) in HONEST {
-        let (of_it, _): (Vec<Trial>, Vec<Trial>) = wanted.iter().cloned().partition(|trial| trial.template == template);
+        let of_it: Vec<Trial> = wanted.iter().filter(|trial| trial.template == template).cloned().collect();
         if of_it.is_empty() {
             continue;
         }
@@ -82,7 +85,7 @@ pub async fn run(arena: &Arena) {
     }
 }
 
-async fn honest(arena: &Arena, template: &str, files: &[(&str, &str)], score: f64) -> Result<(), String> {
+async fn honest(arena: &Arena, template: &str, files: Files, score: f64) -> Result<(), String> {
     let run = arena.begin(&[], template, project(files)).await?;
     let ended = arena.ended(run).await?;
     match trial::judge(&ended, Must::Score(score)) {

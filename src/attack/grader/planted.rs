@@ -1,6 +1,6 @@
 //! Files of a project that a program of the grader's may read or run by itself, without being told to.
 
-use super::{GRADED, UNIT, project};
+use super::{Files, GRADED, UNIT, project};
 use crate::attack::case::{Case, Group};
 use crate::attack::trial::{Must, Trial};
 
@@ -32,11 +32,8 @@ def pytest_sessionfinish(session):
 
 const INI: &str = "[pytest]\naddopts = -p evil\npython_files = evil_*.py\n";
 
-/// Files whose text is one of the above, by name.
-type Planted = &'static [(&'static str, &'static str)];
-
 /// Name, template, what is tried, what must stop it, the files.
-const CASES: &[(&str, &str, &str, &str, Planted)] = &[
+const CASES: &[(&str, &str, &str, &str, Files)] = &[
     (
         "usercustomize",
         GRADED,
