@@ -248,3 +248,21 @@ fn require_absolute(what: &str, path: &str) -> Result<(), String> {
     }
     Err(format!("{what} is {path:?}, an absolute path is needed"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
+        let full = include_bytes!("../../fuzz/seeds/plan/full").as_slice();
+        let empty = include_bytes!("../../fuzz/seeds/plan/empty").as_slice();
+        for seed in [full, empty] {
+            let plan = Plan::parse(seed).unwrap();
+            let again = serde_json::to_vec(&plan).unwrap();
+            assert_eq!(Plan::parse(&again).unwrap(), plan);
+        }
+        let full = Plan::parse(full).unwrap();
+        assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
+    }
+}
