@@ -120,12 +120,14 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
             max_entries: 100,
             max_bytes: 1 << 20,
             deny_content: Vec::new(),
+            before: None,
         }],
         stages: template
             .stages
             .iter()
             .map(|stage| warden_plan::Stage {
                 egress: None,
+                scratch: None,
                 name: stage.name.as_str().to_owned(),
                 command: stage.command.clone(),
                 cwd: "/workspace".to_owned(),
@@ -139,6 +141,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
         grace_ms: 2000,
         results: None,
         disks: Vec::new(),
+        writable: ["/workspace", "/tmp", "/dev", "/proc"].map(str::to_owned).into(),
     }
 }
 

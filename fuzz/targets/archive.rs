@@ -67,6 +67,7 @@ fuzz_target!(|bytes: &[u8]| GROUND.with_borrow_mut(|Ground { outer, archive }| {
         max_entries: 4 * ENTRIES,
         max_bytes: MOST,
         deny_content: Vec::new(),
+        before: None,
     };
     let unpacked = unpack(archive.try_clone().expect("a second handle"), &input, &mut || None);
     let (files, folders, written) = count(&into);

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`archives`] | zip files that lie, byte by byte ([`crafted`]) |
 //! | [`code`] | programs in the cell: calls that must be denied, and what eats a host |
+//! | [`grader`] | projects that go for the tests themselves, before and while they run |
 //! | [`results`] | reports that are no reports, and projects that write their own score |
 //! | [`http`] | slow, cut, contradictory and foreign requests |
 //! | [`git`] | addresses of repositories that lead elsewhere |
@@ -27,6 +28,7 @@ pub mod case;
 pub mod code;
 pub mod crafted;
 pub mod git;
+pub mod grader;
 pub mod http;
 pub mod limits;
 pub mod results;
@@ -40,7 +42,8 @@ use case::Case;
 /// Every case there is, in the order in which they run.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [archives::cases(), git::cases(), http::cases(), results::cases(), code::cases(), limits::cases()].concat()
+    [archives::cases(), git::cases(), http::cases(), results::cases(), code::cases(), grader::cases(), limits::cases()]
+        .concat()
 }
 
 /// Attacks with all that is wanted. What was found goes out as it is found.
@@ -54,6 +57,7 @@ pub async fn run(arena: &Arena) {
         http::run(arena).await;
         results::run(arena).await;
         code::run(arena).await;
+        grader::run(arena).await;
     };
     tokio::join!(http::run_slow(arena), quick);
     limits::run(arena).await;

@@ -25,7 +25,7 @@ pub const EXPECTED_TESTS: usize = 2;
 pub const LATE_S: u64 = 1;
 
 /// Every image that an attack needs.
-pub const IMAGES: [&str; 3] = [SHELL, PYTHON, NODE];
+pub const IMAGES: [&str; 4] = [SHELL, PYTHON, NODE, super::grader::PYTEST_IMAGE];
 
 /// The tests of `service`: ten questions, of which a good project answers all.
 const DRIVER: &str = include_str!("results/driver.py");
@@ -70,6 +70,7 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
         );
         one(&format!("report-{format}"), Kind { results, ..shell(SMALL, 4) })?;
     }
+    super::grader::write_templates(folder)?;
     let service = folder.join("service");
     std::fs::create_dir_all(service.join("tests"))?;
     std::fs::write(service.join("tests/driver.py"), DRIVER)?;
@@ -107,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path()).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 13);
+        assert_eq!(templates.iter().count(), 15);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

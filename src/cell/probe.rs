@@ -16,7 +16,7 @@ use super::call::EngineError;
 use super::counters::Cgroups;
 use super::engine::Engine;
 use super::limits;
-use super::spec::{CellSpec, Role};
+use super::spec::{CellSpec, Role, WRITABLE};
 use crate::template::Limits;
 
 /// The longest that one probe may take: filling a workspace of some GiB takes seconds.
@@ -24,6 +24,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of what a probe writes, in bytes.
 const MAX_SAID: usize = 256 * 1024;
+
+/// Of the grader's folder: enough for an attempt to write to it.
+const GRADER_BYTES: u64 = 64 * 1024;
 
 /// Small limits, so that a worker which starts has soon tried each kind. Those of every template, in full
 /// size, `assize doctor` tries.
@@ -62,7 +65,7 @@ pub async fn probe(
         role: Role::Subject,
         image,
         limits,
-        grader_bytes: 0,
+        grader_bytes: GRADER_BYTES,
         runtime,
         berth: &berth.id,
         plan: "",
@@ -131,6 +134,7 @@ fn walls(engine: &Engine, spec: &CellSpec<'_>) -> Walls {
         read_only: limits::paths(limits::READ_ONLY),
         host_namespaces: host_namespaces(),
         apparmor: engine.confinement.expected.clone(),
+        writable: limits::paths(&WRITABLE),
     }
 }
 

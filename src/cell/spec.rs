@@ -39,6 +39,10 @@ pub const GRADER: &str = "/grader";
 /// Scratch space.
 pub const TMP: &str = "/tmp";
 
+/// Beneath these a stage may write, as far as the kernel can hold it to that: what a project's programs need, and not
+/// the grader's folder.
+pub const WRITABLE: [&str; 4] = [WORKSPACE, TMP, "/dev", "/proc"];
+
 /// The user that everything in a cell runs as, and its group. No image has it.
 const UID: u32 = 10001;
 

@@ -39,6 +39,7 @@ pub const LIMITS: &[&str] = &[
     "masked",
     "read_only",
     "namespaces",
+    "grader",
     "core",
     "memlock",
     "msgqueue",
@@ -95,13 +96,15 @@ pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[Finding]) -> 
     all
 }
 
-/// The names of the limits that do not hold and are allowed not to.
+/// The names of the limits that do not hold and are allowed not to, or that this kernel has nothing to hold with.
 ///
 /// # Errors
 /// Those that are not allowed: limit, value seen, and what to do.
 pub fn judge(findings: &[Finding], allowed: &[String], advice: &str) -> Result<Vec<String>, String> {
-    let (excused, broken): (Vec<&Finding>, Vec<&Finding>) =
-        findings.iter().filter(|finding| !finding.ok).partition(|finding| allowed.contains(&finding.check));
+    let (excused, broken): (Vec<&Finding>, Vec<&Finding>) = findings
+        .iter()
+        .filter(|finding| !finding.ok)
+        .partition(|finding| finding.unavailable || allowed.contains(&finding.check));
     if broken.is_empty() {
         let mut names: Vec<String> = excused.into_iter().map(|finding| finding.check.clone()).collect();
         names.sort_unstable();
@@ -190,6 +193,13 @@ mod tests {
         assert_eq!(judge(&findings, &allowed, ""), Ok(vec!["pids".to_owned()]));
         assert!(judge(&findings, &parse("cpus").unwrap(), "").is_err());
         assert_eq!(judge(&findings[2..], &allowed, ""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_the_kernel_has_nothing_for_is_told_and_stops_nobody() {
+        let grader = Finding { unavailable: true, ..found("grader", false) };
+        assert_eq!(judge(&[grader, found("pids", true)], &[], ""), Ok(vec!["grader".to_owned()]));
+        assert!(judge(&[found("grader", false)], &[], "").is_err(), "where the kernel has it, it must hold");
     }
 
     #[test]

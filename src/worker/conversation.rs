@@ -264,7 +264,12 @@ impl Conversation {
                     tunnels.end_stage().await;
                 }
                 self.record_egress(attempt).await?;
+                let next = ended.stage.saturating_add(1);
                 self.stage_ended(attempt, ended)?;
+                // The next stage waits for its tests to be unpacked, on no stage's time.
+                if self.plan.inputs.iter().any(|input| input.before == Some(next)) {
+                    self.hold(self.global);
+                }
             }
             Event::Results(piece) => {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);

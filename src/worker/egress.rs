@@ -120,6 +120,7 @@ pub fn certificates(config: &Config) -> Option<Input> {
         max_entries: 1,
         max_bytes: MAX_CA,
         deny_content: Vec::new(),
+        before: None,
     })
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
+use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
-use crate::cell::spec::{GRADER, TMP, WORKSPACE};
+use crate::cell::spec::{GRADER, TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;
 use crate::run::StageName;
 use crate::template::{self, Template};
@@ -26,9 +26,10 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         max_entries: template.limits.workspace_inodes,
         max_bytes: limits.max_unpacked_bytes,
         deny_content: limits.types.deny_content,
+        before: None,
     }];
     if template.driver.is_none() && !template.bundle.is_empty() {
-        inputs.push(grader(template));
+        inputs.push(Input { before: Some(handed_in_before(template)), ..grader(template) });
     }
     inputs.extend(egress::input(template, config));
     let stages = template.stages.iter().map(|stage| Stage {
@@ -40,6 +41,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         output: output(config),
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
         egress: egress::proxy(template, stage, config),
+        scratch: scratch(template, stage),
     });
     plan(template, inputs, stages.collect(), template.driver.is_none())
 }
@@ -60,6 +62,7 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
         output: output(config),
         ready: None,
         egress: None,
+        scratch: None,
     };
     plan(template, inputs, vec![stage], true)
 }
@@ -79,7 +82,24 @@ fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bo
         grace_ms: GRACE_MS,
         results,
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
+        writable: WRITABLE.map(str::to_owned).into(),
     }
+}
+
+/// The stage before which a shared cell gets the grader's tests: the tests, or the service that runs beside
+/// them, since at no later time is nothing of the project alive.
+fn handed_in_before(template: &Template) -> u8 {
+    let waits = |stage: &template::Stage| matches!(stage.name, StageName::Start | StageName::Tests);
+    u8::try_from(template.stages.iter().position(waits).unwrap_or_default()).unwrap_or(u8::MAX)
+}
+
+/// The home and the temporary files of tests that run where the project's stages ran: of what those left in
+/// `/workspace` and `/tmp`, programs of the grader's read nothing by themselves.
+fn scratch(template: &Template, stage: &template::Stage) -> Option<Scratch> {
+    let is_shared = template.driver.is_none() && stage.name == StageName::Tests;
+    let own = |name: &&str| !stage.env.contains_key(*name);
+    let variables: Vec<String> = ["HOME", "TMPDIR"].into_iter().filter(own).map(str::to_owned).collect();
+    is_shared.then(|| Scratch { into: TMP.to_owned(), variables })
 }
 
 fn grader(template: &Template) -> Input {
@@ -89,6 +109,7 @@ fn grader(template: &Template) -> Input {
         max_entries: 10_000,
         max_bytes: super::cells::GRADER_BYTES,
         deny_content: Vec::new(),
+        before: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod away;
 mod cancel;
 mod egress;
 mod forge;
+mod handover;
 mod isolation;
 mod janitor;
 mod limits;

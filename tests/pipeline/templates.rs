@@ -91,9 +91,22 @@ pub fn write(folder: &Path) {
     let tap = "format = \"tap\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
     one("tap-of-two", Written { results: format!("{tap}expect_tests = 2\n"), ..shell(4) });
     one("tap-any-code", Written { results: format!("{tap}exit_code = \"ignored\"\n"), ..shell(2) });
-    let tests = folder.join("service/tests");
+    bundle(folder, "service", "driver.py", OBEDIENT);
+    one("handed", Written { stages: staged(4), ..shell(4) });
+    bundle(folder, "handed", "check.sh", "echo checked\n");
+    let beside = stage("build", r#""sh", "build.sh""#, 4)
+        + &stage("start", r#""python3", "-u", "app.py""#, 4)
+        + "ready = { port = 8000 }\n"
+        + &stage("tests", r#""sh", "/grader/check.sh""#, 4);
+    one("beside", Written { stages: beside, ..tests('A', PYTHON, r#""true""#, 4) });
+    bundle(folder, "beside", "check.sh", "echo checked\n");
+}
+
+/// What the grader hands in: one file.
+fn bundle(folder: &Path, template: &str, name: &str, text: &str) {
+    let tests = folder.join(template).join("tests");
     std::fs::create_dir_all(&tests).unwrap();
-    std::fs::write(tests.join("driver.py"), OBEDIENT).unwrap();
+    std::fs::write(tests.join(name), text).unwrap();
 }
 
 fn write_one(folder: &Path, name: &str, template: &Written) {

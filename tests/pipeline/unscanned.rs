@@ -179,6 +179,7 @@ fn plan() -> Plan {
         max_entries: 60,
         max_bytes: 50_000,
         deny_content: vec![Content::Program, Content::Archive],
+        before: None,
     };
     Plan {
         version: VERSION,
@@ -188,6 +189,7 @@ fn plan() -> Plan {
         grace_ms: 100,
         results: None,
         disks: Vec::new(),
+        writable: Vec::new(),
     }
 }
 

@@ -97,6 +97,8 @@ pub enum EndStatus {
     Rejected { input: u8, reason: String },
     /// A mount point filled up while an input was unpacked.
     DiskFull { input: u8, path: String },
+    /// An input that was kept back could not be unpacked, for what the stages before have done to its folder.
+    Spoiled { input: u8, reason: String },
     /// The plan or the stream was unusable: a fault of the worker, never of the project.
     Fault { error: String },
 }

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use warden::frame::{Decoder, Frame, FrameError, Kind, MAX_PAYLOAD};
 
 use crate::clock;
+use crate::unpack::Interrupt;
 
 /// How long stdin is left alone after an end of file, in ms. A fifo has an end of file as often as
 /// it has no writer, and a worker that comes back opens it again; a closed pipe only costs four
@@ -103,6 +104,17 @@ impl Inbox {
             self.next = self.decoder.next_frame()?;
         }
         Ok(self.next.as_ref().is_some_and(|frame| frame.kind == Kind::Finish))
+    }
+
+    /// What must interrupt an archive that is being unpacked: a `Finish`, the deadline (µs), or bytes that are no
+    /// frames.
+    pub fn interrupts(&mut self, deadline: u64) -> impl FnMut() -> Option<Interrupt> + '_ {
+        move || match self.is_finish_next() {
+            Ok(false) => (clock::now_us() >= deadline).then_some(Interrupt::TimeUp),
+            Ok(true) => Some(Interrupt::Finish),
+            // The next wait finds the same broken bytes and says what they are.
+            Err(_) => Some(Interrupt::Broken),
+        }
     }
 
     fn is_readable(&self, listen: bool, timeout: PollTimeout) -> bool {

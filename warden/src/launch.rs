@@ -8,21 +8,21 @@ use std::process::{Command, ExitCode};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::shield;
+use crate::{fence, shield};
 
 /// As a shell says it: the program was not found.
 const EXIT_NOT_FOUND: u8 = 127;
 /// As a shell says it: the program was found and could not be executed.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 
-/// `args` are the program's path, its `argv[0]`, and its arguments. The rest (folder, environment,
-/// process group, pipes) was set by the warden.
+/// `args` are the number of folders that it may write beneath, these folders, the program's path, its `argv[0]`, and
+/// its arguments. The rest (folder, environment, process group, pipes) was set by the warden.
 ///
 /// Returns only if the program could not be executed; the warden has looked for it before, so what
 /// remains are scripts with a missing interpreter and files in no executable format.
 pub fn launch(args: &[OsString]) -> ExitCode {
-    let [path, argv0, rest @ ..] = args else {
-        eprintln!("warden launch: {} arguments, at least a path and an argv[0] are needed", args.len());
+    let Some((writable, [path, argv0, rest @ ..])) = split(args) else {
+        eprintln!("warden launch: {} arguments: folders by number, a path and an argv[0] are needed", args.len());
         return ExitCode::from(crate::EXIT_USAGE);
     };
 
@@ -33,6 +33,10 @@ pub fn launch(args: &[OsString]) -> ExitCode {
     // The warden blocks SIGCHLD, and masks outlive exec.
     let _best_effort = SigSet::all().thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
     close_all_but_standard();
+    if let Err(error) = fence::raise(writable) {
+        eprintln!("warden: no program is started that may write anywhere: {error}");
+        return ExitCode::from(EXIT_NOT_EXECUTABLE);
+    }
     if let Err(error) = shield::raise() {
         eprintln!("warden: no program is started without its filter of system calls: {error}");
         return ExitCode::from(EXIT_NOT_EXECUTABLE);
@@ -44,6 +48,12 @@ pub fn launch(args: &[OsString]) -> ExitCode {
         std::io::ErrorKind::NotFound => EXIT_NOT_FOUND,
         _ => EXIT_NOT_EXECUTABLE,
     })
+}
+
+/// The folders, and what comes after them.
+fn split(args: &[OsString]) -> Option<(&[OsString], &[OsString])> {
+    let (count, rest) = args.split_first()?;
+    rest.split_at_checked(count.to_str()?.parse().ok()?)
 }
 
 /// Every descriptor of the warden is close-on-exec already. This is the second lock: a descriptor

@@ -6,6 +6,8 @@ mod berth;
 mod cgroup;
 mod channel;
 mod clock;
+mod fence;
+mod handover;
 mod inbox;
 mod launch;
 mod output;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 const EXIT_USAGE: u8 = 64;
 
 const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
-       warden launch PATH ARGV0 [ARG]..   become a stage's program
+       warden launch N [FOLDER]{N} PATH ARGV0 [ARG]..   become a stage's program
        warden berth                       hold a network namespace, and renew it for each byte on stdin
        warden probe WALLS                 try what a cell must not allow";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Some(b"launch") => launch::launch(&rest),
         Some(b"berth") => berth::berth(),
         Some(b"probe") => probe::probe(&rest),
+        Some(b"probe-grader") => probe::grader::attempt(&rest),
         Some(b"probe-memory") => probe::memory::consume(&rest),
         Some(_) => {
             eprintln!("{USAGE}");

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::content::Content;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
 
-/// Everything that one cell does, in order: receive and unpack every input, run every stage,
-/// stop everything, read the results, report.
+/// Everything that one cell does, in order: receive every input, unpack those that no stage must come before,
+/// run every stage, stop everything, read the results, report.
 ///
 /// Stages run one after another; the first that fails ends the plan. A stage with `ready` is a
 /// service: it keeps running behind the stages that follow. When the last stage is a service, the
@@ -31,8 +31,13 @@ pub struct Plan {
     pub grace_ms: u64,
     /// The file to read when every process is gone.
     pub results: Option<ResultsFile>,
-    /// Mount points to look at when a stage has failed: a full one is named in its report.
+    /// Mount points to look at when a stage has failed: a full one is named in its report. Before each stage
+    /// their owner may use them again, whatever a stage before has made of their modes.
     pub disks: Vec<String>,
+    /// Folders beneath which stages may write, as far as the kernel can hold them to that; empty: wherever file
+    /// systems and modes let them.
+    #[serde(default)]
+    pub writable: Vec<String>,
 }
 
 /// One zip archive and the folder that it is unpacked into.
@@ -50,6 +55,10 @@ pub struct Input {
     /// What no file may be by its first bytes.
     #[serde(default)]
     pub deny_content: Vec<Content>,
+    /// The index of the stage before which it is unpacked, when nothing of the stages before that one lives: they
+    /// see nothing of it. Absent: before the first.
+    #[serde(default)]
+    pub before: Option<u8>,
 }
 
 /// One command with its own time limit.
@@ -70,6 +79,20 @@ pub struct Stage {
     /// Present if it may ask for connections: the proxy is there as long as the stage.
     #[serde(default)]
     pub egress: Option<Egress>,
+    /// Present if it gets a new folder of its own.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
+}
+
+/// A folder that the warden makes right before a stage, under a name that nobody could know: no stage before has
+/// left anything in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// The folder that it is made in.
+    pub into: String,
+    /// The environment variables that name it.
+    pub variables: Vec<String>,
 }
 
 /// The proxy of a stage. What it may reach the worker decides, not the warden.
@@ -155,6 +178,10 @@ impl Plan {
         }
         for (index, input) in self.inputs.iter().enumerate() {
             require_absolute(&format!("`into` of input {index}"), &input.into)?;
+            self.check_before(index, input)?;
+        }
+        for folder in &self.writable {
+            require_absolute("a folder of `writable`", folder)?;
         }
         for stage in &self.stages {
             stage.check()?;
@@ -163,6 +190,23 @@ impl Plan {
             require_absolute("the path of the results", &results.path)?;
         }
         Ok(())
+    }
+
+    /// A service lives on behind the stages that follow, so nothing can be kept from it.
+    fn check_before(&self, index: usize, input: &Input) -> Result<(), String> {
+        let Some(before) = input.before else { return Ok(()) };
+        let Some(earlier) = self.stages.get(..usize::from(before)).filter(|_| usize::from(before) < self.stages.len())
+        else {
+            let count = self.stages.len();
+            return Err(format!("input {index} is due before stage {before}, and there are {count} stages"));
+        };
+        match earlier.iter().find(|stage| stage.ready.is_some()) {
+            Some(service) => {
+                let service = &service.name;
+                Err(format!("input {index} is due before stage {before}, when the service {service} already runs"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -178,6 +222,12 @@ impl Stage {
         require_absolute(&format!("`cwd` of stage {name}"), &self.cwd)?;
         for (key, value) in &self.env {
             if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+                return Err(format!("stage {name}: {key:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(scratch) = &self.scratch {
+            require_absolute(&format!("`scratch` of stage {name}"), &scratch.into)?;
+            if let Some(key) = scratch.variables.iter().find(|key| key.is_empty() || key.contains(['=', '\0'])) {
                 return Err(format!("stage {name}: {key:?} cannot be an environment variable"));
             }
         }
@@ -197,4 +247,22 @@ fn require_absolute(what: &str, path: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{what} is {path:?}, an absolute path is needed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
+        let full = include_bytes!("../../fuzz/seeds/plan/full").as_slice();
+        let empty = include_bytes!("../../fuzz/seeds/plan/empty").as_slice();
+        for seed in [full, empty] {
+            let plan = Plan::parse(seed).unwrap();
+            let again = serde_json::to_vec(&plan).unwrap();
+            assert_eq!(Plan::parse(&again).unwrap(), plan);
+        }
+        let full = Plan::parse(full).unwrap();
+        assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
+    }
 }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod confinement;
+pub mod grader;
 pub mod memory;
 mod program;
 mod quantity;
@@ -83,6 +84,9 @@ fn run(walls: &Walls, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::
     }
     if let Some(profile) = &walls.apparmor {
         report(view::apparmor(profile))?;
+    }
+    if !walls.writable.is_empty() {
+        report(grader::grader(&walls.writable))?;
     }
     for finding in resource::findings(walls) {
         report(finding)?;

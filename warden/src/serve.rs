@@ -13,6 +13,7 @@ use warden::plan::{Input, MAX_PLAN, Plan, VERSION};
 
 use crate::channel::Channel;
 use crate::clock;
+use crate::handover::{Held, mount_of};
 use crate::inbox::Inbox;
 use crate::reaper::Reaper;
 use crate::results;
@@ -109,33 +110,31 @@ impl Warden {
     /// When stdout is gone.
     fn evaluate(&mut self, plan: &Plan) -> io::Result<EndStatus> {
         let deadline = clock::after_ms(clock::now_us(), plan.global_timeout_ms);
+        let mut held = Vec::new();
         for index in 0..plan.inputs.len() {
             match self.take_input(plan, index, deadline) {
-                Ok(()) => {}
+                Ok(kept_back) => held.extend(kept_back),
                 Err(Early::Finish) => return Ok(EndStatus::Done),
                 Err(Early::Status(status)) => return Ok(status),
             }
         }
-        let stages = Stages::new(plan, deadline, &mut self.channel, &mut self.inbox, &mut self.reaper);
-        Ok(stages.run()?.map_or(EndStatus::Done, |error| EndStatus::Fault { error }))
+        Stages::new(plan, held, deadline, &mut self.channel, &mut self.inbox, &mut self.reaper).run()
     }
 
-    fn take_input(&mut self, plan: &Plan, index: usize, deadline: u64) -> Result<(), Early> {
-        let Some(input) = plan.inputs.get(index) else { return Ok(()) };
+    /// Receives an input and unpacks it, or keeps it back for later.
+    fn take_input<'p>(&mut self, plan: &'p Plan, index: usize, deadline: u64) -> Result<Option<Held<'p>>, Early> {
+        let Some(input) = plan.inputs.get(index) else { return Ok(None) };
         let number = u8::try_from(index).unwrap_or(u8::MAX);
         let rejected = |reason| Early::Status(EndStatus::Rejected { input: number, reason });
         let limit_ms = plan.global_timeout_ms;
 
         let archive = self.receive_archive(input, number, deadline, limit_ms)?;
-        let inbox = &mut self.inbox;
-        let mut interrupted = move || match inbox.is_finish_next() {
-            Ok(false) => (clock::now_us() >= deadline).then_some(Interrupt::TimeUp),
-            Ok(true) => Some(Interrupt::Finish),
-            // The next wait finds the same broken bytes and says what they are.
-            Err(_) => Some(Interrupt::Broken),
-        };
-        match unpack::unpack(archive, input, &mut interrupted) {
-            Unpacked::Whole => Ok(()),
+        if let Some(stage) = input.before {
+            return Ok(Some(Held::keep(number, stage, input, archive)));
+        }
+        let unpacked = unpack::unpack(archive, input, &mut self.inbox.interrupts(deadline));
+        match unpacked {
+            Unpacked::Whole => Ok(None),
             Unpacked::Rejected(reason) => Err(rejected(reason)),
             Unpacked::Fault(error) => Err(Early::fault(format!("input {number}: {error}"))),
             Unpacked::Full => {
@@ -188,10 +187,4 @@ impl Warden {
             }
         }
     }
-}
-
-/// The watched mount point that a folder lies in, the folder itself if none is known.
-fn mount_of(disks: &[String], folder: &str) -> String {
-    let holds = |disk: &&String| std::path::Path::new(folder).starts_with(disk);
-    disks.iter().filter(holds).max_by_key(|disk| disk.len()).map_or_else(|| folder.to_owned(), Clone::clone)
 }

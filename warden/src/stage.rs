@@ -12,9 +12,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{AccessFlags, Pid, eaccess, pipe2};
+use nix::unistd::{AccessFlags, Pid, eaccess, mkdtemp, pipe2};
 use warden::event::{StageExit, Stream};
-use warden::plan::Stage;
+use warden::plan::{Plan, Scratch, Stage};
 
 use crate::channel::Channel;
 use crate::clock;
@@ -73,7 +73,7 @@ impl<'p> Running<'p> {
     ///
     /// # Errors
     /// Why there is no process, for [`StageExit::NotStarted`].
-    pub fn start(index: u8, stage: &'p Stage, reaper: &mut Reaper) -> Result<Self, String> {
+    pub fn start(index: u8, plan: &'p Plan, stage: &'p Stage, reaper: &mut Reaper) -> Result<Self, String> {
         if !Path::new(&stage.cwd).is_dir() {
             return Err(format!("its working folder {} does not exist", stage.cwd));
         }
@@ -83,11 +83,14 @@ impl<'p> Running<'p> {
         let (stderr, stderr_end) = pipe().map_err(|error| format!("no pipe for its output: {error}"))?;
         let child = Command::new("/proc/self/exe")
             .arg("launch")
+            .arg(plan.writable.len().to_string())
+            .args(&plan.writable)
             .arg(&program)
             .arg(argv0)
             .args(args)
             .env_clear()
             .envs(&stage.env)
+            .envs(stage.scratch.as_ref().map(scratch).unwrap_or_default())
             .current_dir(&stage.cwd)
             .process_group(0)
             .stdin(Stdio::null())
@@ -240,6 +243,14 @@ fn read_once(
 
 fn send(stage: u8, piece: Piece<'_>, channel: &mut Channel) -> io::Result<()> {
     channel.output(stage, piece.stream, piece.at_us, piece.offset, piece.bytes)
+}
+
+/// Makes a stage's own folder and names it. Where the stages before have left no room for it, the variables name
+/// a folder that does not exist: nothing of theirs is found there either.
+fn scratch(scratch: &Scratch) -> Vec<(&str, PathBuf)> {
+    const NOWHERE: &str = "/nonexistent";
+    let made = mkdtemp(&Path::new(&scratch.into).join("stage-XXXXXX")).unwrap_or_else(|_| PathBuf::from(NOWHERE));
+    scratch.variables.iter().map(|variable| (variable.as_str(), made.clone())).collect()
 }
 
 /// A pipe whose reading end never blocks and whose writing end does, as programs expect.

@@ -17,6 +17,7 @@
 //! [`Stages::wakes_at`]; nothing else is waited for, except:
 //!
 //! - writes to stdout block (see `channel`),
+//! - [`Held::hand_in`], which looks at stdin and at the plan's deadline between any two pieces,
 //! - [`Reaper::clear_group`] (1 s at most), [`Reaper::clear_everything`] (5 s at most) and
 //!   [`Running::drain`] (0.2 s at most) when a stage ends.
 //!
@@ -31,31 +32,35 @@
 //!    forged SIGCHLD only costs a look.
 //! 2. The warden is not dumpable and its descriptors are close-on-exec, so no process of the same
 //!    uid can reach its stdin and stdout, not through `/proc/1/fd` either.
-//! 3. A stage is reported as ended only when its leader was collected and its group was killed; when
+//! 3. An input that is kept back is unpacked when everything of the stages before was killed, and before anything
+//!    of its stage runs. A plan in which a service would live then is refused.
+//! 4. A stage is reported as ended only when its leader was collected and its group was killed; when
 //!    no service lives, when *everything* was killed. Nothing survives from one stage to the next.
-//! 4. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
-//! 5. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
-//! 6. A proxy is there only as long as its stage: it is gone before the stage is reported as ended.
-//! 7. A plan ends with the first process that the kernel kills for memory: what the run comes to is decided, and a
+//! 5. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
+//! 6. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
+//! 7. A proxy is there only as long as its stage: it is gone before the stage is reported as ended.
+//! 8. A plan ends with the first process that the kernel kills for memory: what the run comes to is decided, and a
 //!    project that goes on being killed keeps the kernel and the engine busy at its neighbours' cost.
-//! 8. An end of file on stdin is not the end: the worker may come back.
+//! 9. An end of file on stdin is not the end: the worker may come back.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use warden::egress::ToCell;
-use warden::event::{StageEnded, StageExit, StageReady, StageStarted};
+use warden::event::{EndStatus, StageEnded, StageExit, StageReady, StageStarted};
 use warden::frame::{Kind, MAX_PAYLOAD};
 use warden::plan::{Plan, Stage};
 
 use crate::cgroup;
 use crate::channel::Channel;
 use crate::clock;
+use crate::handover::{Handed, Held, restore};
 use crate::inbox::{self, Inbox};
 use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
+use crate::unpack::Interrupt;
 
 /// Between two looks at what the kernel killed for memory, in ms. Nothing tells of it: a cell may not write to its
 /// cgroup, which version 1 wants of who is to be told. A look takes some 20 µs.
@@ -78,6 +83,8 @@ pub struct Stages<'p, 'w> {
     inbox: &'w mut Inbox,
     reaper: &'w mut Reaper,
     global_deadline: u64,
+    /// Inputs that were kept back.
+    held: Vec<Held<'p>>,
     running: Vec<Running<'p>>,
     /// Of the last of them, if it may have one.
     proxy: Option<Proxy>,
@@ -88,13 +95,15 @@ pub struct Stages<'p, 'w> {
     look_at: u64,
     /// No stage is started any more, what runs is being stopped.
     is_over: bool,
-    fault: Option<String>,
+    /// How the plan ended, if it did not run to its end.
+    status: EndStatus,
     buffer: Vec<u8>,
 }
 
 impl<'p, 'w> Stages<'p, 'w> {
     pub fn new(
         plan: &'p Plan,
+        held: Vec<Held<'p>>,
         global_deadline: u64,
         channel: &'w mut Channel,
         inbox: &'w mut Inbox,
@@ -106,28 +115,29 @@ impl<'p, 'w> Stages<'p, 'w> {
             inbox,
             reaper,
             global_deadline,
+            held,
             running: Vec::new(),
             proxy: None,
             upcoming: plan.stages.iter().enumerate(),
             oom_kills_before: cgroup::oom_kills(),
             look_at: 0,
             is_over: false,
-            fault: None,
+            status: EndStatus::Done,
             buffer: vec![0; MAX_PAYLOAD],
         }
     }
 
-    /// Runs the stages to their end; the result is a fault of the stream, if there was one.
+    /// Runs the stages to their end and says what kept them from it, if anything did.
     ///
     /// # Errors
     /// When stdout is gone.
-    pub fn run(mut self) -> io::Result<Option<String>> {
+    pub fn run(mut self) -> io::Result<EndStatus> {
         loop {
             // First, for a frame may have come together with the last input.
             self.hear()?;
             self.start_what_is_due()?;
             if self.is_over && self.running.is_empty() {
-                return Ok(self.fault);
+                return Ok(self.status);
             }
             self.turn()?;
             self.keep_time();
@@ -148,8 +158,15 @@ impl<'p, 'w> Stages<'p, 'w> {
                 return Ok(());
             };
             let index = u8::try_from(index).unwrap_or(u8::MAX);
+            if !self.hand_in(index)? {
+                return Ok(());
+            }
+            for disk in &self.plan.disks {
+                // One that is not the warden's to change is none that a stage could have changed.
+                let _best_effort = restore(disk);
+            }
             let proxy = stage.egress.map(|egress| Proxy::listen(index, egress)).transpose();
-            let started = proxy.and_then(|proxy| Ok((proxy, Running::start(index, stage, self.reaper)?)));
+            let started = proxy.and_then(|proxy| Ok((proxy, Running::start(index, self.plan, stage, self.reaper)?)));
             match started {
                 Ok((proxy, running)) => {
                     self.proxy = proxy;
@@ -157,29 +174,61 @@ impl<'p, 'w> Stages<'p, 'w> {
                     self.running.push(running);
                     self.channel.event(Kind::StageStarted, &started)?;
                 }
-                Err(error) => {
-                    let at_us = clock::now_us();
-                    let ended = StageEnded {
-                        stage: index,
-                        exit: StageExit::NotStarted { error },
-                        ready: false,
-                        started_us: at_us,
-                        at_us,
-                        output_bytes: 0,
-                        output_dropped: 0,
-                        cpu_ms: 0,
-                        max_rss_kib: 0,
-                        disk_full: full_disk(&self.plan.disks),
-                        oom_kills: cgroup::oom_kills(),
-                        memory_limit_hits: cgroup::memory_limit_hits(),
-                        pids_refused: cgroup::pids_refused(),
-                    };
-                    self.channel.event(Kind::StageEnded, &ended)?;
-                    self.end_plan(self.plan.grace_ms);
-                }
+                Err(error) => self.never_started(index, StageExit::NotStarted { error })?,
             }
         }
         Ok(())
+    }
+
+    /// Reports a stage that has no process.
+    fn never_started(&mut self, index: u8, exit: StageExit) -> io::Result<()> {
+        let at_us = clock::now_us();
+        let ended = StageEnded {
+            stage: index,
+            exit,
+            ready: false,
+            started_us: at_us,
+            at_us,
+            output_bytes: 0,
+            output_dropped: 0,
+            cpu_ms: 0,
+            max_rss_kib: 0,
+            disk_full: full_disk(&self.plan.disks),
+            oom_kills: cgroup::oom_kills(),
+            memory_limit_hits: cgroup::memory_limit_hits(),
+            pids_refused: cgroup::pids_refused(),
+        };
+        self.channel.event(Kind::StageEnded, &ended)?;
+        self.end_plan(self.plan.grace_ms);
+        Ok(())
+    }
+
+    /// Unpacks what was kept back for this stage. `false` if the plan has ended with it.
+    fn hand_in(&mut self, index: u8) -> io::Result<bool> {
+        while let Some(position) = self.held.iter().position(|held| held.before == index) {
+            let held = self.held.remove(position);
+            if !self.reaper.clear_everything() {
+                self.status = held.contested();
+                self.end_plan(0);
+                return Ok(false);
+            }
+            let handed = held.hand_in(&self.plan.disks, &mut self.inbox.interrupts(self.global_deadline));
+            match handed {
+                Handed::Whole => continue,
+                Handed::Over(status) => {
+                    self.status = status;
+                    self.end_plan(0);
+                }
+                // The stages before have used the time up.
+                Handed::Interrupted(Interrupt::TimeUp) => self.never_started(index, StageExit::GlobalTimedOut)?,
+                Handed::Interrupted(Interrupt::Finish | Interrupt::Broken) => {
+                    self.hear()?;
+                    self.end_plan(0);
+                }
+            }
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Waits once and takes what is there.
@@ -292,7 +341,7 @@ impl<'p, 'w> Stages<'p, 'w> {
                 Ok(Some(frame)) => format!("a {:?} frame came while stages run, only Finish may come then", frame.kind),
                 Err(error) => format!("the stream is broken: {error}"),
             };
-            self.fault = Some(fault);
+            self.status = EndStatus::Fault { error: fault };
             self.end_plan(0);
         }
         Ok(())

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
 use warden::content::{Content, HEAD};
 use warden::plan::Input;
 use zip::ZipReadOptions;
@@ -277,8 +277,14 @@ impl Folder {
         self.way.truncate(common);
         for component in components.iter().skip(common) {
             let at = self.at();
-            match mkdirat(at, component.as_str(), Mode::from_bits_truncate(0o755)) {
-                Ok(()) => made.one_more()?,
+            let mode = Mode::from_bits_truncate(0o755);
+            match mkdirat(at, component.as_str(), mode) {
+                Ok(()) => {
+                    made.one_more()?;
+                    // A default ACL of the folder around it may have made it one that its owner cannot use.
+                    fchmodat(at, component.as_str(), mode, FchmodatFlags::FollowSymlink)
+                        .map_err(|errno| unwritable(&errno.into(), name))?;
+                }
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(unwritable(&errno.into(), name)),
             }
@@ -297,7 +303,10 @@ impl Folder {
         let mode = Mode::from_bits_truncate(if is_executable { 0o755 } else { 0o644 });
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(self.at(), name.last(), flags, mode) {
-            Ok(file) => Ok(File::from(file)),
+            Ok(file) => {
+                fchmod(&file, mode).map_err(|errno| unwritable(&errno.into(), name))?;
+                Ok(File::from(file))
+            }
             Err(Errno::EEXIST) => Err(Unpacked::Rejected(format!("the entry {} exists already", name.quoted))),
             Err(errno) => Err(unwritable(&errno.into(), name)),
         }
@@ -326,7 +335,7 @@ fn unwritable(error: &io::Error, name: &Name) -> Unpacked {
 }
 
 /// A name for a message: escaped, and cut to what a person reads.
-fn quote(raw: &[u8]) -> String {
+pub fn quote(raw: &[u8]) -> String {
     let escaped = raw.escape_ascii().to_string();
     match escaped.char_indices().nth(QUOTED) {
         Some((cut, _)) => format!("\"{}...\"", escaped.get(..cut).unwrap_or_default()),

@@ -39,6 +39,9 @@ pub struct Walls {
     pub host_namespaces: BTreeMap<String, String>,
     /// The AppArmor profile that must be enforced.
     pub apparmor: Option<String>,
+    /// The folders beneath which stages may write; the grader's is none of them.
+    #[serde(default)]
+    pub writable: Vec<String>,
 }
 
 /// What one check found.
@@ -51,11 +54,14 @@ pub struct Finding {
     pub seen: String,
     /// What it was compared with.
     pub limit: String,
+    /// The host's kernel has nothing to hold it with: that is said, and refused to nobody.
+    #[serde(default)]
+    pub unavailable: bool,
 }
 
 impl Finding {
     /// A finding of `check`.
     pub fn new(check: &str, ok: bool, seen: impl Into<String>, limit: impl Into<String>) -> Self {
-        Self { check: check.to_owned(), ok, seen: seen.into(), limit: limit.into() }
+        Self { check: check.to_owned(), ok, seen: seen.into(), limit: limit.into(), unavailable: false }
     }
 }

@@ -88,6 +88,10 @@ impl Conversation {
             EndStatus::DiskFull { path, .. } => {
                 Failure::new(FailureCode::TemplateInvalid, format!("the tests do not fit into {path}"))
             }
+            // In a cell of the grader's own no stage came before.
+            EndStatus::Spoiled { reason, .. } => {
+                Failure::new(FailureCode::BuildFailed, format!("the tests could not be handed in: {reason}"))
+            }
             EndStatus::Done => Failure::new(FailureCode::CellLost, "the cell ended"),
             EndStatus::Fault { error } => Failure::new(FailureCode::CellLost, error),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
-use crate::cell::spec::{TMP, WORKSPACE};
+use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;
 use crate::intake::repository::Repository;
 use crate::run::{Failure, FailureCode, StageName};
@@ -72,6 +72,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
         output: OUTPUT,
         ready: None,
         egress: Some(proxy),
+        scratch: None,
     };
     Plan {
         version: VERSION,
@@ -85,6 +86,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
             max_bytes: config.max_archive_bytes.saturating_add(HEADER_BYTES),
         }),
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
+        writable: WRITABLE.map(str::to_owned).into(),
     }
 }
 

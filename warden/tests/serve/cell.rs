@@ -114,6 +114,7 @@ impl Cell {
             grace_ms: 100,
             results: None,
             disks: vec![],
+            writable: vec![],
         }
     }
 
@@ -128,6 +129,7 @@ impl Cell {
             output: OutputLimits { head: 4096, tail: 4096, limit: 1 << 30 },
             ready: None,
             egress: None,
+            scratch: None,
         }
     }
 
@@ -144,6 +146,7 @@ impl Cell {
             max_entries: 20,
             max_bytes: 1 << 20,
             deny_content: Vec::new(),
+            before: None,
         }
     }
 

@@ -5,6 +5,7 @@
 mod archives;
 mod cell;
 mod egress;
+mod handover;
 mod init;
 mod results;
 mod services;
