@@ -26,6 +26,7 @@ pub mod run;
 pub mod signing;
 pub mod store;
 pub mod template;
+pub mod unicode;
 pub mod upkeep;
 pub mod verdict;
 pub mod worker;

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use assize::cli::outcome::Outcome;
-use assize::cli::screen::{Ink, Screen};
+use assize::cli::screen::{Ink, Screen, printable_lines};
 use assize::cli::{self, Cli, Command};
 use assize::config::Config;
 use clap::Parser;
@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(fault) => {
             let screen = Screen::stderr();
-            screen.line(format!("{} {fault}", screen.paint(Ink::Bad, "error:")));
+            screen.line(format!("{} {}", screen.paint(Ink::Bad, "error:"), printable_lines(&fault.to_string())));
             fault.exit().into()
         }
     }

@@ -5,6 +5,10 @@
 //! caller that gets an error goes on without, and the once-a-second polls of Postgres find what a
 //! lost hint would have told.
 
+mod share;
+
+pub use share::Share;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +17,7 @@ use futures_util::StreamExt;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::StreamRangeReply;
 use redis::{Client, Cmd, Pipeline, RedisResult};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,8 +27,12 @@ use crate::output::{Entry, EntryId};
 /// The longest that a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Entries of one run's live output that Redis keeps: what a whole run may send, with room.
-pub const LIVE_ENTRIES: usize = 20_000;
+/// Live outputs that are read at one time, in this process: each answer is as large as a run's share, and Redis
+/// counts what it has not sent yet as its own memory.
+const MOST_READS: usize = 8;
+
+/// Seconds that what is left of a run's live output stays once an attempt is over.
+const OVER_SECONDS: i64 = 60;
 
 /// Seconds after its last entry that a run's live output is kept; by then its blob is written.
 const LIVE_SECONDS: i64 = 3600;
@@ -94,6 +102,7 @@ pub struct Redis {
     client: Client,
     connection: ConnectionManager,
     prefix: String,
+    reads: Arc<Semaphore>,
 }
 
 impl Redis {
@@ -110,7 +119,12 @@ impl Redis {
             .set_connection_timeout(Some(CALL_TIMEOUT))
             .set_response_timeout(Some(CALL_TIMEOUT));
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(fault)?;
-        Ok(Self { client, connection, prefix: format!("assize:{instance}") })
+        Ok(Self {
+            client,
+            connection,
+            prefix: format!("assize:{instance}"),
+            reads: Arc::new(Semaphore::new(MOST_READS)),
+        })
     }
 
     /// Whether Redis answers.
@@ -150,15 +164,40 @@ impl Redis {
     /// # Errors
     /// If Redis is away; the entries reach readers with the blob, when the run ends.
     pub async fn append_output(&self, run: Uuid, entries: &[Entry]) -> Result<(), RedisError> {
+        self.append_within(&mut Share::default(), run, entries).await
+    }
+
+    /// Adds to a run's live output within its share, of which the oldest entries go, and says so.
+    ///
+    /// # Errors
+    /// As [`Redis::append_output`]. The share counts what was not added as well.
+    pub async fn append_within(&self, share: &mut Share, run: Uuid, entries: &[Entry]) -> Result<(), RedisError> {
         let key = self.output(run);
         let mut pipe = redis::pipe();
-        for entry in entries {
-            let line = serde_json::to_string(entry).map_err(|error| RedisError(error.to_string()))?;
-            pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(LIVE_ENTRIES);
-            pipe.arg(entry.id.to_string()).arg("e").arg(line).ignore();
+        let change = share.add(entries);
+        // Room is made before it is taken.
+        if let Some(oldest) = change.trim {
+            pipe.cmd("XTRIM").arg(&key).arg("MINID").arg(oldest.to_string()).ignore();
+        }
+        for (id, line) in change.add {
+            pipe.cmd("XADD").arg(&key).arg(id.to_string()).arg("e").arg(line).ignore();
         }
         pipe.cmd("EXPIRE").arg(&key).arg(LIVE_SECONDS).ignore();
         pipe.cmd("PUBLISH").arg(self.moves()).arg(run.to_string()).ignore();
+        self.pipe(&pipe).await
+    }
+
+    /// Drops the live output of an attempt that is over and has its blob; that of a later one stays.
+    ///
+    /// # Errors
+    /// If Redis is away; it goes when its time is over.
+    pub async fn drop_output(&self, run: Uuid, attempt: u32) -> Result<(), RedisError> {
+        let key = self.output(run);
+        let next = EntryId { attempt: attempt.saturating_add(1), number: 0 };
+        let mut pipe = redis::pipe();
+        pipe.cmd("XTRIM").arg(&key).arg("MINID").arg(next.to_string()).ignore();
+        // Where the next attempt has begun, its next entry gives it its time again.
+        pipe.cmd("EXPIRE").arg(&key).arg(OVER_SECONDS).ignore();
         self.pipe(&pipe).await
     }
 
@@ -169,6 +208,8 @@ impl Redis {
     pub async fn read_output(&self, run: Uuid, after: EntryId, count: usize) -> Result<Vec<Entry>, RedisError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.output(run)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+        // Whoever waits here waits for others' calls, each of which is bounded.
+        let _turn = self.reads.acquire().await.map_err(|closed| RedisError(closed.to_string()))?;
         let reply: StreamRangeReply = self.call(&command).await?;
         let lines = reply.ids.iter().filter_map(|id| id.get::<String>("e"));
         Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())

@@ -1,6 +1,7 @@
 -- One page of an organisation's runs, newest first; $2 is the last id of the page before. ANY and the
 -- order by organisation keep the planner from walking the primary key, through the runs of all others.
-SELECT id, project_submission_id, organization_id, user_ref, template, half_slots, status AS "status: _", phase AS "phase: _",
+SELECT id, project_submission_id, organization_id, coalesce(user_name, user_ref) AS "user!", template, half_slots,
+    status AS "status: _", phase AS "phase: _",
     attempt, lease_epoch, cancel_requested_at, submitted_at, created_at, started_at, finished_at,
     failure_code AS "failure_code: _", evidence AS "evidence: _", score, max_score
 FROM project_evaluation_runs

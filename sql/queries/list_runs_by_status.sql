@@ -1,5 +1,6 @@
 -- One page of an organisation's runs in one state, newest first; $3 and $4 are the last row of the page before.
-SELECT id, project_submission_id, organization_id, user_ref, template, half_slots, status AS "status: _", phase AS "phase: _",
+SELECT id, project_submission_id, organization_id, coalesce(user_name, user_ref) AS "user!", template, half_slots,
+    status AS "status: _", phase AS "phase: _",
     attempt, lease_epoch, cancel_requested_at, submitted_at, created_at, started_at, finished_at,
     failure_code AS "failure_code: _", evidence AS "evidence: _", score, max_score
 FROM project_evaluation_runs

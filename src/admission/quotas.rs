@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::store::queue::Pace;
 use crate::store::{Store, StoreError};
+use crate::unicode::fold;
 
 /// The oldest count that lets anyone in.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -185,7 +186,8 @@ impl Quotas {
 }
 
 fn scopes(organization: Uuid, user: Option<&str>) -> impl Iterator<Item = Scope> {
-    let user = user.map(|user| Scope::User(organization, user.to_owned()));
+    // Names that look alike share their places.
+    let user = user.map(|user| Scope::User(organization, fold(user)));
     user.into_iter().chain([Scope::Organization(organization), Scope::All])
 }
 

@@ -1,14 +1,17 @@
 //! Who asks: the organisation and role behind the bearer key of a request.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::Served;
+use super::connections::Connection;
 use super::gate::KeyStanding;
 use super::peer::Source;
 use super::problem::Problem;
@@ -17,6 +20,11 @@ use crate::clock;
 use crate::key::Presented;
 use crate::observe::event;
 use crate::store::keys::Role;
+
+/// Keys that are looked up at one time, in this process, for addresses that sent too many wrong ones. A key costs one
+/// probe of a primary key, under the limit of its address (`rate_per_address`) like every request; so however many
+/// addresses guess, all of them together have no more than this many of the database's connections.
+static DOUBTED: Semaphore = Semaphore::const_new(2);
 
 /// The holder of a good key. A handler that has one reads only what belongs to `organization`.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +57,18 @@ impl FromRequestParts<Served> for Caller {
         let text = bearer(parts)?;
         let presented = text.and_then(|text| Presented::read(text.trim()));
         let guesses = parts.extensions.get::<Source>().copied().map(Subject::WrongKeys);
-        // Where too many guesses came from only keys that were right before are looked at.
-        if let Some(guesses) = guesses
-            && !presented.as_ref().is_some_and(|key| served.rates.knows(key))
-            && let Some(standing) = served.rates.is_empty(guesses).await
-        {
-            event::refused(guesses.policy());
-            return Err(Problem::too_many_requests(&standing));
-        }
-        let Some(caller) = find(served, presented).await? else {
+        let caller = match guesses {
+            // Whoever guessed too often still may have a right key: it is looked up, a few at a time.
+            Some(guesses)
+                if presented.as_ref().is_some_and(|key| !served.rates.knows(key))
+                    && served.rates.is_empty(guesses).await =>
+            {
+                let _turn = DOUBTED.acquire().await.map_err(|closed| Problem::internal(&closed))?;
+                find(served, presented).await?
+            }
+            _ => find(served, presented).await?,
+        };
+        let Some(caller) = caller else {
             if let Some(guesses) = guesses
                 && let Err(standing) = served.rates.take(guesses).await
             {
@@ -66,6 +77,9 @@ impl FromRequestParts<Served> for Caller {
             }
             return Err(Problem::key_invalid());
         };
+        if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
+            connection.is_known();
+        }
         let subject = Subject::Key(caller.key);
         match served.rates.take(subject).await {
             Ok(None) => {}

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, MAX_REF, MAX_URL, Repository};
 use crate::intake::spool::{Spool, Spooled};
 use crate::template::Templates;
+use crate::unicode::fold;
 
 /// Characters of a user's name; the column has the same limit.
 const USER_CHARS: usize = 200;
@@ -225,6 +226,10 @@ fn check_user(user: String) -> Result<String, Problem> {
     if user.chars().any(char::is_control) {
         return Err(Problem::bad_field("user", "has control characters; leave them out"));
     }
+    // It would be counted as nobody.
+    if fold(&user).is_empty() {
+        return Err(Problem::bad_field("user", "has no character that is seen; send a name"));
+    }
     Ok(user)
 }
 
@@ -292,7 +297,14 @@ mod tests {
     #[test]
     fn a_user_is_1_to_200_printable_characters() {
         assert!(check_user("é".repeat(200)).is_ok());
-        for wrong in [String::new(), "u".repeat(201), "a\nb".to_owned(), "a\0".to_owned(), "\u{85}".to_owned()] {
+        for wrong in [
+            String::new(),
+            "u".repeat(201),
+            "a\nb".to_owned(),
+            "a\0".to_owned(),
+            "\u{85}".to_owned(),
+            "\u{3164}\u{202e} ".to_owned(),
+        ] {
             assert!(check_user(wrong).is_err());
         }
     }

@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod connections;
 mod crowd;
 mod cursor;
 mod disk;

@@ -19,7 +19,7 @@ pub(super) struct Peer(pub IpAddr);
 
 /// Who is counted as one: an IPv4 address, or the 64 bits of an IPv6 network that one host may have
 /// to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Source(IpAddr);
 
 impl Source {

@@ -147,13 +147,13 @@ impl Rates {
     }
 
     /// Whether nothing is left for the subject as far as this process knows; counts nothing.
-    pub async fn is_empty(&self, subject: Subject) -> Option<Standing> {
-        let bucket = self.bucket(subject)?;
+    pub async fn is_empty(&self, subject: Subject) -> bool {
+        if self.bucket(subject).is_none() {
+            return false;
+        }
         let allowance = self.shared.remembered_allowance(subject);
         let allowance = allowance.lock().await;
-        let now = clock::monotonic();
-        let is_empty = allowance.batch == 0 && allowance.empty_until.is_some_and(|until| until > now);
-        is_empty.then(|| standing(subject, bucket, &allowance, now))
+        allowance.batch == 0 && allowance.empty_until.is_some_and(|until| until > clock::monotonic())
     }
 
     /// A key proved itself with this digest.

@@ -1,12 +1,16 @@
 //! Connections: counted, bounded in time, and ended in good order.
 
-use std::net::IpAddr;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
+use super::connections::{Connection, Connections, Entered, Leaving};
 use super::crowd::{Crowd, Crowded};
 use super::gate::{HEAD_BYTES, MOST_HEADERS};
 use super::peer::{Peer, Proxies, Source};
@@ -31,6 +36,12 @@ const BUFFER: usize = 64 * 1024;
 /// closed without a word.
 const MOST_REFUSED: usize = 64;
 const REFUSAL: Duration = Duration::from_secs(2);
+
+/// How long the end of a connection that was told to go is waited for.
+const CLOSING: Duration = Duration::from_millis(100);
+
+/// The pause after a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
@@ -88,10 +99,10 @@ pub async fn serve_within(
         .with_context(|| format!("cannot make the folder for uploads {}; set spool_dir", spool.display()))?;
     let proxies = Proxies::read(&config.trusted_proxies)?;
     let holding = Crowd::new(usize::MAX, config.max_held_per_key as usize);
-    let crowd = Crowd::new(config.max_connections as usize, config.max_connections_per_address as usize);
+    let open = Connections::new(config.max_connections as usize, config.max_connections_per_address as usize);
     let rates = Rates::new(state.redis.clone(), config);
     let served = Served { api: state, timeouts, stop: stop.clone(), proxies: Arc::new(proxies), rates, holding };
-    let door = Door { crowd, proxies: Arc::clone(&served.proxies), refused: Arc::new(Semaphore::new(MOST_REFUSED)) };
+    let door = Door { open, proxies: Arc::clone(&served.proxies), refused: Arc::new(Semaphore::new(MOST_REFUSED)) };
     let router = router(served);
     let server = server(timeouts.head);
     let connections = GracefulShutdown::new();
@@ -100,35 +111,41 @@ pub async fn serve_within(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (socket, peer) = match accepted {
-            Ok((socket, address)) => (socket, address.ip()),
-            Err(error) => {
-                // Out of file descriptors, most likely: accepting at once would fail again at once.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let presence = match door.crowd.enter(Source::of(peer), door.proxies.trusts(peer)) {
-            Ok(presence) => presence,
-            Err(crowded) => {
-                door.refuse(socket, peer, crowded);
-                continue;
-            }
-        };
+        let Some((socket, peer)) = door.accepted(accepted).await else { continue };
+        let Entered { connection: entered, leaving } =
+            match door.open.enter(Source::of(peer), door.proxies.trusts(peer)) {
+                Ok(entered) => entered,
+                Err(crowded) => {
+                    door.refuse(socket, peer, crowded);
+                    continue;
+                }
+            };
+        if let Some(leaving) = leaving {
+            event::refused("half_heads");
+            closed(leaving).await;
+        }
         // A line of live output must not wait for the next one to fill a packet.
         socket.set_nodelay(true).ok();
         host::bound_send_buffer(&socket, SEND_BUFFER);
-        let service = TowerToHyperService::new(Extension(Peer(peer)).layer(router.clone()));
+        let entered = Arc::new(entered);
+        let layers = (Extension(Peer(peer)), Extension(Arc::clone(&entered)));
+        let service = Attended {
+            inner: TowerToHyperService::new(layers.layer(router.clone())),
+            connection: Arc::clone(&entered),
+        };
         let connection = server.serve_connection(TokioIo::new(Socket::new(socket, timeouts.unread)), service);
         let connection = connections.watch(connection);
         metrics().connections.inc();
         tokio::spawn(async move {
-            // How a connection ends is the client's business; requests log themselves.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            tokio::select! {
+                // How a connection ends is the client's business; requests log themselves.
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = entered.told_to_leave() => {}
             }
-            drop(presence);
+            // Only now, when the socket is closed.
+            drop(entered);
             metrics().connections.dec();
         });
     }
@@ -146,14 +163,60 @@ fn server(head: Duration) -> http1::Builder {
     server
 }
 
+/// Waits until the socket is closed of a connection that was told to go, so that there are never more than are
+/// let in; but no longer than a runtime that is not overloaded takes for it.
+async fn closed(leaving: Leaving) {
+    tokio::time::timeout(CLOSING, leaving.gone()).await.ok();
+}
+
+/// A router that says of each request when its head has come and when it has its answer.
+struct Attended<S> {
+    inner: S,
+    connection: Arc<Connection>,
+}
+
+impl<R, S: Service<R, Future: Send + 'static>> Service<R> for Attended<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn call(&self, request: R) -> Self::Future {
+        let connection = Arc::clone(&self.connection);
+        connection.begins();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            // Whoever has no key gets answers that are whole by now; who has one stays anyway.
+            connection.rests();
+            answer
+        })
+    }
+}
+
 /// Who may connect, and what the others are told.
 struct Door {
-    crowd: Crowd<Source>,
+    open: Connections,
     proxies: Arc<Proxies>,
     refused: Arc<Semaphore>,
 }
 
 impl Door {
+    /// What was accepted. Where that failed for want of a file descriptor, most likely, a connection without
+    /// a head is closed; if there is none, time is left to others, because it would fail again at once.
+    async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
+        match accepted {
+            Ok((socket, address)) => Some((socket, address.ip())),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                match self.open.close_one() {
+                    Some(leaving) => closed(leaving).await,
+                    None => tokio::time::sleep(ACCEPT_AGAIN).await,
+                }
+                None
+            }
+        }
+    }
+
     /// Answers one request with 503 and closes.
     fn refuse(&self, socket: TcpStream, peer: IpAddr, crowded: Crowded) {
         event::refused(match crowded {

@@ -108,7 +108,7 @@ impl From<RunRow> for RunView {
             id: run.id,
             submission_id: run.project_submission_id,
             template: run.template,
-            user: run.user_ref,
+            user: run.user,
             status: run.status,
             phase: run.phase,
             attempt: run.attempt,
@@ -150,7 +150,7 @@ impl From<SubmissionRow> for SubmissionView {
         Self {
             source,
             id: row.id,
-            user: row.user_ref,
+            user: row.user,
             template: row.template,
             archive_sha256: row.archive_sha256,
             archive_bytes: row.archive_bytes,

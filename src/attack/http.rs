@@ -1,6 +1,8 @@
 //! Requests that are slow, cut, contradictory, too large or somebody else's.
 
+pub mod alike;
 mod bytes;
+mod crowding;
 mod foreign;
 mod forms;
 mod slow;
@@ -11,7 +13,7 @@ use super::case::{Case, Group, Judgement};
 /// The names of all.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [bytes::cases(), forms::cases(), foreign::cases(), slow::cases()].concat()
+    [bytes::cases(), forms::cases(), foreign::cases(), alike::cases(), slow::cases(), crowding::cases()].concat()
 }
 
 /// Tries all that are wanted, but the slow ones.
@@ -19,11 +21,13 @@ pub async fn run(arena: &Arena) {
     bytes::run(arena).await;
     forms::run(arena).await;
     foreign::run(arena).await;
+    alike::run(arena).await;
 }
 
 /// Those that must wait for the service's own timeouts.
 pub async fn run_slow(arena: &Arena) {
     slow::run(arena).await;
+    crowding::run(arena).await;
 }
 
 fn case(name: &str, tried: &str, wall: &str) -> Case {

@@ -4,6 +4,7 @@
 //! in turns within one run of it, and the two are compared.
 
 mod late;
+mod loud;
 mod neighbour;
 mod ready;
 
@@ -16,13 +17,14 @@ use super::case::{Case, Group};
 /// The names of all.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [neighbour::cases(), ready::cases(), late::cases()].concat()
+    [neighbour::cases(), ready::cases(), late::cases(), loud::cases()].concat()
 }
 
 /// Measures what is wanted.
 pub async fn run(arena: &Arena) {
     late::run(arena).await;
     neighbour::run(arena).await;
+    loud::run(arena).await;
 }
 
 fn case(name: &str, tried: &str, wall: &str) -> Case {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::outcome::Fault;
 use super::pack::Packed;
-use super::screen::printable;
+use super::screen::printable_lines;
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -289,7 +289,7 @@ fn refusal(url: &str, status: StatusCode, problem: Problem, retry_after: Option<
     if !help.is_empty() {
         text.push_str(&format!("\nhelp: {help}"));
     }
-    let text = text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+    let text = printable_lines(&text);
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Fault::Infrastructure(text)
     } else {

@@ -78,6 +78,6 @@ mod tests {
             estimated_start: None,
         };
         assert_eq!(queue("slots").phrase(), "3rd, waits for a slot");
-        assert_eq!(queue("moon\u{1b}").phrase(), "3rd, waits for moon\u{fffd}");
+        assert_eq!(queue("moon\u{1b}").phrase(), "3rd, waits for moon\\u{1b}");
     }
 }

@@ -1,14 +1,16 @@
 //! What is written for people: lines, colours, tables.
 //!
 //! Colours only on a terminal and only without `NO_COLOR`. A reader that went away (`| head`) is no
-//! error. Whatever a submission wrote passes through [`printable`] first: escape sequences in it
-//! must not reach the terminal.
+//! error. Whatever comes from outside passes through [`printable`] first: escape sequences in it must
+//! not reach the terminal. Nothing at all goes out with a character that reorders or hides
+//! ([`crate::unicode`]); documents for programs have them as their format's own escapes.
 
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use crate::host;
+use crate::unicode;
 
 /// A meaning that has a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,13 +87,16 @@ impl Screen {
         if self.colour && ink != Ink::Plain { format!("\x1b[{}m{text}\x1b[0m", ink.code()) } else { text.to_string() }
     }
 
-    /// Writes a line.
+    /// Writes a line, or several; of escape sequences only the colours of [`Screen::paint`] go out.
     pub fn line(self, text: impl std::fmt::Display) {
-        self.raw(&format!("{text}\n"));
+        let text = text.to_string();
+        let lines = text.split('\n').map(unicode::coloured).collect::<Vec<_>>();
+        self.raw(&(lines.join("\n") + "\n"));
     }
 
-    /// Writes `text` as it is.
+    /// Writes `text`, in which nothing is hidden but what colours and moves are made of.
     pub fn raw(self, text: &str) {
+        let text = unicode::escaped(text, |c| matches!(c, '\n' | '\t' | '\r' | '\x1b'));
         // A reader that has seen enough is not a failure of the command.
         if self.stderr {
             let mut stream = std::io::stderr().lock();
@@ -118,12 +123,14 @@ impl Screen {
         }
         table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
         for row in rows {
-            table.add_row(row.into_iter().map(|(ink, text)| inked(ink, &text)));
+            // What a caller forgot shall not drive the terminal either.
+            table.add_row(row.into_iter().map(|(ink, text)| inked(ink, &printable_lines(&text))));
         }
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
-        self.line(table.trim_fmt());
+        // Its colours are others.
+        self.raw(&format!("{}\n", table.trim_fmt()));
     }
 }
 
@@ -142,16 +149,15 @@ fn inked(ink: Ink, text: &str) -> Cell {
 /// Writes a document for a program.
 pub fn json(document: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
-    Screen::stdout().line(text);
+    Screen::stdout().line(unicode::escaped_json(&text));
 }
 
-/// `text` without what could move a cursor, change a title or hide what was written.
+/// `text` in one line and without what could move a cursor, change a title, or hide or reorder what was written.
 ///
-/// Whole escape sequences go, for test tools colour what they say; of others the ESC is made visible.
+/// Whole escape sequences go, for test tools colour what they say; of others, and of every other character that
+/// is not seen, the escape is shown.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let hides =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -159,14 +165,20 @@ pub fn printable(text: &str) -> String {
             rest = after;
             continue;
         }
-        rest = &rest[c.len_utf8()..];
-        shown.push(match c {
-            '\t' => ' ',
-            c if c.is_control() || hides(c) => '\u{fffd}',
-            c => c,
-        });
+        let (first, after) = rest.split_at(c.len_utf8());
+        rest = after;
+        match c {
+            '\t' => shown.push(' '),
+            _ => shown.push_str(&unicode::escaped(first, |_| false)),
+        }
     }
     shown
+}
+
+/// [`printable`] for text that may have several lines.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// What follows the control sequence (ESC, `[`, parameters, a letter) that `text` begins with.
@@ -207,15 +219,15 @@ mod tests {
     fn what_a_submission_wrote_cannot_drive_the_terminal() {
         let hostile = "\x1b]0;title\x07\x1b[2Jok\r\u{202e}x\u{9b}1m";
         let shown = printable(hostile);
-        assert!(shown.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{shown:?}");
+        assert!(!shown.contains(unicode::is_hidden), "{shown:?}");
         assert!(shown.contains("ok"));
     }
 
     #[test]
     fn colours_of_a_test_tool_leave_no_trace() {
         assert_eq!(printable("\x1b[1;31mFAILED\x1b[0m a\tb"), "FAILED a b");
-        assert_eq!(printable("cut \x1b[31"), "cut \u{fffd}[31");
-        assert_eq!(printable("\x1b[\x1b[2Jx"), "\u{fffd}[x");
+        assert_eq!(printable("cut \x1b[31"), "cut \\u{1b}[31");
+        assert_eq!(printable("\x1b[\x1b[2Jx"), "\\u{1b}[x");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::client::Server;
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::Screen;
+use crate::unicode::{escaped_json, escaped_xml};
 
 /// Print or save the verdict of a run.
 ///
@@ -56,7 +57,14 @@ pub async fn run(command: ReadVerdict) -> Outcome {
     match &command.save {
         Some(path) => std::fs::write(path, document)
             .map_err(|error| Fault::usage(format!("cannot write {}: {error}", path.display())))?,
-        None => Screen::stdout().line(String::from_utf8_lossy(&document).trim_end()),
+        None => {
+            let document = String::from_utf8_lossy(&document).replace("\r\n", "\n");
+            let document = match command.format {
+                Format::Junit => escaped_xml(document.trim_end()),
+                Format::Json | Format::Gradescope | Format::Dsse => escaped_json(document.trim_end()),
+            };
+            Screen::stdout().line(document);
+        }
     }
     Ok(Exit::Success)
 }

@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod metrics;
+mod plain;
 pub mod serve;
 
 pub use metrics::metrics;
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::plain::{Lines, Plain};
 use crate::config::LogFormat;
 
 /// Starts logging to stderr. The first call in a process counts.
@@ -29,12 +31,18 @@ pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
+    let coloured = !json && std::io::stderr().is_terminal();
+    let lines = match (json, coloured) {
+        (true, _) => Lines::Json,
+        (false, true) => Lines::Coloured,
+        (false, false) => Lines::Text,
+    };
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(Plain { inner: std::io::stderr, lines });
     if json {
         registry.with(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init().ok();
     } else {
-        registry.with(layer.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init().ok();
+        registry.with(layer.with_target(false).with_ansi(coloured)).try_init().ok();
     }
     Ok(())
 }

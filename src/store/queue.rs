@@ -13,7 +13,8 @@ pub struct Claim {
     pub id: Uuid,
     pub project_submission_id: Uuid,
     pub organization_id: Uuid,
-    pub user_ref: String,
+    /// As it was sent.
+    pub user: String,
     pub template: String,
     pub half_slots: i32,
     pub attempt: i32,

@@ -15,7 +15,8 @@ pub struct RunRow {
     pub id: Uuid,
     pub project_submission_id: Uuid,
     pub organization_id: Uuid,
-    pub user_ref: String,
+    /// As it was sent.
+    pub user: String,
     pub template: String,
     pub half_slots: i32,
     pub status: Status,

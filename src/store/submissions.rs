@@ -9,6 +9,7 @@ use super::runs::RunRow;
 use super::{Store, StoreError};
 use crate::run::Status;
 use crate::signing::Envelope;
+use crate::unicode::fold;
 
 /// A submission about to be stored, with the ids that it and its first run will have.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct NewSubmission<'a> {
     pub id: Uuid,
     pub run_id: Uuid,
     pub organization_id: Uuid,
+    /// As it was sent; it is counted as what [`fold`] makes of it.
     pub user: &'a str,
     pub template: &'a str,
     pub half_slots: i32,
@@ -76,7 +78,7 @@ pub enum Inserted {
 #[derive(Debug, Clone, Serialize)]
 pub struct SubmissionRow {
     pub id: Uuid,
-    pub user_ref: String,
+    pub user: String,
     pub template: String,
     /// This and the next two: absent until a repository was fetched.
     pub archive_sha256: Option<String>,
@@ -100,7 +102,7 @@ impl SubmissionRow {
         let (archive, repository) = (new.source.archive(), new.source.repository());
         Self {
             id: new.id,
-            user_ref: new.user.to_owned(),
+            user: new.user.to_owned(),
             template: new.template.to_owned(),
             archive_sha256: archive.map(|(sha256, ..)| sha256.to_owned()),
             archive_bytes: archive.map(|(_, bytes, _)| bytes),
@@ -123,7 +125,7 @@ impl RunRow {
             id: new.run_id,
             project_submission_id: new.id,
             organization_id: new.organization_id,
-            user_ref: new.user.to_owned(),
+            user: new.user.to_owned(),
             template: new.template.to_owned(),
             half_slots: new.half_slots,
             status: Status::Queued,
@@ -161,7 +163,7 @@ impl Store {
                     "sql/queries/insert_submission.sql",
                     new.id,
                     new.organization_id,
-                    new.user,
+                    fold(new.user),
                     new.template,
                     archive.map(|(sha256, ..)| sha256),
                     archive.map(|(_, bytes, _)| bytes),
@@ -173,7 +175,8 @@ impl Store {
                     new.run_id,
                     new.receipt.map(Json) as _,
                     repository.map(|(url, _)| url),
-                    repository.map(|(_, reference)| reference)
+                    repository.map(|(_, reference)| reference),
+                    new.user
                 )
                 .fetch_optional(&self.pool),
             )

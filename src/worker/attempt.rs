@@ -15,6 +15,7 @@ use crate::clock;
 use crate::egress::Recorded;
 use crate::intake::blob::BlobError;
 use crate::observe::event::{self, Subject};
+use crate::redis::Share;
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::store::queue::Claim;
 use crate::store::takeover::Position;
@@ -101,7 +102,7 @@ impl<'a> Attempt<'a> {
         let seen =
             if resumed.is_some() { output::seen(&worker.redis, claim.id, claim.attempt).await } else { Vec::new() };
         let mut attempt = Self {
-            output: OutputLog::begin(worker.redis.clone(), claim.id, claim.attempt, seen),
+            output: OutputLog::begin(worker.redis.clone(), Share::of(&worker.config), claim.id, claim.attempt, seen),
             stages: EndedStages::default(),
             cancelled: interrupted.cancelled.clone(),
             begun: clock::monotonic(),

@@ -103,7 +103,7 @@ fn receipt(
             submission_id: claim.project_submission_id,
             run_id: claim.id,
             organization_id: claim.organization_id,
-            user: claim.user_ref.clone(),
+            user: claim.user.clone(),
             template: claim.template.clone(),
             archive_bytes,
             received_at: to_micros(claim.submitted_at),

@@ -61,6 +61,9 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
         Err(Stop::LeaseLost(why)) => Err(why),
     };
     attempt.announce();
+    if written.is_ok() && attempt.output.is_kept {
+        attempt.output.is_over();
+    }
     if let Err(why) = written {
         event::lease_lost(&attempt.subject, attempt.status, &why);
         // Who took the run over in this attempt has its cells too.
@@ -99,6 +102,7 @@ async fn keep_output(attempt: &mut Attempt<'_>) -> Option<OutputStatement> {
     });
     let kept = async { if output.is_empty() { true } else { store_output(attempt, output).await } };
     let (kept, sha256) = tokio::join!(kept, digesting);
+    attempt.output.is_kept = kept;
     let sha256 = sha256.ok()?;
     kept.then_some(OutputStatement { digest: Sha256Digest { sha256 }, bytes })
 }

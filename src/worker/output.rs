@@ -8,7 +8,7 @@ use uuid::Uuid;
 use warden::event::{Output, Stream};
 
 use crate::output::{Entry, EntryId};
-use crate::redis::{LIVE_ENTRIES, Redis};
+use crate::redis::{Redis, Share};
 use crate::run::StageName;
 
 /// Of the text that a failure's evidence quotes, in bytes and lines.
@@ -18,11 +18,18 @@ const LAST_LINES: usize = 20;
 /// Entries that one call to Redis carries.
 const BATCH: usize = 256;
 
+/// Entries that are asked of Redis when another worker's attempt is taken over: more than any share holds.
+const MOST_SEEN: usize = 1 << 20;
+
 /// The output of one attempt. Bounded by what the warden lets through.
 pub struct OutputLog {
+    /// Whether the blob is kept, so that nobody needs the live output once the end is written.
+    pub is_kept: bool,
     last_id: EntryId,
     /// The blob so far.
     lines: Vec<u8>,
+    /// What of `seen` comes after a part that Redis has no longer; until that has come again, it waits here.
+    later: Option<Later>,
     /// First bytes of characters whose rest has not come yet.
     cut: HashMap<(StageName, Stream), (u64, Vec<u8>)>,
     last_stage: Option<StageName>,
@@ -36,21 +43,41 @@ pub struct OutputLog {
 enum Live {
     Entry(Entry),
     Moved,
+    /// The attempt is over, and its blob is kept.
+    Over,
+}
+
+/// Entries that readers have had, under their numbers, and the lines of the blob that they are.
+struct Later {
+    first: u64,
+    last: EntryId,
+    lines: Vec<u8>,
 }
 
 impl OutputLog {
-    /// Goes on after what readers have [`seen`]; at entry 1 if that is nothing.
-    pub fn begin(redis: Redis, run: Uuid, attempt: i32, seen: Vec<Entry>) -> Self {
+    /// Goes on after what readers have [`seen`]; at entry 1 if that is nothing. What `share` of Redis the run's live
+    /// output may take counts what is there already.
+    pub fn begin(redis: Redis, mut share: Share, run: Uuid, attempt: i32, seen: Vec<Entry>) -> Self {
         let (live, pieces) = mpsc::unbounded_channel();
-        tokio::spawn(publish(redis, run, pieces));
-        let first = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
-        let mut lines = Vec::new();
-        for entry in &seen {
-            lines.extend(entry.line());
-        }
+        let attempt = u32::try_from(attempt).unwrap_or(0);
+        share.has(&seen);
+        tokio::spawn(publish(redis, share, run, attempt, pieces));
+        Self::after(EntryId { attempt, number: 0 }, &seen, live)
+    }
+
+    fn after(beginning: EntryId, seen: &[Entry], live: mpsc::UnboundedSender<Live>) -> Self {
+        let lines: Vec<u8> = seen.iter().flat_map(Entry::line).collect();
+        let (last_id, lines, later) = match (seen.first(), seen.last()) {
+            (Some(first), Some(last)) if first.id.number > 1 => {
+                (beginning, Vec::new(), Some(Later { first: first.id.number, last: last.id, lines }))
+            }
+            (_, last) => (last.map_or(beginning, |entry| entry.id), lines, None),
+        };
         Self {
-            last_id: seen.last().map_or(first, |entry| entry.id),
+            is_kept: false,
+            last_id,
             lines,
+            later,
             seen: seen.iter().map(|entry| (entry.stage, entry.stream, entry.offset)).collect(),
             cut: HashMap::new(),
             last_stage: None,
@@ -108,9 +135,17 @@ impl OutputLog {
             return;
         }
         self.last_id.number += 1;
+        if let Some(later) = self.later.take_if(|later| later.first == self.last_id.number) {
+            self.lines.extend(later.lines);
+            self.last_id = later.last;
+            self.last_id.number += 1;
+        }
         let entry = Entry { id: self.last_id, stage, stream, offset, text };
         self.lines.extend(entry.line());
-        self.live.send(Live::Entry(entry)).ok();
+        // What comes again from before that is in Redis's past: it takes nothing there any more.
+        if self.later.is_none() {
+            self.live.send(Live::Entry(entry)).ok();
+        }
     }
 
     /// The last lines that `stage` wrote, if it was the last to write.
@@ -129,8 +164,14 @@ impl OutputLog {
         self.live.send(Live::Moved).ok();
     }
 
+    /// Drops the live output: readers have the attempt's blob from here on.
+    pub fn is_over(&self) {
+        self.live.send(Live::Over).ok();
+    }
+
     /// The blob; empty if nothing was written.
     pub fn take_blob(&mut self) -> Bytes {
+        self.lines.extend(self.later.take().into_iter().flat_map(|later| later.lines));
         std::mem::take(&mut self.lines).into()
     }
 }
@@ -138,10 +179,12 @@ impl OutputLog {
 /// What readers have had of an attempt that another worker began; nothing if Redis does not know.
 pub async fn seen(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
     let before = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
-    let entries = redis.read_output(run, before, LIVE_ENTRIES).await.unwrap_or_default();
-    // Only without a gap do they say what was seen: what is missing comes again, under its old id.
+    let entries = redis.read_output(run, before, MOST_SEEN).await.unwrap_or_default();
+    // Only without a gap do they say what was seen: what is missing comes again, under its old id. The beginning may
+    // be missing as well, of a run that wrote more than its share.
+    let first = entries.first().map_or(1, |entry| entry.id.number);
     let whole =
-        (1..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
+        (first..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
     whole.collect()
 }
 
@@ -159,20 +202,24 @@ fn unfinished(bytes: &[u8]) -> usize {
 
 /// Passes on what comes, in as few calls as possible. What Redis does not take, readers get from
 /// the blob.
-async fn publish(redis: Redis, run: Uuid, mut pieces: mpsc::UnboundedReceiver<Live>) {
+async fn publish(redis: Redis, mut share: Share, run: Uuid, attempt: u32, mut pieces: mpsc::UnboundedReceiver<Live>) {
     let mut batch = Vec::new();
     while pieces.recv_many(&mut batch, BATCH).await > 0 {
-        let mut entries = Vec::new();
+        let (mut entries, mut moved, mut is_over) = (Vec::new(), false, false);
         for piece in batch.drain(..) {
-            if let Live::Entry(entry) = piece {
-                entries.push(entry);
+            match piece {
+                Live::Entry(entry) => entries.push(entry),
+                Live::Moved => moved = true,
+                Live::Over => is_over = true,
             }
         }
-        let sent = match entries.is_empty() {
-            true => redis.announce(run).await,
-            false => redis.append_output(run, &entries).await,
+        let sent = match (entries.is_empty(), moved) {
+            (true, false) => Ok(()),
+            (true, true) => redis.announce(run).await,
+            (false, _) => redis.append_within(&mut share, run, &entries).await,
         };
-        if let Err(error) = sent {
+        let dropped = if is_over { redis.drop_output(run, attempt).await } else { Ok(()) };
+        if let Err(error) = sent.and(dropped) {
             tracing::debug!(%run, %error, "live output was not passed on");
         }
     }
@@ -185,18 +232,12 @@ mod tests {
     use super::*;
 
     fn log() -> (OutputLog, mpsc::UnboundedReceiver<Live>) {
+        log_after(&[])
+    }
+
+    fn log_after(seen: &[Entry]) -> (OutputLog, mpsc::UnboundedReceiver<Live>) {
         let (live, pieces) = mpsc::unbounded_channel();
-        let last_id = EntryId { attempt: 1, number: 0 };
-        let log = OutputLog {
-            last_id,
-            lines: Vec::new(),
-            cut: HashMap::new(),
-            last_stage: None,
-            last_text: String::new(),
-            seen: HashSet::new(),
-            live,
-        };
-        (log, pieces)
+        (OutputLog::after(EntryId { attempt: 1, number: 0 }, seen, live), pieces)
     }
 
     fn piece(offset: usize, bytes: &[u8]) -> Output {
@@ -233,6 +274,33 @@ mod tests {
             log.end_stage(StageName::Build);
             let joined: String = crate::output::read_blob(&log.take_blob()).map(|entry| entry.text).collect();
             prop_assert_eq!(joined, String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn what_is_replayed_gets_the_ids_that_readers_know_whatever_redis_still_has() {
+        let all = ["one ", "two ", "three ", "four ", "five "];
+        let write = |log: &mut OutputLog| {
+            let mut offset = 0;
+            for text in all {
+                log.push(StageName::Tests, piece(offset, text.as_bytes()));
+                offset += text.len();
+            }
+        };
+        let (mut first, _pieces) = log();
+        write(&mut first);
+        let blob = first.take_blob();
+        let entries: Vec<Entry> = crate::output::read_blob(&blob).collect();
+        for (from, to) in [(0, 0), (0, 2), (2, 4), (1, 5), (4, 5), (0, 5)] {
+            let (mut log, mut pieces) = log_after(&entries[from..to]);
+            write(&mut log);
+            assert_eq!(log.take_blob(), blob, "{from} {to}");
+            drop(log);
+            let mut sent = Vec::new();
+            while let Ok(Live::Entry(entry)) = pieces.try_recv() {
+                sent.push(entry);
+            }
+            assert_eq!(sent, entries[to..], "{from} {to}");
         }
     }
 

@@ -269,6 +269,11 @@ pub fn good_form() -> Form {
     form_with(zips::good())
 }
 
+/// A good submission of this user.
+pub fn good_form_of(user: &str) -> Form {
+    Form::new().text("template", "unit").text("user", user.to_owned()).part("archive", zip_part(zips::good()))
+}
+
 pub fn form_with(archive: Vec<u8>) -> Form {
     Form::new().text("template", "unit").text("user", "ada").part("archive", zip_part(archive))
 }

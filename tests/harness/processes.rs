@@ -205,6 +205,7 @@ pub struct RedisServer {
     process: Option<Process>,
     /// What it asks of its clients.
     password: Option<String>,
+    arguments: &'static [&'static str],
 }
 
 impl RedisServer {
@@ -214,7 +215,16 @@ impl RedisServer {
 
     /// One that asks for this password.
     pub fn start_asking(password: Option<String>) -> Self {
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), process: None, password };
+        Self::start_as(password, &[])
+    }
+
+    /// One that has as much room as the embedded one, and drops as that one does.
+    pub fn start_small() -> Self {
+        Self::start_as(None, &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
+    }
+
+    fn start_as(password: Option<String>, arguments: &'static [&'static str]) -> Self {
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), process: None, password, arguments };
         server.again();
         server
     }
@@ -224,6 +234,7 @@ impl RedisServer {
         let socket = self.folder.path().join("redis.sock");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"]).arg(socket);
+        command.args(self.arguments);
         if let Some(password) = &self.password {
             command.arg("--requirepass").arg(password);
         }

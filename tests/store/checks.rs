@@ -18,6 +18,8 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("api_keys_label_check", "api_keys", "label = repeat('a', 201)"),
     ("project_submissions_user_ref_check", "project_submissions", "user_ref = ''"),
     ("project_submissions_user_ref_check", "project_submissions", "user_ref = repeat('a', 201)"),
+    ("project_submissions_user_name_check", "project_submissions", "user_name = ''"),
+    ("project_submissions_user_name_check", "project_submissions", "user_name = repeat('a', 201)"),
     ("project_submissions_template_check", "project_submissions", "template = ''"),
     ("project_submissions_template_check", "project_submissions", "template = repeat('a', 65)"),
     ("project_submissions_archive_sha256_check", "project_submissions", "archive_sha256 = repeat('A', 64)"),
@@ -97,6 +99,9 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     };
     for half_slots in ["0", "3", "8"] {
         add("project_evaluation_runs_half_slots_check", Status::Queued, "half_slots", half_slots);
+    }
+    for name in ["''", "repeat('a', 201)"] {
+        add("project_evaluation_runs_user_name_check", Status::Queued, "user_name", name);
     }
     add("project_evaluation_runs_status_check", Status::Queued, "status", "'lost'");
     add("project_evaluation_runs_phase_check", Status::Running, "phase", "'deploy'");

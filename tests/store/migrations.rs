@@ -138,3 +138,40 @@ async fn a_migration_that_was_changed_after_it_ran_is_refused(pool: PgPool) {
     let migrated = Store::on(pool).migrate().await;
     assert!(matches!(migrated, Err(StoreError::Schema(_))), "{migrated:?}");
 }
+
+#[sqlx::test(migrations = false)]
+async fn names_that_wait_are_counted_as_the_service_counts_them(pool: PgPool) {
+    let migrator = migrator().await;
+    migrator.run_to(12, &pool).await.unwrap();
+    let names = [
+        "ada",
+        "Ada Lovelace",
+        "  ada  lovelace ",
+        "a\u{200b}d\u{ad}a\u{3164}\u{115f} lovelace\u{e0041}\u{fe0f}\u{61c}",
+        "ａｄａ\u{3000}ｌｏｖｅｌａｃｅ",
+        "\u{202e}ada\u{2028}lovelace\u{feff}\u{2800}\u{fff9}",
+        "\u{212a}im",
+        "ﬁn",
+    ];
+    let set_name = "UPDATE project_evaluation_runs SET user_ref = $2 WHERE id = $1";
+    let mut waiting = Vec::new();
+    for name in names {
+        let run = rows::run_in(&pool, Status::Queued).await;
+        sqlx::query(set_name).bind(run.id).bind(name).execute(&pool).await.unwrap();
+        waiting.push((run.id, name));
+    }
+    let invisible = rows::run_in(&pool, Status::Queued).await;
+    sqlx::query(set_name).bind(invisible.id).bind("\u{200b}").execute(&pool).await.unwrap();
+    let ended = rows::run_in(&pool, Status::Completed).await;
+
+    Store::on(pool.clone()).migrate().await.unwrap();
+    let row = async |id: Uuid| {
+        let query = "SELECT user_ref, coalesce(user_name, user_ref) FROM project_evaluation_runs WHERE id = $1";
+        sqlx::query_as::<_, (String, String)>(query).bind(id).fetch_one(&pool).await.unwrap()
+    };
+    for (id, name) in waiting {
+        assert_eq!(row(id).await, (assize::unicode::fold(name), name.to_owned()));
+    }
+    assert_eq!(row(invisible.id).await.0, "\u{200b}", "a name is never empty");
+    assert_eq!(row(ended.id).await.0, row(ended.id).await.1);
+}

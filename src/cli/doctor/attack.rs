@@ -13,6 +13,7 @@ use self::told::Told;
 use crate::attack;
 use crate::attack::arena::{AT_ONCE, Arena, Target};
 use crate::attack::case::{Case, matches};
+use crate::attack::http::alike::USER_MAX_ACTIVE;
 use crate::attack::templates;
 use crate::cell::Engine;
 use crate::cell::counters::Cgroups;
@@ -176,7 +177,7 @@ fn settings(templates_dir: &Path) -> Vec<(&'static str, String)> {
         ("ASSIZE_MAX_MEMORY_PRESSURE", text(0)),
         ("ASSIZE_MAX_IO_PRESSURE", text(0)),
         ("ASSIZE_PER_ORG_MAX_ACTIVE", text(1000)),
-        ("ASSIZE_PER_USER_MAX_ACTIVE", text(1000)),
+        ("ASSIZE_PER_USER_MAX_ACTIVE", text(USER_MAX_ACTIVE)),
         ("ASSIZE_MAX_ACTIVE_API_EVALS", text(1000)),
         ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(1000)),
     ]
