@@ -28,6 +28,8 @@ use crate::host;
 use crate::intake::blob::BlobError;
 use crate::run::{Failure, FailureCode, StageName};
 use crate::template::Limits;
+#[cfg(doc)]
+use crate::template::OnDriverFailure;
 
 /// How much later than the warden we give up on a stage: room for its grace and its report.
 const SLACK: Duration = Duration::from_secs(10);
@@ -67,6 +69,14 @@ pub struct Conversation {
     /// Bytes of results that came.
     received: u64,
     tests: Option<StageExit>,
+    /// When it said hello.
+    began_us: u64,
+    /// A stage was started: what comes now may be the doing of the code that ran.
+    has_run: bool,
+    /// A driver that is interrupted is heard out: what it has written counts.
+    scores_zero: bool,
+    /// What interrupted it.
+    interrupted: Option<Failure>,
 }
 
 /// What a cell came to.
@@ -77,6 +87,15 @@ pub struct Report {
     pub status: ResultsStatus,
     /// How the tests stage ended.
     pub tests: Option<StageExit>,
+    /// What interrupted a driver whose template says that it then scores zero.
+    pub interrupted: Option<Failure>,
+}
+
+impl Report {
+    /// Of a driver that cannot be heard out any more.
+    pub fn of_interrupted(failure: Failure) -> Self {
+        Self { results: Vec::new(), status: ResultsStatus::Missing, tests: None, interrupted: Some(failure) }
+    }
 }
 
 /// What was heard next.
@@ -146,11 +165,21 @@ impl Conversation {
             results: Vec::new(),
             received: 0,
             tests: None,
+            began_us: u64::MAX,
+            has_run: false,
+            scores_zero: false,
+            interrupted: None,
         };
         if seen.is_some() {
             conversation.enter_again(input);
         }
         conversation
+    }
+
+    /// What interrupts this driver is no failure: see [`OnDriverFailure::ScoreZero`].
+    pub fn scoring_zero(mut self, scores_zero: bool) -> Self {
+        self.scores_zero = scores_zero;
+        self
     }
 
     /// There is another way in, or none: what went through the one before is over.
@@ -240,12 +269,14 @@ impl Conversation {
     async fn event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Step, Stop> {
         match event {
             Event::Hello(hello) => {
+                self.began_us = hello.at_us;
                 self.total_hits = attempt.worker.cgroups.total_hits();
                 let global = Duration::from_millis(self.plan.global_timeout_ms);
                 self.global = Self::until(hello.at_us, global + SLACK);
                 self.hold(self.global);
             }
             Event::StageStarted(started) => {
+                self.has_run = true;
                 let (stage, timeout) = self.stage(started.stage)?;
                 self.hold(Self::until(started.at_us, timeout + SLACK).min(self.global));
                 attempt.enter(stage).await?;
@@ -286,8 +317,9 @@ impl Conversation {
                         results: std::mem::take(&mut self.results),
                         status: end.results,
                         tests: self.tests.take(),
+                        interrupted: self.interrupted.take(),
                     })),
-                    status => Err(Stop::Failed(self.refused(status))),
+                    status => Err(Stop::Failed(self.refused(status, end.at_us))),
                 };
             }
         }
