@@ -102,9 +102,14 @@ impl Rules {
         let path = self.results.path.as_deref().unwrap_or_default();
         match &report.status {
             ResultsStatus::Read { .. } => {}
-            ResultsStatus::Missing | ResultsStatus::None => {
-                let ended = untimely(report.tests.as_ref()).map(|ended| format!(": they {ended}")).unwrap_or_default();
-                let message = format!("the tests ended without writing {path}{ended}");
+            ResultsStatus::Missing { .. } | ResultsStatus::None => {
+                let mut message = format!("the tests ended without writing {path}");
+                if let Some(ended) = untimely(report.tests.as_ref()) {
+                    message.push_str(&format!(": they {ended}"));
+                }
+                if let ResultsStatus::Missing { reason: Some(reason) } = &report.status {
+                    message.push_str(&format!(": {reason}"));
+                }
                 return Err(Failure::new(FailureCode::no_report(integrity), message));
             }
             ResultsStatus::Refused { reason } => {
@@ -206,8 +211,8 @@ mod tests {
         let refused = || ResultsStatus::Refused { reason: "it is a FIFO".to_owned() };
         let exited = || Some(StageExit::Exited { code: 0 });
         for (report, shared, isolated) in [
-            (none(ResultsStatus::Missing, exited()), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
-            (none(ResultsStatus::Missing, None), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
+            (none(ResultsStatus::Missing { reason: None }, exited()), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
+            (none(ResultsStatus::Missing { reason: None }, None), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
             (none(refused(), exited()), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
             (written("{", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
             (written("", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
@@ -243,8 +248,8 @@ mod tests {
             (written(part, 3), 4.0, "exited with code 3"),
             (Report { interrupted: timed_out(), ..written("{", 0) }, 0.0, "took longer than its 3 s; /workspace/results"),
             (Report::of_interrupted(timed_out().unwrap()), 0.0, "took longer than its 3 s"),
-            (none(ResultsStatus::Missing, Some(StageExit::Signalled { signal: 9 })), 0.0, "were ended by signal 9"),
-            (none(ResultsStatus::Missing, Some(StageExit::Exited { code: 0 })), 0.0, "ended without writing"),
+            (none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })), 0.0, "were ended by signal 9"),
+            (none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 0 })), 0.0, "ended without writing"),
             (none(ResultsStatus::Refused { reason: "it is a folder".to_owned() }, None), 0.0, "it is a folder"),
         ] {
             let verdict = of_ten().judge(&report).unwrap_or_else(|failure| panic!("{report:?}: {failure:?}"));

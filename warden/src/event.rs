@@ -110,7 +110,11 @@ pub enum ResultsStatus {
     Read {
         bytes: u64,
     },
-    Missing,
+    Missing {
+        /// What kept it from being looked for; absent if it is not there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Not a plain file, or longer than allowed.
     Refused {
         reason: String,
@@ -180,6 +184,17 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_file_is_told_as_it_always_was() {
+        let plain = ResultsStatus::Missing { reason: None };
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"results":"missing"}"#);
+        let told = ResultsStatus::Missing { reason: Some("closed".to_owned()) };
+        for status in [plain, told] {
+            let text = serde_json::to_string(&status).unwrap();
+            assert_eq!(serde_json::from_str::<ResultsStatus>(&text).unwrap(), status);
+        }
+    }
 
     #[test]
     fn output_survives_its_binary_form() {
