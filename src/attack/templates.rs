@@ -70,6 +70,7 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
         );
         one(&format!("report-{format}"), Kind { results, ..shell(SMALL, 4) })?;
     }
+    super::results::blame::write_templates(folder)?;
     let service = folder.join("service");
     std::fs::create_dir_all(service.join("tests"))?;
     std::fs::write(service.join("tests/driver.py"), DRIVER)?;
@@ -107,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path()).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 13);
+        assert_eq!(templates.iter().count(), 17);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

@@ -167,7 +167,10 @@ mod tests {
             failed("aborted", "cancelled", "platform"),
         ]
         .map(|run| exit_of(&run, None));
-        assert_eq!(exits, [Exit::Submission, Exit::Submission, Exit::Submission, Exit::Grader, Exit::Infrastructure, Exit::Cancelled]);
+        assert_eq!(
+            exits,
+            [Exit::Submission, Exit::Submission, Exit::Submission, Exit::Grader, Exit::Infrastructure, Exit::Cancelled]
+        );
     }
 
     #[test]

@@ -251,7 +251,10 @@ mod tests {
         let generous = results(&format!("{gradescope}, max_score = 12.5, extra_credit = true")).unwrap().results;
         let scale = crate::verdict::Scale { max_score: Some(12.5), extra_credit: f64::INFINITY, tests: None };
         assert_eq!(generous.scale(), scale);
-        assert_eq!(results(&format!("{tap}, max_score = 10, expect_tests = 10")).unwrap().results.scale().extra_credit, 0.0);
+        assert_eq!(
+            results(&format!("{tap}, max_score = 10, expect_tests = 10")).unwrap().results.scale().extra_credit,
+            0.0
+        );
     }
 
     #[test]
@@ -259,7 +262,8 @@ mod tests {
         let driver = "driver = { image = \"i\", command = [\"true\"], timeout_s = 1, limits = { cpus = 1.0, memory_mib = 64, \
             pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 } }\n";
         let with = |results: &str| {
-            let text = GOOD.replace("{ format = \"exit_code\" }", &format!("{{ {results}, on_driver_failure = \"score_zero\" }}"));
+            let text = GOOD
+                .replace("{ format = \"exit_code\" }", &format!("{{ {results}, on_driver_failure = \"score_zero\" }}"));
             let start = r#"{ name = "start", command = ["true"], timeout_s = 1, ready = { port = 1 } }"#;
             let tests = r#"{ name = "tests", command = ["true"], timeout_s = 1 }"#;
             load(&format!("{driver}{}", text.replace(tests, start)))

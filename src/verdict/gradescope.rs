@@ -13,7 +13,9 @@
 //! - `visibility` for the whole report applies to the tests that have none of their own.
 
 use super::json::{self, Object};
-use super::{Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, Visibility, text, unsigned, whole_millis};
+use super::{
+    Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, Visibility, text, unsigned, whole_millis,
+};
 use serde_json::{Value, json};
 
 /// Points beyond which a score is a mistake or an attack: sums of 10,000 of them are still exact to the point in an

@@ -40,7 +40,9 @@ pub enum ScaleError {
         seen: usize,
     },
     /// Another maximum.
-    #[error("its maximum is {seen} points, the template's results.max_score is {expected}; correct the one or the other")]
+    #[error(
+        "its maximum is {seen} points, the template's results.max_score is {expected}; correct the one or the other"
+    )]
     Maximum {
         /// What the template says.
         expected: f64,
@@ -48,7 +50,9 @@ pub enum ScaleError {
         seen: f64,
     },
     /// A score that its maximum does not allow.
-    #[error("it has {seen} of {max_score} points and the template allows {extra_credit} above; see results.extra_credit")]
+    #[error(
+        "it has {seen} of {max_score} points and the template allows {extra_credit} above; see results.extra_credit"
+    )]
     Above {
         /// Of the verdict.
         max_score: f64,
@@ -261,7 +265,9 @@ mod tests {
         for (scale, max_score) in [(TEN, 10.0), (THREE_TESTS, 3.0), (Scale::default(), 1.0)] {
             let verdict = scale.nothing(Integrity::Isolated, "the driver was killed");
             assert_eq!((verdict.score, verdict.max_score, verdict.tests.len()), (0.0, max_score, 1));
-            assert!(verdict.tests[0].message.as_deref().unwrap().starts_with("the driver was killed; there is no report"));
+            assert!(
+                verdict.tests[0].message.as_deref().unwrap().starts_with("the driver was killed; there is no report")
+            );
         }
     }
 

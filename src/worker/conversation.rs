@@ -94,7 +94,12 @@ pub struct Report {
 impl Report {
     /// Of a driver that cannot be heard out any more.
     pub fn of_interrupted(failure: Failure) -> Self {
-        Self { results: Vec::new(), status: ResultsStatus::Missing { reason: None }, tests: None, interrupted: Some(failure) }
+        Self {
+            results: Vec::new(),
+            status: ResultsStatus::Missing { reason: None },
+            tests: None,
+            interrupted: Some(failure),
+        }
     }
 }
 

@@ -90,7 +90,11 @@ impl Rules {
             Some(why) => scale.hold_partial(verdict, &whole(&why)),
             None => scale.hold(verdict),
         };
-        held.map_err(|error| self.unbelievable(&error.to_string()))
+        // A report that says what cannot be may be the project's doing, too.
+        Ok(held.unwrap_or_else(|error| {
+            let why = self.unbelievable(&error.to_string()).evidence.message;
+            scale.nothing(self.integrity, &whole(&why))
+        }))
     }
 
     /// The report as it says, or why there is none that can be read.
@@ -124,8 +128,9 @@ impl Rules {
                 verdict::parse_partial(format, bytes, integrity, &limits, self.results.expect_tests)
             }
         };
-        parsed
-            .map_err(|error| Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}")))
+        parsed.map_err(|error| {
+            Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}"))
+        })
     }
 
     fn exit_code(&self, report: &Report) -> Result<Verdict, Failure> {
@@ -211,8 +216,16 @@ mod tests {
         let refused = || ResultsStatus::Refused { reason: "it is a FIFO".to_owned() };
         let exited = || Some(StageExit::Exited { code: 0 });
         for (report, shared, isolated) in [
-            (none(ResultsStatus::Missing { reason: None }, exited()), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
-            (none(ResultsStatus::Missing { reason: None }, None), FailureCode::TestsInterrupted, FailureCode::ResultsMissing),
+            (
+                none(ResultsStatus::Missing { reason: None }, exited()),
+                FailureCode::TestsInterrupted,
+                FailureCode::ResultsMissing,
+            ),
+            (
+                none(ResultsStatus::Missing { reason: None }, None),
+                FailureCode::TestsInterrupted,
+                FailureCode::ResultsMissing,
+            ),
             (none(refused(), exited()), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
             (written("{", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
             (written("", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
@@ -241,15 +254,28 @@ mod tests {
     #[test]
     fn a_driver_that_may_score_zero_never_fails_by_an_interruption() {
         let timed_out = || Some(Failure::new(FailureCode::StageTimeout, "the tests stage took longer than its 3 s"));
-        let part = r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
+        let part =
+            r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
         let partial = Report { interrupted: timed_out(), ..written(part, 0) };
         for (report, score, why) in [
             (partial, 4.0, "took longer than its 3 s"),
             (written(part, 3), 4.0, "exited with code 3"),
-            (Report { interrupted: timed_out(), ..written("{", 0) }, 0.0, "took longer than its 3 s; /workspace/results"),
+            (
+                Report { interrupted: timed_out(), ..written("{", 0) },
+                0.0,
+                "took longer than its 3 s; /workspace/results",
+            ),
             (Report::of_interrupted(timed_out().unwrap()), 0.0, "took longer than its 3 s"),
-            (none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })), 0.0, "were ended by signal 9"),
-            (none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 0 })), 0.0, "ended without writing"),
+            (
+                none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })),
+                0.0,
+                "were ended by signal 9",
+            ),
+            (
+                none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 0 })),
+                0.0,
+                "ended without writing",
+            ),
             (none(ResultsStatus::Refused { reason: "it is a folder".to_owned() }, None), 0.0, "it is a folder"),
         ] {
             let verdict = of_ten().judge(&report).unwrap_or_else(|failure| panic!("{report:?}: {failure:?}"));
@@ -258,8 +284,8 @@ mod tests {
             assert!(told.starts_with("the driver was interrupted: ") && told.contains(why), "{told}");
         }
         // What it says of itself is held to the scale all the same.
-        let above = written(r#"{"score": 102, "max_score": 10}"#, 0);
-        assert_eq!(code(&of_ten(), &above), FailureCode::ResultsInvalid);
+        let above = of_ten().judge(&written(r#"{"score": 102, "max_score": 10}"#, 0)).unwrap();
+        assert_eq!((above.score, above.max_score), (0.0, 10.0));
         let whole = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 0)).unwrap();
         assert!(whole.all_passed() && whole.tests.is_empty(), "{whole:?}");
         // An exit code that only says that tests failed is no interruption.

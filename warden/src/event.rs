@@ -107,18 +107,14 @@ pub enum ResultsStatus {
     /// None was asked for.
     None,
     /// It came in `Results` frames, this many bytes.
-    Read {
-        bytes: u64,
-    },
+    Read { bytes: u64 },
     Missing {
         /// What kept it from being looked for; absent if it is not there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     /// Not a plain file, or longer than allowed.
-    Refused {
-        reason: String,
-    },
+    Refused { reason: String },
 }
 
 /// Which pipe a piece of output came from.
