@@ -1,6 +1,7 @@
 //! Reports that the project spoils after the runner wrote them, and reports outside the scale.
 
 use super::{FULL, Trial, trial, wrong};
+use crate::attack::crafted;
 use crate::attack::trial::Must;
 use crate::run::FailureCode;
 
@@ -93,6 +94,13 @@ fn scales() -> Vec<Trial> {
         let tests = scores.map(|score| format!(r#"{{"name": "a", "score": {score}, "max_score": {max}}}"#));
         format!(r#"{{"tests": [{}]}}"#, tests.join(", "))
     };
+    let none = |name: &str, template: &'static str, report: &str| {
+        let files = [("run.sh", "cp report results"), ("report", report)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        let tried = format!("a report in which nothing ran, as {name}: 0 of 0");
+        let wall = "results.expect_tests of the template, at every score: report_spoiled";
+        trial(&format!("scale-nothing-{name}"), &tried, wall, template, crafted::project(&files), SPOILED)
+    };
     let max = "results.max_score of the template: report_spoiled";
     let above = "results.extra_credit of the template: report_spoiled";
     let number = "a score is a number of 0 or more: report_spoiled";
@@ -129,6 +137,9 @@ fn scales() -> Vec<Trial> {
             r#"{"tests": [{"name": "a", "score": 0, "max_score": 3}]}"#,
             SPOILED,
         ),
+        none("junit", "report-junit", "<testsuite name=\"all\" tests=\"0\"/>"),
+        none("tap", "report-tap", "1..0 # SKIP nothing to see"),
+        none("ctrf", "report-ctrf", r#"{"results": {"tests": []}}"#),
         trial(
             "scale-tests-forgotten",
             "makes the runner forget its tests",
