@@ -66,7 +66,7 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
     one("node", Kind { image: NODE, command: r#""node", "run.js""#, ..shell(ROOMY, 6) })?;
     for format in ["gradescope", "junit", "tap", "ctrf"] {
         let results = format!(
-            "format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 256\nexpect_tests = {EXPECTED_TESTS}\n"
+            "format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 256\nexpect_tests = {EXPECTED_TESTS}\nmax_score = {EXPECTED_TESTS}\n"
         );
         one(&format!("report-{format}"), Kind { results, ..shell(SMALL, 4) })?;
     }
@@ -108,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path()).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 17);
+        assert_eq!(templates.iter().count(), 18);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

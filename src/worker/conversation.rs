@@ -77,6 +77,8 @@ pub struct Conversation {
     scores_zero: bool,
     /// What interrupted it.
     interrupted: Option<Failure>,
+    /// How the service ended that had been up, if it did by itself.
+    went_down: Option<Failure>,
 }
 
 /// What a cell came to.
@@ -89,6 +91,8 @@ pub struct Report {
     pub tests: Option<StageExit>,
     /// What interrupted a driver whose template says that it then scores zero.
     pub interrupted: Option<Failure>,
+    /// How the service ended that the driver was to test, if it did by itself.
+    pub went_down: Option<Failure>,
 }
 
 impl Report {
@@ -99,6 +103,7 @@ impl Report {
             status: ResultsStatus::Missing { reason: None },
             tests: None,
             interrupted: Some(failure),
+            went_down: None,
         }
     }
 }
@@ -174,6 +179,7 @@ impl Conversation {
             has_run: false,
             scores_zero: false,
             interrupted: None,
+            went_down: None,
         };
         if seen.is_some() {
             conversation.enter_again(input);
@@ -323,6 +329,7 @@ impl Conversation {
                         status: end.results,
                         tests: self.tests.take(),
                         interrupted: self.interrupted.take(),
+                        went_down: self.went_down.take(),
                     })),
                     status => Err(Stop::Failed(self.refused(status, end.at_us))),
                 };
@@ -352,6 +359,11 @@ impl Conversation {
         Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
     }
 
+    /// How its service ended, if it had been up and ended by itself.
+    pub fn take_went_down(&mut self) -> Option<Failure> {
+        self.went_down.take()
+    }
+
     /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.
     pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
         /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
@@ -368,8 +380,10 @@ impl Conversation {
                         attempt.output.push(stage, output);
                     }
                     Event::StageEnded(ended) => {
-                        let (stage, _) = self.stage(ended.stage).ok()?;
-                        attempt.stages.push(self.role, stage, &ended);
+                        // A verdict that there is stands. One that there is not may be this one's doing.
+                        if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended) {
+                            self.went_down = Some(failure);
+                        }
                     }
                     Event::End(_) => break,
                     _ => {}

@@ -57,7 +57,7 @@ async fn judge(
     let scores_zero = template.results.on_driver_failure == OnDriverFailure::ScoreZero;
     let driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, rules, cancelled);
     let mut driver = driver.scoring_zero(scores_zero);
-    let mut subject_talks = true;
+    let (mut subject_talks, mut went_down) = (true, None);
     loop {
         tokio::select! {
             heard = driver.next() => {
@@ -68,16 +68,17 @@ async fn judge(
                     }
                     step => step?,
                 };
-                if let Step::Ended(report) = step {
+                if let Step::Ended(mut report) = step {
                     if subject_talks {
                         subject.hear_out(attempt).await;
                     }
+                    report.went_down = went_down.or_else(|| subject.take_went_down());
                     return Ok(report);
                 }
             }
             heard = subject.next(), if subject_talks => {
-                if let Step::Ended(_) = subject.take(attempt, heard).await? {
-                    subject_talks = false;
+                if let Step::Ended(report) = subject.take(attempt, heard).await? {
+                    (subject_talks, went_down) = (false, report.went_down);
                 }
             }
         }

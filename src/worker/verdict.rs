@@ -5,7 +5,7 @@ use warden::event::{ResultsStatus, StageExit};
 use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};
 use super::conversation::Report;
-use crate::run::{Failure, FailureCode, StageName};
+use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::{OnDriverFailure, Results, Template};
 use crate::verdict::{self, Format, Integrity, Limits, Verdict};
 
@@ -26,6 +26,9 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict,
         }
         Err(error) => Failure::new(FailureCode::WorkerLost, format!("reading the results failed: {error}")),
     };
+    if failure.evidence.stage.is_some() {
+        return Err(Stop::Failed(failure));
+    }
     failure.evidence.stage = Some(StageName::Tests);
     match exit {
         Some(StageExit::Exited { code }) => failure.evidence.exit_code = Some(code),
@@ -47,9 +50,22 @@ impl Rules {
         Self { results: template.results.clone(), integrity: template.integrity() }
     }
 
-    /// What a report is worth. Where the tests ran beside the project's code, whatever is wrong with their report may be
-    /// that code's doing, and is the project's fault; where a driver of its own ran them, it is the driver's.
+    /// What a report is worth. A driver that has none because the service went down under it is not to blame for it.
     fn judge(&self, report: &Report) -> Result<Verdict, Failure> {
+        self.judge_report(report).map_err(|failure| match &report.went_down {
+            Some(down) if failure.code.cause() == Cause::Grader => {
+                let mut down = down.clone();
+                down.evidence.message =
+                    format!("{}; its driver could not test it: {}", down.evidence.message, failure.evidence.message);
+                down
+            }
+            _ => failure,
+        })
+    }
+
+    /// What a report is worth by itself. Where the tests ran beside the project's code, whatever is wrong with their report may be
+    /// that code's doing, and is the project's fault; where a driver of its own ran them, it is the driver's.
+    fn judge_report(&self, report: &Report) -> Result<Verdict, Failure> {
         if self.results.on_driver_failure == OnDriverFailure::ScoreZero {
             return self.judge_interrupted(report);
         }
@@ -170,7 +186,6 @@ pub fn untimely(exit: Option<&StageExit>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Cause;
     use crate::template::{ExitCodeRule, ExtraCredit};
 
     fn rules(format: Format, integrity: Integrity) -> Rules {
@@ -200,11 +215,12 @@ mod tests {
             status: ResultsStatus::Read { bytes: bytes.len() as u64 },
             tests: Some(StageExit::Exited { code }),
             interrupted: None,
+            went_down: None,
         }
     }
 
     fn none(status: ResultsStatus, exit: Option<StageExit>) -> Report {
-        Report { results: Vec::new(), status, tests: exit, interrupted: None }
+        Report { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
     }
 
     fn code(rules: &Rules, report: &Report) -> FailureCode {
@@ -293,6 +309,21 @@ mod tests {
         assert!(failing.tests.is_empty(), "{failing:?}");
         let full = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
         assert!(full.score == 10.0 && !full.all_passed(), "{full:?}");
+    }
+
+    #[test]
+    fn a_driver_whose_service_went_down_is_not_to_blame() {
+        let down = || Some(Failure::new(FailureCode::StartFailed, "the start stage exited with code 3"));
+        let rules = rules(Format::Gradescope, Integrity::Isolated);
+        let missing = none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 1 }));
+        assert_eq!(code(&rules, &missing), FailureCode::ResultsMissing);
+        let failure = rules.judge(&Report { went_down: down(), ..missing }).unwrap_err();
+        assert_eq!(failure.code, FailureCode::StartFailed);
+        let message = failure.evidence.message;
+        assert!(message.contains("exited with code 3; its driver could not test it: the tests ended"), "{message}");
+        // A report that there is counts: the tests show what it cost.
+        let report = Report { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
+        assert_eq!(rules.judge(&report).unwrap().score, 1.0);
     }
 
     #[test]

@@ -51,6 +51,22 @@ async fn a_service_that_dies_after_it_was_up_costs_what_the_tests_say() {
 }
 
 #[tokio::test]
+async fn a_service_that_takes_its_driver_down_with_it_has_failed_by_itself() {
+    let site = shared();
+    let app = "import http.server, os\n\
+        class Handler(http.server.SimpleHTTPRequestHandler):\n    def do_GET(self): os._exit(3)\n\
+        http.server.test(HandlerClass=Handler, port=8000, bind='127.0.0.1')\n";
+    let run = site.run("page-unsaid", &[("app.py", app)]).await;
+    assert_eq!(failure(&run), ("failed", "start_failed", "submission"), "{run}");
+    assert!(message(&run).contains("the start stage exited with code 3"), "{}", message(&run));
+    assert!(
+        message(&run).contains("its driver could not test it: the tests ended without writing"),
+        "{}",
+        message(&run)
+    );
+}
+
+#[tokio::test]
 async fn what_fails_in_the_drivers_cell_is_the_graders_fault() {
     let site = shared();
     let cases = [

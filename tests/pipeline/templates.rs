@@ -99,8 +99,9 @@ pub fn write(folder: &Path) {
     // Many at a time, on whatever host.
     let stages = service(20).stages.replace("timeout_s = 2", "timeout_s = 20");
     let driver = service(20).driver.replace("timeout_s = 3", "timeout_s = 10");
-    one("page", Written { results, stages, driver, ..service(60) });
-    for name in ["service", "page"] {
+    one("page", Written { results, stages: stages.clone(), driver: driver.clone(), ..service(60) });
+    one("page-unsaid", Written { stages, driver, ..service(60) });
+    for name in ["service", "page", "page-unsaid"] {
         let tests = folder.join(name).join("tests");
         std::fs::create_dir_all(&tests).unwrap();
         std::fs::write(tests.join("driver.py"), OBEDIENT).unwrap();

@@ -1,8 +1,9 @@
 //! Projects that would rather have no verdict than a bad one: they end the tests, spoil the report, or starve the
 //! driver, so that somebody else is to blame. And reports outside the scale of their template.
 //!
-//! The template `unit` runs its tests in the project's own process. The templates `page` and `page-fails` have a driver
-//! that runs what the project serves; the first says `on_driver_failure = "score_zero"`. An honest project has three of
+//! The template `unit` runs its tests in the project's own process. The templates `page`, `page-fails` and
+//! `page-last` have a driver that runs what the project serves; the first says `on_driver_failure = "score_zero"`, the
+//! driver of the last writes its report at its end only. An honest project has three of
 //! three points in each.
 
 mod ended;
@@ -54,7 +55,7 @@ pub fn write_templates(folder: &Path) -> std::io::Result<()> {
         std::fs::write(own.join("template.toml"), text)
     };
     let build = stage("build", r#""sh", "build.sh""#, 5);
-    let tests = stage("tests", r#""python3", "-I", "-B", "/grader/runner.py""#, 5);
+    let tests = stage("tests", r#""python3", "-I", "-B", "/grader/runner.py""#, 10);
     let unit = format!(
         "{}{build}{tests}[results]\n{SCALE}path = \"/workspace/report/results.json\"\n{global}",
         head("three tests in the project's process")
@@ -66,15 +67,19 @@ pub fn write_templates(folder: &Path) -> std::io::Result<()> {
         stage("tests", r#""./program""#, 5)
     );
     write("own-program", own, None)?;
-    for (name, more) in [("page", "on_driver_failure = \"score_zero\"\n"), ("page-fails", "")] {
+    // As careless authors write them.
+    let last = DRIVER.replacen("    write(passed)\n", "", 1).replace("        write(passed)\n", "");
+    let last = last.replace("\n\n\nmain()", "\n    write(passed)\n\n\nmain()");
+    let zero = "on_driver_failure = \"score_zero\"\n";
+    for (name, more, driver) in [("page", zero, DRIVER), ("page-fails", "", DRIVER), ("page-last", "", last.as_str())] {
         let text = format!(
             "{}{}ready = {{ port = 8000 }}\n[driver]\nimage = \"{PYTHON}\"\n\
-             command = [\"python3\", \"-I\", \"-B\", \"/grader/driver.py\"]\ntimeout_s = 5\n[driver.limits]\n{LIMITS}\
+             command = [\"python3\", \"-I\", \"-B\", \"/grader/driver.py\"]\ntimeout_s = 10\n[driver.limits]\n{LIMITS}\
              [results]\n{SCALE}path = \"/workspace/results.json\"\n{more}{global}",
             head("a driver that runs what is served"),
-            stage("start", r#""python3", "-I", "-u", "run.py""#, 5)
+            stage("start", r#""python3", "-I", "-u", "run.py""#, 20)
         );
-        write(name, text, Some(("driver.py", DRIVER)))?;
+        write(name, text, Some(("driver.py", driver)))?;
     }
     Ok(())
 }
@@ -84,11 +89,12 @@ pub(super) fn all() -> Vec<Trial> {
 }
 
 /// Projects that answer rightly: without their points, the lack of points says nothing.
-pub(super) fn honest() -> [(&'static str, Vec<u8>, Must); 2] {
+pub(super) fn honest() -> [(&'static str, Vec<u8>, Must); 3] {
     let right = "def one(): return 1\ndef two(): return 2\ndef three(): return 3\n";
     [
         ("unit", unit("", right), Must::ScoreOf(FULL, FULL)),
         ("page", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
+        ("page-last", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
     ]
 }
 
@@ -120,7 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write_templates(folder.path()).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        for name in ["unit", "page", "page-fails"] {
+        for name in ["unit", "page", "page-fails", "page-last"] {
             let scale = templates.get(name).unwrap().results.scale();
             assert_eq!((scale.max_score, scale.tests), (Some(super::FULL), Some(3)), "{name}");
         }

@@ -41,8 +41,10 @@ impl Conversation {
         if let Some(mut failure) = stage_failure(stage, &ended, counters, limits) {
             // A service that was up and went down: the tests show what that cost.
             let went_down = ended.ready && failure.code == FailureCode::StartFailed;
-            if !went_down {
-                failure.evidence.last_output = attempt.output.last_lines(stage);
+            failure.evidence.last_output = attempt.output.last_lines(stage);
+            if went_down {
+                self.went_down = Some(failure);
+            } else {
                 let outage = self.tunnels.as_ref().and_then(Tunnels::outage);
                 if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, outage) {
                     // The network's doing costs the project nothing.

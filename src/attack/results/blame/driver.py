@@ -21,7 +21,7 @@ def main():
     passed = set()
     write(passed)
     for number in range(1, PAGES + 1):
-        page = urllib.request.urlopen(f"{URL}/{number}.py", timeout=2).read(65536)
+        page = urllib.request.urlopen(f"{URL}/{number}.py", timeout=6).read(65536)
         seen = {}
         exec(page, seen)
         if seen.get("answer") == number:

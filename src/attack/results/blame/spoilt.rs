@@ -94,12 +94,19 @@ fn scales() -> Vec<Trial> {
         let tests = scores.map(|score| format!(r#"{{"name": "a", "score": {score}, "max_score": {max}}}"#));
         format!(r#"{{"tests": [{}]}}"#, tests.join(", "))
     };
-    let none = |name: &str, template: &'static str, report: &str| {
+    let left = |report: &str| {
         let files = [("run.sh", "cp report results"), ("report", report)];
-        let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+    };
+    let skipped = |name: &str, template: &'static str, report: &str| {
+        let tried = format!("a test that fails is reported as skipped, as {name}");
+        let wall = "results.max_score of the template: a test that was left out loses its point";
+        trial(&format!("scale-skipped-{name}"), &tried, wall, template, left(report), Must::ScoreOf(1.0, 2.0))
+    };
+    let none = |name: &str, template: &'static str, report: &str| {
         let tried = format!("a report in which nothing ran, as {name}: 0 of 0");
         let wall = "results.expect_tests of the template, at every score: report_spoiled";
-        trial(&format!("scale-nothing-{name}"), &tried, wall, template, crafted::project(&files), SPOILED)
+        trial(&format!("scale-nothing-{name}"), &tried, wall, template, left(report), SPOILED)
     };
     let max = "results.max_score of the template: report_spoiled";
     let above = "results.extra_credit of the template: report_spoiled";
@@ -136,6 +143,17 @@ fn scales() -> Vec<Trial> {
             count,
             r#"{"tests": [{"name": "a", "score": 0, "max_score": 3}]}"#,
             SPOILED,
+        ),
+        skipped(
+            "junit",
+            "report-junit",
+            "<testsuite><testcase name='a'/><testcase name='b'><skipped/></testcase></testsuite>",
+        ),
+        skipped("tap", "report-tap", "1..2\nok 1 - a\nok 2 - b # SKIP not today\n"),
+        skipped(
+            "ctrf",
+            "report-ctrf",
+            r#"{"results": {"tests": [{"name": "a", "status": "passed"}, {"name": "b", "status": "skipped"}]}}"#,
         ),
         none("junit", "report-junit", "<testsuite name=\"all\" tests=\"0\"/>"),
         none("tap", "report-tap", "1..0 # SKIP nothing to see"),

@@ -1,6 +1,7 @@
 //! Drivers that run the project's code, and are starved or ended by it.
 
 use super::{FULL, Trial, pages, trial};
+use crate::attack::crafted;
 use crate::attack::trial::Must;
 use crate::run::FailureCode;
 
@@ -71,7 +72,23 @@ fn unsaid() -> Vec<Trial> {
         let archive = pages(code_of(name), "answer = 0");
         trial(&format!("driver-unsaid-{name}"), tried, wall, "page-fails", archive, must)
     };
+    let service = "import http.server, os\n\
+        class Handler(http.server.SimpleHTTPRequestHandler):\n    def do_GET(self): os._exit(0)\n\
+        http.server.test(HandlerClass=Handler, port=8000, bind='127.0.0.1')\n";
+    let dies = |name: &str, template: &'static str, wall: &str, must| {
+        let tried = format!("a service that ends when the driver of {template} asks for its first page");
+        let archive = crafted::project(&[("run.py".to_owned(), service.as_bytes().to_vec())]);
+        trial(&format!("driver-alone-{name}"), &tried, wall, template, archive, must)
+    };
     vec![
+        dies("excused", "page", "the driver writes its report first: 0 of 3", NONE),
+        dies("first", "page-fails", "the driver writes its report first: 0 of 3", NONE),
+        dies(
+            "careless",
+            "page-last",
+            "a driver without a report whose service went down is not to blame: start_failed",
+            Must::Fail(&[FailureCode::StartFailed]),
+        ),
         fails(
             "memory",
             "a page takes the memory of a driver whose template does not expect that",
