@@ -90,9 +90,9 @@ pub struct Report {
     /// How the tests stage ended.
     pub tests: Option<StageExit>,
     /// What interrupted a driver whose template says that it then scores zero.
-    pub interrupted: Option<Failure>,
+    pub interrupted: Option<Box<Failure>>,
     /// How the service ended that the driver was to test, if it did by itself.
-    pub went_down: Option<Failure>,
+    pub went_down: Option<Box<Failure>>,
 }
 
 impl Report {
@@ -102,7 +102,7 @@ impl Report {
             results: Vec::new(),
             status: ResultsStatus::Missing { reason: None },
             tests: None,
-            interrupted: Some(failure),
+            interrupted: Some(Box::new(failure)),
             went_down: None,
         }
     }
@@ -328,8 +328,8 @@ impl Conversation {
                         results: std::mem::take(&mut self.results),
                         status: end.results,
                         tests: self.tests.take(),
-                        interrupted: self.interrupted.take(),
-                        went_down: self.went_down.take(),
+                        interrupted: self.interrupted.take().map(Box::new),
+                        went_down: self.take_went_down(),
                     })),
                     status => Err(Stop::Failed(self.refused(status, end.at_us))),
                 };
@@ -360,8 +360,8 @@ impl Conversation {
     }
 
     /// How its service ended, if it had been up and ended by itself.
-    pub fn take_went_down(&mut self) -> Option<Failure> {
-        self.went_down.take()
+    pub fn take_went_down(&mut self) -> Option<Box<Failure>> {
+        self.went_down.take().map(Box::new)
     }
 
     /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.

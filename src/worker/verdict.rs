@@ -54,7 +54,7 @@ impl Rules {
     fn judge(&self, report: &Report) -> Result<Verdict, Failure> {
         self.judge_report(report).map_err(|failure| match &report.went_down {
             Some(down) if failure.code.cause() == Cause::Grader => {
-                let mut down = down.clone();
+                let mut down = Failure::clone(down);
                 down.evidence.message =
                     format!("{}; its driver could not test it: {}", down.evidence.message, failure.evidence.message);
                 down
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_driver_that_may_score_zero_never_fails_by_an_interruption() {
-        let timed_out = || Some(Failure::new(FailureCode::StageTimeout, "the tests stage took longer than its 3 s"));
+        let late = || Failure::new(FailureCode::StageTimeout, "the tests stage took longer than its 3 s");
+        let timed_out = || Some(Box::new(late()));
         let part =
             r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
         let partial = Report { interrupted: timed_out(), ..written(part, 0) };
@@ -281,7 +282,7 @@ mod tests {
                 0.0,
                 "took longer than its 3 s; /workspace/results",
             ),
-            (Report::of_interrupted(timed_out().unwrap()), 0.0, "took longer than its 3 s"),
+            (Report::of_interrupted(late()), 0.0, "took longer than its 3 s"),
             (
                 none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })),
                 0.0,
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_driver_whose_service_went_down_is_not_to_blame() {
-        let down = || Some(Failure::new(FailureCode::StartFailed, "the start stage exited with code 3"));
+        let down = || Some(Box::new(Failure::new(FailureCode::StartFailed, "the start stage exited with code 3")));
         let rules = rules(Format::Gradescope, Integrity::Isolated);
         let missing = none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 1 }));
         assert_eq!(code(&rules, &missing), FailureCode::ResultsMissing);
@@ -330,8 +331,11 @@ mod tests {
     fn an_interrupted_driver_that_reports_by_its_exit_code_scores_zero() {
         let mut rules = rules(Format::ExitCode, Integrity::Isolated);
         rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
-        let full = Some(Failure::new(FailureCode::OutOfMemory, "the cell used more than its 48 MiB of memory"));
-        let report = Report { interrupted: full, ..none(ResultsStatus::None, Some(StageExit::Exited { code: 0 })) };
+        let full = Failure::new(FailureCode::OutOfMemory, "the cell used more than its 48 MiB of memory");
+        let report = Report {
+            interrupted: Some(Box::new(full)),
+            ..none(ResultsStatus::None, Some(StageExit::Exited { code: 0 }))
+        };
         let verdict = rules.judge(&report).unwrap();
         assert_eq!((verdict.score, verdict.max_score), (0.0, 1.0));
     }

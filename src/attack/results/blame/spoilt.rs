@@ -49,7 +49,11 @@ fn places() -> Vec<Trial> {
             "os.rename(F, F + '2'); os.symlink(F + '2', F)",
         ),
         spoilt("mode-0", "forbids everybody to read the report", "os.chmod(R, 0)"),
-        spoilt("other-format", "a report of another format", "open(R, 'w').write('1..3\\nok 1\\nok 2\\nok 3\\n')"),
+        spoilt(
+            "other-format",
+            "TAP in the place of the runner's JSON",
+            "open(R, 'w').write('1..3\\nok 1\\nok 2\\nok 3\\n')",
+        ),
     ]
 }
 
@@ -125,8 +129,8 @@ fn scales() -> Vec<Trial> {
         says("max-lower", "one point of one, where there are three", max, &three(["0", "0", "1"], "0.3"), SPOILED),
         says("max-higher", "three points of three hundred", max, &three(["1", "1", "1"], "100"), SPOILED),
         says("max-0", "tests that are worth nothing", max, &three(["0", "0", "0"], "0"), SPOILED),
-        says("negative", "a score below 0", number, &three(["-1", "0", "0"], "1"), SPOILED),
-        says("nan", "a score that is NaN", number, &three(["NaN", "0", "0"], "1"), SPOILED),
+        says("negative", "a score of -1, from the runner", number, &three(["-1", "0", "0"], "1"), SPOILED),
+        says("nan", "a score that is NaN, from the runner", number, &three(["NaN", "0", "0"], "1"), SPOILED),
         says("infinite", "a score without end", number, &three(["Infinity", "0", "0"], "1"), SPOILED),
         says("huge", "a score of 1e308", number, &three(["1e308", "0", "0"], "1"), SPOILED),
         says(
