@@ -82,7 +82,7 @@ async fn what_fails_in_the_drivers_cell_is_the_graders_fault() {
         ),
     ];
     let runs =
-        join_all(cases.map(async |(judge, ..)| site.run("service", &[("app.py", APP), ("judge.py", judge)]).await))
+        join_all(cases.map(async |(judge, ..)| site.run("page-unsaid", &[("app.py", APP), ("judge.py", judge)]).await))
             .await;
     for (run, (judge, code, why)) in runs.iter().zip(cases) {
         assert_eq!(failure(run), ("failed", code, "grader"), "{judge}: {run}");
