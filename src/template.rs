@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::run::{Class, StageName};
-use crate::verdict::{Format, Integrity};
+use crate::verdict::{Format, Integrity, Scale};
 pub use archive::ArchiveRules;
 pub use egress::{Quota, Reach, Registry};
 use file::File;
@@ -118,10 +118,64 @@ pub struct Results {
     pub path: Option<String>,
     #[serde(default = "default_max_kib")]
     pub max_kib: u64,
-    /// Tests that a report with points must have, no more and no less; absent: any number.
+    /// Tests that every report must have, no more and no less; absent: any number.
     pub expect_tests: Option<usize>,
+    /// Points of full marks: the maximum of every verdict; absent: what the report says.
+    pub max_score: Option<f64>,
+    /// How far above its maximum a score may go.
+    #[serde(default)]
+    pub extra_credit: ExtraCredit,
     #[serde(default)]
     pub exit_code: ExitCodeRule,
+    #[serde(default)]
+    pub on_driver_failure: OnDriverFailure,
+}
+
+impl Results {
+    /// What verdicts are held to.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        Scale { max_score: self.max_score, extra_credit: self.extra_credit.points(), tests: self.expect_tests }
+    }
+}
+
+/// Points above the maximum: so many, or `true` for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum ExtraCredit {
+    Any(bool),
+    Points(f64),
+}
+
+impl Default for ExtraCredit {
+    fn default() -> Self {
+        Self::Any(false)
+    }
+}
+
+impl ExtraCredit {
+    /// The most that a score may lie above its maximum.
+    #[must_use]
+    pub const fn points(self) -> f64 {
+        match self {
+            Self::Any(true) => f64::INFINITY,
+            Self::Any(false) => 0.0,
+            Self::Points(points) => points,
+        }
+    }
+}
+
+/// What becomes of a run whose driver is interrupted, by its time, its limits or its own death, before it has written
+/// its report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDriverFailure {
+    /// It fails, and but for the time it is the driver's fault.
+    #[default]
+    Fail,
+    /// What the driver has written counts, what is missing is 0. For drivers that run the project's code, such as the
+    /// pages of a website: the project can interrupt them.
+    ScoreZero,
 }
 
 /// What the exit code of the tests must have to do with their report.

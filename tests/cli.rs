@@ -222,6 +222,8 @@ fn with_json_stdout_is_one_document() {
 fn the_exit_code_says_whose_fault_it_was() {
     for (code, cause, status, exit) in [
         ("build_failed", "submission", "failed", 3),
+        ("tests_interrupted", "submission", "failed", 3),
+        ("report_spoiled", "submission", "failed", 3),
         ("results_missing", "grader", "failed", 4),
         ("worker_lost", "infrastructure", "failed", 5),
         ("cancelled", "platform", "aborted", 6),

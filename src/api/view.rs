@@ -9,6 +9,7 @@ use crate::admission::{Waiting, WaitingFor};
 use crate::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
 use crate::store::runs::RunRow;
 use crate::store::submissions::SubmissionRow;
+use crate::verdict::unsigned;
 
 /// A run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -113,8 +114,8 @@ impl From<RunRow> for RunView {
             phase: run.phase,
             attempt: run.attempt,
             class: Class::from_half_slots(run.half_slots),
-            score: run.score,
-            max_score: run.max_score,
+            score: run.score.map(unsigned),
+            max_score: run.max_score.map(unsigned),
             queue: None,
             failure,
             cancel_requested_at: run.cancel_requested_at,

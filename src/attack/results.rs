@@ -1,18 +1,19 @@
 //! Results: reports that are no reports, and projects that want to write their own score.
 
+pub mod blame;
 mod forged;
 mod hidden;
 mod reports;
 
 use super::arena::Arena;
 use super::case::{Case, Judgement};
-use super::trial::{self, Must};
+use super::trial::{self, Must, Trial};
 
 /// The names of all.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let trials = reports::all().into_iter().chain(forged::all()).map(|trial| trial.case);
-    trials.chain(hidden::cases()).collect()
+    let trials = reports::all().into_iter().chain(forged::all()).chain(blame::all());
+    trials.map(|trial| trial.case).chain(hidden::cases()).collect()
 }
 
 /// Tries all that are wanted. First an honest project is judged: where that has no points, the lack of
@@ -20,25 +21,33 @@ pub fn cases() -> Vec<Case> {
 pub async fn run(arena: &Arena) {
     trial::run(arena, reports::all()).await;
     hidden::run(arena).await;
-    let forged = forged::all();
-    if forged.iter().all(|trial| !arena.wants(&trial.case.id)) {
-        return;
-    }
-    match honest(arena).await {
-        Ok(()) => trial::run(arena, forged).await,
-        Err(why) => {
-            for trial in forged {
-                arena.judge(&trial.case.id, Judgement::Unjudged(why.clone()));
-            }
-        }
-    }
+    run_beside(arena, forged::all(), &[("service", forged::archive("honest"), Must::Score(10.0))]).await;
+    run_beside(arena, blame::all(), &blame::honest()).await;
 }
 
-async fn honest(arena: &Arena) -> Result<(), String> {
-    let run = arena.begin(&[], "service", forged::archive("honest")).await?;
+/// An honest project, its template, and what it must come to.
+type Honest = (&'static str, Vec<u8>, Must);
+
+async fn run_beside(arena: &Arena, trials: Vec<Trial>, honest: &[Honest]) {
+    if trials.iter().all(|trial| !arena.wants(&trial.case.id)) {
+        return;
+    }
+    for one in honest {
+        if let Err(why) = check(arena, one).await {
+            for trial in trials {
+                arena.judge(&trial.case.id, Judgement::Unjudged(why.clone()));
+            }
+            return;
+        }
+    }
+    trial::run(arena, trials).await;
+}
+
+async fn check(arena: &Arena, (template, archive, must): &Honest) -> Result<(), String> {
+    let run = arena.begin(&[], template, archive.clone()).await?;
     let ended = arena.ended(run).await?;
-    match trial::judge(&ended, Must::Score(10.0)) {
+    match trial::judge(&ended, *must) {
         Judgement::Contained(_) => Ok(()),
-        judgement => Err(format!("an honest project should have all ten points: {}", judgement.seen())),
+        judgement => Err(format!("an honest project of {template} should have all points: {}", judgement.seen())),
     }
 }

@@ -66,11 +66,12 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
     one("node", Kind { image: NODE, command: r#""node", "run.js""#, ..shell(ROOMY, 6) })?;
     for format in ["gradescope", "junit", "tap", "ctrf"] {
         let results = format!(
-            "format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 256\nexpect_tests = {EXPECTED_TESTS}\n"
+            "format = \"{format}\"\npath = \"/workspace/results\"\nmax_kib = 256\nexpect_tests = {EXPECTED_TESTS}\nmax_score = {EXPECTED_TESTS}\n"
         );
         one(&format!("report-{format}"), Kind { results, ..shell(SMALL, 4) })?;
     }
     super::grader::write_templates(folder)?;
+    super::results::blame::write_templates(folder)?;
     let service = folder.join("service");
     std::fs::create_dir_all(service.join("tests"))?;
     std::fs::write(service.join("tests/driver.py"), DRIVER)?;
@@ -108,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path()).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 15);
+        assert_eq!(templates.iter().count(), 20);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

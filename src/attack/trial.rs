@@ -17,8 +17,12 @@ pub enum Must {
     Fail(&'static [FailureCode]),
     /// It is judged, and has this score.
     Score(f64),
-    /// Whatever becomes of it, it has no point, and it is nobody's fault but its own or its tests'.
+    /// It is judged, and has this score of this maximum.
+    ScoreOf(f64, f64),
+    /// Whatever becomes of it, it has no point, and it is nobody's fault but its own.
     GainNothing,
+    /// The same, and where it is judged nonetheless, it has 0 of this maximum.
+    NothingOf(f64),
 }
 
 /// One project.
@@ -77,16 +81,20 @@ pub fn told(run: &Value) -> String {
 /// Whether a run that has ended is as it must be.
 #[must_use]
 pub fn judge(run: &Value, must: Must) -> Judgement {
-    let (code, score) = (code_of(run), run["score"].as_f64());
+    let (code, score, max_score) = (code_of(run), run["score"].as_f64(), run["max_score"].as_f64());
+    // Scores went through decimal text, nothing more. No zero has a sign.
+    let is = |seen: Option<f64>, wanted: f64| {
+        seen.is_some_and(|seen| (seen - wanted).abs() < 1e-6 && (wanted > 0.0 || seen.is_sign_positive()))
+    };
     let holds = match must {
         Must::BeRefused(_) => false,
         Must::Fail(codes) => code.is_some_and(|code| codes.contains(&code)),
-        // Scores went through decimal text, nothing more.
-        Must::Score(wanted) => score.is_some_and(|score| (score - wanted).abs() < 1e-6),
-        Must::GainNothing => match code {
-            Some(code) => matches!(code.cause(), Cause::Submission | Cause::Grader),
-            None => score.is_some_and(|score| score <= 0.0),
-        },
+        Must::Score(wanted) => is(score, wanted),
+        Must::ScoreOf(wanted, most) => is(score, wanted) && is(max_score, most),
+        Must::GainNothing => code.map_or(is(score, 0.0), |code| code.cause() == Cause::Submission),
+        Must::NothingOf(most) => {
+            code.map_or(is(score, 0.0) && is(max_score, most), |code| code.cause() == Cause::Submission)
+        }
     };
     Judgement::of(holds, told(run))
 }
@@ -103,7 +111,15 @@ mod tests {
     fn only_a_run_without_points_and_by_its_own_fault_has_gained_nothing() {
         let failed = |code: &str| serde_json::json!({ "status": "failed", "failure": { "code": code } });
         let scored = |score: f64| serde_json::json!({ "status": "completed", "score": score, "max_score": 10.0 });
-        assert!(contained(failed("results_invalid"), Must::GainNothing));
+        assert!(contained(failed("report_spoiled"), Must::GainNothing));
+        for code in ["results_invalid", "results_missing", "driver_failed", "template_invalid"] {
+            assert!(!contained(failed(code), Must::GainNothing), "{code}: passed off as a fault of the tests");
+            assert!(!contained(failed(code), Must::NothingOf(10.0)), "{code}");
+        }
+        assert!(contained(scored(0.0), Must::NothingOf(10.0)) && contained(scored(7.0), Must::ScoreOf(7.0, 10.0)));
+        assert!(!contained(scored(0.0), Must::NothingOf(3.0)) && !contained(scored(7.0), Must::ScoreOf(7.0, 3.0)));
+        assert!(!contained(scored(-0.0), Must::GainNothing), "a zero with a sign");
+        assert!(!contained(scored(-1.0), Must::GainNothing), "less than nothing");
         assert!(contained(scored(0.0), Must::GainNothing));
         assert!(!contained(scored(0.5), Must::GainNothing));
         assert!(!contained(failed("cell_lost"), Must::GainNothing), "passed off as a fault of the infrastructure");

@@ -208,6 +208,9 @@ fn tell(screen: Screen, tried: &[Tried<'_>]) {
     screen.table(&["template", "sample", "expected", "actual", "took", ""], rows.collect());
     for tried in tried.iter().filter(|tried| !tried.is_as_expected()) {
         screen.line(format!("{}/{}: assize status {}", tried.sample.template, tried.sample.name, tried.id));
+        if let Some(mistake) = tried.ended().and_then(|run| tried.sample.expected.mistake(run)) {
+            screen.line(screen.paint(Ink::Bad, format!("  {mistake}")));
+        }
     }
 }
 
@@ -221,5 +224,6 @@ fn document(tried: &Tried<'_>) -> Value {
         "actual": run.map(end_of),
         "status": run.map_or(Status::Queued, |run| run.status),
         "ok": tried.is_as_expected(),
+        "mistake": run.and_then(|run| tried.sample.expected.mistake(run)),
     })
 }

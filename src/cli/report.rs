@@ -14,7 +14,7 @@ use super::outcome::{Exit, Fault};
 use super::queue::Queue;
 use super::screen::Ink;
 use crate::run::{Cause, Evidence, FailureCode, StageName, Status};
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, unsigned};
 
 pub use conclusion::conclude;
 pub use telling::watch;
@@ -111,7 +111,7 @@ fn seconds(milliseconds: i64) -> String {
 /// Points without a needless fraction.
 #[must_use]
 pub fn points(score: f64) -> String {
-    let text = format!("{score:.2}");
+    let text = format!("{:.2}", unsigned(score));
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -161,12 +161,16 @@ mod tests {
         let exits = [
             failed("failed", "build_failed", "submission"),
             failed("timed_out", "stage_timeout", "submission"),
+            failed("failed", "tests_interrupted", "submission"),
             failed("failed", "results_missing", "grader"),
             failed("failed", "worker_lost", "infrastructure"),
             failed("aborted", "cancelled", "platform"),
         ]
         .map(|run| exit_of(&run, None));
-        assert_eq!(exits, [Exit::Submission, Exit::Submission, Exit::Grader, Exit::Infrastructure, Exit::Cancelled]);
+        assert_eq!(
+            exits,
+            [Exit::Submission, Exit::Submission, Exit::Submission, Exit::Grader, Exit::Infrastructure, Exit::Cancelled]
+        );
     }
 
     #[test]
@@ -175,10 +179,13 @@ mod tests {
         let run = run(serde_json::json!({ "status": "completed", "score": 1.0, "max_score": 1.0 }));
         assert_eq!(exit_of(&run, Some(&verdict(1.0))), Exit::Success);
         assert_eq!(exit_of(&run, Some(&verdict(0.5))), Exit::TestsFailed);
+        // 0 of 0 is nothing that passed.
+        let none = Verdict { max_score: 0.0, ..verdict(0.0) };
+        assert_eq!(exit_of(&run, Some(&none)), Exit::TestsFailed);
     }
 
     #[test]
     fn points_have_no_needless_fraction() {
-        assert_eq!([10.0, 7.5, 0.0, 1.0 / 3.0].map(points), ["10", "7.5", "0", "0.33"]);
+        assert_eq!([10.0, 7.5, 0.0, -0.0, 1.0 / 3.0].map(points), ["10", "7.5", "0", "0", "0.33"]);
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Status, names};
+use crate::verdict::Integrity;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -50,6 +51,10 @@ pub enum FailureCode {
     OutOfDisk,
     TooManyProcesses,
     OutputLimit,
+    /// The tests ran beside the project's code and ended without a report that can be used.
+    TestsInterrupted,
+    /// The report of tests that ran beside the project's code is not what their runner would have written.
+    ReportSpoiled,
 
     TemplateInvalid,
     DriverFailed,
@@ -80,6 +85,8 @@ names!(FailureCode, "failure code", {
     OutOfDisk => "out_of_disk",
     TooManyProcesses => "too_many_processes",
     OutputLimit => "output_limit",
+    TestsInterrupted => "tests_interrupted",
+    ReportSpoiled => "report_spoiled",
     TemplateInvalid => "template_invalid",
     DriverFailed => "driver_failed",
     ResultsMissing => "results_missing",
@@ -96,9 +103,28 @@ impl FailureCode {
             DockerUnavailable | ImagePullFailed | RegistryUnreachable | NetworkError | PortConflict | WorkerLost
             | CellLost | HostOutOfDisk => Cause::Infrastructure,
             FetchFailed | ArchiveRejected | InstallFailed | BuildFailed | StartFailed | StartTimeout | StageTimeout
-            | GlobalTimeout | OutOfMemory | OutOfDisk | TooManyProcesses | OutputLimit => Cause::Submission,
+            | GlobalTimeout | OutOfMemory | OutOfDisk | TooManyProcesses | OutputLimit | TestsInterrupted
+            | ReportSpoiled => Cause::Submission,
             TemplateInvalid | DriverFailed | ResultsMissing | ResultsInvalid => Cause::Grader,
             Cancelled => Cause::Platform,
+        }
+    }
+
+    /// Of tests that left no report: with the project's own code in their cell it may have ended them.
+    #[must_use]
+    pub const fn no_report(integrity: Integrity) -> Self {
+        match integrity {
+            Integrity::Shared => Self::TestsInterrupted,
+            Integrity::Isolated => Self::ResultsMissing,
+        }
+    }
+
+    /// Of a report that cannot be used: with the project's own code in the cell it may have written there.
+    #[must_use]
+    pub const fn bad_report(integrity: Integrity) -> Self {
+        match integrity {
+            Integrity::Shared => Self::ReportSpoiled,
+            Integrity::Isolated => Self::ResultsInvalid,
         }
     }
 
@@ -134,6 +160,16 @@ mod tests {
     fn every_code_ends_a_run_without_a_verdict() {
         for code in FailureCode::ALL {
             assert!(code.status().is_terminal() && code.status() != Status::Completed, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_projects_code_could_have_done_is_never_the_graders_fault() {
+        for code in [FailureCode::no_report(Integrity::Shared), FailureCode::bad_report(Integrity::Shared)] {
+            assert_eq!((code.cause(), code.status()), (Cause::Submission, Status::Failed), "{code}");
+        }
+        for code in [FailureCode::no_report(Integrity::Isolated), FailureCode::bad_report(Integrity::Isolated)] {
+            assert_eq!(code.cause(), Cause::Grader, "{code}");
         }
     }
 

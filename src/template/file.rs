@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, Limits, Results, Stage};
+use super::{ArchiveRules, Driver, ExtraCredit, Limits, OnDriverFailure, Results, Stage};
 use crate::run::{Class, StageName};
 use crate::verdict::{self, Format};
 
@@ -76,15 +76,70 @@ impl File {
             }
             None => {}
         }
-        if self.results.format == Format::ExitCode && self.results.expect_tests.is_some() {
-            return Err("results.expect_tests has no meaning for exit_code".to_owned());
-        }
+        self.results.check(self.driver.is_some())?;
         match (&self.results.format, &self.results.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),
             (Format::ExitCode, None) => Ok(()),
             (_, Some(path)) if path.starts_with('/') => Ok(()),
             _ => Err("results.path must be an absolute path in the cell that decides".to_owned()),
         }
+    }
+}
+
+impl Results {
+    /// What must hold of the scale.
+    fn check(&self, has_driver: bool) -> Result<(), String> {
+        /// More is a slip: what reports say is held to the same.
+        const MOST_POINTS: f64 = 1e9;
+        let meaningless = |key: &str| Err(format!("results.{key} has no meaning for {}", self.format.as_str()));
+        let has_points = self.format == Format::Gradescope;
+        if self.format == Format::ExitCode {
+            if self.expect_tests.is_some() {
+                return meaningless("expect_tests");
+            }
+            if self.max_score.is_some() {
+                return meaningless("max_score");
+            }
+        }
+        if self.extra_credit != ExtraCredit::default() && !has_points {
+            return meaningless("extra_credit");
+        }
+        if self.expect_tests == Some(0) {
+            return Err("results.expect_tests is 0, it must be 1 or more".to_owned());
+        }
+        if let Some(points) = self.max_score
+            && !(points > 0.0 && points <= MOST_POINTS)
+        {
+            return Err(format!("results.max_score is {points}, it must be more than 0 and at most {MOST_POINTS}"));
+        }
+        if let ExtraCredit::Points(points) = self.extra_credit
+            && !(0.0..=MOST_POINTS).contains(&points)
+        {
+            return Err(format!("results.extra_credit is {points}, it must be true, false or 0 to {MOST_POINTS}"));
+        }
+        if let (false, Some(points), Some(tests)) = (has_points, self.max_score, self.expect_tests)
+            && points != f64::from(u32::try_from(tests).unwrap_or(u32::MAX))
+        {
+            return Err(format!(
+                "results.max_score is {points} and results.expect_tests {tests}: in {} a test is one point",
+                self.format.as_str()
+            ));
+        }
+        if self.on_driver_failure == OnDriverFailure::ScoreZero {
+            if !has_driver {
+                return Err("results.on_driver_failure has no meaning without a [driver]".to_owned());
+            }
+            let is_known = match self.format {
+                Format::ExitCode => true,
+                Format::Gradescope => self.max_score.is_some(),
+                _ => self.max_score.is_some() || self.expect_tests.is_some(),
+            };
+            if !is_known {
+                let key = if has_points { "results.max_score" } else { "results.expect_tests" };
+                return Err(format!("results.on_driver_failure = \"score_zero\" needs {key}: 0 of how many points?"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -172,5 +227,53 @@ mod tests {
     fn without_a_driver_the_tests_stage_is_needed() {
         let error = load(&GOOD.replace("\"tests\"", "\"build\"")).unwrap_err().to_string();
         assert!(error.contains("the last stage must be tests"), "{error}");
+    }
+
+    #[test]
+    fn a_scale_that_cannot_be_is_refused() {
+        let results = |text: &str| load(&GOOD.replace("{ format = \"exit_code\" }", &format!("{{ {text} }}")));
+        let gradescope = "format = \"gradescope\", path = \"/a\"";
+        let tap = "format = \"tap\", path = \"/a\"";
+        for (text, why) in [
+            ("format = \"exit_code\", max_score = 1".to_owned(), "results.max_score has no meaning for exit_code"),
+            (format!("{tap}, extra_credit = 1"), "results.extra_credit has no meaning for tap"),
+            (format!("{tap}, expect_tests = 0"), "results.expect_tests is 0"),
+            (format!("{gradescope}, max_score = 0"), "results.max_score is 0, it must be more than 0"),
+            (format!("{gradescope}, max_score = nan"), "results.max_score is NaN"),
+            (format!("{gradescope}, extra_credit = -1"), "results.extra_credit is -1"),
+            (format!("{tap}, max_score = 9, expect_tests = 10"), "in tap a test is one point"),
+            (format!("{tap}, on_driver_failure = \"score_zero\", expect_tests = 1"), "no meaning without a [driver]"),
+            (format!("{tap}, on_driver_failure = \"pass\""), "on_driver_failure"),
+        ] {
+            let error = results(&text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let generous = results(&format!("{gradescope}, max_score = 12.5, extra_credit = true")).unwrap().results;
+        let scale = crate::verdict::Scale { max_score: Some(12.5), extra_credit: f64::INFINITY, tests: None };
+        assert_eq!(generous.scale(), scale);
+        assert_eq!(
+            results(&format!("{tap}, max_score = 10, expect_tests = 10")).unwrap().results.scale().extra_credit,
+            0.0
+        );
+    }
+
+    #[test]
+    fn a_driver_that_may_score_zero_has_a_scale() {
+        let driver = "driver = { image = \"i\", command = [\"true\"], timeout_s = 1, limits = { cpus = 1.0, memory_mib = 64, \
+            pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 } }\n";
+        let with = |results: &str| {
+            let text = GOOD
+                .replace("{ format = \"exit_code\" }", &format!("{{ {results}, on_driver_failure = \"score_zero\" }}"));
+            let start = r#"{ name = "start", command = ["true"], timeout_s = 1, ready = { port = 1 } }"#;
+            let tests = r#"{ name = "tests", command = ["true"], timeout_s = 1 }"#;
+            load(&format!("{driver}{}", text.replace(tests, start)))
+        };
+        assert!(with("format = \"exit_code\"").is_ok());
+        assert!(with("format = \"junit\", path = \"/a\", expect_tests = 3").is_ok());
+        assert!(with("format = \"gradescope\", path = \"/a\", max_score = 3").is_ok());
+        for (results, key) in [("junit", "results.expect_tests"), ("gradescope", "results.max_score")] {
+            let error = with(&format!("format = \"{results}\", path = \"/a\"")).unwrap_err().to_string();
+            assert!(error.contains(&format!("needs {key}: 0 of how many points?")), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - A top-level `score` overrides the sum over the tests, as there. So does a top-level `max_score`, which only
 //!   assize knows: Gradescope keeps the assignment's points elsewhere. Without it, the tests' maxima are summed.
-//! - A score above its maximum is extra credit and legal. Negative, non-finite and absurd ones ([`MAX_SCORE`]) are not.
+//! - A score above its maximum is extra credit; whether there is any is said by the template ([`super::Scale`]). Negative, non-finite and absurd ones ([`MAX_SCORE`]) are not.
 //! - A test without `max_score` adds nothing to the maximum; one without `score` scores its maximum if its `status`
 //!   is `passed`, else 0.
 //! - A test without `status` passed if it reached its maximum; one that has none of the three is a note
@@ -13,7 +13,9 @@
 //! - `visibility` for the whole report applies to the tests that have none of their own.
 
 use super::json::{self, Object};
-use super::{Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, Visibility, text, whole_millis};
+use super::{
+    Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, Visibility, text, unsigned, whole_millis,
+};
 use serde_json::{Value, json};
 
 /// Points beyond which a score is a mistake or an attack: sums of 10,000 of them are still exact to the point in an
@@ -162,8 +164,8 @@ fn points(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseEr
 pub fn to_gradescope(verdict: &Verdict) -> Value {
     let tests: Vec<Value> = verdict.tests.iter().map(emit_test).collect();
     json!({
-        "score": verdict.score,
-        "max_score": verdict.max_score,
+        "score": unsigned(verdict.score),
+        "max_score": unsigned(verdict.max_score),
         "tests": tests,
         "extra_data": { OURS: { "integrity": verdict.integrity } },
     })
@@ -176,8 +178,8 @@ fn emit_test(test: &Test) -> Value {
     }
     let mut emitted = json!({
         "name": test.name,
-        "score": test.score,
-        "max_score": test.max_score,
+        "score": unsigned(test.score),
+        "max_score": unsigned(test.max_score),
         "visibility": test.visibility,
         "extra_data": { OURS: ours },
     });

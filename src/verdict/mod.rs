@@ -16,6 +16,7 @@ mod gradescope;
 mod json;
 mod junit;
 mod limits;
+mod scale;
 mod tap;
 mod text;
 mod xml;
@@ -33,16 +34,17 @@ pub use error::ParseError;
 pub use gradescope::to_gradescope;
 pub use junit::to_junit;
 pub use limits::Limits;
+pub use scale::{Scale, ScaleError};
 
 use serde::{Deserialize, Serialize};
 
 /// What an evaluation came to.
 ///
-/// Every number is finite and not negative. Names are one line without control characters, and neither names nor
+/// Every number is finite and not negative, and no zero has a sign. Names are one line without control characters, and neither names nor
 /// messages hold a NUL, so a verdict fits into XML 1.0 and into a Postgres `jsonb` as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
-    /// Points reached. May exceed `max_score`: extra credit is legal in Gradescope.
+    /// Points reached. May exceed `max_score` by the extra credit that the template allows.
     pub score: f64,
     /// Points that full marks give. 0 where there was nothing to score (every test skipped).
     pub max_score: f64,
@@ -177,9 +179,20 @@ impl Verdict {
 
     /// A verdict whose score is the sum over its tests.
     fn of_tests(tests: Vec<Test>, integrity: Integrity) -> Self {
-        let score = tests.iter().map(|test| test.score).sum();
-        let max_score = tests.iter().map(|test| test.max_score).sum();
-        Self { score, max_score, tests, integrity }
+        // Not `sum`, which is minus zero where there is no test.
+        let score = tests.iter().fold(0.0, |sum, test| sum + test.score);
+        let max_score = tests.iter().fold(0.0, |sum, test| sum + test.max_score);
+        Self { score, max_score, tests, integrity }.without_minus_zero()
+    }
+
+    /// The same verdict, in which no zero has a sign: it would be printed.
+    #[must_use]
+    pub fn without_minus_zero(mut self) -> Self {
+        let of_tests = self.tests.iter_mut().flat_map(|test| [&mut test.score, &mut test.max_score]);
+        for number in of_tests.chain([&mut self.score, &mut self.max_score]) {
+            *number = unsigned(*number);
+        }
+        self
     }
 }
 
@@ -223,6 +236,29 @@ pub fn parse(format: Format, bytes: &[u8], integrity: Integrity, limits: &Limits
     }
 }
 
+/// Turns the report of a driver that was interrupted into a verdict, where its format allows it: a TAP stream counts as
+/// far as it came, if it is known how many `tests` there are. What the stream lacks is planned and did not run.
+///
+/// # Errors
+///
+/// [`ParseError`] as [`parse`] has it, where the format does not allow it.
+pub fn parse_partial(
+    format: Format,
+    bytes: &[u8],
+    integrity: Integrity,
+    limits: &Limits,
+    tests: Option<usize>,
+) -> Result<Verdict, ParseError> {
+    let parsed = parse(format, bytes, integrity, limits);
+    let (Format::Tap, Some(tests), Err(_)) = (format, tests, &parsed) else { return parsed };
+    // The last line may have been cut: what it says is not known.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let stream = bytes.get(..whole).unwrap_or_default();
+    let planned = [stream, format!("1..{tests}\n").as_bytes()].concat();
+    // One with a plan has the one it needs.
+    parse(format, stream, integrity, limits).or_else(|_| parse(format, &planned, integrity, limits)).or(parsed)
+}
+
 /// The verdict of a driver that reports by its exit code alone: 1 of 1 for 0, else 0 of 1.
 ///
 /// A code above 128 is a signal in the eyes of a shell, so it is an error and not a failed assertion.
@@ -237,6 +273,12 @@ pub fn from_exit_code(code: i32, integrity: Integrity) -> Verdict {
         test.message = Some(format!("the tests exited with code {code}; 0 is a pass"));
     }
     Verdict::of_tests(vec![test], integrity)
+}
+
+/// The number, without the sign that a zero can have: `-0.0` would be printed as it is.
+#[must_use]
+pub fn unsigned(number: f64) -> f64 {
+    number + 0.0
 }
 
 /// A duration in milliseconds, rounded; `None` for what is no duration (negative, NaN, beyond a century).

@@ -330,3 +330,26 @@ fn words_are_snake_case_in_json() {
         assert_eq!(serde_json::to_value(format).expect("serializes"), format.as_str());
     }
 }
+
+#[test]
+fn a_tap_stream_without_its_end_counts_as_far_as_it_came() {
+    let partial = |report: &str, tests| {
+        parse_partial(Format::Tap, report.as_bytes(), Integrity::Isolated, &Limits::default(), tests)
+    };
+    for (report, score, max_score) in [
+        ("TAP version 13\nok 1 - a\nok 2 - b\n", 2.0, 4.0),
+        ("ok 1 - a\nnot ok 2 - b\n  ---\n  error: 'no", 1.0, 4.0),
+        // The end of the line could have been `# SKIP`.
+        ("ok 1 - a\nok 2", 1.0, 4.0),
+        ("1..4\nok 1 - a\nok 2", 1.0, 4.0),
+        ("# Subtest: a\n    ok 1 - b\n", 1.0, 5.0),
+        ("not", 0.0, 4.0),
+    ] {
+        let verdict = partial(report, Some(4)).unwrap_or_else(|error| panic!("{report:?}: {error}"));
+        assert_eq!((verdict.score, verdict.max_score), (score, max_score), "{report:?}");
+    }
+    assert!(matches!(partial("ok 1\n", None), Err(ParseError::PlanMissing { seen: 1 })));
+    assert_eq!(partial("1..1\nok 1\n", Some(4)).map(|verdict| verdict.max_score), Ok(1.0), "it says so itself");
+    let json = parse_partial(Format::Ctrf, b"{", Integrity::Isolated, &Limits::default(), Some(4));
+    assert!(matches!(json, Err(ParseError::Truncated { .. })));
+}

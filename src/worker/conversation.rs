@@ -28,6 +28,8 @@ use crate::host;
 use crate::intake::blob::BlobError;
 use crate::run::{Failure, FailureCode, StageName};
 use crate::template::Limits;
+#[cfg(doc)]
+use crate::template::OnDriverFailure;
 
 /// How much later than the warden we give up on a stage: room for its grace and its report.
 const SLACK: Duration = Duration::from_secs(10);
@@ -67,6 +69,16 @@ pub struct Conversation {
     /// Bytes of results that came.
     received: u64,
     tests: Option<StageExit>,
+    /// When it said hello.
+    began_us: u64,
+    /// A stage was started: what comes now may be the doing of the code that ran.
+    has_run: bool,
+    /// A driver that is interrupted is heard out: what it has written counts.
+    scores_zero: bool,
+    /// What interrupted it.
+    interrupted: Option<Failure>,
+    /// How the service ended that had been up, if it did by itself.
+    went_down: Option<Failure>,
 }
 
 /// What a cell came to.
@@ -77,6 +89,23 @@ pub struct Report {
     pub status: ResultsStatus,
     /// How the tests stage ended.
     pub tests: Option<StageExit>,
+    /// What interrupted a driver whose template says that it then scores zero.
+    pub interrupted: Option<Box<Failure>>,
+    /// How the service ended that the driver was to test, if it did by itself.
+    pub went_down: Option<Box<Failure>>,
+}
+
+impl Report {
+    /// Of a driver that cannot be heard out any more.
+    pub fn of_interrupted(failure: Failure) -> Self {
+        Self {
+            results: Vec::new(),
+            status: ResultsStatus::Missing { reason: None },
+            tests: None,
+            interrupted: Some(Box::new(failure)),
+            went_down: None,
+        }
+    }
 }
 
 /// What was heard next.
@@ -146,11 +175,22 @@ impl Conversation {
             results: Vec::new(),
             received: 0,
             tests: None,
+            began_us: u64::MAX,
+            has_run: false,
+            scores_zero: false,
+            interrupted: None,
+            went_down: None,
         };
         if seen.is_some() {
             conversation.enter_again(input);
         }
         conversation
+    }
+
+    /// What interrupts this driver is no failure: see [`OnDriverFailure::ScoreZero`].
+    pub fn scoring_zero(mut self, scores_zero: bool) -> Self {
+        self.scores_zero = scores_zero;
+        self
     }
 
     /// There is another way in, or none: what went through the one before is over.
@@ -240,12 +280,14 @@ impl Conversation {
     async fn event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Step, Stop> {
         match event {
             Event::Hello(hello) => {
+                self.began_us = hello.at_us;
                 self.total_hits = attempt.worker.cgroups.total_hits();
                 let global = Duration::from_millis(self.plan.global_timeout_ms);
                 self.global = Self::until(hello.at_us, global + SLACK);
                 self.hold(self.global);
             }
             Event::StageStarted(started) => {
+                self.has_run = true;
                 let (stage, timeout) = self.stage(started.stage)?;
                 self.hold(Self::until(started.at_us, timeout + SLACK).min(self.global));
                 attempt.enter(stage).await?;
@@ -291,8 +333,10 @@ impl Conversation {
                         results: std::mem::take(&mut self.results),
                         status: end.results,
                         tests: self.tests.take(),
+                        interrupted: self.interrupted.take().map(Box::new),
+                        went_down: self.take_went_down(),
                     })),
-                    status => Err(Stop::Failed(self.refused(status))),
+                    status => Err(Stop::Failed(self.refused(status, end.at_us))),
                 };
             }
         }
@@ -320,6 +364,11 @@ impl Conversation {
         Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
     }
 
+    /// How its service ended, if it had been up and ended by itself.
+    pub fn take_went_down(&mut self) -> Option<Box<Failure>> {
+        self.went_down.take().map(Box::new)
+    }
+
     /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.
     pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
         /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
@@ -336,8 +385,10 @@ impl Conversation {
                         attempt.output.push(stage, output);
                     }
                     Event::StageEnded(ended) => {
-                        let (stage, _) = self.stage(ended.stage).ok()?;
-                        attempt.stages.push(self.role, stage, &ended);
+                        // A verdict that there is stands. One that there is not may be this one's doing.
+                        if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended) {
+                            self.went_down = Some(failure);
+                        }
                     }
                     Event::End(_) => break,
                     _ => {}

@@ -11,7 +11,7 @@ use super::plan;
 use crate::cell::Role;
 use crate::intake::blob::BlobError;
 use crate::run::{Failure, FailureCode};
-use crate::template::Template;
+use crate::template::{OnDriverFailure, Template};
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
 ///
@@ -54,21 +54,31 @@ async fn judge(
     let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![piece(&template.bundle)] };
     let (rules, cancelled) = (attempt.worker.exit.none(), attempt.cancelled.clone());
-    let mut driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, rules, cancelled);
-    let mut subject_talks = true;
+    let scores_zero = template.results.on_driver_failure == OnDriverFailure::ScoreZero;
+    let driver = Conversation::begin(Role::Driver, cell, plan, spec.limits, inputs, rules, cancelled);
+    let mut driver = driver.scoring_zero(scores_zero);
+    let (mut subject_talks, mut went_down) = (true, None);
     loop {
         tokio::select! {
             heard = driver.next() => {
-                if let Step::Ended(report) = driver.take(attempt, heard).await? {
+                let step = match driver.take(attempt, heard).await {
+                    // It cannot be heard out any more: what it has written is lost.
+                    Err(Stop::Failed(failure)) if driver.may_go_on(&failure) => {
+                        Step::Ended(Report::of_interrupted(failure))
+                    }
+                    step => step?,
+                };
+                if let Step::Ended(mut report) = step {
                     if subject_talks {
                         subject.hear_out(attempt).await;
                     }
+                    report.went_down = went_down.or_else(|| subject.take_went_down());
                     return Ok(report);
                 }
             }
             heard = subject.next(), if subject_talks => {
-                if let Step::Ended(_) = subject.take(attempt, heard).await? {
-                    subject_talks = false;
+                if let Step::Ended(report) = subject.take(attempt, heard).await? {
+                    (subject_talks, went_down) = (false, report.went_down);
                 }
             }
         }

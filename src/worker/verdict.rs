@@ -5,49 +5,338 @@ use warden::event::{ResultsStatus, StageExit};
 use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};
 use super::conversation::Report;
-use crate::run::{Failure, FailureCode};
-use crate::verdict::{self, Format, Limits, Verdict};
+use crate::run::{Cause, Failure, FailureCode, StageName};
+use crate::template::{OnDriverFailure, Results, Template};
+use crate::verdict::{self, Format, Integrity, Limits, Verdict};
 
 /// Reads the results; what they are worth is decided by pure code.
 pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {
     let template = attempt.template()?;
     attempt.begin_parsing().await?;
-    let failed = |code, message: String| Stop::Failed(Failure::new(code, message));
-    let (format, integrity) = (template.results.format, template.integrity());
-    if format == Format::ExitCode {
-        let code = match report.tests {
-            Some(StageExit::Exited { code }) => code,
-            // As a shell reports it.
-            Some(StageExit::Signalled { signal }) => 128 + signal,
-            seen => {
-                return Err(failed(
-                    FailureCode::DriverFailed,
-                    format!("the tests stage did not end by itself: {seen:?}"),
-                ));
+    let exit = report.tests.clone();
+    let rules = Rules::of(template);
+    let bad_report = FailureCode::bad_report(rules.integrity);
+    let judging = tokio::task::spawn_blocking(move || rules.judge(&report));
+    let mut failure = match judging.await {
+        Ok(Ok(verdict)) => return Ok(verdict),
+        Ok(Err(failure)) => failure,
+        // It would panic again, whoever reads it.
+        Err(error) if error.is_panic() => {
+            Failure::new(bad_report, format!("reading the report failed ({error}); report this as a bug"))
+        }
+        Err(error) => Failure::new(FailureCode::WorkerLost, format!("reading the results failed: {error}")),
+    };
+    if failure.evidence.stage.is_some() {
+        return Err(Stop::Failed(failure));
+    }
+    failure.evidence.stage = Some(StageName::Tests);
+    match exit {
+        Some(StageExit::Exited { code }) => failure.evidence.exit_code = Some(code),
+        Some(StageExit::Signalled { signal }) => failure.evidence.signal = Some(signal),
+        _ => {}
+    }
+    failure.evidence.last_output = attempt.output.last_lines(StageName::Tests);
+    Err(Stop::Failed(failure))
+}
+
+/// What a template says of reports.
+struct Rules {
+    results: Results,
+    integrity: Integrity,
+}
+
+impl Rules {
+    fn of(template: &Template) -> Self {
+        Self { results: template.results.clone(), integrity: template.integrity() }
+    }
+
+    /// What a report is worth. A driver that has none because the service went down under it is not to blame for it.
+    fn judge(&self, report: &Report) -> Result<Verdict, Failure> {
+        self.judge_report(report).map_err(|failure| match &report.went_down {
+            Some(down) if failure.code.cause() == Cause::Grader => {
+                let mut down = Failure::clone(down);
+                down.evidence.message =
+                    format!("{}; its driver could not test it: {}", down.evidence.message, failure.evidence.message);
+                down
+            }
+            _ => failure,
+        })
+    }
+
+    /// What a report is worth by itself. Where the tests ran beside the project's code, whatever is wrong with their report may be
+    /// that code's doing, and is the project's fault; where a driver of its own ran them, it is the driver's.
+    fn judge_report(&self, report: &Report) -> Result<Verdict, Failure> {
+        if self.results.on_driver_failure == OnDriverFailure::ScoreZero {
+            return self.judge_interrupted(report);
+        }
+        let verdict = self.read(report)?;
+        if self.results.format == Format::ExitCode {
+            return Ok(verdict);
+        }
+        let fault = contradiction(&verdict, report.tests.as_ref(), &self.results);
+        let held = match fault {
+            Some(fault) => Err(fault),
+            None => self.results.scale().hold(verdict).map_err(|error| error.to_string()),
+        };
+        held.map_err(|why| self.unbelievable(&why))
+    }
+
+    /// The same of a driver that the project may have interrupted.
+    fn judge_interrupted(&self, report: &Report) -> Result<Verdict, Failure> {
+        let scale = self.results.scale();
+        let exit = || untimely(report.tests.as_ref()).map(|ended| format!("the tests {ended}"));
+        // An exit code may be no more than the number of tests that failed.
+        let is_by_itself = matches!(report.tests, Some(StageExit::Exited { .. }));
+        let seen = report.interrupted.as_ref().map(|failure| failure.evidence.message.clone());
+        let seen = seen.or_else(|| if is_by_itself { None } else { exit() });
+        let whole = |why: &str| format!("the driver was interrupted: {why}");
+        let verdict = match self.read(report) {
+            Ok(verdict) if self.results.format == Format::ExitCode => return Ok(verdict),
+            Ok(verdict) => verdict,
+            Err(failure) => {
+                let what = failure.evidence.message;
+                let why = seen.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
+                return Ok(scale.nothing(self.integrity, &whole(&why)));
             }
         };
-        return Ok(verdict::from_exit_code(code, integrity));
+        let seen = seen.or_else(|| contradiction(&verdict, report.tests.as_ref(), &self.results));
+        let lacks = || "it ended before it had written all of its tests".to_owned();
+        let seen = seen.or_else(|| scale.lacks(&verdict).then(|| exit().unwrap_or_else(lacks)));
+        let held = match seen {
+            Some(why) => scale.hold_partial(verdict, &whole(&why)),
+            None => scale.hold(verdict),
+        };
+        // A report that says what cannot be may be the project's doing, too.
+        Ok(held.unwrap_or_else(|error| {
+            let why = self.unbelievable(&error.to_string()).evidence.message;
+            scale.nothing(self.integrity, &whole(&why))
+        }))
     }
-    let path = template.results.path.as_deref().unwrap_or_default();
-    match report.status {
-        ResultsStatus::Read { .. } => {}
-        ResultsStatus::Missing | ResultsStatus::None => {
-            return Err(failed(FailureCode::ResultsMissing, format!("the tests ended without writing {path}")));
+
+    /// The report as it says, or why there is none that can be read.
+    fn read(&self, report: &Report) -> Result<Verdict, Failure> {
+        let (format, integrity) = (self.results.format, self.integrity);
+        if format == Format::ExitCode {
+            return self.exit_code(report);
         }
-        ResultsStatus::Refused { reason } => {
-            return Err(failed(FailureCode::ResultsInvalid, format!("{path} cannot be used: {reason}")));
-        }
-    }
-    let parsing =
-        tokio::task::spawn_blocking(move || verdict::parse(format, &report.results, integrity, &Limits::default()));
-    match parsing.await {
-        Ok(Ok(verdict)) => match contradiction(&verdict, report.tests.as_ref(), &template.results) {
-            Some(contradiction) => {
-                Err(failed(FailureCode::ResultsInvalid, format!("{path} cannot be believed: {contradiction}")))
+        let path = self.results.path.as_deref().unwrap_or_default();
+        match &report.status {
+            ResultsStatus::Read { .. } => {}
+            ResultsStatus::Missing { .. } | ResultsStatus::None => {
+                let mut message = format!("the tests ended without writing {path}");
+                if let Some(ended) = untimely(report.tests.as_ref()) {
+                    message.push_str(&format!(": they {ended}"));
+                }
+                if let ResultsStatus::Missing { reason: Some(reason) } = &report.status {
+                    message.push_str(&format!(": {reason}"));
+                }
+                return Err(Failure::new(FailureCode::no_report(integrity), message));
             }
-            None => Ok(verdict),
-        },
-        Ok(Err(error)) => Err(failed(FailureCode::ResultsInvalid, format!("{path} cannot be read: {error}"))),
-        Err(panic) => Err(failed(FailureCode::WorkerLost, format!("reading the results failed: {panic}"))),
+            ResultsStatus::Refused { reason } => {
+                let message = format!("{path} cannot be used: {reason}");
+                return Err(Failure::new(FailureCode::bad_report(integrity), message));
+            }
+        }
+        let (bytes, limits) = (report.results.as_slice(), Limits::default());
+        let parsed = match self.results.on_driver_failure {
+            OnDriverFailure::Fail => verdict::parse(format, bytes, integrity, &limits),
+            OnDriverFailure::ScoreZero => {
+                verdict::parse_partial(format, bytes, integrity, &limits, self.results.expect_tests)
+            }
+        };
+        parsed.map_err(|error| {
+            Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}"))
+        })
+    }
+
+    fn exit_code(&self, report: &Report) -> Result<Verdict, Failure> {
+        let code = match report.tests {
+            // One that was interrupted has not ended by itself, whatever its exit code.
+            _ if report.interrupted.is_some() => None,
+            Some(StageExit::Exited { code }) => Some(code),
+            // As a shell reports it.
+            Some(StageExit::Signalled { signal }) => Some(128 + signal),
+            _ => None,
+        };
+        code.map(|code| verdict::from_exit_code(code, self.integrity)).ok_or_else(|| {
+            let code = match self.integrity {
+                Integrity::Shared => FailureCode::TestsInterrupted,
+                Integrity::Isolated => FailureCode::DriverFailed,
+            };
+            Failure::new(code, "the tests stage did not end by itself, so that there is no exit code of it")
+        })
+    }
+
+    fn unbelievable(&self, why: &str) -> Failure {
+        let path = self.results.path.as_deref().unwrap_or_default();
+        Failure::new(FailureCode::bad_report(self.integrity), format!("{path} cannot be believed: {why}"))
+    }
+}
+
+/// How tests ended that did not end by themselves with 0; `None` if they did.
+pub fn untimely(exit: Option<&StageExit>) -> Option<String> {
+    match exit {
+        Some(StageExit::Exited { code: 0 }) => None,
+        Some(StageExit::Exited { code }) => Some(format!("exited with code {code}")),
+        Some(StageExit::Signalled { signal }) => Some(format!("were ended by signal {signal}")),
+        Some(_) | None => Some("did not end by themselves".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::{ExitCodeRule, ExtraCredit};
+
+    fn rules(format: Format, integrity: Integrity) -> Rules {
+        let results = Results {
+            format,
+            path: Some("/workspace/results".to_owned()),
+            max_kib: 64,
+            expect_tests: None,
+            max_score: None,
+            extra_credit: ExtraCredit::default(),
+            exit_code: ExitCodeRule::default(),
+            on_driver_failure: OnDriverFailure::default(),
+        };
+        Rules { results, integrity }
+    }
+
+    fn of_ten() -> Rules {
+        let mut rules = rules(Format::Gradescope, Integrity::Isolated);
+        rules.results.max_score = Some(10.0);
+        rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
+        rules
+    }
+
+    fn written(bytes: &str, code: i32) -> Report {
+        Report {
+            results: bytes.as_bytes().to_vec(),
+            status: ResultsStatus::Read { bytes: bytes.len() as u64 },
+            tests: Some(StageExit::Exited { code }),
+            interrupted: None,
+            went_down: None,
+        }
+    }
+
+    fn none(status: ResultsStatus, exit: Option<StageExit>) -> Report {
+        Report { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
+    }
+
+    fn code(rules: &Rules, report: &Report) -> FailureCode {
+        rules.judge(report).unwrap_err().code
+    }
+
+    #[test]
+    fn who_could_have_spoilt_a_report_has_spoilt_it() {
+        let refused = || ResultsStatus::Refused { reason: "it is a FIFO".to_owned() };
+        let exited = || Some(StageExit::Exited { code: 0 });
+        for (report, shared, isolated) in [
+            (
+                none(ResultsStatus::Missing { reason: None }, exited()),
+                FailureCode::TestsInterrupted,
+                FailureCode::ResultsMissing,
+            ),
+            (
+                none(ResultsStatus::Missing { reason: None }, None),
+                FailureCode::TestsInterrupted,
+                FailureCode::ResultsMissing,
+            ),
+            (none(refused(), exited()), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written("{", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written("", 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written(r#"{"score": 3, "max_score": 3}"#, 1), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written(r#"{"score": 102, "max_score": 3}"#, 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written(r#"{"score": 9.5, "max_score": 3}"#, 1), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+            (written(r#"{"score": -1, "max_score": 3}"#, 0), FailureCode::ReportSpoiled, FailureCode::ResultsInvalid),
+        ] {
+            assert_eq!(code(&rules(Format::Gradescope, Integrity::Shared), &report), shared, "{report:?}");
+            assert_eq!(code(&rules(Format::Gradescope, Integrity::Isolated), &report), isolated, "{report:?}");
+            assert_eq!((shared.cause(), isolated.cause()), (Cause::Submission, Cause::Grader));
+        }
+    }
+
+    #[test]
+    fn tests_that_did_not_end_by_themselves_have_no_exit_code() {
+        for exit in [None, Some(StageExit::Stopped)] {
+            let report = none(ResultsStatus::None, exit);
+            assert_eq!(code(&rules(Format::ExitCode, Integrity::Shared), &report), FailureCode::TestsInterrupted);
+            assert_eq!(code(&rules(Format::ExitCode, Integrity::Isolated), &report), FailureCode::DriverFailed);
+        }
+        let killed = none(ResultsStatus::None, Some(StageExit::Signalled { signal: 9 }));
+        assert_eq!(rules(Format::ExitCode, Integrity::Shared).judge(&killed).unwrap().score, 0.0);
+    }
+
+    #[test]
+    fn a_driver_that_may_score_zero_never_fails_by_an_interruption() {
+        let late = || Failure::new(FailureCode::StageTimeout, "the tests stage took longer than its 3 s");
+        let timed_out = || Some(Box::new(late()));
+        let part =
+            r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
+        let partial = Report { interrupted: timed_out(), ..written(part, 0) };
+        for (report, score, why) in [
+            (partial, 4.0, "took longer than its 3 s"),
+            (written(part, 3), 4.0, "exited with code 3"),
+            (
+                Report { interrupted: timed_out(), ..written("{", 0) },
+                0.0,
+                "took longer than its 3 s; /workspace/results",
+            ),
+            (Report::of_interrupted(late()), 0.0, "took longer than its 3 s"),
+            (
+                none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })),
+                0.0,
+                "were ended by signal 9",
+            ),
+            (
+                none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 0 })),
+                0.0,
+                "ended without writing",
+            ),
+            (none(ResultsStatus::Refused { reason: "it is a folder".to_owned() }, None), 0.0, "it is a folder"),
+        ] {
+            let verdict = of_ten().judge(&report).unwrap_or_else(|failure| panic!("{report:?}: {failure:?}"));
+            assert_eq!((verdict.score, verdict.max_score), (score, 10.0), "{report:?}");
+            let told = verdict.tests.last().and_then(|test| test.message.clone()).unwrap_or_default();
+            assert!(told.starts_with("the driver was interrupted: ") && told.contains(why), "{told}");
+        }
+        // What it says of itself is held to the scale all the same.
+        let above = of_ten().judge(&written(r#"{"score": 102, "max_score": 10}"#, 0)).unwrap();
+        assert_eq!((above.score, above.max_score), (0.0, 10.0));
+        let whole = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 0)).unwrap();
+        assert!(whole.all_passed() && whole.tests.is_empty(), "{whole:?}");
+        // An exit code that only says that tests failed is no interruption.
+        let failing = of_ten().judge(&written(r#"{"score": 7, "max_score": 10}"#, 3)).unwrap();
+        assert!(failing.tests.is_empty(), "{failing:?}");
+        let full = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
+        assert!(full.score == 10.0 && !full.all_passed(), "{full:?}");
+    }
+
+    #[test]
+    fn a_driver_whose_service_went_down_is_not_to_blame() {
+        let down = || Some(Box::new(Failure::new(FailureCode::StartFailed, "the start stage exited with code 3")));
+        let rules = rules(Format::Gradescope, Integrity::Isolated);
+        let missing = none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 1 }));
+        assert_eq!(code(&rules, &missing), FailureCode::ResultsMissing);
+        let failure = rules.judge(&Report { went_down: down(), ..missing }).unwrap_err();
+        assert_eq!(failure.code, FailureCode::StartFailed);
+        let message = failure.evidence.message;
+        assert!(message.contains("exited with code 3; its driver could not test it: the tests ended"), "{message}");
+        // A report that there is counts: the tests show what it cost.
+        let report = Report { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
+        assert_eq!(rules.judge(&report).unwrap().score, 1.0);
+    }
+
+    #[test]
+    fn an_interrupted_driver_that_reports_by_its_exit_code_scores_zero() {
+        let mut rules = rules(Format::ExitCode, Integrity::Isolated);
+        rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
+        let full = Failure::new(FailureCode::OutOfMemory, "the cell used more than its 48 MiB of memory");
+        let report = Report {
+            interrupted: Some(Box::new(full)),
+            ..none(ResultsStatus::None, Some(StageExit::Exited { code: 0 }))
+        };
+        let verdict = rules.judge(&report).unwrap();
+        assert_eq!((verdict.score, verdict.max_score), (0.0, 1.0));
     }
 }

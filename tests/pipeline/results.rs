@@ -59,22 +59,22 @@ async fn one_bad_byte_does_not_discard_a_report() {
 async fn results_that_are_no_plain_small_file_are_never_read() {
     let site = shared();
     let cases = [
-        ("true", "results_missing", "the tests ended without writing /workspace/results"),
-        ("ln -s /etc/passwd results", "results_invalid", "is a symbolic link"),
-        ("ln -s /no/such results", "results_invalid", "is a symbolic link"),
-        ("mkfifo results", "results_invalid", "is a FIFO"),
-        ("mkdir results", "results_invalid", "is a folder"),
-        ("echo '1..1' > other; ln other results", "results_invalid", "has 2 names"),
-        ("head -c 65537 /dev/zero > results", "results_invalid", "has 65537 bytes or more, the limit is 65536"),
-        ("truncate -s 1M results", "results_invalid", "the limit is 65536"),
+        ("true", "tests_interrupted", "the tests ended without writing /workspace/results"),
+        ("ln -s /etc/passwd results", "report_spoiled", "is a symbolic link"),
+        ("ln -s /no/such results", "report_spoiled", "is a symbolic link"),
+        ("mkfifo results", "report_spoiled", "is a FIFO"),
+        ("mkdir results", "report_spoiled", "is a folder"),
+        ("echo '1..1' > other; ln other results", "report_spoiled", "has 2 names"),
+        ("head -c 65537 /dev/zero > results", "report_spoiled", "has 65537 bytes or more, the limit is 65536"),
+        ("truncate -s 1M results", "report_spoiled", "the limit is 65536"),
         // Longer than any file of a cell may be: it is not made at all.
-        ("truncate -s 8G results", "results_invalid", "the report is empty"),
-        ("head -c 4096 /dev/urandom > results", "results_invalid", "cannot be read"),
-        (": > results", "results_invalid", "cannot be read"),
+        ("truncate -s 8G results", "report_spoiled", "the report is empty"),
+        ("head -c 4096 /dev/urandom > results", "report_spoiled", "cannot be read"),
+        (": > results", "report_spoiled", "cannot be read"),
     ];
     let runs = join_all(cases.map(async |(script, ..)| site.run("junit", &[("run.sh", script)]).await)).await;
     for (run, (script, code, why)) in runs.iter().zip(cases) {
-        assert_eq!(failure(run), ("failed", code, "grader"), "{script}: {run}");
+        assert_eq!(failure(run), ("failed", code, "submission"), "{script}: {run}");
         assert!(message(run).contains(why), "{script}: {}", message(run));
     }
 }
@@ -86,7 +86,7 @@ async fn results_written_after_the_tests_ended_do_not_count() {
         rm -f results; mkdir -p gone; exit 0";
     let run = site.run("gradescope", &[("run.sh", script)]).await;
     // Whatever the daemon left, it was dead when the file was read, and it is no valid report.
-    assert_eq!(run["failure"]["cause"], "grader", "{run}");
+    assert_eq!(run["failure"]["cause"], "submission", "{run}");
 }
 
 /// A run of a template that expects two tests, whose runner ends as the script does.
@@ -114,7 +114,7 @@ async fn a_report_that_contradicts_the_exit_code_is_no_verdict() {
     for (run, (template, report, end, why)) in runs.iter().zip(cases) {
         match why {
             Some(why) => {
-                assert_eq!(failure(run), ("failed", "results_invalid", "grader"), "{end}: {run}");
+                assert_eq!(failure(run), ("failed", "report_spoiled", "submission"), "{end}: {run}");
                 assert!(message(run).contains(why), "{}", message(run));
             }
             None => assert_eq!(run["status"], "completed", "{template} {report:?} {end}: {run}"),
@@ -124,19 +124,22 @@ async fn a_report_that_contradicts_the_exit_code_is_no_verdict() {
 
 /// FAILURES 13.
 #[tokio::test]
-async fn points_need_as_many_tests_as_the_template_expects() {
+async fn every_report_needs_as_many_tests_as_the_template_expects() {
     let site = shared();
     let cases = [
         ("1..1\nok 1\n", Some("it has 1 tests, the template expects 2")),
         ("1..3\nok 1\nok 2\nok 3\n", Some("it has 3 tests, the template expects 2")),
         ("1..2\nok 1\nnot ok 2\n", None),
-        ("1..1\nnot ok 1\n", None),
+        ("1..2\nnot ok 1\nnot ok 2\n", None),
+        // Nothing is gained by less, and it is no 0 either.
+        ("1..1\nnot ok 1\n", Some("it has 1 tests, the template expects 2")),
+        ("1..0 # SKIP nothing to see\n", Some("it has 0 tests, the template expects 2")),
     ];
     let runs = join_all(cases.map(async |(report, _)| claimed(&site, "tap-of-two", report, "exit 0").await)).await;
     for (run, (report, why)) in runs.iter().zip(cases) {
         match why {
             Some(why) => {
-                assert_eq!(failure(run), ("failed", "results_invalid", "grader"), "{report:?}: {run}");
+                assert_eq!(failure(run), ("failed", "report_spoiled", "submission"), "{report:?}: {run}");
                 assert!(message(run).contains(why), "{}", message(run));
             }
             None => assert_eq!(run["status"], "completed", "{report:?}: {run}"),
@@ -167,5 +170,87 @@ async fn a_report_is_read_when_no_process_of_the_project_is_left() {
                   printf \"1..2\\nok 1 - a\\nok 2 - b\\n\" > new; mv new results; done' & ";
     let script = format!("({writer}) ; while [ ! -s results ]; do :; done; exit 1");
     let run = site.run("tap-of-two", &[("run.sh", &script)]).await;
-    assert_eq!(failure(&run), ("failed", "results_invalid", "grader"), "{run}");
+    assert_eq!(failure(&run), ("failed", "report_spoiled", "submission"), "{run}");
+}
+
+/// FAILURES 33: with its own code in the cell of the tests, a project that ends them has failed.
+#[tokio::test]
+async fn tests_that_the_project_ended_are_the_projects_fault() {
+    let site = shared();
+    let closed = "chmod 000 /workspace; exit 1";
+    let cases = [
+        ("tap", "exit 0", "tests_interrupted", "ended without writing /workspace/results"),
+        ("tap", "kill -9 $$", "tests_interrupted", "they were ended by signal 9"),
+        ("tap", closed, "tests_interrupted", "its folder is closed"),
+        ("staged", "kill -9 $$", "completed", ""),
+    ];
+    let all = |script| [("install.sh", ""), ("build.sh", ""), ("run.sh", script)];
+    let runs = join_all(cases.map(async |(template, script, ..)| site.run(template, &all(script)).await)).await;
+    for (run, (_, script, code, why)) in runs.iter().zip(cases) {
+        if code == "completed" {
+            assert_eq!((run["status"].as_str(), run["score"].as_f64()), (Some("completed"), Some(0.0)), "{run}");
+            continue;
+        }
+        assert_eq!(failure(run), ("failed", code, "submission"), "{script}: {run}");
+        assert!(message(run).contains(why), "{script}: {}", message(run));
+        assert_eq!(run["failure"]["evidence"]["stage"], "tests", "{run}");
+    }
+    assert_eq!(runs[1]["failure"]["evidence"]["signal"], 9, "{}", runs[1]);
+    // Its build ran first, and left no folder in which the tests could be started.
+    let run = site.run("staged", &[("install.sh", ""), ("build.sh", "chmod 000 /workspace"), ("run.sh", "")]).await;
+    assert_eq!(failure(&run), ("failed", "tests_interrupted", "submission"), "{run}");
+    assert!(message(&run).contains("the tests stage could not be started"), "{}", message(&run));
+}
+
+/// Points beyond what there is to reach.
+#[tokio::test]
+async fn a_score_outside_the_templates_scale_is_no_verdict() {
+    let site = shared();
+    let cases = [
+        ("gradescope", "102", "3", Some("it has 102 of 3 points")),
+        ("gradescope", "9.5", "3", Some("it has 9.5 of 3 points")),
+        ("gradescope", "-1", "3", Some("score is -1")),
+        ("gradescope", "3", "3", None),
+        ("gradescope-of-ten", "3", "3", Some("its maximum is 3 points, the template's results.max_score is 10")),
+        ("gradescope-of-ten", "12.5", "10", Some("it has 12.5 of 10 points and the template allows 2 above")),
+        ("gradescope-of-ten", "12", "10", None),
+    ];
+    let runs = join_all(cases.map(async |(template, score, max_score, _)| {
+        let report = format!("{{\"score\": {score}, \"max_score\": {max_score}}}");
+        claimed(&site, template, &report, "exit 0").await
+    }))
+    .await;
+    for (run, (template, score, max_score, why)) in runs.iter().zip(cases) {
+        match why {
+            Some(why) => {
+                assert_eq!(failure(run), ("failed", "report_spoiled", "submission"), "{score} of {max_score}: {run}");
+                assert!(message(run).contains(why), "{}", message(run));
+            }
+            None => {
+                assert_eq!(run["status"], "completed", "{template}: {run}");
+                assert_eq!(run["score"].as_f64(), score.parse().ok(), "{run}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_zero_of_a_verdict_has_a_sign() {
+    let site = shared();
+    let report = r#"{"score": -0.0, "tests": [{"name": "a", "score": -0.0, "max_score": 1}]}"#;
+    let runs = [
+        claimed(&site, "gradescope", report, "exit 0").await,
+        claimed(&site, "tap", "1..0 # SKIP nothing to see\n", "exit 0").await,
+        claimed(&site, "junit", "<testsuite/>", "exit 0").await,
+    ];
+    for run in runs {
+        assert_eq!(run["status"], "completed", "{run}");
+        for format in ["", "?format=gradescope", "?format=junit"] {
+            let path = format!("/v1/runs/{}/verdict{format}", id_of(&run));
+            let text = site.get(&path).send().await.unwrap().text().await.unwrap();
+            let is_signed = [":-0", ": -0", "\"-0"].iter().any(|zero| text.contains(zero));
+            assert!(!is_signed, "{text}");
+        }
+        assert!(!run.to_string().contains(":-0"), "{run}");
+    }
 }

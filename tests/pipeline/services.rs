@@ -51,6 +51,22 @@ async fn a_service_that_dies_after_it_was_up_costs_what_the_tests_say() {
 }
 
 #[tokio::test]
+async fn a_service_that_takes_its_driver_down_with_it_has_failed_by_itself() {
+    let site = shared();
+    let app = "import http.server, os\n\
+        class Handler(http.server.SimpleHTTPRequestHandler):\n    def do_GET(self): os._exit(3)\n\
+        http.server.test(HandlerClass=Handler, port=8000, bind='127.0.0.1')\n";
+    let run = site.run("page-unsaid", &[("app.py", app)]).await;
+    assert_eq!(failure(&run), ("failed", "start_failed", "submission"), "{run}");
+    assert!(message(&run).contains("the start stage exited with code 3"), "{}", message(&run));
+    assert!(
+        message(&run).contains("its driver could not test it: the tests ended without writing"),
+        "{}",
+        message(&run)
+    );
+}
+
+#[tokio::test]
 async fn what_fails_in_the_drivers_cell_is_the_graders_fault() {
     let site = shared();
     let cases = [
@@ -66,12 +82,49 @@ async fn what_fails_in_the_drivers_cell_is_the_graders_fault() {
         ),
     ];
     let runs =
-        join_all(cases.map(async |(judge, ..)| site.run("service", &[("app.py", APP), ("judge.py", judge)]).await))
+        join_all(cases.map(async |(judge, ..)| site.run("page-unsaid", &[("app.py", APP), ("judge.py", judge)]).await))
             .await;
     for (run, (judge, code, why)) in runs.iter().zip(cases) {
         assert_eq!(failure(run), ("failed", code, "grader"), "{judge}: {run}");
         assert!(message(run).starts_with(why) || message(run).contains(why), "{judge}: {}", message(run));
     }
+}
+
+/// A driver whose template says that the project can interrupt it.
+#[tokio::test]
+async fn what_interrupts_a_driver_that_may_score_zero_costs_what_it_had_not_written() {
+    let site = shared();
+    let half =
+        "json.dump({'tests': [{'name': 'a', 'score': 1, 'max_score': 1}]}, open('/workspace/results.json', 'w'))\n";
+    let cases = [
+        ("bytearray(200 << 20)", "the cell used more than its 48 MiB of memory"),
+        ("time.sleep(60)", "the tests stage took longer than its 10 s"),
+        ("while True: print('x' * 65536)", "the tests stage wrote"),
+        ("n = 0\nwhile True: n += 1; open(f'/workspace/{n}', 'w')", "/workspace was full"),
+        ("os._exit(3)", "the tests exited with code 3"),
+        ("os._exit(0)", "it ended before it had written all of its tests"),
+        ("os.kill(os.getpid(), 9)", "the tests were ended by signal 9"),
+    ];
+    let judged = async |judge: &str| site.run("page", &[("app.py", APP), ("judge.py", judge)]).await;
+    let partly = join_all(cases.map(async |(end, _)| judged(&format!("{half}{end}")).await)).await;
+    let barely = join_all(cases.map(async |(end, _)| judged(end).await)).await;
+    for (runs, score) in [(partly, 1.0), (barely, 0.0)] {
+        for (run, (end, why)) in runs.iter().zip(cases) {
+            let seen = (run["status"].as_str(), run["score"].as_f64(), run["max_score"].as_f64());
+            assert_eq!(seen, (Some("completed"), Some(score), Some(4.0)), "{end}: {run}");
+            let verdict = site.verdict(id_of(run)).await;
+            let told = verdict["tests"].as_array().unwrap().last().unwrap()["message"].as_str().unwrap();
+            // Without a report it says that first, where its end was its own.
+            let is_told = told.contains(why) || score == 0.0 && told.contains("ended without writing");
+            assert!(told.starts_with("the driver was interrupted: ") && is_told, "{end}: {told}");
+        }
+    }
+    // One that nothing happened to is judged as any other.
+    let whole =
+        "json.dump({'tests': [{'name': 'a', 'score': 2, 'max_score': 2}] * 2}, open('/workspace/results.json', 'w'))";
+    let run = judged(whole).await;
+    assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(4.0), Some(4.0)), "{run}");
+    assert_eq!(site.verdict(id_of(&run)).await["tests"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -91,7 +91,19 @@ pub fn write(folder: &Path) {
     let tap = "format = \"tap\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
     one("tap-of-two", Written { results: format!("{tap}expect_tests = 2\n"), ..shell(4) });
     one("tap-any-code", Written { results: format!("{tap}exit_code = \"ignored\"\n"), ..shell(2) });
-    bundle(folder, "service", "driver.py", OBEDIENT);
+    let gradescope = "format = \"gradescope\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
+    let ten = format!("{gradescope}max_score = 10\nextra_credit = 2\n");
+    one("gradescope-of-ten", Written { results: ten, ..shell(2) });
+    let patient = "max_score = 4\nexpect_tests = 2\non_driver_failure = \"score_zero\"\n";
+    let results = service(20).results + patient;
+    // Many at a time, on whatever host.
+    let stages = service(20).stages.replace("timeout_s = 2", "timeout_s = 20");
+    let driver = service(20).driver.replace("timeout_s = 3", "timeout_s = 10");
+    one("page", Written { results, stages: stages.clone(), driver: driver.clone(), ..service(60) });
+    one("page-unsaid", Written { stages, driver, ..service(60) });
+    for name in ["service", "page", "page-unsaid"] {
+        bundle(folder, name, "driver.py", OBEDIENT);
+    }
     one("handed", Written { stages: staged(4), ..shell(4) });
     bundle(folder, "handed", "check.sh", "echo checked\n");
     let beside = stage("build", r#""sh", "build.sh""#, 4)

@@ -109,14 +109,14 @@ pub enum ResultsStatus {
     /// None was asked for.
     None,
     /// It came in `Results` frames, this many bytes.
-    Read {
-        bytes: u64,
+    Read { bytes: u64 },
+    Missing {
+        /// What kept it from being looked for; absent if it is not there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
-    Missing,
     /// Not a plain file, or longer than allowed.
-    Refused {
-        reason: String,
-    },
+    Refused { reason: String },
 }
 
 /// Which pipe a piece of output came from.
@@ -182,6 +182,17 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_file_is_told_as_it_always_was() {
+        let plain = ResultsStatus::Missing { reason: None };
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"results":"missing"}"#);
+        let told = ResultsStatus::Missing { reason: Some("closed".to_owned()) };
+        for status in [plain, told] {
+            let text = serde_json::to_string(&status).unwrap();
+            assert_eq!(serde_json::from_str::<ResultsStatus>(&text).unwrap(), status);
+        }
+    }
 
     #[test]
     fn output_survives_its_binary_form() {

@@ -5,6 +5,7 @@
 //! Nothing can be swapped under the walk, for nobody is left to do it; the checks are made on the
 //! open file all the same.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -12,8 +13,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{Mode, fstatat};
 use warden::event::ResultsStatus;
 use warden::mask::MAX_MASKED;
 use warden::plan::ResultsFile;
@@ -73,12 +74,17 @@ fn open_plain(file: &ResultsFile) -> Result<File, ResultsStatus> {
             Errno::ELOOP | Errno::ENOTDIR => {
                 refused(file, &format!("lies behind {}, which is a link or not a folder", name.display()))
             }
+            Errno::EACCES => closed(name),
             errno => unopened(file, errno),
         })?;
     }
     // Non-blocking: a FIFO without a writer would wait for ever.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let opened = openat(&at, *last, flags, Mode::empty()).map_err(|errno| unopened(file, errno))?;
+    let opened = openat(&at, *last, flags, Mode::empty()).map_err(|errno| {
+        // The same error for a file that may not be read, and for a folder in which nothing may be looked for.
+        let looked = fstatat(&at, *last, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if looked == Err(Errno::EACCES) { closed(last) } else { unopened(file, errno) }
+    })?;
     let opened = File::from(opened);
     let metadata = opened.metadata().map_err(|error| refused(file, &format!("cannot be examined: {error}")))?;
     let kind = metadata.file_type();
@@ -100,9 +106,15 @@ fn open_plain(file: &ResultsFile) -> Result<File, ResultsStatus> {
     Ok(opened)
 }
 
+/// A folder that its owner has closed: nobody could write there either.
+fn closed(name: &OsStr) -> ResultsStatus {
+    let reason = format!("{} cannot be looked for, its folder is closed (EACCES)", name.display());
+    ResultsStatus::Missing { reason: Some(reason) }
+}
+
 fn unopened(file: &ResultsFile, errno: Errno) -> ResultsStatus {
     match errno {
-        Errno::ENOENT => ResultsStatus::Missing,
+        Errno::ENOENT => ResultsStatus::Missing { reason: None },
         Errno::ELOOP => refused(file, "is a symbolic link, a plain file is needed"),
         Errno::ENXIO => refused(file, "is a socket or a device, a plain file is needed"),
         errno => refused(file, &format!("cannot be opened: {errno}")),

@@ -119,7 +119,7 @@ pub fn project(name: &'static str, random: &mut StdRng) -> Project {
         "invalid" => (
             "graded",
             run(format!("{}; echo '{{\"score\": ' > results.json", nap())),
-            ended(FailureCode::ResultsInvalid),
+            ended(FailureCode::ReportSpoiled),
         ),
         "service" => {
             ("service", vec![("app.pl", APP.replace("WORD", "hello"))], Expected::Scored { score: 2.0, max_score: 2.0 })

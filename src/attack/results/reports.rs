@@ -9,7 +9,7 @@ use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
 use crate::run::FailureCode;
 
-const INVALID: Must = Must::Fail(&[FailureCode::ResultsInvalid]);
+const INVALID: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
 const COPY: &str = "cp report results";
 
 pub(super) fn all() -> Vec<Trial> {
@@ -50,8 +50,8 @@ fn files() -> Vec<Trial> {
             "missing",
             "report-tap",
             "no file",
-            "results_missing",
-            Must::Fail(&[FailureCode::ResultsMissing]),
+            "tests_interrupted",
+            Must::Fail(&[FailureCode::TestsInterrupted]),
             "exit 0",
             b"",
         ),
@@ -214,8 +214,8 @@ fn tap() -> Vec<Trial> {
 
 /// Points that contradict what was seen.
 fn claims() -> Vec<Trial> {
-    let exit = "the exit code contradicts it: results_invalid";
-    let count = "the number of tests that the template expects: results_invalid";
+    let exit = "the exit code contradicts it: report_spoiled";
+    let count = "the number of tests that the template expects: report_spoiled";
     let claim = |name, format, tried, wall, script: &str, report: &str| {
         trial(name, format, tried, wall, INVALID, script, report.as_bytes())
     };

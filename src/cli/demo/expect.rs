@@ -105,6 +105,21 @@ impl Expected {
     }
 }
 
+impl Expected {
+    /// Whose mistake it is that a sample is not judged although it must be: where the tests run beside the project, a
+    /// failure is booked on the project, and a sample of the template's own has done nothing to bring it about.
+    #[must_use]
+    pub fn mistake(&self, run: &Run) -> Option<String> {
+        let code = run.failure.as_ref().map(|failed| failed.code)?;
+        let is_theirs = matches!(code, FailureCode::TestsInterrupted | FailureCode::ReportSpoiled);
+        (self.status == Status::Completed && is_theirs).then(|| {
+            format!(
+                "{code} of a sample that must be judged is the template's own mistake: correct its tests or [results]"
+            )
+        })
+    }
+}
+
 impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&told(self.status, self.failure_code, self.score, self.max_score))
@@ -154,6 +169,21 @@ mod tests {
             ("completed 10/10".to_owned(), "completed 7/10".to_owned())
         );
         assert_eq!(all["hog"].to_string(), end_of(&hog));
+    }
+
+    #[test]
+    fn a_sample_that_must_be_judged_shows_a_mistake_of_its_template() {
+        let all = parse(GOOD).unwrap();
+        let ended = |code: &str| {
+            run(serde_json::json!({ "status": "failed",
+                "failure": { "code": code, "cause": "submission", "transient": false } }))
+        };
+        for code in ["tests_interrupted", "report_spoiled"] {
+            let mistake = all["passing"].mistake(&ended(code)).unwrap();
+            assert!(mistake.starts_with(code) && mistake.contains("the template's own mistake"), "{mistake}");
+            assert_eq!(all["hog"].mistake(&ended(code)), None, "a sample that must fail may fail otherwise");
+        }
+        assert_eq!(all["passing"].mistake(&ended("build_failed")), None);
     }
 
     #[test]

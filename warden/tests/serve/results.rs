@@ -27,7 +27,7 @@ fn a_failed_stage_does_not_hide_the_results() {
 
 #[test]
 fn missing_is_said() {
-    assert_eq!(after("true").end.results, ResultsStatus::Missing);
+    assert_eq!(after("true").end.results, ResultsStatus::Missing { reason: None });
 }
 
 /// FAILURES 14.
