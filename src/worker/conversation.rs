@@ -14,11 +14,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use warden::egress::{FromCell, resync};
-use warden::event::{EndStatus, ResultsStatus, StageExit};
+use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
 use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
+use super::fetch::git::FIRST_WORDS;
 use super::stdin::Stdin;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
@@ -67,6 +68,10 @@ pub struct Conversation {
     /// Bytes of results that came.
     received: u64,
     tests: Option<StageExit>,
+    /// Of what a fetch wrote to stderr, the beginning.
+    first_words: Vec<u8>,
+    /// The stage of a fetch is over; what comes is its archive, whose length and time its host decides.
+    has_fetched: bool,
 }
 
 /// What a cell came to.
@@ -146,6 +151,8 @@ impl Conversation {
             results: Vec::new(),
             received: 0,
             tests: None,
+            first_words: Vec::new(),
+            has_fetched: false,
         };
         if seen.is_some() {
             conversation.enter_again(input);
@@ -256,6 +263,10 @@ impl Conversation {
             }
             Event::Output(output) => {
                 let (stage, _) = self.stage(output.stage)?;
+                if self.role == Role::Fetch && output.stream == Stream::Stderr {
+                    let room = FIRST_WORDS.saturating_sub(self.first_words.len()).min(output.bytes.len());
+                    self.first_words.extend_from_slice(output.bytes.get(..room).unwrap_or_default());
+                }
                 attempt.output.push(stage, output);
             }
             Event::Tunnel(said) => self.tunnel(attempt, said).await?,
@@ -264,7 +275,11 @@ impl Conversation {
                     tunnels.end_stage().await;
                 }
                 self.record_egress(attempt).await?;
-                self.stage_ended(attempt, ended)?;
+                self.stage_ended(attempt, ended).await?;
+                if self.role == Role::Fetch {
+                    self.has_fetched = true;
+                    self.hold(self.global);
+                }
             }
             Event::Results(piece) => {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);

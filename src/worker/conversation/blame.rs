@@ -4,7 +4,7 @@ use warden::event::{EndStatus, StageEnded};
 
 use super::Conversation;
 use crate::cell::Role;
-use crate::egress::Tunnels;
+use crate::egress::{HeardOf, Tunnels};
 use crate::observe::metrics;
 use crate::run::outcome::{StageLimits, stage_failure};
 use crate::run::{Cause, Failure, FailureCode, StageName};
@@ -12,7 +12,15 @@ use crate::worker::attempt::{Attempt, Stop};
 use crate::worker::fetch::git::{Seen, judge};
 
 impl Conversation {
-    pub(super) fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
+    /// What became of the hosts that a stage asked for; it is forgotten then.
+    async fn take_heard(&mut self, stage: u8) -> HeardOf {
+        match &mut self.tunnels {
+            Some(tunnels) => tunnels.take_heard(stage).await,
+            None => HeardOf::default(),
+        }
+    }
+
+    pub(super) async fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
         attempt.stages.push(self.role, stage, &ended);
@@ -39,15 +47,16 @@ impl Conversation {
             let went_down = ended.ready && failure.code == FailureCode::StartFailed;
             if !went_down {
                 failure.evidence.last_output = attempt.output.last_lines(stage);
-                let outage = self.tunnels.as_ref().and_then(Tunnels::outage);
-                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, outage) {
+                let heard = self.take_heard(ended.stage).await;
+                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, &heard.outage) {
                     // The network's doing costs the project nothing.
                     failure.code = FailureCode::RegistryUnreachable;
                     failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
                 }
-                return Err(Stop::Failed(self.blame(failure)));
+                return Err(Stop::Failed(self.blame(failure, heard)));
             }
         }
+        self.take_heard(ended.stage).await;
         if stage == StageName::Tests {
             self.tests = Some(ended.exit);
         }
@@ -56,11 +65,12 @@ impl Conversation {
 
     /// In the driver's cell only time can be the project's fault: the rest is the grader's own code. Where a
     /// repository is fetched, it is the repository's or its host's.
-    pub(super) fn blame(&self, mut failure: Failure) -> Failure {
+    pub(super) fn blame(&self, mut failure: Failure, heard: HeardOf) -> Failure {
         if self.role == Role::Fetch {
-            let (outage, spent) = (Tunnels::outage, Tunnels::spent);
             let tunnels = self.tunnels.as_ref();
-            return judge(failure, &Seen { outage: tunnels.and_then(outage), spent: tunnels.and_then(spent) });
+            let (HeardOf { outage, stall }, spent) = (heard, tunnels.and_then(Tunnels::spent));
+            let first_words = String::from_utf8_lossy(&self.first_words).into_owned();
+            return judge(failure, &Seen { outage, stall, spent, first_words });
         }
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
         let is_ours = failure.code.cause() == Cause::Infrastructure;
