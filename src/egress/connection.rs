@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,11 +133,7 @@ impl Task {
             }
         };
         self.say(ToCell::Opened { id: self.id }).await;
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .hosts
-            .reach(&admitted.host.to_string(), self.port);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).hosts.reach(&admitted.host.to_string(), self.port);
         let reached = Heard::Reached { address, is_listed: admitted.is_listed };
         let (id, idle) = (self.id, self.idle);
         let (read, write) = stream.into_split();

@@ -40,10 +40,9 @@ impl Refusal {
         match self {
             Self::Unreadable { .. } => 400,
             Self::NotListed { .. } | Self::Address { .. } => 403,
-            Self::Unresolved { .. }
-            | Self::NoSuchName { .. }
-            | Self::Unreachable { .. }
-            | Self::NobodyThere { .. } => 502,
+            Self::Unresolved { .. } | Self::NoSuchName { .. } | Self::Unreachable { .. } | Self::NobodyThere { .. } => {
+                502
+            }
             Self::Quota { .. } => 429,
         }
     }
@@ -191,7 +190,9 @@ mod tests {
     #[tokio::test]
     async fn a_resolver_that_fails_is_a_refusal_and_none_is_asked_twice() {
         for answer in [Err(io::Error::other("SERVFAIL")), Ok(vec![])] {
-            let refusal = guard("", vec![answer, Ok(vec!["1.1.1.1"])]).admit(&Names::default(), &allowed(), "packages.example", 443).await;
+            let refusal = guard("", vec![answer, Ok(vec!["1.1.1.1"])])
+                .admit(&Names::default(), &allowed(), "packages.example", 443)
+                .await;
             let refusal = refusal.unwrap_err();
             assert!(matches!(refusal, Refusal::Unresolved { .. }) && refusal.is_outage(), "{refusal}");
         }

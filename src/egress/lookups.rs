@@ -235,16 +235,13 @@ mod tests {
             // After all the others began.
             tokio::task::yield_now().await;
             let names = Names::default();
-            let (asked, _) = tokio::join!(
-                names.resolve(&held.lookups, "packages.example", Standing::Listed),
-                async {
-                    while held.asked.load(Ordering::SeqCst) < MAX_AT_ONCE + 1 {
-                        tokio::task::yield_now().await;
-                    }
-                    assert_eq!(held.most.load(Ordering::SeqCst), MAX_AT_ONCE + 1, "sixteen made up, and the listed one");
-                    held.go.send(true).unwrap();
+            let (asked, _) = tokio::join!(names.resolve(&held.lookups, "packages.example", Standing::Listed), async {
+                while held.asked.load(Ordering::SeqCst) < MAX_AT_ONCE + 1 {
+                    tokio::task::yield_now().await;
                 }
-            );
+                assert_eq!(held.most.load(Ordering::SeqCst), MAX_AT_ONCE + 1, "sixteen made up, and the listed one");
+                held.go.send(true).unwrap();
+            });
             asked
         };
         let (answers, listed) = tokio::join!(made_up, listed);

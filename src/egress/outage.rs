@@ -162,12 +162,8 @@ mod tests {
         hosts.hear(&connection("a", Outcome::Quota, None), Heard::Nothing);
         hosts.reach("b", 1);
         hosts.hear(&connection("b", Outcome::Closed, None), reached());
-        let suspect = |was_reached| Suspect {
-            host: "a".to_owned(),
-            port: 1,
-            reason: "nobody answered".to_owned(),
-            was_reached,
-        };
+        let suspect =
+            |was_reached| Suspect { host: "a".to_owned(), port: 1, reason: "nobody answered".to_owned(), was_reached };
         assert_eq!(hosts.suspects(), [suspect(false)]);
         hosts.reach("a", 1);
         assert_eq!(hosts.suspects(), []);

@@ -64,8 +64,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] if Postgres does not answer.
     pub async fn use_archive(&self, sha256: &str) -> Result<(), StoreError> {
-        self.timed("use_archive", sqlx::query_file!("sql/queries/use_archive.sql", sha256).execute(&self.pool))
-            .await?;
+        self.timed("use_archive", sqlx::query_file!("sql/queries/use_archive.sql", sha256).execute(&self.pool)).await?;
         Ok(())
     }
 

@@ -25,9 +25,13 @@ pub enum ArchiveProblem {
     TooManyEntries { limit: u64, seen: u64 },
     #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}; leave out large files")]
     UnpackedTooLarge { limit: u64, seen: u64 },
-    #[error("unpacked, the files take {seen} bytes in whole pages, but the workspace has {limit}; leave out large files")]
+    #[error(
+        "unpacked, the files take {seen} bytes in whole pages, but the workspace has {limit}; leave out large files"
+    )]
     ExceedsWorkspace { limit: u64, seen: u64 },
-    #[error("the archive makes {seen} files and folders, but the workspace has room for {limit}; leave out dependencies")]
+    #[error(
+        "the archive makes {seen} files and folders, but the workspace has room for {limit}; leave out dependencies"
+    )]
     ExceedsInodes { limit: u64, seen: u64 },
     #[error(
         "the archive and what it unpacks to need {seen} bytes of memory, but the cell has {limit} for them; leave out large files"

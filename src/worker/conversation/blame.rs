@@ -48,7 +48,9 @@ impl Conversation {
             if !went_down {
                 failure.evidence.last_output = attempt.output.last_lines(stage);
                 let heard = self.take_heard(ended.stage).await;
-                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, &heard.outage) {
+                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) =
+                    (failure.code, &heard.outage)
+                {
                     // The network's doing costs the project nothing.
                     failure.code = FailureCode::RegistryUnreachable;
                     failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
