@@ -122,10 +122,10 @@ pub(super) fn answers(port: u16) -> HashMap<String, Vec<u8>> {
                 let banded = |band: u8, text: &str| packet(&[&[band][..], text.as_bytes()].concat());
                 let pack = [packet(b"NAK\n"), banded(2, &words), banded(2, &words), banded(3, &words)].concat();
                 let shallow = [packet(format!("shallow {commit}\n").as_bytes()), b"0000".to_vec()].concat();
-                all.insert(
-                    format!("/{name}/git-upload-pack"),
-                    http("200 OK", "application/x-git-upload-pack-result", &[shallow, pack].concat()),
-                );
+                let kind = "application/x-git-upload-pack-result";
+                all.insert(format!("/{name}/git-upload-pack"), http("200 OK", kind, &shallow));
+                let whole = [shallow, pack].concat();
+                all.insert(format!("/{name}/git-upload-pack#done"), http("200 OK", kind, &whole));
                 list(&[packet(head.as_bytes()), packet(main.as_bytes()), b"0000".to_vec()].concat())
             }
         };

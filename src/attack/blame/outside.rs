@@ -116,9 +116,19 @@ async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Op
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         head.extend_from_slice(buffer.get(..length)?);
     }
-    let text = String::from_utf8_lossy(&head);
-    let path = text.split(' ').nth(1)?.split('?').next()?;
-    let found = answers.get(path).cloned();
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let path = text.split(' ').nth(1)?.split('?').next()?.to_owned();
+    let end = head.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let announced =
+        text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let whole = end.saturating_add(announced.unwrap_or(0)).min(MOST);
+    while head.len() < whole {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        head.extend_from_slice(buffer.get(..length)?);
+    }
+    // Git asks twice of the same address: what there is, and then for the pack.
+    let is_last = head.get(end..)?.windows(8).any(|eight| eight == b"0009done");
+    let found = answers.get(&if is_last { format!("{path}#done") } else { path }).cloned();
     let found = found.unwrap_or_else(|| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
     stream.write_all(&found).await.ok()?;
     stream.shutdown().await.ok()?;

@@ -182,7 +182,7 @@ fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, Strin
         ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
         ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
         // No repository is refused because none are wanted.
-        ("ASSIZE_GIT_HOSTS", "*".to_owned()),
+        ("ASSIZE_GIT_HOSTS", format!("* 127.0.0.1:{}", outside.forge_port)),
         ("ASSIZE_EGRESS_PRIVATE_HOSTS", outside.private_hosts()),
         ("ASSIZE_PAUSE_AFTER_FAILURES", text(PAUSE_AFTER)),
         ("ASSIZE_MIN_FREE_DISK_MIB", text(0)),
