@@ -10,11 +10,11 @@ use crate::attack::crafted;
 use crate::attack::trial::{self, Must};
 use crate::run::FailureCode;
 
-/// What every project begins with. `PORT` is the registry's.
+/// What every project begins with. `@PORT@` is the registry's.
 const FRAME: &str = "import os, socket, sys, threading, time\n\
 from urllib.parse import urlsplit\n\
 proxy = urlsplit(os.environ.get('http_proxy', 'http://127.0.0.1:3128'))\n\
-PORT = {port}\n\
+PORT = @PORT@\n\
 def connect(host, port=PORT):\n    \
     s = socket.create_connection((proxy.hostname, proxy.port), 15)\n    \
     s.sendall(f'CONNECT {host}:{port} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n'.encode())\n    \
@@ -125,7 +125,7 @@ pub(super) async fn run(arena: &Arena) {
 }
 
 async fn one(arena: &Arena, id: &str, body: &str, code: &'static [FailureCode]) -> Result<Judgement, String> {
-    let frame = FRAME.replace("{port}", &arena.outside.registry_port.to_string());
+    let frame = FRAME.replace("@PORT@", &arena.outside.registry_port.to_string());
     let body = body.replace("ROOM", &ROOM.to_string()).replace("NOBODY", &NOBODY.to_string());
     let files = [
         ("install.py".to_owned(), format!("{frame}{body}").into_bytes()),
