@@ -100,7 +100,7 @@ pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     )
 }
 
-/// A stage that may reach something and one that may not, before the tests.
+/// Two stages that may reach something, before the tests.
 fn reaching(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     let own = folder.join("reaching");
     std::fs::create_dir_all(&own)?;
@@ -117,14 +117,14 @@ fn reaching(folder: &Path, registry_port: u16) -> std::io::Result<()> {
              timeout_s = {timeout_s}\n{more}"
         )
     };
-    let egress = format!("egress = [{hosts}]\negress_quota = {{ connections = 300, mib = 2 }}\n");
+    let egress = format!("egress = [{hosts}]\negress_quota = {{ connections = 300, mib = 1 }}\n");
     std::fs::write(
         own.join("template.toml"),
         format!(
             "description = \"reaching\"\nclass = \"A\"\nimage = \"{PYTHON}\"\n[limits]\n{ROOMY}{}{}{}\
              [results]\n{EXIT_CODE}[global]\ntimeout_s = 60\n",
             stage("install", 20, &egress),
-            stage("build", 5, ""),
+            stage("build", 5, &egress),
             stage("tests", 5, ""),
         ),
     )
