@@ -16,6 +16,8 @@ use crate::run::FailureCode;
 enum Way {
     /// An error in place of the list of refs.
     Error,
+    /// The same, and the connection is reset behind it.
+    ErrorAndReset,
     /// Messages for people, and then an error, in place of a pack.
     Messages,
     /// A text beside a status.
@@ -60,6 +62,12 @@ const TRIED: &[(&str, &str, Way, &str)] = &[
         "no\nerror: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec",
     ),
     (
+        "git-error-and-reset",
+        "`remote error:` and a connection that is reset behind it",
+        Way::ErrorAndReset,
+        "Connection reset by peer",
+    ),
+    (
         "git-messages",
         "messages for people of many lines, each like Git's own of a host that is away",
         Way::Messages,
@@ -100,6 +108,12 @@ fn http(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// Whether the connection is reset behind the answer.
+pub(super) fn resets(path: &str) -> bool {
+    let name = path.split('/').nth(1).unwrap_or_default();
+    TRIED.iter().any(|(known, _, way, _)| *known == name && matches!(way, Way::ErrorAndReset))
+}
+
 /// What the server answers, by path.
 pub(super) fn answers(port: u16) -> HashMap<String, Vec<u8>> {
     let mut all = HashMap::new();
@@ -109,7 +123,7 @@ pub(super) fn answers(port: u16) -> HashMap<String, Vec<u8>> {
         let list =
             |rest: &[u8]| http("200 OK", "application/x-git-upload-pack-advertisement", &[&service, rest].concat());
         let first = match way {
-            Way::Error => list(&packet(format!("ERR {words}").as_bytes())),
+            Way::Error | Way::ErrorAndReset => list(&packet(format!("ERR {words}").as_bytes())),
             Way::Raw => list(words.as_bytes()),
             Way::Body(status) => http(status, "text/plain", words.as_bytes()),
             Way::Redirect => {

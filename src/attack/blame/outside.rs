@@ -128,9 +128,17 @@ async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Op
     }
     // Git asks twice of the same address: what there is, and then for the pack.
     let is_last = head.get(end..)?.windows(8).any(|eight| eight == b"0009done");
-    let found = answers.get(&if is_last { format!("{path}#done") } else { path }).cloned();
+    let found = answers.get(&if is_last { format!("{path}#done") } else { path.clone() }).cloned();
     let found = found.unwrap_or_else(|| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let must_reset = super::forge::resets(&path);
     stream.write_all(&found).await.ok()?;
+    if must_reset {
+        // With nothing to wait for, what is dropped is reset.
+        stream.set_zero_linger().ok()?;
+        // The client has its answer by then: it closes, or asks no more.
+        stream.read(&mut buffer).await.ok();
+        return Some(());
+    }
     stream.shutdown().await.ok()?;
     // What it still sends is read, so that it gets its answer before a reset.
     while stream.read(&mut buffer).await.ok()? > 0 {}

@@ -193,15 +193,17 @@ pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
     let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
     let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
     let own = own_words(&seen.first_words).filter(|_| by_itself);
+    // However the connection ended afterwards: many a server resets it behind its answer.
+    let went_away = by_itself && !was_answered(said) && !was_answered(&seen.first_words);
     let (code, message) = match (seen, own) {
         (Seen { spent: Some(limit), .. }, _) => (
             FailureCode::FetchFailed,
             format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
         ),
-        (Seen { outage: Some(why), .. }, _) if by_itself => {
+        (Seen { outage: Some(why), .. }, _) if went_away => {
             (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
         }
-        (Seen { stall: Some(how), .. }, _) if by_itself => {
+        (Seen { stall: Some(how), .. }, _) if went_away => {
             (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {how}: {why}"))
         }
         // Nobody who hands something in has a say in that.
@@ -218,6 +220,19 @@ pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
     };
     (failure.code, failure.evidence.message) = (code, message);
     failure
+}
+
+/// Whether a server gave an answer that ended the fetch. A server can write these lines too, and only has itself blamed.
+fn was_answered(said: &str) -> bool {
+    const ANSWERS: &[&str] = &[
+        "fatal: remote error: ",
+        "fatal: repository '",
+        "fatal: couldn't find remote ref",
+        "fatal: protocol error",
+        "fatal: invalid server response",
+        "fetch: ",
+    ];
+    said.lines().any(|line| ANSWERS.iter().any(|answer| line.starts_with(answer)) || line.contains("returned error: 4"))
 }
 
 /// What Git says by itself of a host.
@@ -375,6 +390,12 @@ mod tests {
         let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: early EOF", stall());
         assert!(code == FailureCode::NetworkError && why.contains("too little for too long"), "{why}");
         assert_eq!(judged_beside(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
+        // It reset the connection behind its answer.
+        for said in
+            ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
+        {
+            assert_eq!(judged_beside(FailureCode::FetchFailed, said, stall()).0, FailureCode::FetchFailed, "{said}");
+        }
         let spent = Seen { spent: Some(7), ..stall() };
         let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", spent);
         assert_eq!(code, FailureCode::FetchFailed);
