@@ -126,7 +126,11 @@ impl Task {
                     | Refusal::NobodyThere { .. } => Outcome::Unreachable,
                     _ => Outcome::Refused,
                 };
-                let heard = if refusal.is_outage() { Heard::Outage } else { Heard::Nothing };
+                let heard = match &refusal {
+                    refusal if refusal.is_outage() => Heard::Outage,
+                    Refusal::Address { is_listed: true, .. } => Heard::Forbidden,
+                    _ => Heard::Nothing,
+                };
                 let reason = refusal.to_string();
                 self.say(ToCell::Refused { id: self.id, status: refusal.status(), reason: reason.clone() }).await;
                 return (heard, Ended(outcome, Some(reason)));

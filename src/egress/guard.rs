@@ -18,7 +18,7 @@ pub enum Refusal {
     #[error("{host}:{port} is not on the list of what this stage may reach")]
     NotListed { host: String, port: u16 },
     #[error("{host} resolves to {address}, {what}, which egress_private_hosts does not name")]
-    Address { host: String, address: IpAddr, what: &'static str },
+    Address { host: String, address: IpAddr, what: &'static str, is_listed: bool },
     #[error("{host} did not resolve: {reason}")]
     Unresolved { host: String, reason: String },
     /// Of a name that stands in no list, only one above it does: the project may have made it up.
@@ -121,7 +121,7 @@ impl Guard {
         let mut checked = Vec::with_capacity(addresses.len());
         for address in addresses {
             let address = canonical(address);
-            let refused = |what| Refusal::Address { host: host.to_string(), address, what };
+            let refused = |what| Refusal::Address { host: host.to_string(), address, what, is_listed };
             self.named.check(&host, port, address).map_err(refused)?;
             checked.push(SocketAddr::new(address, port));
         }

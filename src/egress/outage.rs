@@ -34,6 +34,9 @@ pub enum Heard {
     Reached { address: SocketAddr, is_listed: bool },
     /// A listed host could not be dialled, or its name not be resolved.
     Outage,
+    /// A listed host has an address that only the operator can let through: a setting that is missing, and nothing
+    /// that a project decides (FAILURES 31).
+    Forbidden,
     /// Nothing of it: the rules were against it, or nobody waited.
     Nothing,
 }
@@ -49,6 +52,8 @@ struct Known {
     outage: Option<String>,
     /// How it broke off or stalled, if that is the last word on it.
     stall: Option<String>,
+    /// Why it may not be dialled, although it is listed.
+    forbidden: Option<String>,
 }
 
 /// A listed host that could not be reached.
@@ -78,6 +83,7 @@ impl Hosts {
         }
         let known = self.0.entry(at).or_default();
         match heard {
+            Heard::Forbidden => known.forbidden.clone_from(&connection.reason),
             Heard::Outage => known.outage = Some(connection.reason.clone().unwrap_or_default()),
             Heard::Reached { .. } | Heard::Nothing => {
                 known.was_reached = true;
@@ -105,6 +111,12 @@ impl Hosts {
     #[must_use]
     pub fn stall(&self) -> Option<String> {
         self.0.values().find_map(|known| known.stall.clone())
+    }
+
+    /// Why a listed host may not be dialled, if there is one.
+    #[must_use]
+    pub fn forbidden(&self) -> Option<String> {
+        self.0.values().find_map(|known| known.forbidden.clone())
     }
 
     /// The next stage begins with nothing.

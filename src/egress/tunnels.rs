@@ -237,16 +237,16 @@ impl Tunnels {
     /// What became of the hosts that the stage of this number asked for. To be asked when the stage has ended
     /// ([`Self::end_stage`]), and once: the next begins with nothing.
     pub async fn take_heard(&self, number: u8) -> HeardOf {
-        let (suspects, stall) = {
+        let (suspects, stall, forbidden) = {
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            let heard = (log.hosts.suspects(), log.hosts.stall());
+            let heard = (log.hosts.suspects(), log.hosts.stall(), log.hosts.forbidden());
             log.hosts.forget();
             heard
         };
         let Some(stage) = self.rules.stages.iter().find(|stage| stage.number == number) else {
             return HeardOf::default();
         };
-        HeardOf { outage: outage::confirm(suspects, &self.rules.guard, &stage.allowed).await, stall }
+        HeardOf { outage: outage::confirm(suspects, &self.rules.guard, &stage.allowed).await, stall, forbidden }
     }
 }
 
@@ -257,6 +257,8 @@ pub struct HeardOf {
     pub outage: Option<String>,
     /// How a host that was reached broke off or stalled, if that was the last of it.
     pub stall: Option<String>,
+    /// Why a host that it may reach may not be dialled: a setting of the operator's that is missing.
+    pub forbidden: Option<String>,
 }
 
 impl Drop for Tunnels {

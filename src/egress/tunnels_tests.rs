@@ -313,3 +313,17 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Unreachable);
     assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
 }
+
+/// FAILURES 31: a listed host whose address the operator did not name is no fault of the project's.
+#[tokio::test]
+async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
+    let (mut cell, _listener) = cell(QUOTA).await;
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    cell.tunnels.rules.guard = Guard::new("", resolver).unwrap();
+    cell.open("service.example");
+    assert!(matches!(cell.said().await, ToCell::Refused { status: 403, .. }));
+    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Refused);
+    let heard = cell.tunnels.take_heard(STAGE).await;
+    assert_eq!(heard.outage, None);
+    assert!(heard.forbidden.unwrap().contains("which egress_private_hosts does not name"));
+}

@@ -68,7 +68,7 @@ impl Exit {
         /// Git asks three times, and again after a redirect.
         const CONNECTIONS: u64 = 20;
         /// Less than Git itself gives a host, so that it is the tunnel that sees it; a fetch has 120 s.
-        const STALLED: Duration = Duration::from_secs(24);
+        const STALLED: Duration = Duration::from_secs(30);
         let mut rules = self.none();
         let allowed = Allow::new(&repository.host, repository.port)?;
         rules.allow(0, vec![allowed], Quota { connections: CONNECTIONS, bytes });

@@ -48,12 +48,13 @@ impl Conversation {
             if !went_down {
                 failure.evidence.last_output = attempt.output.last_lines(stage);
                 let heard = self.take_heard(ended.stage).await;
-                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) =
-                    (failure.code, &heard.outage)
+                let away = heard.outage.as_ref().or(heard.forbidden.as_ref());
+                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(away)) = (failure.code, away)
+                    && self.role != Role::Fetch
                 {
-                    // The network's doing costs the project nothing.
+                    // What the network or the operator's settings did costs the project nothing.
                     failure.code = FailureCode::RegistryUnreachable;
-                    failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
+                    failure.evidence.message = format!("{}; {away}", failure.evidence.message);
                 }
                 return Err(Stop::Failed(self.blame(failure, heard)));
             }
@@ -70,7 +71,7 @@ impl Conversation {
     pub(super) fn blame(&self, mut failure: Failure, heard: HeardOf) -> Failure {
         if self.role == Role::Fetch {
             let tunnels = self.tunnels.as_ref();
-            let (HeardOf { outage, stall }, spent) = (heard, tunnels.and_then(Tunnels::spent));
+            let (HeardOf { outage, stall, .. }, spent) = (heard, tunnels.and_then(Tunnels::spent));
             let first_words = String::from_utf8_lossy(&self.first_words).into_owned();
             return judge(failure, &Seen { outage, stall, spent, first_words });
         }
