@@ -361,3 +361,33 @@ async fn an_archive_that_is_known_is_written_once_more(pool: PgPool) {
     keeping.await.unwrap().unwrap();
     assert!(folder.archive(&sha256).is_file());
 }
+
+/// A measurement, in pairs: 1 MiB that nobody has, and the same once more, as another organisation would hand it in.
+#[sqlx::test(migrations = "sql/migrations")]
+#[ignore = "says how long things take, and judges nothing"]
+async fn how_long_a_known_archive_takes(pool: PgPool) {
+    use std::io::Write;
+    let (store, folder) = (Store::on(pool.clone()), Folder::new());
+    let (mut unknown, mut known) = (Vec::new(), Vec::new());
+    for number in 0_u64..200 {
+        let bytes: Vec<u8> = number.to_le_bytes().repeat((1 << 20) / 8);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let spooled = assize::intake::spool::Spooled {
+            file: std::sync::Arc::new(file),
+            bytes: bytes.len() as u64,
+            sha256: assize::template::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
+        };
+        for times in [&mut unknown, &mut known] {
+            let begun = assize::clock::monotonic();
+            assize::intake::keep::keep(&store, &folder.blobs, &spooled).await.unwrap();
+            times.push(begun.elapsed());
+        }
+    }
+    let shorter = unknown.iter().zip(&known).filter(|(unknown, known)| known < unknown).count();
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    println!("unknown {:?}, known {:?}; the known one took less in {shorter} of 200", median(unknown), median(known));
+}

@@ -45,7 +45,7 @@ pub(super) fn all() -> Vec<Trial> {
         ),
         refused(
             "room-bytes",
-            "5 MiB for a workspace of 4 MiB",
+            "5 MiB, packed as they are, for a workspace of 4 MiB",
             "script",
             "archive_exceeds_workspace",
             &with(vec![stored("big", 5 << 20)]),
