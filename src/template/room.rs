@@ -93,7 +93,8 @@ mod tests {
             let path = folder.path().join("tests").join(name);
             std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
             // What does not get smaller.
-            let noise: Vec<u8> = (0..*bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            let noise: Vec<u8> =
+                (0_u64..).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]).take(*bytes).collect();
             std::fs::write(path, noise).unwrap();
         }
         Template::load(folder.path())

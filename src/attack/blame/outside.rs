@@ -136,8 +136,7 @@ async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Op
         // With nothing to wait for, what is dropped is reset.
         stream.set_zero_linger().ok()?;
         // The client has its answer by then: it closes, or asks no more.
-        stream.read(&mut buffer).await.ok();
-        return Some(());
+        return stream.read(&mut buffer).await.ok().map(|_| ());
     }
     stream.shutdown().await.ok()?;
     // What it still sends is read, so that it gets its answer before a reset.

@@ -208,7 +208,8 @@ fn an_input_out_of_turn_is_a_fault() {
 /// that is longer than any file may be, or what comes out of it.
 #[test]
 fn an_archive_that_the_cell_cannot_hold_is_rejected() {
-    let noise = |bytes: u32| -> Vec<u8> { (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect() };
+    let noise =
+        |bytes: u32| -> Vec<u8> { (0..bytes).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect() };
     let long = deflated(&[("noise", noise(300_000), 0o644)]);
     let unpacked = deflated(&[("zeros", vec![0; 300_000], 0o644)]);
     assert!(long.len() > 200_000 && unpacked.len() < 10_000);
