@@ -72,7 +72,11 @@ impl Blobs {
         };
         if let Some(folder) = url.strip_prefix("file:") {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
-            std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
+            // The parts too: the first archive of one would take longer than those that follow it.
+            for shard in 0..SHARDS {
+                let part = folder.join(format!("archives/{shard:02x}"));
+                std::fs::create_dir_all(part).map_err(|error| fault(error.to_string()))?;
+            }
             let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| fault(error.to_string()))?;
             let store = store.with_fsync(true).with_automatic_cleanup(true);
             return Ok(Self { store: Arc::new(store), folder: Some(folder.to_owned()), piece: LOCAL_PIECE });
