@@ -15,8 +15,11 @@
 //!
 //! What must hold:
 //!
-//! - Nothing is dialled but an address that was checked for this very request; names are never
-//!   resolved twice.
+//! - Nothing is dialled but an address that was checked for this very request. A name is resolved once
+//!   for a stage (`lookups.rs`), and never between check and dial.
+//! - Hosts are compared in their one form ([`Host`]), in the list, in the record and in what is said of an outage.
+//! - Only the failure of a listed host is an outage, and not one that the project's own connections
+//!   brought about (`outage.rs`).
 //! - A list of names is not enough: whoever owns a name decides what it resolves to. So private
 //!   addresses are refused after resolution, unless the operator named them.
 //! - When in doubt it is refused: a resolver that fails is a refusal.
@@ -28,12 +31,15 @@ mod address;
 mod connection;
 mod guard;
 mod host;
+mod lookups;
+mod outage;
 mod record;
 mod registry;
 mod tunnels;
 
-pub use guard::{Guard, Refusal, Resolver};
+pub use guard::{Guard, Refusal};
 pub use host::{Allow, Host};
+pub use lookups::Resolver;
 pub use record::{Connection, Outcome, Recorded};
 pub use registry::registry;
-pub use tunnels::{Quota, Rules, Tunnels};
+pub use tunnels::{HeardOf, Quota, Rules, Tunnels};

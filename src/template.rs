@@ -7,6 +7,7 @@ mod archive;
 mod bundle;
 mod egress;
 mod file;
+mod room;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::intake::archive::Needed;
 use crate::run::{Class, StageName};
 use crate::verdict::{Format, Integrity, Scale};
 pub use archive::ArchiveRules;
@@ -40,6 +42,8 @@ pub struct Template {
     pub global_timeout_s: u64,
     /// The tests as a zip; empty if the template has none.
     pub bundle: Bytes,
+    /// What the tests take up in their cell.
+    pub tests: Needed,
     /// SHA-256 over `template.toml` and the tests: what a verdict was judged by.
     pub digest: String,
 }
@@ -255,6 +259,12 @@ impl Template {
         file.check().map_err(fault)?;
         let bundle =
             bundle::pack(&folder.join("tests")).map_err(|error| fault(format!("cannot pack tests/: {error}")))?;
+        let (limits, whose) = match &file.driver {
+            Some(driver) => (&driver.limits, "driver.limits"),
+            None => (&file.limits, "limits"),
+        };
+        room::check_tests(&bundle, limits, whose).map_err(fault)?;
+        let bundle::Bundle { bytes: bundle, needed: tests } = bundle;
         let mut digest = Sha256::new();
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
@@ -275,6 +285,7 @@ impl Template {
             results,
             global_timeout_s,
             bundle,
+            tests,
             digest,
         })
     }

@@ -44,6 +44,12 @@ impl Holds {
         }
     }
 
+    /// Whether this reason is there.
+    #[must_use]
+    pub fn holds(&self, hold: Hold) -> bool {
+        self.shared.borrow().contains_key(&hold)
+    }
+
     /// Whether nothing holds this worker back.
     #[must_use]
     pub fn is_clear(&self) -> bool {

@@ -159,7 +159,7 @@ static SCANS: Semaphore = Semaphore::const_new(4);
 async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
     let found = api.templates.get(template);
     let found = found.ok_or_else(|| Problem::unknown_template(template, &api.templates.names()))?;
-    let limits = found.archive.limits(&api.config);
+    let limits = found.scan_limits(&api.config);
     let file = Arc::clone(&archive.file);
     let turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     // The turn ends with the scan: a client that goes away does not end it.

@@ -45,15 +45,21 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::intake::archive::{ScanLimits, scan};
+    use crate::attack::templates;
+    use crate::config::Config;
+    use crate::intake::archive::scan;
+    use crate::template::Templates;
 
     #[test]
     fn the_scan_says_of_each_what_is_expected_here() {
+        let folder = tempfile::tempdir().unwrap();
+        templates::write(folder.path(), 8081).unwrap();
+        let templates = Templates::load(folder.path()).unwrap();
         let mut wrong = Vec::new();
-        for Trial { case, archive, must, .. } in all() {
+        for Trial { case, archive, must, template } in [all(), crate::attack::blame::archives()].concat() {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&archive).unwrap();
-            let said = match scan(&file, &ScanLimits::default()) {
+            let said = match scan(&file, &templates.get(template).unwrap().scan_limits(&Config::default())) {
                 Ok(_) => "taken in".to_owned(),
                 Err(problem) => format!("archive_{}", problem.code()),
             };

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
+use super::blame::outside::Outside;
 use super::case::{Case, Finding, Judgement};
 use super::witness::Witness;
 use crate::cell::Engine;
@@ -83,6 +84,7 @@ pub struct Arena {
     pub engine: Engine,
     pub cgroups: Cgroups,
     pub witness: Witness,
+    pub outside: Outside,
     cases: HashMap<String, Case>,
     findings: UnboundedSender<Finding>,
     /// Which run tried which cases.
@@ -97,6 +99,7 @@ impl Arena {
     pub async fn open(
         target: Target,
         engine: Engine,
+        outside: Outside,
         cases: Vec<Case>,
         findings: UnboundedSender<Finding>,
     ) -> Result<Self, String> {
@@ -109,7 +112,7 @@ impl Arena {
             .build()
             .map_err(|error| error.to_string())?;
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Ok(Self { target, http, store, engine, cgroups, witness, cases, findings, runs: Mutex::default() })
+        Ok(Self { target, http, store, engine, cgroups, witness, outside, cases, findings, runs: Mutex::default() })
     }
 
     /// Whether this case was asked for.

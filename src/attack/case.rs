@@ -11,12 +11,14 @@ pub enum Group {
     Http,
     Results,
     Code,
+    Blame,
     Limits,
 }
 
 impl Group {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 6] = [Self::Archives, Self::Git, Self::Http, Self::Results, Self::Code, Self::Limits];
+    pub const ALL: [Self; 7] =
+        [Self::Archives, Self::Git, Self::Http, Self::Results, Self::Code, Self::Blame, Self::Limits];
 
     /// As it stands before the slash of a case's name.
     #[must_use]
@@ -27,6 +29,7 @@ impl Group {
             Self::Http => "http",
             Self::Results => "results",
             Self::Code => "code",
+            Self::Blame => "blame",
             Self::Limits => "limits",
         }
     }

@@ -20,10 +20,12 @@
 //! | [`results`] | reports that are no reports, and projects that write their own score |
 //! | [`http`] | slow, cut, contradictory and foreign requests |
 //! | [`git`] | addresses of repositories that lead elsewhere |
+//! | [`blame`] | faults that are to look like the infrastructure's own |
 //! | [`limits`] | what a neighbour notices, and how late a time limit comes |
 
 pub mod archives;
 pub mod arena;
+pub mod blame;
 pub mod case;
 pub mod code;
 pub mod crafted;
@@ -42,8 +44,9 @@ use case::Case;
 /// Every case there is, in the order in which they run.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [archives::cases(), git::cases(), http::cases(), results::cases(), code::cases(), grader::cases(), limits::cases()]
-        .concat()
+    let outside = [archives::cases(), git::cases(), http::cases()];
+    let inside = [results::cases(), code::cases(), grader::cases(), blame::cases()];
+    [outside.concat(), inside.concat(), limits::cases()].concat()
 }
 
 /// Attacks with all that is wanted. What was found goes out as it is found.
@@ -58,6 +61,7 @@ pub async fn run(arena: &Arena) {
         results::run(arena).await;
         code::run(arena).await;
         grader::run(arena).await;
+        blame::run(arena).await;
     };
     tokio::join!(http::run_slow(arena), quick);
     limits::run(arena).await;
@@ -92,6 +96,7 @@ mod tests {
         assert!(of(Group::Archives) >= 80, "{}", of(Group::Archives));
         assert!(of(Group::Code) >= 80, "{}", of(Group::Code));
         assert!(of(Group::Results) >= 50, "{}", of(Group::Results));
+        assert!(of(Group::Blame) >= 30, "{}", of(Group::Blame));
         assert!(of(Group::Http) >= 30, "{}", of(Group::Http));
         assert!(cases.len() >= 250, "{}", cases.len());
     }

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use super::blame::outside::NOBODY;
+
 /// Inodes of a project's workspace.
 pub const WORKSPACE_INODES: usize = 100;
 /// Of [`SMALL`], as a plan has it.
@@ -11,6 +13,13 @@ const ROOMY: &str =
     "cpus = 1.0\nmemory_mib = 256\npids = 64\nworkspace_mib = 16\nworkspace_inodes = 2000\ntmp_mib = 4\n";
 /// What leaves a neighbour on two cores one of its own.
 const HALF: &str = "cpus = 0.5\nmemory_mib = 96\npids = 48\nworkspace_mib = 16\nworkspace_inodes = 500\ntmp_mib = 4\n";
+
+/// Of little room in one way or another: few pages, little memory for what is in it, next to no processor.
+const NARROW: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 1\nworkspace_inodes = 350\ntmp_mib = 2\n";
+const TIGHT: &str =
+    "cpus = 1.0\nmemory_mib = 24\npids = 24\nworkspace_mib = 16\nworkspace_inodes = 20000\ntmp_mib = 8\n";
+const STARVED: &str =
+    "cpus = 0.05\nmemory_mib = 48\npids = 64\nworkspace_mib = 4\nworkspace_inodes = 100\ntmp_mib = 2\n";
 
 const SHELL: &str = "assize/base:1";
 const PYTHON: &str = "assize/python-api:1";
@@ -38,11 +47,11 @@ struct Kind {
     results: String,
 }
 
-/// Writes all of them into `folder`.
+/// Writes all of them into `folder`; the stages of `reaching` may reach a registry on this port of the loopback.
 ///
 /// # Errors
 /// If the folder cannot be written to.
-pub fn write(folder: &Path) -> std::io::Result<()> {
+pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     let shell = |limits, timeout_s| Kind {
         image: SHELL,
         limits,
@@ -72,6 +81,10 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
     }
     super::grader::write_templates(folder)?;
     super::results::blame::write_templates(folder)?;
+    one("narrow", shell(NARROW, 4))?;
+    one("tight", shell(TIGHT, 8))?;
+    one("starved", shell(STARVED, 8))?;
+    reaching(folder, registry_port)?;
     let service = folder.join("service");
     std::fs::create_dir_all(service.join("tests"))?;
     std::fs::write(service.join("tests/driver.py"), DRIVER)?;
@@ -85,6 +98,36 @@ pub fn write(folder: &Path) -> std::io::Result<()> {
              timeout_s = 12\n[driver.limits]\n{ROOMY}\
              [results]\nformat = \"gradescope\"\npath = \"/workspace/results.json\"\nmax_kib = 256\n\
              expect_tests = 10\n[global]\ntimeout_s = 30\n"
+        ),
+    )
+}
+
+/// Two stages that may reach something, before the tests.
+fn reaching(folder: &Path, registry_port: u16) -> std::io::Result<()> {
+    let own = folder.join("reaching");
+    std::fs::create_dir_all(&own)?;
+    let hosts = [
+        ("localhost", registry_port),
+        ("127.0.0.1", registry_port),
+        ("127.0.0.1", NOBODY),
+        ("*.assize-attack.invalid", 443),
+    ];
+    let hosts = hosts.map(|(host, port)| format!("{{ host = \"{host}\", port = {port} }}")).join(", ");
+    let stage = |name: &str, timeout_s: u64, more: &str| {
+        format!(
+            "[[stages]]\nname = \"{name}\"\ncommand = [\"python3\", \"-I\", \"-u\", \"{name}.py\"]\n\
+             timeout_s = {timeout_s}\n{more}"
+        )
+    };
+    let egress = format!("egress = [{hosts}]\negress_quota = {{ connections = 300, mib = 1 }}\n");
+    std::fs::write(
+        own.join("template.toml"),
+        format!(
+            "description = \"reaching\"\nclass = \"A\"\nimage = \"{PYTHON}\"\n[limits]\n{ROOMY}{}{}{}\
+             [results]\n{EXIT_CODE}[global]\ntimeout_s = 60\n",
+            stage("install", 20, &egress),
+            stage("build", 5, &egress),
+            stage("tests", 5, ""),
         ),
     )
 }
@@ -107,9 +150,9 @@ mod tests {
     #[test]
     fn they_are_templates() {
         let folder = tempfile::tempdir().unwrap();
-        super::write(folder.path()).unwrap();
+        super::write(folder.path(), 8081).unwrap();
         let templates = crate::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 20);
+        assert_eq!(templates.iter().count(), 24);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

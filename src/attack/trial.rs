@@ -53,7 +53,7 @@ pub async fn run(arena: &Arena, trials: Vec<Trial>) {
 async fn one(arena: &Arena, trial: Trial) -> Result<Judgement, String> {
     let answer = arena.submit(&trial.case.id, trial.template, trial.archive).await?;
     if let Must::BeRefused(code) = trial.must {
-        return Ok(Judgement::of(answer.status == 422 && answer.code() == code, answer.told()));
+        return Ok(Judgement::of(matches!(answer.status, 413 | 422) && answer.code() == code, answer.told()));
     }
     let Some(run) = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else {
         return Err(format!("it was not taken in: {}", answer.told()));

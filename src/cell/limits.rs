@@ -2,6 +2,8 @@
 
 use bollard::models::ResourcesUlimits;
 
+use crate::template::Limits;
+
 /// Open files per process.
 pub const OPEN_FILES: u64 = 4096;
 
@@ -20,6 +22,14 @@ pub const SHM_BYTES: u64 = 16 << 20;
 #[must_use]
 pub const fn longest_file(largest_tmpfs: u64) -> u64 {
     largest_tmpfs.saturating_add(1 << 20)
+}
+
+/// The longest file in a cell with these limits, and that many bytes for the tests of a grader: also the longest archive
+/// that its warden can take in, which holds it in a file.
+#[must_use]
+pub fn longest_file_in(limits: &Limits, grader_bytes: u64) -> u64 {
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    longest_file(bytes(limits.workspace_mib).max(bytes(limits.tmp_mib)).max(grader_bytes).max(SHM_BYTES))
 }
 
 /// Of each process. The number of processes is not among them: the kernel counts that for each user over

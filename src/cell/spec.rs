@@ -36,6 +36,10 @@ pub const LABEL_WORKER: &str = "assize.worker";
 pub const WORKSPACE: &str = "/workspace";
 /// Where a grader's tests are unpacked.
 pub const GRADER: &str = "/grader";
+/// Bytes of that folder: four times the largest bundle.
+pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
+/// Files and folders that it is unpacked to at the most, whatever its inodes.
+pub const GRADER_ENTRIES: u64 = 10_000;
 /// Scratch space.
 pub const TMP: &str = "/tmp";
 
@@ -105,9 +109,7 @@ impl CellSpec<'_> {
     /// Bytes of the longest file.
     #[must_use]
     pub fn longest_file(&self) -> u64 {
-        let bytes = |mib: u64| mib.saturating_mul(1 << 20);
-        let Limits { workspace_mib, tmp_mib, .. } = self.limits;
-        limits::longest_file(bytes(workspace_mib).max(bytes(tmp_mib)).max(self.grader_bytes).max(limits::SHM_BYTES))
+        limits::longest_file_in(&self.limits, self.grader_bytes)
     }
 
     /// A name that tells a person which run this is, and that a second cell of the same attempt

@@ -110,7 +110,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("per_user_max_queued", "runs of one user of an organisation that may wait"),
     setting(
         "pause_after_failures",
-        "attempts in a row that fail for the infrastructure's own faults before a worker pauses; 0: never",
+        "distinct submissions in a row that fail for the infrastructure's own faults before a worker pauses, those of one organisation for half at the most; 0: never",
     ),
     setting(
         "min_free_disk_mib",

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,9 +13,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use warden::egress::{How, MAX_PIECE, ToCell};
 
-use super::guard::{Guard, Refusal};
-use super::host::Allow;
-use super::record::{self, Outcome};
+use super::guard::{Admitted, Guard, Refusal};
+use super::host::{Allow, Host};
+use super::lookups::Names;
+use super::outage::Heard;
+use super::record::{self, Log, Outcome};
 use crate::clock;
 
 /// How long all addresses of a host together may take to answer.
@@ -44,16 +46,27 @@ impl Used {
     }
 }
 
+/// When nothing goes on a connection any more.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// It is ended when it was quiet for this long, to a sixth.
+    pub after: Duration,
+    /// Bytes, both ways together, that make a sixth of that time not quiet.
+    pub least_bytes: u64,
+}
+
 /// What a connection is made of.
 pub struct Task {
     pub id: u32,
     pub host: String,
     pub port: u16,
     pub guard: Guard,
+    /// What its stage has had looked up.
+    pub names: Arc<Names>,
     pub allowed: Arc<[Allow]>,
     /// It is refused before anything is looked at.
     pub refused: Option<Refusal>,
-    pub idle: Duration,
+    pub idle: Idle,
     pub used: Arc<Used>,
     pub frames: mpsc::Sender<Vec<u8>>,
     pub up: mpsc::UnboundedReceiver<Up>,
@@ -65,20 +78,24 @@ pub struct Task {
     pub gone: CancellationToken,
     /// Its stage is over.
     pub stop: CancellationToken,
+    pub log: Arc<Mutex<Log>>,
 }
 
 /// Why a connection that was made ended.
 struct Ended(Outcome, Option<String>);
 
 impl Task {
-    /// Carries the connection to its end.
-    pub async fn run(mut self) -> record::Connection {
+    /// Carries the connection to its end, and writes it down.
+    pub async fn run(mut self) {
         let begun = clock::monotonic();
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (address, Ended(outcome, reason)) = self.carry(&up, &down).await;
-        record::Connection {
+        // Hosts are told apart by their one form, however they were asked for.
+        let host = Host::parse(&self.host).map_or_else(|_| self.host.clone(), |host| host.to_string());
+        let (heard, Ended(outcome, reason)) = self.carry(&up, &down).await;
+        let address = if let Heard::Reached { address, .. } = heard { Some(address) } else { None };
+        let connection = record::Connection {
             id: self.id,
-            host: self.host,
+            host,
             port: self.port,
             address,
             up: up.into_inner(),
@@ -86,31 +103,42 @@ impl Task {
             ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome,
             reason,
-        }
+        };
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(connection, heard);
     }
 
-    async fn carry(&mut self, up: &AtomicU64, down: &AtomicU64) -> (Option<SocketAddr>, Ended) {
+    async fn carry(&mut self, up: &AtomicU64, down: &AtomicU64) -> (Heard, Ended) {
         let (stop, gone) = (self.stop.clone(), self.gone.clone());
         let dialled = tokio::select! {
             biased;
-            () = stop.cancelled() => return (None, Ended(Outcome::StageEnded, None)),
-            () = gone.cancelled() => return (None, Ended(Outcome::Reset, None)),
+            () = stop.cancelled() => return (Heard::Nothing, Ended(Outcome::StageEnded, None)),
+            () = gone.cancelled() => return (Heard::Nothing, Ended(Outcome::Reset, None)),
             dialled = self.dial() => dialled,
         };
-        let (address, stream) = match dialled {
+        let (admitted, address, stream) = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
                 let outcome = match &refusal {
                     Refusal::Quota { .. } => Outcome::Quota,
-                    refusal if refusal.is_outage() => Outcome::Unreachable,
+                    Refusal::Unresolved { .. }
+                    | Refusal::NoSuchName { .. }
+                    | Refusal::Unreachable { .. }
+                    | Refusal::NobodyThere { .. } => Outcome::Unreachable,
                     _ => Outcome::Refused,
+                };
+                let heard = match &refusal {
+                    refusal if refusal.is_outage() => Heard::Outage,
+                    Refusal::Address { is_listed: true, .. } => Heard::Forbidden,
+                    _ => Heard::Nothing,
                 };
                 let reason = refusal.to_string();
                 self.say(ToCell::Refused { id: self.id, status: refusal.status(), reason: reason.clone() }).await;
-                return (None, Ended(outcome, Some(reason)));
+                return (heard, Ended(outcome, Some(reason)));
             }
         };
         self.say(ToCell::Opened { id: self.id }).await;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).hosts.reach(&admitted.host.to_string(), self.port);
+        let reached = Heard::Reached { address, is_listed: admitted.is_listed };
         let (id, idle) = (self.id, self.idle);
         let (read, write) = stream.into_split();
         let ended = {
@@ -126,8 +154,8 @@ impl Task {
             };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return (Some(address), Ended(Outcome::StageEnded, None)),
-                () = gone.cancelled() => return (Some(address), Ended(Outcome::Reset, None)),
+                () = stop.cancelled() => return (reached, Ended(Outcome::StageEnded, None)),
+                () = gone.cancelled() => return (reached, Ended(Outcome::Reset, None)),
                 ended = carrying => ended,
                 () = idleness(idle, up, down) => Ended(Outcome::Idle, None),
             }
@@ -135,30 +163,26 @@ impl Task {
         if ended.0 != Outcome::Closed {
             self.say(ToCell::End { id, how: How::Reset }).await;
         }
-        (Some(address), ended)
+        (reached, ended)
     }
 
-    async fn dial(&self) -> Result<(SocketAddr, TcpStream), Refusal> {
+    async fn dial(&self) -> Result<(Admitted, SocketAddr, TcpStream), Refusal> {
         if let Some(refusal) = &self.refused {
             return Err(refusal.clone());
         }
-        let addresses = self.guard.admit(&self.allowed, &self.host, self.port).await?;
-        let unreachable = |reason: String| Refusal::Unreachable { host: self.host.clone(), port: self.port, reason };
-        let dialling = async {
-            let mut last = String::new();
-            for address in addresses {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        stream.set_nodelay(true).ok();
-                        return Ok((address, stream));
-                    }
-                    Err(error) => last = error.to_string(),
-                }
+        let admitted = self.guard.admit(&self.names, &self.allowed, &self.host, self.port).await?;
+        match connect(&admitted.addresses, DIAL).await {
+            Ok((address, stream)) => Ok((admitted, address, stream)),
+            Err(reason) => {
+                let (host, port) = (admitted.host.to_string(), self.port);
+                self.names.doubt(&host);
+                Err(if admitted.is_listed {
+                    Refusal::Unreachable { host, port, reason }
+                } else {
+                    Refusal::NobodyThere { host, port, reason }
+                })
             }
-            Err(unreachable(last))
-        };
-        let late = |_| unreachable(format!("no answer in {} s", DIAL.as_secs()));
-        tokio::time::timeout(DIAL, dialling).await.map_err(late)?
+        }
     }
 
     /// Waits for a place in the channel, but not longer than anybody listens.
@@ -169,6 +193,28 @@ impl Task {
             sent = self.frames.send(said.frame()) => drop(sent),
         }
     }
+}
+
+/// The first of these that answers in time.
+///
+/// # Errors
+/// Why none did.
+pub async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<(SocketAddr, TcpStream), String> {
+    let dialling = async {
+        let mut last = String::new();
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true).ok();
+                    return Ok((*address, stream));
+                }
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(last)
+    };
+    let late = |_| format!("no answer in {} s", patience.as_secs());
+    tokio::time::timeout(patience, dialling).await.map_err(late)?
 }
 
 fn broken(error: &io::Error) -> Ended {
@@ -238,15 +284,15 @@ async fn carry_up(
     Ok(())
 }
 
-/// Ends when nothing went either way for so long, to a sixth of it.
-async fn idleness(idle: Duration, up: &AtomicU64, down: &AtomicU64) {
+/// Ends when too little went either way for so long, to a sixth of it.
+async fn idleness(idle: Idle, up: &AtomicU64, down: &AtomicU64) {
     const LOOKS: u32 = 6;
-    let seen = || (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
+    let seen = || up.load(Ordering::Relaxed).saturating_add(down.load(Ordering::Relaxed));
     let (mut before, mut quiet) = (seen(), 0);
     while quiet < LOOKS {
-        tokio::time::sleep(idle / LOOKS).await;
+        tokio::time::sleep(idle.after / LOOKS).await;
         let now = seen();
-        quiet = if now == before { quiet + 1 } else { 0 };
+        quiet = if now.saturating_sub(before) < idle.least_bytes { quiet + 1 } else { 0 };
         before = now;
     }
 }
@@ -260,7 +306,7 @@ mod tests {
     async fn idle_time_counts_from_the_last_byte() {
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let idle = Duration::from_millis(900);
-        let mut waited = std::pin::pin!(idleness(idle, &up, &down));
+        let mut waited = std::pin::pin!(idleness(Idle { after: idle, least_bytes: 1 }, &up, &down));
         for (after, count) in [(idle * 5 / 6, &down), (idle / 4, &up)] {
             let going = tokio::time::timeout(after, &mut waited).await;
             assert!(going.is_err(), "ended while bytes went");

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::outage::{Heard, Hosts};
+
 /// Connections of one cell that are written down one by one; of the rest only the number is.
 const MAX_LISTED: usize = 200;
 
@@ -59,25 +61,13 @@ pub struct Recorded {
 pub struct Log {
     listed: usize,
     pending: Recorded,
-    /// The last word on each host and port that is listed, if it was an outage.
-    outage: Option<(String, u16, String)>,
+    /// What is known of the listed hosts.
+    pub hosts: Hosts,
 }
 
 impl Log {
-    pub fn push(&mut self, connection: Connection) {
-        match connection.outcome {
-            Outcome::Unreachable => {
-                let reason = connection.reason.clone().unwrap_or_default();
-                self.outage = Some((connection.host.clone(), connection.port, reason));
-            }
-            Outcome::Refused | Outcome::Quota => {}
-            _ => {
-                // It was reached after all.
-                let reached =
-                    |(host, port, _): &mut (String, u16, String)| *host == connection.host && *port == connection.port;
-                self.outage.take_if(reached);
-            }
-        }
+    pub fn push(&mut self, connection: Connection, heard: Heard) {
+        self.hosts.hear(&connection, heard);
         if self.listed < MAX_LISTED {
             self.listed += 1;
             self.pending.egress.push(connection);
@@ -96,11 +86,6 @@ impl Log {
         let taken = std::mem::take(&mut self.pending);
         (taken != Recorded::default()).then_some(taken)
     }
-
-    /// Why a host that may be reached could not be, if that was the last that was heard of it.
-    pub fn outage(&self) -> Option<String> {
-        self.outage.as_ref().map(|(_, _, reason)| reason.clone())
-    }
 }
 
 #[cfg(test)]
@@ -117,7 +102,7 @@ mod tests {
         let mut log = Log::default();
         let (mut listed, mut unlisted) = (0, 0);
         for id in 0..10_000 {
-            log.push(connection(id, Outcome::Refused));
+            log.push(connection(id, Outcome::Refused), Heard::Nothing);
             if id % 3_000 == 0 || id == 9_999 {
                 let taken = log.take().unwrap();
                 listed += taken.egress.len();
@@ -125,16 +110,5 @@ mod tests {
             }
         }
         assert_eq!((listed, unlisted, log.take()), (200, 9_800, None));
-    }
-
-    #[test]
-    fn an_outage_is_over_when_the_host_is_reached() {
-        let mut log = Log::default();
-        assert_eq!(log.outage(), None);
-        log.push(connection(1, Outcome::Unreachable));
-        log.push(connection(2, Outcome::Refused));
-        assert_eq!(log.outage().as_deref(), Some("nobody answered"));
-        log.push(connection(3, Outcome::Closed));
-        assert_eq!(log.outage(), None);
     }
 }

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warden::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
 
-use super::connection::{Task, Up, Used};
+use super::connection::{Idle, Task, Up, Used};
 use super::guard::{Guard, Refusal};
 use super::host::Allow;
+use super::lookups::Names;
+use super::outage;
 use super::record::{Log, Recorded};
 
 /// A connection on which nothing goes either way for this long (to a sixth) is ended, unless its rules say otherwise. npm
@@ -35,7 +37,7 @@ pub struct Quota {
 pub struct Rules {
     guard: Guard,
     stages: Vec<Stage>,
-    idle: Duration,
+    idle: Idle,
 }
 
 #[derive(Clone)]
@@ -45,23 +47,27 @@ struct Stage {
     quota: Quota,
     connections: u64,
     used: Arc<Used>,
+    /// What it has had looked up.
+    names: Arc<Names>,
 }
 
 impl Rules {
     #[must_use]
     pub const fn new(guard: Guard) -> Self {
-        Self { guard, stages: Vec::new(), idle: IDLE }
+        Self { guard, stages: Vec::new(), idle: Idle { after: IDLE, least_bytes: 1 } }
     }
 
-    /// Ends connections on which nothing goes either way for this long, and not for a minute.
-    pub const fn end_idle_after(&mut self, idle: Duration) {
-        self.idle = idle;
+    /// Ends connections on which fewer than so many bytes a second go either way for this long, and not those on
+    /// which nothing goes for a minute.
+    pub const fn end_slow_after(&mut self, after: Duration, bytes_per_s: u64) {
+        let least = bytes_per_s.saturating_mul(after.as_secs()) / 6;
+        self.idle = Idle { after, least_bytes: if least == 0 { 1 } else { least } };
     }
 
     /// Lets the stage of this number, counted as in the plan, reach what is on the list.
     pub fn allow(&mut self, number: u8, allowed: Vec<Allow>, quota: Quota) {
         let used = Arc::new(Used { bytes: AtomicU64::new(0), limit: quota.bytes });
-        self.stages.push(Stage { number, allowed: allowed.into(), quota, connections: 0, used });
+        self.stages.push(Stage { number, allowed: allowed.into(), quota, connections: 0, used, names: Arc::default() });
     }
 
     /// Whether any stage may reach anything.
@@ -181,6 +187,7 @@ impl Tunnels {
             host,
             port,
             guard: self.rules.guard.clone(),
+            names: Arc::clone(&stage.names),
             allowed: Arc::clone(&stage.allowed),
             refused,
             idle: self.rules.idle,
@@ -191,12 +198,9 @@ impl Tunnels {
             uncredited: Arc::clone(&uncredited),
             gone: gone.clone(),
             stop: self.stop.clone(),
+            log: Arc::clone(&self.log),
         };
-        let log = Arc::clone(&self.log);
-        self.tasks.spawn(async move {
-            let connection = task.run().await;
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        });
+        self.tasks.spawn(task.run());
         self.open.insert(id, Way { up, room, uncredited, gone });
     }
 
@@ -230,11 +234,31 @@ impl Tunnels {
         self.rules.stages.iter().find(|stage| stage.used.is_spent()).map(|stage| stage.quota.bytes)
     }
 
-    /// Why something that the stage may reach could not be reached, if it stayed so.
-    #[must_use]
-    pub fn outage(&self) -> Option<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).outage()
+    /// What became of the hosts that the stage of this number asked for. To be asked when the stage has ended
+    /// ([`Self::end_stage`]), and once: the next begins with nothing.
+    pub async fn take_heard(&self, number: u8) -> HeardOf {
+        let (suspects, stall, forbidden) = {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let heard = (log.hosts.suspects(), log.hosts.stall(), log.hosts.forbidden());
+            log.hosts.forget();
+            heard
+        };
+        let Some(stage) = self.rules.stages.iter().find(|stage| stage.number == number) else {
+            return HeardOf::default();
+        };
+        HeardOf { outage: outage::confirm(suspects, &self.rules.guard, &stage.allowed).await, stall, forbidden }
     }
+}
+
+/// What became of the hosts of a stage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeardOf {
+    /// Why something that it may reach could not be reached, if it stayed so and the project did not bring it about.
+    pub outage: Option<String>,
+    /// How a host that was reached broke off or stalled, if that was the last of it.
+    pub stall: Option<String>,
+    /// Why a host that it may reach may not be dialled: a setting of the operator's that is missing.
+    pub forbidden: Option<String>,
 }
 
 impl Drop for Tunnels {

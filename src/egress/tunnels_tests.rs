@@ -118,7 +118,7 @@ async fn what_is_not_listed_gets_403_and_is_written_down() {
     assert!(refused == id && reason.contains("not on the list"), "{reason}");
     let recorded = cell.recorded().await;
     assert_eq!((recorded.egress[0].outcome, recorded.egress[0].address), (Outcome::Refused, None));
-    assert_eq!(cell.tunnels.outage(), None, "that is nobody's outage");
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None, "that is nobody's outage");
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn nobody_there_is_an_outage() {
     assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
     let recorded = cell.recorded().await;
     assert_eq!(recorded.egress[0].outcome, Outcome::Unreachable);
-    assert!(cell.tunnels.outage().unwrap().contains("did not answer"));
+    assert!(cell.tunnels.take_heard(STAGE).await.outage.unwrap().contains("did not answer"));
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_goes_is_ended() {
     let (mut cell, listener) = cell(QUOTA).await;
-    cell.tunnels.rules.end_idle_after(Duration::from_millis(20));
+    cell.tunnels.rules.end_slow_after(Duration::from_millis(20), 0);
     let (id, _stream) = cell.connected(&listener).await;
     assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
     assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Idle);
@@ -249,4 +249,81 @@ async fn another_stream_to_the_cell_ends_what_was_open() {
     cell.frames = frames;
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
     cell.connected(&listener).await;
+}
+
+/// The host in its one form, however it was asked for: an outage of `host.` is over when `host` is reached.
+#[tokio::test]
+async fn a_host_is_the_same_with_a_dot_and_in_capitals() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for host in ["service.example.", "SERVICE.example"] {
+        cell.open(host);
+        assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    }
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (_, stream) = cell.connected(&listener).await;
+    drop(stream);
+    let recorded = cell.recorded().await;
+    assert!(recorded.egress.iter().all(|one| one.host == "service.example"), "{recorded:?}");
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
+}
+
+/// A registry with room for one, which the project takes.
+#[tokio::test]
+async fn a_host_that_the_project_filled_itself_is_no_outage() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let address = listener.local_addr().unwrap();
+    let (_, held) = cell.connected(&listener).await;
+    drop(listener);
+    cell.open("service.example.");
+    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    cell.tunnels.end_stage().await;
+    // It has room again.
+    drop(held);
+    let _listener = TcpListener::bind(address).await.unwrap();
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
+}
+
+#[tokio::test]
+async fn a_host_that_went_away_for_everybody_is_an_outage() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    let (_, stream) = cell.connected(&listener).await;
+    drop((listener, stream));
+    assert!(matches!(cell.said().await, ToCell::End { .. }));
+    cell.open("service.example");
+    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    cell.tunnels.end_stage().await;
+    assert!(cell.tunnels.take_heard(STAGE).await.outage.unwrap().contains("did not answer"));
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None, "the next stage begins with nothing");
+}
+
+#[tokio::test]
+async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
+    let (mut cell, listener) = cell(QUOTA).await;
+    drop(listener);
+    let allowed = vec![Allow::new("*.service.example", cell.port).unwrap()];
+    cell.tunnels.rules.guard =
+        Guard::new("127.0.0.0/8", Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }))).unwrap();
+    cell.tunnels.rules.stages.clear();
+    cell.tunnels.rules.allow(STAGE, allowed, QUOTA);
+    cell.open("chosen.service.example");
+    let ToCell::Refused { status: 502, reason, .. } = cell.said().await else { panic!("not refused") };
+    assert!(reason.contains("only names above it are listed"), "{reason}");
+    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Unreachable);
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
+}
+
+/// FAILURES 31: a listed host whose address the operator did not name is no fault of the project's.
+#[tokio::test]
+async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
+    let (mut cell, _listener) = cell(QUOTA).await;
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    cell.tunnels.rules.guard = Guard::new("", resolver).unwrap();
+    cell.open("service.example");
+    assert!(matches!(cell.said().await, ToCell::Refused { status: 403, .. }));
+    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Refused);
+    let heard = cell.tunnels.take_heard(STAGE).await;
+    assert_eq!(heard.outage, None);
+    assert!(heard.forbidden.unwrap().contains("which egress_private_hosts does not name"));
 }

@@ -23,6 +23,7 @@ mod layout;
 mod name;
 mod problem;
 mod record;
+mod room;
 mod source;
 mod tree;
 mod types;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use fault::{Field, NameFault, Special};
 pub use problem::ArchiveProblem;
+pub use room::{NODE_BYTES, Needed, PAGE, Room, in_pages};
 pub use types::FileTypes;
 
 use crate::config::Config;
@@ -70,6 +72,8 @@ pub struct ScanLimits {
     pub max_depth: u64,
     /// Which files; by default all.
     pub types: FileTypes,
+    /// What the cell has room for; by default for anything.
+    pub room: Room,
 }
 
 impl Default for ScanLimits {
@@ -82,6 +86,7 @@ impl Default for ScanLimits {
             max_name_bytes: 1024,
             max_depth: 32,
             types: FileTypes::default(),
+            room: Room::default(),
         }
     }
 }
@@ -141,6 +146,7 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
 
     let (mut tree, mut layout) = (Tree::default(), Layout::default());
     let mut summary = ArchiveSummary { entries: directory.entries, files: 0, unpacked_bytes: 0, bytes: source.len() };
+    let mut needed = Needed { archive_bytes: source.len(), ..Needed::default() };
     let mut window = Window::new(&source, directory.offset, directory.end());
     for _ in 0..directory.entries {
         let entry = Entry::read(&mut window, limits)?;
@@ -150,6 +156,7 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
             limits.types.check_name(&entry.name)?;
         }
         summary.files += u64::from(!entry.is_folder);
+        needed.bytes = needed.bytes.saturating_add(in_pages(entry.unpacked));
         // Cannot overflow: each size was held to the limit, and the sum is after each.
         summary.unpacked_bytes += entry.unpacked;
         if summary.unpacked_bytes > limits.max_unpacked_bytes {
@@ -172,6 +179,9 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
     if let Some(seen) = excessive_ratio(summary.unpacked_bytes, source.len(), limits) {
         return Err(ArchiveProblem::Ratio { name: None, limit: limits.max_ratio, seen });
     }
+    // Last: what lies of itself is refused for that.
+    needed.inodes = tree.len();
+    needed.check(&limits.room)?;
     Ok(summary)
 }
 

@@ -50,14 +50,6 @@ fn without_user(url: &str) -> String {
     address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, rest)| host(rest))
 }
 
-/// What became of an archive that was to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    Written,
-    /// It was there already.
-    Found,
-}
-
 /// The blob store.
 #[derive(Debug, Clone)]
 pub struct Blobs {
@@ -80,7 +72,11 @@ impl Blobs {
         };
         if let Some(folder) = url.strip_prefix("file:") {
             let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
-            std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
+            // The parts too: the first archive of one would take longer than those that follow it.
+            for shard in 0..SHARDS {
+                let part = folder.join(format!("archives/{shard:02x}"));
+                std::fs::create_dir_all(part).map_err(|error| fault(error.to_string()))?;
+            }
             let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| fault(error.to_string()))?;
             let store = store.with_fsync(true).with_automatic_cleanup(true);
             return Ok(Self { store: Arc::new(store), folder: Some(folder.to_owned()), piece: LOCAL_PIECE });
@@ -102,22 +98,17 @@ impl Blobs {
         self.folder.as_deref()
     }
 
-    /// Keeps a spooled archive under its SHA-256; does nothing if it is there already. What is found may be
-    /// about to be deleted: see [`crate::store::retention::ExpiredArchive`].
+    /// Keeps a spooled archive under its SHA-256. One that is there already is written once more, in one step: who finds
+    /// that handing it in was quicker would know that somebody else had handed it in.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`]; nothing half-written stays behind.
-    pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<Kept, BlobError> {
+    pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<(), BlobError> {
         let path = archive_path(sha256);
-        if let Ok(known) = bounded("look up an archive", self.store.head(&path)).await
-            && known.size == bytes
-        {
-            return Ok(Kept::Found);
-        }
         if bytes <= self.piece as u64 {
             let whole = self.read_piece(file, 0, bytes).await?;
             bounded("store an archive", self.store.put(&path, whole.into())).await?;
-            return Ok(Kept::Written);
+            return Ok(());
         }
         let upload = bounded("begin an upload", self.store.put_multipart(&path)).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, self.piece);
@@ -129,7 +120,7 @@ impl Blobs {
             upload.put(piece);
         }
         bounded("finish an upload", upload.finish()).await?;
-        Ok(Kept::Written)
+        Ok(())
     }
 
     async fn read_piece(&self, file: &Arc<File>, at: u64, end: u64) -> Result<Bytes, BlobError> {

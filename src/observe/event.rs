@@ -135,6 +135,11 @@ pub fn admission_held(reason: Hold, why: Option<&str>) {
     }
 }
 
+/// The worker made and removed a container of its own, or could not.
+pub fn worker_probed(went_well: bool) {
+    metrics().worker_probes(went_well);
+}
+
 /// The API counts requests for itself, because Redis did not answer (`why`), or over all processes again.
 /// Called at the change only.
 pub fn rate_limits_local(why: Option<&RedisError>) {

@@ -71,6 +71,11 @@ struct HoldLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: &'static str,
 }
@@ -103,6 +108,7 @@ pub struct Metrics {
     janitor_removed: Family<JobLabels, Counter>,
     janitor_last_success: Family<JobLabels, Gauge>,
     admission_held: Family<HoldLabels, Gauge>,
+    worker_probes: Family<ProbeLabels, Counter>,
     pub connections: Gauge,
     pub held_requests: Gauge,
     pub rate_limits_local: Gauge,
@@ -136,6 +142,7 @@ impl Metrics {
             janitor_removed: Family::default(),
             janitor_last_success: Family::default(),
             admission_held: Family::default(),
+            worker_probes: Family::default(),
             connections: Gauge::default(),
             held_requests: Gauge::default(),
             rate_limits_local: Gauge::default(),
@@ -203,6 +210,11 @@ impl Metrics {
             metrics.admission_held.clone(),
         );
         registry.register(
+            "worker_probes",
+            "Containers that this worker made for no run, to see whether it can, by outcome",
+            metrics.worker_probes.clone(),
+        );
+        registry.register(
             "limit_unenforced",
             "Limits of cells that do not hold here and are allowed not to",
             metrics.limit_unenforced.clone(),
@@ -258,6 +270,11 @@ impl Metrics {
 
     pub(super) fn admission_held(&self, reason: &'static str, held: bool) {
         self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
+    }
+
+    pub(super) fn worker_probes(&self, went_well: bool) {
+        let outcome = if went_well { "ok" } else { "failed" };
+        self.worker_probes.get_or_create(&ProbeLabels { outcome }).inc();
     }
 
     pub(super) fn refused(&self, limit: &'static str) {

@@ -10,10 +10,9 @@ use super::{Store, StoreError};
 
 /// An archive that nobody used for long, its row locked for as long as this lives.
 ///
-/// Whoever hands in the same content meanwhile finds the blob and says so ([`Store::reuse_archive`]): if
-/// that came first, the row is no longer old and is not given out; if the lock came first, it waits, and
-/// looks for the blob again afterwards. What found no blob writes one, and a blob that was written within
-/// the hour is not deleted, whatever its row says.
+/// Whoever hands in the same content meanwhile says so first ([`Store::use_archive`]): if that came first, the row is
+/// no longer old and is not given out; if the lock came first, it waits. Only then it writes the blob, whether
+/// there is one or not, and a blob that was written within the hour is not deleted, whatever its row says.
 #[derive(Debug)]
 pub struct ExpiredArchive {
     transaction: Transaction<'static, Postgres>,
@@ -59,14 +58,13 @@ impl ExpiredArchive {
 }
 
 impl Store {
-    /// Says that an archive is about to be used again. Afterwards its blob is there for at least a day, or
-    /// is not there now.
+    /// Says that an archive is about to be used. Afterwards nobody deletes its blob for at least a day. Takes as
+    /// long for an archive that is known as for one that is not.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if Postgres does not answer.
-    pub async fn reuse_archive(&self, sha256: &str) -> Result<(), StoreError> {
-        self.timed("reuse_archive", sqlx::query_file!("sql/queries/reuse_archive.sql", sha256).execute(&self.pool))
-            .await?;
+    pub async fn use_archive(&self, sha256: &str) -> Result<(), StoreError> {
+        self.timed("use_archive", sqlx::query_file!("sql/queries/use_archive.sql", sha256).execute(&self.pool)).await?;
         Ok(())
     }
 

@@ -43,7 +43,7 @@ impl ArchiveRules {
         self.types().check()
     }
 
-    /// What the scan holds an archive to.
+    /// What the scan holds an archive to, whatever cell it is for.
     #[must_use]
     pub fn limits(&self, config: &Config) -> ScanLimits {
         let fixed = ScanLimits::default();
@@ -56,6 +56,7 @@ impl ArchiveRules {
             max_name_bytes: least(self.max_name_bytes, fixed.max_name_bytes),
             max_depth: least(self.max_depth, fixed.max_depth),
             types: self.types(),
+            room: fixed.room,
         }
     }
 

@@ -1,21 +1,34 @@
 //! The tests of a template, packed.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::room;
+use crate::intake::archive::Needed;
+
 /// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
+
+/// The tests of a template.
+pub(super) struct Bundle {
+    /// The zip; empty if there are none.
+    pub(super) bytes: Bytes,
+    /// What it takes up in the cell that it is unpacked in.
+    pub(super) needed: Needed,
+}
 
 /// A folder as a zip, the same bytes for the same files: sorted, without times; empty if there is no such folder.
 ///
 /// # Errors
 /// What cannot be read, or that there is more than [`MAX_BUNDLE`].
-pub(super) fn pack(folder: &Path) -> Result<Bytes, String> {
+pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
     if !folder.is_dir() {
-        return Ok(Bytes::new());
+        return Ok(Bundle { bytes: Bytes::new(), needed: Needed::default() });
     }
+    let (mut lengths, mut folders) = (Vec::new(), BTreeSet::<PathBuf>::new());
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
     let walk = ignore::WalkBuilder::new(folder).standard_filters(false).sort_by_file_path(Path::cmp).build();
@@ -33,8 +46,13 @@ pub(super) fn pack(folder: &Path) -> Result<Bytes, String> {
         if size > MAX_BUNDLE {
             return Err(format!("more than {MAX_BUNDLE} bytes"));
         }
+        lengths.push(content.len() as u64);
+        let above = Path::new(name).ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        folders.extend(above.map(Path::to_owned));
         zip.start_file(name, options).map_err(|error| error.to_string())?;
         zip.write_all(&content).map_err(|error| error.to_string())?;
     }
-    Ok(zip.finish().map_err(|error| error.to_string())?.into_inner().into())
+    let bytes: Bytes = zip.finish().map_err(|error| error.to_string())?.into_inner().into();
+    let needed = room::needed(lengths.into_iter(), folders.len() as u64, bytes.len() as u64);
+    Ok(Bundle { bytes, needed })
 }

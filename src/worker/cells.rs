@@ -15,14 +15,11 @@ use super::places::Places;
 use super::plan;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
-use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
+use crate::cell::spec::{GRADER_BYTES, LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
 use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
 use crate::run::{Failure, FailureCode, Lease, StageName, Status};
 use crate::template::{Limits, Template};
-
-/// Bytes of the folder that the grader's tests are unpacked into: four times the largest bundle.
-pub const GRADER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a cell that exits by itself gets to do so: the engine needs some 30 ms to notice.
 const MOMENT: Duration = Duration::from_millis(300);

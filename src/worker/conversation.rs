@@ -14,11 +14,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use warden::egress::{FromCell, resync};
-use warden::event::{EndStatus, ResultsStatus, StageExit};
+use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
 use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
+use super::fetch::git::FIRST_WORDS;
 use super::stdin::Stdin;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
@@ -79,6 +80,10 @@ pub struct Conversation {
     interrupted: Option<Failure>,
     /// How the service ended that had been up, if it did by itself.
     went_down: Option<Failure>,
+    /// Of what a fetch wrote to stderr, the beginning.
+    first_words: Vec<u8>,
+    /// The stage of a fetch is over; what comes is its archive, whose length and time its host decides.
+    has_fetched: bool,
 }
 
 /// What a cell came to.
@@ -180,6 +185,8 @@ impl Conversation {
             scores_zero: false,
             interrupted: None,
             went_down: None,
+            first_words: Vec::new(),
+            has_fetched: false,
         };
         if seen.is_some() {
             conversation.enter_again(input);
@@ -298,6 +305,10 @@ impl Conversation {
             }
             Event::Output(output) => {
                 let (stage, _) = self.stage(output.stage)?;
+                if self.role == Role::Fetch && output.stream == Stream::Stderr {
+                    let room = FIRST_WORDS.saturating_sub(self.first_words.len()).min(output.bytes.len());
+                    self.first_words.extend_from_slice(output.bytes.get(..room).unwrap_or_default());
+                }
                 attempt.output.push(stage, output);
             }
             Event::Tunnel(said) => self.tunnel(attempt, said).await?,
@@ -307,9 +318,12 @@ impl Conversation {
                 }
                 self.record_egress(attempt).await?;
                 let next = ended.stage.saturating_add(1);
-                self.stage_ended(attempt, ended)?;
-                // The next stage waits for its tests to be unpacked, on no stage's time.
-                if self.plan.inputs.iter().any(|input| input.before == Some(next)) {
+                self.stage_ended(attempt, ended).await?;
+                if self.role == Role::Fetch {
+                    self.has_fetched = true;
+                }
+                // The next stage waits for its tests to be unpacked, on no stage's time; so does what a fetch sends.
+                if self.has_fetched || self.plan.inputs.iter().any(|input| input.before == Some(next)) {
                     self.hold(self.global);
                 }
             }
@@ -386,7 +400,7 @@ impl Conversation {
                     }
                     Event::StageEnded(ended) => {
                         // A verdict that there is stands. One that there is not may be this one's doing.
-                        if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended) {
+                        if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended).await {
                             self.went_down = Some(failure);
                         }
                     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use warden::egress::PROXY_PORT;
 use warden::plan::{Egress, Input};
 
+use super::fetch::git;
 use crate::cell::spec::TMP;
 use crate::config::Config;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
@@ -66,12 +67,12 @@ impl Exit {
     pub fn only(&self, repository: &Repository, bytes: u64) -> Result<Rules, String> {
         /// Git asks three times, and again after a redirect.
         const CONNECTIONS: u64 = 20;
-        /// A little more than Git itself gives a host, which is not counted before TLS is agreed on; a fetch has 120 s.
+        /// Less than Git itself gives a host, so that it is the tunnel that sees it; a fetch has 120 s.
         const STALLED: Duration = Duration::from_secs(30);
         let mut rules = self.none();
         let allowed = Allow::new(&repository.host, repository.port)?;
         rules.allow(0, vec![allowed], Quota { connections: CONNECTIONS, bytes });
-        rules.end_idle_after(STALLED);
+        rules.end_slow_after(STALLED, git::SLOW_BYTES);
         Ok(rules)
     }
 

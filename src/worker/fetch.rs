@@ -66,7 +66,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     // One cell at a time: the project's joins the same namespace.
     cells.remove_fetcher(&id).await?;
 
-    let limits = template.archive.limits(&worker.config);
+    let limits = template.scan_limits(&worker.config);
     let file = Arc::clone(&archive.file);
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
     let summary = scanned.map_err(|error| failed(FailureCode::WorkerLost, error))?.map_err(|problem| {
@@ -164,7 +164,8 @@ impl Arrival {
 }
 
 fn unnamed() -> Stop {
-    failed(FailureCode::CellLost, "the cell that fetched the repository named no commit")
+    // Whatever comes out of that cell is made of what the repository sent.
+    failed(FailureCode::FetchFailed, "what came out of the cell that fetched the repository names no commit")
 }
 
 impl From<SpoolError> for Stop {
@@ -206,12 +207,12 @@ mod tests {
     async fn what_names_no_commit_or_is_too_long_is_refused() {
         let digits = [b'a'; 64];
         for (pieces, code) in [
-            (&[&b"PK"[..]][..], FailureCode::CellLost),
-            (&[b"\nPK"], FailureCode::CellLost),
-            (&[b"main\nPK"], FailureCode::CellLost),
-            (&[&digits[..39], b"\nPK"], FailureCode::CellLost),
-            (&[&digits[..39], b"A\nPK"], FailureCode::CellLost),
-            (&[&digits, b"aa"], FailureCode::CellLost),
+            (&[&b"PK"[..]][..], FailureCode::FetchFailed),
+            (&[b"\nPK"], FailureCode::FetchFailed),
+            (&[b"main\nPK"], FailureCode::FetchFailed),
+            (&[&digits[..39], b"\nPK"], FailureCode::FetchFailed),
+            (&[&digits[..39], b"A\nPK"], FailureCode::FetchFailed),
+            (&[&digits, b"aa"], FailureCode::FetchFailed),
             (&[&digits, b"\n", b"12345678901"], FailureCode::FetchFailed),
         ] {
             match arrived(pieces).await {

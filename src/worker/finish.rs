@@ -32,7 +32,7 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
         Err(Stop::Failed(failure)) => {
             // A repository's host that is away says nothing of this worker, and anybody can name one.
             if failure.evidence.stage != Some(StageName::Fetch) {
-                attempt.worker.breaker.failed(failure.code);
+                attempt.worker.breaker.failed(failure.code, &attempt.subject);
             }
             if failure.code == FailureCode::DockerUnavailable {
                 pulse::look(attempt.worker).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
-use crate::cell::spec::{GRADER, TMP, WORKSPACE, WRITABLE};
+use crate::cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;
 use crate::run::StageName;
 use crate::template::{self, Template};
@@ -18,7 +18,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// What the subject does: the project's stages, and the tests too if no other cell decides.
 pub fn subject(template: &Template, config: &Config) -> Plan {
-    let limits = template.archive.limits(config);
+    let limits = template.scan_limits(config);
     let mut inputs = vec![Input {
         into: WORKSPACE.to_owned(),
         max_archive_bytes: limits.max_archive_bytes,
@@ -106,8 +106,8 @@ fn grader(template: &Template) -> Input {
     Input {
         into: GRADER.to_owned(),
         max_archive_bytes: template.bundle.len() as u64,
-        max_entries: 10_000,
-        max_bytes: super::cells::GRADER_BYTES,
+        max_entries: GRADER_ENTRIES,
+        max_bytes: GRADER_BYTES,
         deny_content: Vec::new(),
         before: None,
     }

@@ -43,7 +43,7 @@ const TEMPLATE: &str = r#"
     description = "Unit tests"
     class = "B"
     image = "assize/unit"
-    limits = { cpus = 1.0, memory_mib = 64, pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 }
+    limits = { cpus = 1.0, memory_mib = 64, pids = 16, workspace_mib = 16, workspace_inodes = 100, tmp_mib = 8 }
     stages = [{ name = "tests", command = ["true"], timeout_s = 1 }]
     results = { format = "exit_code" }
     global = { timeout_s = 10 }

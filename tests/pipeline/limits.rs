@@ -1,8 +1,9 @@
 //! Limits of a cell: each holds, and says that it did.
 
+use reqwest::multipart::Form;
 use serde_json::Value;
 
-use crate::harness::{id_of, json, zips};
+use crate::harness::{id_of, json, problem, zip_part, zips};
 use crate::site::{failure, message, shared};
 use crate::stages::fail_each;
 
@@ -60,16 +61,17 @@ async fn a_full_disk_explains_why_a_stage_failed() {
 }
 
 #[tokio::test]
-async fn an_archive_that_does_not_fit_into_the_workspace_is_out_of_disk() {
+async fn an_archive_that_the_workspace_has_no_room_for_is_refused_at_the_door() {
     let site = shared();
-    let big = site.submit_archive("script", zips::stored("big", 5 << 20)).await;
-    let run = site.ended(big).await;
-    assert_eq!(failure(&run), ("failed", "out_of_disk", "submission"), "{run}");
-    assert_eq!(message(&run), "the archive does not fit into /workspace (4 MiB)");
-    let many = site.submit_archive("script", zips::with_entries(200)).await;
-    let run = site.ended(many).await;
-    // More entries than the workspace has inodes: refused before the first is unpacked.
-    assert_eq!(failure(&run), ("failed", "archive_rejected", "submission"), "{run}");
+    for (archive, code, limit, seen) in [
+        (zips::stored("big", 5 << 20), "archive_exceeds_workspace", 4 << 20, 5 << 20),
+        (zips::with_entries(200), "archive_exceeds_inodes", 59, 200),
+    ] {
+        let form = Form::new().text("template", "script").text("user", "ada").part("archive", zip_part(archive));
+        let response = site.post("/v1/submissions").multipart(form).send().await.unwrap();
+        let body = problem(response, 422, code).await;
+        assert_eq!((&body["limit"], &body["seen"]), (&limit.into(), &seen.into()), "{body}");
+    }
 }
 
 /// FAILURES 19.

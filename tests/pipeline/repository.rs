@@ -349,3 +349,22 @@ async fn cancelled_while_it_fetches_the_run_is_aborted() {
     assert_eq!(failure(&site.ended(run).await), ("aborted", "cancelled", "platform"));
     site.until("no cell is left", async || site.cells(None).await.is_empty()).await;
 }
+
+/// FAILURES 33a, the other way in: what is fetched is held to the room of its template's cell too.
+#[tokio::test]
+async fn a_repository_that_its_cell_has_no_room_for_is_rejected() {
+    let forge = Forge::start();
+    let site = site(&forge, &[]);
+    let names: Vec<_> = (0..80).map(|number| format!("f{number:02}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    forge.repository("many.git", &many);
+    // Packed it is small: what counts is what it takes up.
+    let large: String = (0..700_000).map(|number| format!("{number:07}\n")).collect();
+    forge.repository("large.git", &[("run.sh", "exit 0"), ("large.txt", &large)]);
+    for (name, words) in [("many.git", "80 files and folders"), ("large.git", "in whole pages")] {
+        let (_, run) = run(&site, &forge.url(name), "main").await;
+        assert_eq!(failure(&run), ("failed", "archive_rejected", "submission"), "{name}: {run}");
+        assert!(message(&run).contains(words), "{name}: {run}");
+        assert_eq!(run["attempt"], 1, "{name}: {run}");
+    }
+}

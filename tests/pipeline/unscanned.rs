@@ -29,7 +29,7 @@ use warden::plan::{Input, Plan, VERSION};
 
 use crate::harness::processes::warden_path;
 use crate::harness::zips;
-use crate::site::{Site, docker, shared};
+use crate::site::{Setup, Site, docker, shared};
 
 fn spooled(bytes: &[u8]) -> File {
     let mut spool = tempfile::tempfile().unwrap();
@@ -121,7 +121,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 }
 
 /// Puts an archive and a run of it where the API would have put them.
-async fn insert(site: &Site, store: &Store, blobs: &Blobs, bytes: &[u8]) -> Uuid {
+async fn insert(site: &Site, store: &Store, blobs: &Blobs, template: &str, bytes: &[u8]) -> Uuid {
     let archive_sha256 = hex(&Sha256::digest(bytes));
     blobs.put_archive(&archive_sha256, &Arc::new(spooled(bytes)), bytes.len() as u64).await.unwrap();
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
@@ -130,7 +130,7 @@ async fn insert(site: &Site, store: &Store, blobs: &Blobs, bytes: &[u8]) -> Uuid
         run_id,
         organization_id: store.ensure_organization("school").await.unwrap(),
         user: "ada",
-        template: "strict",
+        template,
         half_slots: 1,
         source: NewSource::Archive { sha256: &archive_sha256, bytes: i64::try_from(bytes.len()).unwrap(), entries: 1 },
         metadata: &serde_json::json!({}),
@@ -151,7 +151,7 @@ async fn what_no_scan_has_seen_ends_as_archive_rejected() {
     let blobs = Blobs::open(blob_url).unwrap();
     let mut runs = Vec::new();
     for (what, bytes, words) in cases() {
-        runs.push((what, words, insert(&site, &store, &blobs, &bytes).await));
+        runs.push((what, words, insert(&site, &store, &blobs, "strict", &bytes).await));
     }
     for (what, words, run) in runs {
         let ended: Value = site.ended(run).await;
@@ -165,6 +165,51 @@ async fn what_no_scan_has_seen_ends_as_archive_rejected() {
         let message = ended["failure"]["evidence"]["message"].as_str().unwrap();
         assert!(message.contains(words), "{what}: {message}");
         assert!(ended["failure"]["transient"] == false && ended["attempt"] == 1, "{what}: {ended}");
+    }
+    pool.close().await;
+}
+
+/// FAILURES 33a: the scan lets none of these in. A cell that gets one all the same ends for what the archive is, and never
+/// as a cell that was lost: not at the longest file, nor when its memory is used up while it takes the archive in.
+#[tokio::test]
+async fn what_a_cell_cannot_hold_is_the_submissions_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tight")).unwrap();
+    let text = r#"description = "tight"
+class = "A"
+image = "assize/base:1"
+limits = { cpus = 1.0, memory_mib = 24, pids = 16, workspace_mib = 16, workspace_inodes = 20000, tmp_mib = 2 }
+stages = [{ name = "tests", command = ["sh", "run.sh"], timeout_s = 5 }]
+results = { format = "exit_code" }
+global = { timeout_s = 60 }
+"#;
+    std::fs::write(folder.path().join("tight/template.toml"), text).unwrap();
+    let setup = Setup { templates_dir: Some(folder.path().to_owned()), ..Setup::default() };
+    let site = Site::start(setup);
+    let pool = PgPool::connect(&site.database_url).await.unwrap();
+    let store = Store::on(pool.clone());
+    let blob_url = &site.settings.iter().find(|(key, _)| key == "blob_url").unwrap().1;
+    let blobs = Blobs::open(blob_url).unwrap();
+    let many: Vec<Member> = (0..19_000)
+        .map(|number| Member { data: Vec::new(), packed: 0, unpacked: 0, crc: 0, ..real(&format!("f{number}")) })
+        .collect();
+    let mut runs = Vec::new();
+    for (what, bytes) in [
+        ("longer than its longest file", zips::stored("a.bin", 20_000_000)),
+        ("as long as its longest file", zips::stored("a.bin", (17 << 20) - 200)),
+        ("archive and file together are its memory", zips::stored("a.bin", 12 << 20)),
+        ("all that the workspace has", zips::stored("a.bin", 16 << 20)),
+        ("inodes", plain(&many)),
+    ] {
+        runs.push((what, insert(&site, &store, &blobs, "tight", &bytes).await));
+    }
+    for (what, run) in runs {
+        let ended: Value = site.ended(run).await;
+        println!("{what}: {}", ended["failure"]);
+        // So many inodes may fit into what the kernel counts here; then the project only has nothing to run.
+        let is_own = ended["failure"]["cause"] == "submission" || (what == "inodes" && ended["score"] == 0.0);
+        assert!(is_own, "{what}: {ended}");
+        assert_eq!(ended["attempt"], 1, "{what}: {ended}");
     }
     pool.close().await;
 }

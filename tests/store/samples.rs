@@ -199,7 +199,6 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         ),
         sample("record_egress", format!("'{running}', 1, 1, {message}"), Cost::Active),
         sample("run_position", format!("'{running}'"), Cost::Probe),
-        sample("reuse_archive", "repeat('a', 64)", Cost::Probe),
         sample("retire_signing_key", "repeat('a', 64)", Cost::Probe),
         sample("revoke_key", format!("'{key}'"), Cost::Probe),
         sample("runs_by_ids", format!("{}, '{organization}'", array(&crowd.page)), Cost::Page(100)),
@@ -208,6 +207,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("stale_runs", "30", Cost::Active),
         sample("start_run", format!("'{preparing}', 1, 1, 'install'"), Cost::Active),
         sample("unenforced_limits", "", Cost::Active),
+        sample("use_archive", "repeat('a', 64)", Cost::Probe),
     ];
     for status in ["queued", "preparing", "completed", "failed", "timed_out", "aborted"] {
         let page = |after: &str| format!("'{organization}', '{status}', {after}, 101");

@@ -156,6 +156,12 @@ impl Warden {
     /// survives the cell.
     fn receive_archive(&mut self, input: &Input, number: u8, deadline: u64, limit_ms: u64) -> Result<File, Early> {
         let unusable = |error: io::Error| Early::fault(format!("input {number}: no memory for its archive: {error}"));
+        // A cell that cannot hold an archive says so of the archive, whatever the scan let through: its own limits
+        // (the longest file, memory) are the template's, and nobody else's fault.
+        let unheld = |error: io::Error, length: u64| {
+            let reason = format!("the archive has {length} bytes or more, which the cell cannot hold: {error}");
+            Early::Status(EndStatus::Rejected { input: number, reason })
+        };
         let mut archive =
             memfd_create(c"input", MFdFlags::MFD_CLOEXEC).map(File::from).map_err(|errno| unusable(errno.into()))?;
         let mut length: u64 = 0;
@@ -173,7 +179,7 @@ impl Warden {
                             reason: format!("the archive has {length} bytes or more, the limit is {limit}"),
                         }));
                     }
-                    archive.write_all(bytes).map_err(unusable)?;
+                    archive.write_all(bytes).map_err(|error| unheld(error, length))?;
                 }
                 (Kind::InputEnd, Some((at, []))) if *at == number => {
                     archive.rewind().map_err(unusable)?;

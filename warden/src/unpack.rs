@@ -329,7 +329,10 @@ fn unreadable(error: &ZipError) -> Unpacked {
 
 fn unwritable(error: &io::Error, name: &Name) -> Unpacked {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Unpacked::Full,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Unpacked::Full,
+        ErrorKind::OutOfMemory => {
+            Unpacked::Rejected(format!("the entry {} does not fit into the cell's memory: {error}", name.quoted))
+        }
         _ => Unpacked::Fault(format!("the entry {} cannot be written: {error}", name.quoted)),
     }
 }

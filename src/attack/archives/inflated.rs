@@ -103,16 +103,16 @@ pub(super) fn all() -> Vec<Trial> {
         inside(
             "fills-workspace",
             "5 MiB for a workspace of 4 MiB",
-            "the tmpfs of the workspace: out_of_disk",
+            "the scan: archive_exceeds_workspace",
             &[script(), lying(&repetitive(5 << 20), 5 << 20)],
-            Must::Fail(&[FailureCode::OutOfDisk]),
+            Must::BeRefused("archive_exceeds_workspace"),
         ),
         inside(
             "fills-inodes",
             "more files than the workspace has inodes",
-            "the warden, before the first: archive_rejected",
+            "the scan: archive_exceeds_inodes",
             &full,
-            Must::Fail(REJECTED),
+            Must::BeRefused("archive_exceeds_inodes"),
         ),
         inside(
             "nested",

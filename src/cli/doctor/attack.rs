@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use self::told::Told;
 use crate::attack;
 use crate::attack::arena::{AT_ONCE, Arena, Target};
+use crate::attack::blame::PAUSE_AFTER;
+use crate::attack::blame::outside::Outside;
 use crate::attack::case::{Case, matches};
 use crate::attack::http::alike::USER_MAX_ACTIVE;
 use crate::attack::templates;
@@ -80,12 +82,15 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
         .tempdir()
         .map_err(|error| Fault::infrastructure(format!("cannot make a temporary folder: {error}")))?;
     let templates_dir = scratch.path().join("templates");
-    templates::write(&templates_dir)
+    let outside = Outside::begin()
+        .await
+        .map_err(|error| Fault::infrastructure(format!("cannot listen on the loopback: {error}")))?;
+    templates::write(&templates_dir, outside.registry_port)
         .map_err(|error| Fault::infrastructure(format!("cannot write to {}: {error}", templates_dir.display())))?;
     let place = Place {
         data: scratch.path().to_owned(),
         port: free_port()?,
-        settings: settings(&templates_dir),
+        settings: settings(&templates_dir, &outside),
         throw_away: true,
     };
     let mut engine = Engine::connect(&config).await.map_err(Fault::infrastructure)?;
@@ -95,7 +100,8 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     let stop = signals::stop(false)?;
     let mut installation = Installation::start(&place, &config, config_file, screen, &stop).await?;
     engine.instance = installation.instance();
-    let outcome = attack_on(&mut installation, &place, engine.clone(), cases, as_json, screen, &stop).await;
+    let attack = Prepared { engine: engine.clone(), outside, cases };
+    let outcome = attack_on(&mut installation, &place, attack, as_json, screen, &stop).await;
     installation.stop(screen).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
         leftovers::remove_parents(&cgroups);
@@ -103,11 +109,17 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     outcome
 }
 
+/// What the attack is made with.
+struct Prepared {
+    engine: Engine,
+    outside: Outside,
+    cases: Vec<Case>,
+}
+
 async fn attack_on(
     installation: &mut Installation,
     place: &Place,
-    engine: Engine,
-    cases: Vec<Case>,
+    Prepared { engine, outside, cases }: Prepared,
     as_json: bool,
     screen: Screen,
     stop: &CancellationToken,
@@ -121,7 +133,7 @@ async fn attack_on(
     let mut told = Told::new(screen, as_json, cases.clone());
     screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url, cases.len())));
     let (findings, mut found) = unbounded_channel();
-    let arena = Arena::open(target, engine, cases, findings).await.map_err(Fault::infrastructure)?;
+    let arena = Arena::open(target, engine, outside, cases, findings).await.map_err(Fault::infrastructure)?;
     {
         let attacking = async {
             attack::run(&arena).await;
@@ -161,17 +173,19 @@ fn free_port() -> Result<u16, Fault> {
 
 /// What differs from an operator's installation: nobody waits for his turn, uploads are small, repositories may
 /// come from anywhere, and a busy host is no reason to claim nothing.
-fn settings(templates_dir: &Path) -> Vec<(&'static str, String)> {
+fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, String)> {
     let text = |value: usize| value.to_string();
     vec![
         ("ASSIZE_TEMPLATES_DIR", templates_dir.display().to_string()),
         ("ASSIZE_WORKER_SLOTS", text(AT_ONCE)),
-        ("ASSIZE_MAX_ARCHIVE_BYTES", text(8 << 20)),
+        // More than the cells of most templates can hold.
+        ("ASSIZE_MAX_ARCHIVE_BYTES", text(24 << 20)),
         ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
         ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
         // No repository is refused because none are wanted.
-        ("ASSIZE_GIT_HOSTS", "*".to_owned()),
-        ("ASSIZE_PAUSE_AFTER_FAILURES", text(0)),
+        ("ASSIZE_GIT_HOSTS", format!("* 127.0.0.1:{}", outside.forge_port)),
+        ("ASSIZE_EGRESS_PRIVATE_HOSTS", outside.private_hosts()),
+        ("ASSIZE_PAUSE_AFTER_FAILURES", text(PAUSE_AFTER)),
         ("ASSIZE_MIN_FREE_DISK_MIB", text(0)),
         ("ASSIZE_MIN_AVAILABLE_MEMORY_MIB", text(0)),
         ("ASSIZE_MAX_MEMORY_PRESSURE", text(0)),

@@ -25,6 +25,18 @@ pub enum ArchiveProblem {
     TooManyEntries { limit: u64, seen: u64 },
     #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}; leave out large files")]
     UnpackedTooLarge { limit: u64, seen: u64 },
+    #[error(
+        "unpacked, the files take {seen} bytes in whole pages, but the workspace has {limit}; leave out large files"
+    )]
+    ExceedsWorkspace { limit: u64, seen: u64 },
+    #[error(
+        "the archive makes {seen} files and folders, but the workspace has room for {limit}; leave out dependencies"
+    )]
+    ExceedsInodes { limit: u64, seen: u64 },
+    #[error(
+        "the archive and what it unpacks to need {seen} bytes of memory, but the cell has {limit} for them; leave out large files"
+    )]
+    ExceedsMemory { limit: u64, seen: u64 },
     #[error("{} unpacks to {seen} times its size, and the limit is {limit}; leave it out or make it smaller",
             .name.as_ref().map_or("the archive".to_owned(), |name| format!("\"{name}\"")))]
     Ratio { name: Option<String>, limit: u64, seen: u64 },
@@ -113,6 +125,9 @@ impl ArchiveProblem {
             Self::TooLarge { .. } => "too_large",
             Self::TooManyEntries { .. } => "too_many_entries",
             Self::UnpackedTooLarge { .. } => "unpacked_too_large",
+            Self::ExceedsWorkspace { .. } => "exceeds_workspace",
+            Self::ExceedsInodes { .. } => "exceeds_inodes",
+            Self::ExceedsMemory { .. } => "exceeds_memory",
             Self::Ratio { .. } => "ratio",
             Self::DirectoryTooLarge { .. } => "directory_too_large",
             Self::DirectoryMismatch { .. } => "directory_mismatch",
@@ -164,6 +179,9 @@ impl ArchiveProblem {
             | Self::TooLarge { limit, .. }
             | Self::TooManyEntries { limit, .. }
             | Self::UnpackedTooLarge { limit, .. }
+            | Self::ExceedsWorkspace { limit, .. }
+            | Self::ExceedsInodes { limit, .. }
+            | Self::ExceedsMemory { limit, .. }
             | Self::Ratio { limit, .. }
             | Self::DirectoryTooLarge { limit, .. }
             | Self::NameTooLong { limit, .. }
@@ -181,6 +199,9 @@ impl ArchiveProblem {
             | Self::TooLarge { seen, .. }
             | Self::TooManyEntries { seen, .. }
             | Self::UnpackedTooLarge { seen, .. }
+            | Self::ExceedsWorkspace { seen, .. }
+            | Self::ExceedsInodes { seen, .. }
+            | Self::ExceedsMemory { seen, .. }
             | Self::Ratio { seen, .. }
             | Self::DirectoryTooLarge { seen, .. }
             | Self::DirectoryMismatch { seen, .. }

@@ -92,6 +92,7 @@ fn every_limit_holds_to_the_unit() {
         max_name_bytes: 5,
         max_depth: 2,
         types: FileTypes::default(),
+        room: super::Room::default(),
     };
     let fits = || fits.clone();
     let spool = spooled(&bytes);

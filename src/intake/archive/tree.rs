@@ -24,6 +24,11 @@ struct Node {
 const ROOT: u32 = 0;
 
 impl Tree {
+    /// Files and folders, whether an entry names them or not.
+    pub(super) fn len(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
     /// Adds a name that passed [`name::check`].
     pub(super) fn insert(&mut self, path: &str, is_folder: bool) -> Result<(), ArchiveProblem> {
         let shown = || name::shown(path.as_bytes());

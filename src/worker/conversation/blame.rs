@@ -8,7 +8,7 @@ use warden::plan::Stage;
 use super::Conversation;
 use crate::cell::Role;
 use crate::cell::spec::{TMP, WORKSPACE};
-use crate::egress::Tunnels;
+use crate::egress::{HeardOf, Tunnels};
 use crate::observe::metrics;
 use crate::run::outcome::{StageLimits, stage_failure};
 use crate::run::{Cause, Failure, FailureCode, StageName};
@@ -16,7 +16,15 @@ use crate::worker::attempt::{Attempt, Stop};
 use crate::worker::fetch::git::{Seen, judge};
 
 impl Conversation {
-    pub(super) fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
+    /// What became of the hosts that a stage asked for; it is forgotten then.
+    async fn take_heard(&mut self, stage: u8) -> HeardOf {
+        match &mut self.tunnels {
+            Some(tunnels) => tunnels.take_heard(stage).await,
+            None => HeardOf::default(),
+        }
+    }
+
+    pub(super) async fn stage_ended(&mut self, attempt: &mut Attempt<'_>, ended: StageEnded) -> Result<(), Stop> {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
         attempt.stages.push(self.role, stage, &ended);
@@ -45,19 +53,23 @@ impl Conversation {
             if went_down {
                 self.went_down = Some(failure);
             } else {
-                let outage = self.tunnels.as_ref().and_then(Tunnels::outage);
-                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(outage)) = (failure.code, outage) {
-                    // The network's doing costs the project nothing.
+                let heard = self.take_heard(ended.stage).await;
+                let away = heard.outage.as_ref().or(heard.forbidden.as_ref());
+                if let (FailureCode::InstallFailed | FailureCode::BuildFailed, Some(away)) = (failure.code, away)
+                    && self.role != Role::Fetch
+                {
+                    // What the network or the operator's settings did costs the project nothing.
                     failure.code = FailureCode::RegistryUnreachable;
-                    failure.evidence.message = format!("{}; {outage}", failure.evidence.message);
+                    failure.evidence.message = format!("{}; {away}", failure.evidence.message);
                 }
-                let failure = self.blame(failure);
+                let failure = self.blame(failure, heard);
                 if !self.may_go_on(&failure) {
                     return Err(Stop::Failed(failure));
                 }
                 self.interrupted = Some(failure);
             }
         }
+        self.take_heard(ended.stage).await;
         if stage == StageName::Tests {
             self.tests = Some(ended.exit);
         }
@@ -72,11 +84,12 @@ impl Conversation {
     /// In the driver's cell only time can be the project's fault: the rest is the grader's own code, unless its template
     /// says that it runs the project's. In the subject's cell everything can be that the project's code is able to bring
     /// about. Where a repository is fetched, it is the repository's or its host's.
-    pub(super) fn blame(&self, mut failure: Failure) -> Failure {
+    pub(super) fn blame(&self, mut failure: Failure, heard: HeardOf) -> Failure {
         if self.role == Role::Fetch {
-            let (outage, spent) = (Tunnels::outage, Tunnels::spent);
             let tunnels = self.tunnels.as_ref();
-            return judge(failure, &Seen { outage: tunnels.and_then(outage), spent: tunnels.and_then(spent) });
+            let (HeardOf { outage, stall, .. }, spent) = (heard, tunnels.and_then(Tunnels::spent));
+            let first_words = String::from_utf8_lossy(&self.first_words).into_owned();
+            return judge(failure, &Seen { outage, stall, spent, first_words });
         }
         let time = matches!(failure.code, FailureCode::StageTimeout | FailureCode::GlobalTimeout);
         let is_ours = failure.code.cause() == Cause::Infrastructure;

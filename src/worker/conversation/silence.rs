@@ -7,6 +7,7 @@ use super::{Conversation, LAST_WORDS};
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, EngineError, Role};
 use crate::clock;
+use crate::egress::HeardOf;
 use crate::observe::metrics;
 use crate::run::{Failure, FailureCode};
 use crate::worker::attempt::{Attempt, Stop};
@@ -43,7 +44,11 @@ impl Conversation {
 
     /// The stream ended without a report: the engine may know why.
     async fn lost(&mut self, attempt: &Attempt<'_>, error: StreamError) -> Stop {
-        let state = attempt.worker.engine.inspect(&self.id).await.ok().and_then(|seen| seen.state);
+        /// A cell whose first process was killed takes the engine a moment to notice, and to say for what.
+        const NOTICED: Duration = Duration::from_secs(2);
+        let engine = &attempt.worker.engine;
+        engine.has_exited(&self.id, NOTICED).await;
+        let state = engine.inspect(&self.id).await.ok().and_then(|seen| seen.state);
         if state.is_some_and(|state| state.oom_killed == Some(true)) {
             metrics().oom_kills.inc();
             let mib = self.limits.memory_mib;
@@ -52,7 +57,7 @@ impl Conversation {
                 return Stop::Failed(Failure::new(FailureCode::CellLost, message));
             }
             let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
-            return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message)));
+            return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message), HeardOf::default()));
         }
         error.into()
     }
@@ -63,6 +68,10 @@ impl Conversation {
         let failed = |code, message: &str| Err(Stop::Failed(Failure::new(code, message)));
         if !self.is_delivered {
             return failed(FailureCode::CellLost, "the cell did not take its project in");
+        }
+        if self.role == Role::Fetch && self.has_fetched {
+            let message = "the repository's archive did not come out of its cell in time; make it smaller";
+            return failed(FailureCode::FetchFailed, message);
         }
         if self.role == Role::Fetch {
             return failed(FailureCode::CellLost, "the cell did not stop fetching at its time limit and was destroyed");

@@ -7,7 +7,7 @@ use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;
 use crate::intake::repository::Repository;
-use crate::run::{Failure, FailureCode, StageName};
+use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::Limits;
 use crate::worker::egress;
 use crate::worker::plan::{GRACE_MS, PATH, capped};
@@ -24,8 +24,9 @@ const TIMEOUT_S: u64 = 120;
 const TREE_TIMEOUT_S: u64 = 20;
 
 /// A host that sends less than this many bytes a second for so many seconds has stalled.
-const SLOW_BYTES: u64 = 1024;
-const SLOW_S: u64 = 20;
+pub const SLOW_BYTES: u64 = 1024;
+/// Longer than the tunnel gives it: what the tunnel saw outranks what Git says.
+const SLOW_S: u64 = 40;
 
 /// Bytes of output: what a server says to people is shown, up to a point.
 const OUTPUT: OutputLimits = OutputLimits { head: 32 * 1024, tail: 32 * 1024, limit: 1024 * 1024 };
@@ -160,69 +161,137 @@ fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, Str
     env
 }
 
-/// What the tunnel of a fetch saw.
+/// What the tunnel of a fetch saw, and what Git said first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Why the host could not be reached, if that was the last that was heard of it.
     pub outage: Option<String>,
+    /// How it broke off or stalled, if that was the last that was heard of it.
+    pub stall: Option<String>,
     /// The bytes that it may send, if they were used up.
     pub spent: Option<u64>,
+    /// The beginning of the stage's stderr.
+    pub first_words: String,
 }
+
+/// Bytes of stderr that are kept as first words.
+pub const FIRST_WORDS: usize = 4096;
 
 /// What a fetch that failed means: a host that could not be reached, stalled, broke down or has a certificate that is
 /// not trusted is nobody's fault who handed something in; all else is what this repository is.
 ///
-/// What the tunnel saw outranks what Git says; of that only its own lines count, and none that a server wrote.
+/// Who says a line decides, and not what it says. What the tunnel saw comes first. Of what Git says only the very first
+/// line counts ([`own_words`]): whatever a server or a repository has to say stands behind words of Git's own, but can
+/// hold line feeds, so that any later line may be theirs, however it begins.
 #[must_use]
 pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
+    // What the infrastructure did stays its own, whatever was fetched.
+    if failure.code.cause() == Cause::Infrastructure {
+        return failure;
+    }
+    let said = failure.evidence.last_output.as_deref().unwrap_or_default();
+    // Its exit code says nothing more; the limits of its cell do.
+    let by_itself = failure.code == FailureCode::FetchFailed;
+    let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
+    let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
+    let own = own_words(&seen.first_words).filter(|_| by_itself);
+    // However the connection ended afterwards: many a server resets it behind its answer.
+    let went_away = by_itself && !was_answered(said) && !was_answered(&seen.first_words);
+    let (code, message) = match (seen, own) {
+        (Seen { spent: Some(limit), .. }, _) => (
+            FailureCode::FetchFailed,
+            format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
+        ),
+        (Seen { outage: Some(why), .. }, _) if went_away => {
+            (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
+        }
+        (Seen { stall: Some(how), .. }, _) if went_away => {
+            (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {how}: {why}"))
+        }
+        // Nobody who hands something in has a say in that.
+        (_, Some((OwnWords::Untrusted, words))) => (
+            FailureCode::NetworkError,
+            format!(
+                "the certificate of the repository's host is not trusted: {words}; extra_ca_file names more authorities"
+            ),
+        ),
+        (_, Some((OwnWords::Away, words))) => {
+            (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {words}"))
+        }
+        _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
+    };
+    (failure.code, failure.evidence.message) = (code, message);
+    failure
+}
+
+/// Whether a server gave an answer that ended the fetch. A server can write these lines too, and only has itself blamed.
+fn was_answered(said: &str) -> bool {
+    const ANSWERS: &[&str] = &[
+        "fatal: remote error: ",
+        "fatal: repository '",
+        "fatal: couldn't find remote ref",
+        "fatal: protocol error",
+        "fatal: invalid server response",
+        "fetch: ",
+    ];
+    said.lines().any(|line| ANSWERS.iter().any(|answer| line.starts_with(answer)) || line.contains("returned error: 4"))
+}
+
+/// What Git says by itself of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnWords {
+    /// It broke off, stalled or broke down.
+    Away,
+    /// Its certificate is not trusted.
+    Untrusted,
+}
+
+/// What Git's first line says of the host, and that line, if it is about the connection at all.
+///
+/// That line begins with words of Git's, and what a server says stands behind `remote:` or `remote error:`. Git's report of
+/// a connection that failed begins in two ways, and then has the words of its HTTP client, which are compared from their
+/// beginning: further on they may quote a name in a certificate or the address of a redirect.
+fn own_words(said: &str) -> Option<(OwnWords, &str)> {
     const AWAY: &[&str] = &[
         "Connection reset",
+        "Connection timed out",
         "Operation timed out",
         "Operation too slow",
         "SSL connection timeout",
         "Recv failure",
         "Send failure",
         "Empty reply from server",
-        "The TLS connection was non-properly terminated",
-        "transfer closed with outstanding read data remaining",
-        "returned error: 5",
+        "GnuTLS recv error",
+        "GnuTLS, handshake failed: The TLS connection was non-properly terminated",
+        "gnutls_handshake() failed: The TLS connection was non-properly terminated",
+        "transfer closed with",
+        "The requested URL returned error: 5",
     ];
-    // In the words of GnuTLS, which Debian's Git speaks through, and of OpenSSL. No address that is let in has a space.
+    // In the words of GnuTLS, which Debian's Git speaks through, and of OpenSSL.
     const UNTRUSTED: &[&str] = &[
-        "certificate verification failed",
+        "server certificate verification failed",
         "server verification failed",
+        "certificate verification failed",
         "SSL certificate problem",
-        "certificate subject name",
+        "SSL: certificate subject name",
+        "SSL: no alternative certificate subject name",
     ];
-    let said = failure.evidence.last_output.as_deref().unwrap_or_default();
-    let of_git = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
-    let says = |any: &[&str]| said.lines().filter(of_git).any(|line| any.iter().any(|words| line.contains(words)));
-    // Its exit code says nothing more; the limits of its cell do.
-    let by_itself = failure.code == FailureCode::FetchFailed;
-    let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
-    let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
-    let (code, message) = match seen {
-        Seen { spent: Some(limit), .. } => (
-            FailureCode::FetchFailed,
-            format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
-        ),
-        Seen { outage: Some(why), .. } if by_itself => {
-            (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
-        }
-        // Nobody who hands something in has a say in that.
-        _ if by_itself && says(UNTRUSTED) => (
-            FailureCode::NetworkError,
-            format!(
-                "the certificate of the repository's host is not trusted: {why}; extra_ca_file names more authorities"
-            ),
-        ),
-        _ if by_itself && says(AWAY) => {
-            (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {why}"))
-        }
-        _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
+    // It names an address of its own, on one line.
+    let first = said.lines().find(|line| !line.starts_with("warning: redirecting to "))?;
+    let words = if let Some(rest) = first.strip_prefix("fatal: unable to access '") {
+        // No address that is let in has a quote or a space.
+        rest.split_once("': ")?.1
+    } else {
+        let rest = first.strip_prefix("error: RPC failed; ")?;
+        let rest = rest.strip_prefix("HTTP ").and_then(|rest| rest.split_once(' ')).map_or(rest, |(_, rest)| rest);
+        rest.strip_prefix("curl ")?.split_once(' ')?.1
     };
-    (failure.code, failure.evidence.message) = (code, message);
-    failure
+    let begins = |any: &[&str]| any.iter().any(|begin| words.starts_with(begin));
+    match (begins(UNTRUSTED), begins(AWAY)) {
+        (true, _) => Some((OwnWords::Untrusted, words)),
+        (false, true) => Some((OwnWords::Away, words)),
+        (false, false) => None,
+    }
 }
 
 #[cfg(test)]
@@ -235,13 +304,13 @@ mod tests {
     }
 
     fn judged(code: FailureCode, said: &str) -> (FailureCode, String) {
-        judged_beside(code, said, &Seen::default())
+        judged_beside(code, said, Seen::default())
     }
 
-    fn judged_beside(code: FailureCode, said: &str, seen: &Seen) -> (FailureCode, String) {
+    fn judged_beside(code: FailureCode, said: &str, seen: Seen) -> (FailureCode, String) {
         let mut failure = Failure::new(code, "the fetch stage exited with code 128");
         failure.evidence.last_output = Some(said.to_owned());
-        let Failure { code, evidence } = judge(failure, seen);
+        let Failure { code, evidence } = judge(failure, &Seen { first_words: said.to_owned(), ..seen });
         (code, evidence.message)
     }
 
@@ -282,6 +351,8 @@ mod tests {
         for said in [
             "fatal: unable to access 'https://a.b/c/': Empty reply from server",
             "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 503",
+            "warning: redirecting to https://a.b/d\nfatal: unable to access 'https://a.b/c/': Recv failure: reset",
+            "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\nfatal: expected flush",
             "error: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec\nfatal: early EOF",
         ] {
             assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::NetworkError, "{said}");
@@ -292,6 +363,16 @@ mod tests {
             "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
             "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
             "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
+            // All of it a server can say: its words may hold line feeds, and quote what Git says of a host.
+            "fatal: remote error: Could not resolve host: a.b",
+            "fatal: remote error: x\nfatal: unable to access 'https://a.b/c/': Connection reset by peer",
+            "fatal: remote error: x\nerror: RPC failed; curl 28 Operation timed out",
+            "remote: x\nfatal: unable to access 'https://a.b/c/': server certificate verification failed",
+            "fatal: protocol error: bad line length character: Recv failure",
+            "fatal: invalid server response; got 'Operation timed out'",
+            "fatal: couldn't find remote ref Connection reset",
+            "fatal: unable to access 'https://a.b/c/': Protocol \"Recv failure\" not supported or disabled in libcurl",
+            "error: RPC failed; curl 47 Maximum (20) redirects followed: Connection reset",
             "fetch: the files of a have 5 bytes together, the limit is 4",
             "",
         ] {
@@ -300,17 +381,30 @@ mod tests {
         let (code, why) = judged(FailureCode::OutOfMemory, "error: Connection reset");
         assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
         assert!(why.ends_with("exited with code 128"), "{why}");
-        let outage = Seen { outage: Some("nobody answered".to_owned()), spent: None };
-        let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", &outage);
+        let outage = || Seen { outage: Some("nobody answered".to_owned()), ..Seen::default() };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", outage());
         assert_eq!(
             (code, why.as_str()),
             (FailureCode::NetworkError, "the repository's host could not be reached: nobody answered")
         );
-        assert_eq!(judged_beside(FailureCode::StageTimeout, "", &outage).0, FailureCode::FetchFailed);
-        let spent = Seen { outage: None, spent: Some(7) };
-        let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", &spent);
+        assert_eq!(judged_beside(FailureCode::StageTimeout, "", outage()).0, FailureCode::FetchFailed);
+        let stall = || Seen { stall: Some("it sent too little for too long".to_owned()), ..Seen::default() };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: early EOF", stall());
+        assert!(code == FailureCode::NetworkError && why.contains("too little for too long"), "{why}");
+        assert_eq!(judged_beside(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
+        // It reset the connection behind its answer.
+        for said in
+            ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
+        {
+            assert_eq!(judged_beside(FailureCode::FetchFailed, said, stall()).0, FailureCode::FetchFailed, "{said}");
+        }
+        let spent = Seen { spent: Some(7), ..stall() };
+        let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", spent);
         assert_eq!(code, FailureCode::FetchFailed);
         assert!(why.contains("more than 7 bytes"), "{why}");
+        for code in FailureCode::ALL.iter().filter(|code| code.cause() == Cause::Infrastructure) {
+            assert_eq!(judged(*code, "").0, *code, "what the infrastructure did stays its own");
+        }
         let (_, why) = judged(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
         assert_eq!(why, "the repository could not be fetched: couldn't find remote ref main");
     }

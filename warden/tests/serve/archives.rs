@@ -203,3 +203,34 @@ fn an_input_out_of_turn_is_a_fault() {
     cell.send(Kind::Input, b"\x01PK");
     assert!(cell.story().fault().contains("of input 1 came where input 0 was due"));
 }
+
+/// FAILURES 33a: what a cell cannot hold is the archive's fault, and no fault of the cell. Whether it is the archive itself
+/// that is longer than any file may be, or what comes out of it.
+#[test]
+fn an_archive_that_the_cell_cannot_hold_is_rejected() {
+    // What does not get smaller.
+    let mut state: u32 = 1;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let noise: Vec<u8> = std::iter::repeat_with(next).take(300_000).collect();
+    let long = deflated(&[("noise", noise, 0o644)]);
+    let unpacked = deflated(&[("zeros", vec![0; 300_000], 0o644)]);
+    assert!(long.len() > 200_000 && unpacked.len() < 10_000);
+    for (archive, words) in [(&long, "the cell cannot hold: File too large"), (&unpacked, "")] {
+        let mut cell = Cell::start_with_longest_file(100);
+        let input = cell.input();
+        let plan = Plan { inputs: vec![input], stages: vec![cell.shell("true")], ..cell.empty_plan() };
+        cell.send_plan(&plan);
+        cell.send_archive(0, archive);
+        let story = cell.story();
+        match &story.end.status {
+            EndStatus::Rejected { input: 0, reason } => {
+                assert!(!words.is_empty() && reason.contains(words), "{reason}")
+            }
+            EndStatus::DiskFull { input: 0, .. } => assert!(words.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -43,6 +43,14 @@ impl Cell {
         Self::drive(folder, Command::new(WARDEN).stdin(Stdio::piped()))
     }
 
+    /// A warden that may write no file longer than so many KiB, and is told so as PID 1 is: by an error, and no signal.
+    pub fn start_with_longest_file(kib: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", kib * 2);
+        let mut command = Command::new("sh");
+        Self::drive(folder, command.args(["-c", &script, WARDEN]).stdin(Stdio::piped()))
+    }
+
     /// A warden whose stdin is a FIFO, as in Docker: it has an end of file as often as the last
     /// writer goes, and there is none to begin with.
     pub fn start_on_fifo(fifo: &Path) -> Self {

@@ -1,0 +1,45 @@
+//! Attempts to have the infrastructure blamed: for an archive that no cell can hold, for a registry that the project
+//! filled itself, for what a Git server says, for a cell that was starved; and to have a worker pause for that.
+//!
+//! Who succeeds is tried again for nothing, three times, and takes the worker's time from everybody.
+
+mod forge;
+pub mod outside;
+mod pause;
+mod registry;
+mod room;
+mod starved;
+
+pub use pause::PAUSE_AFTER;
+
+use super::arena::Arena;
+use super::case::{Case, Group};
+
+/// The names of all.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    let trials = [room::all(), starved::all()].concat().into_iter().map(|trial| trial.case);
+    trials.chain(registry::cases()).chain(forge::cases()).chain(pause::cases()).collect()
+}
+
+/// Those that are an archive which the scan must refuse.
+#[cfg(test)]
+pub(super) fn archives() -> Vec<super::trial::Trial> {
+    room::all()
+}
+
+/// Tries all that are wanted.
+pub async fn run(arena: &Arena) {
+    super::trial::run(arena, [room::all(), starved::all()].concat()).await;
+    registry::run(arena).await;
+    forge::run(arena).await;
+    pause::run(arena).await;
+}
+
+fn case(name: &str, tried: &str, wall: &str) -> Case {
+    Case::new(Group::Blame, name, tried, wall)
+}
+
+fn id(name: &str) -> String {
+    format!("{}/{name}", Group::Blame.as_str())
+}
