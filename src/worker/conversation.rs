@@ -5,6 +5,7 @@
 //! that reads an old journal.
 
 mod blame;
+mod last_words;
 mod silence;
 
 use std::time::{Duration, Instant};
@@ -381,35 +382,5 @@ impl Conversation {
     /// How its service ended, if it had been up and ended by itself.
     pub fn take_went_down(&mut self) -> Option<Box<Failure>> {
         self.went_down.take().map(Box::new)
-    }
-
-    /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.
-    pub async fn hear_out(&mut self, attempt: &mut Attempt<'_>) {
-        /// A service that obeys TERM is gone in milliseconds; for others the verdict does not wait.
-        const MOMENT: Duration = Duration::from_millis(500);
-        if !self.stdin.is_open() {
-            return;
-        }
-        self.stdin.finish();
-        let last = async {
-            while let Ok(event) = self.output.next().await {
-                match event {
-                    Event::Output(output) => {
-                        let (stage, _) = self.stage(output.stage).ok()?;
-                        attempt.output.push(stage, output);
-                    }
-                    Event::StageEnded(ended) => {
-                        // A verdict that there is stands. One that there is not may be this one's doing.
-                        if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended).await {
-                            self.went_down = Some(failure);
-                        }
-                    }
-                    Event::End(_) => break,
-                    _ => {}
-                }
-            }
-            Some(())
-        };
-        tokio::time::timeout(MOMENT, last).await.ok();
     }
 }

@@ -43,6 +43,8 @@
 //!    project that goes on being killed keeps the kernel and the engine busy at its neighbours' cost.
 //! 9. An end of file on stdin is not the end: the worker may come back.
 
+mod kept_back;
+
 use std::io;
 
 use nix::errno::Errno;
@@ -55,12 +57,11 @@ use warden::plan::{Plan, Stage};
 use crate::cgroup;
 use crate::channel::Channel;
 use crate::clock;
-use crate::handover::{Handed, Held, restore};
+use crate::handover::{Held, restore};
 use crate::inbox::{self, Inbox};
 use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
-use crate::unpack::Interrupt;
 
 /// Between two looks at what the kernel killed for memory, in ms. Nothing tells of it: a cell may not write to its
 /// cgroup, which version 1 wants of who is to be told. A look takes some 20 µs.
@@ -178,57 +179,6 @@ impl<'p, 'w> Stages<'p, 'w> {
             }
         }
         Ok(())
-    }
-
-    /// Reports a stage that has no process.
-    fn never_started(&mut self, index: u8, exit: StageExit) -> io::Result<()> {
-        let at_us = clock::now_us();
-        let ended = StageEnded {
-            stage: index,
-            exit,
-            ready: false,
-            started_us: at_us,
-            at_us,
-            output_bytes: 0,
-            output_dropped: 0,
-            cpu_ms: 0,
-            max_rss_kib: 0,
-            disk_full: full_disk(&self.plan.disks),
-            oom_kills: cgroup::oom_kills(),
-            memory_limit_hits: cgroup::memory_limit_hits(),
-            pids_refused: cgroup::pids_refused(),
-        };
-        self.channel.event(Kind::StageEnded, &ended)?;
-        self.end_plan(self.plan.grace_ms);
-        Ok(())
-    }
-
-    /// Unpacks what was kept back for this stage. `false` if the plan has ended with it.
-    fn hand_in(&mut self, index: u8) -> io::Result<bool> {
-        while let Some(position) = self.held.iter().position(|held| held.before == index) {
-            let held = self.held.remove(position);
-            if !self.reaper.clear_everything() {
-                self.status = held.contested();
-                self.end_plan(0);
-                return Ok(false);
-            }
-            let handed = held.hand_in(&self.plan.disks, &mut self.inbox.interrupts(self.global_deadline));
-            match handed {
-                Handed::Whole => continue,
-                Handed::Over(status) => {
-                    self.status = status;
-                    self.end_plan(0);
-                }
-                // The stages before have used the time up.
-                Handed::Interrupted(Interrupt::TimeUp) => self.never_started(index, StageExit::GlobalTimedOut)?,
-                Handed::Interrupted(Interrupt::Finish | Interrupt::Broken) => {
-                    self.hear()?;
-                    self.end_plan(0);
-                }
-            }
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     /// Waits once and takes what is there.

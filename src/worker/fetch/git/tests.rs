@@ -1,0 +1,111 @@
+use super::*;
+
+fn repository() -> Repository {
+    let (url, reference) = ("https://a.b/c".to_owned(), "main".to_owned());
+    Repository { url, host: "a.b".to_owned(), port: 443, reference }
+}
+
+fn judged(code: FailureCode, said: &str) -> (FailureCode, String) {
+    judged_beside(code, said, Seen::default())
+}
+
+fn judged_beside(code: FailureCode, said: &str, seen: Seen) -> (FailureCode, String) {
+    let mut failure = Failure::new(code, "the fetch stage exited with code 128");
+    failure.evidence.last_output = Some(said.to_owned());
+    let Failure { code, evidence } = judge(failure, &Seen { first_words: said.to_owned(), ..seen });
+    (code, evidence.message)
+}
+
+#[test]
+fn the_plan_is_one_that_a_warden_takes() {
+    let plan = plan(&repository(), &Config::default());
+    plan.check().unwrap();
+    let env = &plan.stages[0].env;
+    assert_eq!(
+        (env["GIT_ALLOW_PROTOCOL"].as_str(), env["GIT_CONFIG_KEY_1"].as_str()),
+        ("https", "protocol.https.allow")
+    );
+    assert!(env.contains_key(&format!("GIT_CONFIG_VALUE_{}", env["GIT_CONFIG_COUNT"].parse::<u32>().unwrap() - 1)));
+    assert!(!env.contains_key(&format!("GIT_CONFIG_KEY_{}", env["GIT_CONFIG_COUNT"])));
+    assert_eq!(plan.stages[0].command[3..], ["fetch", "https://a.b/c", "main"]);
+}
+
+/// In Git's words for an authority that nobody knows (and for a certificate that is past its end), for another
+/// name, and in those of a Git with OpenSSL.
+#[test]
+fn a_certificate_that_is_not_trusted_is_the_hosts_or_the_operators_matter() {
+    for said in [
+        "server certificate verification failed. CAfile: none CRLfile: none",
+        "SSL: certificate subject name (a.b) does not match target host name 'c.d'",
+        "SSL certificate problem: unable to get local issuer certificate",
+    ] {
+        let (code, why) =
+            judged(FailureCode::FetchFailed, &format!("fatal: unable to access 'https://a.b/c/': {said}"));
+        assert_eq!(code, FailureCode::NetworkError, "{said}");
+        assert!(why.contains("is not trusted") && why.contains(said) && why.contains("extra_ca_file"), "{why}");
+        assert_eq!(judged(FailureCode::FetchFailed, &format!("remote: {said}")).0, FailureCode::FetchFailed);
+    }
+}
+
+/// FAILURES 30: a host that is away is not the student's fault; a repository that is not there is.
+#[test]
+fn only_a_host_that_could_not_be_reached_is_tried_again() {
+    for said in [
+        "fatal: unable to access 'https://a.b/c/': Empty reply from server",
+        "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 503",
+        "warning: redirecting to https://a.b/d\nfatal: unable to access 'https://a.b/c/': Recv failure: reset",
+        "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\nfatal: expected flush",
+        "error: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec\nfatal: early EOF",
+    ] {
+        assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::NetworkError, "{said}");
+    }
+    for said in [
+        "fatal: repository 'https://a.b/c/' not found",
+        "fatal: couldn't find remote ref main",
+        "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
+        "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
+        "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
+        // All of it a server can say: its words may hold line feeds, and quote what Git says of a host.
+        "fatal: remote error: Could not resolve host: a.b",
+        "fatal: remote error: x\nfatal: unable to access 'https://a.b/c/': Connection reset by peer",
+        "fatal: remote error: x\nerror: RPC failed; curl 28 Operation timed out",
+        "remote: x\nfatal: unable to access 'https://a.b/c/': server certificate verification failed",
+        "fatal: protocol error: bad line length character: Recv failure",
+        "fatal: invalid server response; got 'Operation timed out'",
+        "fatal: couldn't find remote ref Connection reset",
+        "fatal: unable to access 'https://a.b/c/': Protocol \"Recv failure\" not supported or disabled in libcurl",
+        "error: RPC failed; curl 47 Maximum (20) redirects followed: Connection reset",
+        "fetch: the files of a have 5 bytes together, the limit is 4",
+        "",
+    ] {
+        assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::FetchFailed, "{said}");
+    }
+    let (code, why) = judged(FailureCode::OutOfMemory, "error: Connection reset");
+    assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
+    assert!(why.ends_with("exited with code 128"), "{why}");
+    let outage = || Seen { outage: Some("nobody answered".to_owned()), ..Seen::default() };
+    let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", outage());
+    assert_eq!(
+        (code, why.as_str()),
+        (FailureCode::NetworkError, "the repository's host could not be reached: nobody answered")
+    );
+    assert_eq!(judged_beside(FailureCode::StageTimeout, "", outage()).0, FailureCode::FetchFailed);
+    let stall = || Seen { stall: Some("it sent too little for too long".to_owned()), ..Seen::default() };
+    let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: early EOF", stall());
+    assert!(code == FailureCode::NetworkError && why.contains("too little for too long"), "{why}");
+    assert_eq!(judged_beside(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
+    // It reset the connection behind its answer.
+    for said in ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
+    {
+        assert_eq!(judged_beside(FailureCode::FetchFailed, said, stall()).0, FailureCode::FetchFailed, "{said}");
+    }
+    let spent = Seen { spent: Some(7), ..stall() };
+    let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", spent);
+    assert_eq!(code, FailureCode::FetchFailed);
+    assert!(why.contains("more than 7 bytes"), "{why}");
+    for code in FailureCode::ALL.iter().filter(|code| code.cause() == Cause::Infrastructure) {
+        assert_eq!(judged(*code, "").0, *code, "what the infrastructure did stays its own");
+    }
+    let (_, why) = judged(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
+    assert_eq!(why, "the repository could not be fetched: couldn't find remote ref main");
+}

@@ -1,0 +1,66 @@
+//! Inputs that are kept back until their stage is due, and stages that never start because of them.
+
+use std::io;
+
+use warden::event::{StageEnded, StageExit};
+use warden::frame::Kind;
+
+use super::Stages;
+use crate::cgroup;
+use crate::clock;
+use crate::handover::Handed;
+use crate::stage::full_disk;
+use crate::unpack::Interrupt;
+
+impl Stages<'_, '_> {
+    /// Reports a stage that has no process.
+    pub(super) fn never_started(&mut self, index: u8, exit: StageExit) -> io::Result<()> {
+        let at_us = clock::now_us();
+        let ended = StageEnded {
+            stage: index,
+            exit,
+            ready: false,
+            started_us: at_us,
+            at_us,
+            output_bytes: 0,
+            output_dropped: 0,
+            cpu_ms: 0,
+            max_rss_kib: 0,
+            disk_full: full_disk(&self.plan.disks),
+            oom_kills: cgroup::oom_kills(),
+            memory_limit_hits: cgroup::memory_limit_hits(),
+            pids_refused: cgroup::pids_refused(),
+        };
+        self.channel.event(Kind::StageEnded, &ended)?;
+        self.end_plan(self.plan.grace_ms);
+        Ok(())
+    }
+
+    /// Unpacks what was kept back for this stage. `false` if the plan has ended with it.
+    pub(super) fn hand_in(&mut self, index: u8) -> io::Result<bool> {
+        while let Some(position) = self.held.iter().position(|held| held.before == index) {
+            let held = self.held.remove(position);
+            if !self.reaper.clear_everything() {
+                self.status = held.contested();
+                self.end_plan(0);
+                return Ok(false);
+            }
+            let handed = held.hand_in(&self.plan.disks, &mut self.inbox.interrupts(self.global_deadline));
+            match handed {
+                Handed::Whole => continue,
+                Handed::Over(status) => {
+                    self.status = status;
+                    self.end_plan(0);
+                }
+                // The stages before have used the time up.
+                Handed::Interrupted(Interrupt::TimeUp) => self.never_started(index, StageExit::GlobalTimedOut)?,
+                Handed::Interrupted(Interrupt::Finish | Interrupt::Broken) => {
+                    self.hear()?;
+                    self.end_plan(0);
+                }
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
