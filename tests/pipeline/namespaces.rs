@@ -26,7 +26,9 @@ for root in ('/proc/self/net', '/proc/sys/net'):
 for path in ('/proc/self/mounts', '/proc/keys', '/proc/key-users', '/etc/hosts', '/etc/resolv.conf'):
     seen[path] = read(path)
 for path in ('/dev/shm', '/tmp', '/dev/mqueue'):
-    seen[path] = repr(sorted(os.listdir(path)) if os.path.isdir(path) else None)
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    # The warden has made a folder for this run's own temporary files.
+    seen[path] = repr([name for name in names if os.path.join(path, name) != os.environ['TMPDIR']])
 seen['sysvipc'] = [read('/proc/sysvipc/' + name) for name in ('shm', 'sem', 'msg')]
 seen['interfaces'] = socket.if_nameindex()
 print(json.dumps(seen))

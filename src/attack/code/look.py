@@ -91,7 +91,8 @@ LOOKS = {
     "message": message,
     "port-low": lambda: binds((80, 443)),
     "port": lambda: binds((3000, 5000, 8000, 8080)),
-    "files-tmp": lambda: os.listdir("/tmp"),
+    # The warden has made a folder for this run's own temporary files.
+    "files-tmp": lambda: [name for name in os.listdir("/tmp") if os.path.join("/tmp", name) != os.environ.get("TMPDIR")],
     "files-shm": lambda: os.listdir("/dev/shm"),
     "files-workspace": lambda: [name for name in os.listdir("/workspace") if name != "run.py"],
     "processes": processes,
