@@ -153,7 +153,6 @@ const LIES: &[(&str, &str, &[&str])] = &[
     (r#""memlock","Soft":65536,"Hard":65536"#, r#""memlock","Soft":99999,"Hard":99999"#, &["memlock"]),
     (r#""MaskedPaths":"#, r#""XaskedPaths":"#, &["masked"]),
     (r#""IpcMode":"private""#, r#""IpcMode":"host"   "#, &["namespaces"]),
-    (r#""NetworkMode":"none""#, r#""NetworkMode":"host""#, &["network"]),
     (r#""User":"10001:10001""#, r#""User":"10002:10001""#, &["uid"]),
     // Of a name that is no call's the engine makes nothing: that one is denied.
     ("landlock_restrict_self", "landlock_restrict_none", &["grader"]),
@@ -205,6 +204,32 @@ async fn a_limit_that_does_not_hold_stops_the_worker_and_is_named() {
             assert!(!missed(&said, held), "{held} holds: {said}");
         }
     }
+}
+
+/// The network is not among the lies: whatever the engine puts a berth into, the berth leaves before a cell comes. Without
+/// the right to do so there is no berth, and no worker.
+#[tokio::test]
+async fn a_worker_whose_berths_cannot_renew_themselves_does_not_begin() {
+    let site = shared();
+    let folder = tempfile::tempdir().unwrap();
+    let lie = [(r#""CapAdd":["SYS_ADMIN""#, r#""CapAdd":["SYS_PACCT""#)];
+    let gate = Gate::lying(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"), &lie);
+    let docker_host = format!("unix://{}", gate.path.display());
+    let mut refused = worker(&with(&site, &[("docker_host", &docker_host)]), &[]);
+    let (code, said) = tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.said())).await.unwrap();
+    assert_ne!(code, Some(0), "{said}");
+    assert!(said.contains("a berth did not renew its network namespace"), "{said}");
+}
+
+#[tokio::test]
+async fn what_the_engine_says_of_a_berths_network_does_not_reach_its_cells() {
+    let folder = tempfile::tempdir().unwrap();
+    let lie = [(r#""NetworkMode":"none""#, r#""NetworkMode":"host""#)];
+    let gate = Gate::lying(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"), &lie);
+    let settings = vec![("docker_host", format!("unix://{}", gate.path.display())), ("worker_slots", "1".to_owned())];
+    let site = Site::start(Setup { settings, ..Setup::default() });
+    let only_lo = "import socket; assert [name for _, name in socket.if_nameindex()] == ['lo']";
+    assert_eq!(site.run("python", &[("run.py", only_lo)]).await["score"], 1.0);
 }
 
 #[tokio::test]
