@@ -6,6 +6,8 @@ use crate::attack::trial::{Must, Trial};
 use crate::run::FailureCode;
 
 const PROCESSES: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout];
+/// Each of Node's threads takes some MiB: which limit it meets first depends on how busy the host is.
+const WORKERS: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout, FailureCode::OutOfMemory];
 const MEMORY: &[FailureCode] = &[FailureCode::OutOfMemory];
 const TIME: &[FailureCode] = &[FailureCode::StageTimeout];
 const OUTPUT: &[FailureCode] = &[FailureCode::OutputLimit];
@@ -44,6 +46,7 @@ fn stopped(
 
 fn bombs() -> Vec<Program> {
     let bomb = stopped("the pids cgroup", PROCESSES);
+    let workers = stopped("the pids cgroup, or the memory cgroup", WORKERS);
     vec![
         bomb("fork-bomb", "a fork bomb in the shell", "script", "bomb() { bomb | bomb & }; bomb; sleep 1; exit 1"),
         bomb(
@@ -74,7 +77,7 @@ fn bombs() -> Vec<Program> {
             "import os\n\
             try:\n    while True:\n        if os.fork() == 0:\n            os._exit(0)\nexcept OSError:\n    os._exit(1)\n",
         ),
-        bomb(
+        workers(
             "node-workers",
             "Node workers without end",
             "node",

@@ -74,7 +74,7 @@ fn request(arena: &Arena, name: &str) -> RequestBuilder {
     match name {
         "too-long-unannounced" => {
             let begin = "--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a\"\r\n\r\n";
-            let pieces = std::iter::once(begin.as_bytes().to_vec()).chain((0..200).map(|_| vec![b'x'; 1 << 16]));
+            let pieces = std::iter::once(begin.as_bytes().to_vec()).chain((0..500).map(|_| vec![b'x'; 1 << 16]));
             let stream = futures_util::stream::iter(pieces.map(Ok::<_, std::io::Error>));
             post().header("content-type", "multipart/form-data; boundary=b").body(reqwest::Body::wrap_stream(stream))
         }

@@ -126,6 +126,11 @@ impl Neighbour {
     /// # Errors
     /// If it cannot be asked.
     pub async fn end(self, arena: &Arena) -> Result<(), String> {
+        self.end_with_samples(arena).await.map(drop)
+    }
+
+    /// The same, and all its samples: of live output only a share is kept, of output that has ended everything.
+    async fn end_with_samples(self, arena: &Arena) -> Result<Vec<Sample>, String> {
         arena.send(arena.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
         arena.ended(self.run).await?;
         let samples = self.samples(arena).await?;
@@ -133,7 +138,7 @@ impl Neighbour {
         let touched = samples.iter().filter(|sample| !sample.intact).count();
         let seen = format!("{visits} visits, {touched} of {} looks found something changed", samples.len());
         arena.judge(&id("neighbour-canary"), Judgement::of(visits == 0 && touched == 0 && !samples.is_empty(), seen));
-        Ok(())
+        Ok(samples)
     }
 }
 
@@ -181,7 +186,7 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
             break;
         }
     }
-    let samples = neighbour.samples(arena).await?;
+    let samples = neighbour.end_with_samples(arena).await?;
     let spare = idle_s / quiet_s;
     for ((name, ..), (quiet, attacked)) in wanted.iter().zip(&windows) {
         let judgement = match compare(&samples, quiet, attacked) {
@@ -194,7 +199,7 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
         };
         arena.judge(&id(name), judgement);
     }
-    neighbour.end(arena).await
+    Ok(())
 }
 
 /// The time that all processors together were idle since the host began, waiting for a disk included.

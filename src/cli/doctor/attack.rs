@@ -193,6 +193,7 @@ fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, Strin
         ("ASSIZE_PER_ORG_MAX_ACTIVE", text(1000)),
         ("ASSIZE_PER_USER_MAX_ACTIVE", text(USER_MAX_ACTIVE)),
         ("ASSIZE_MAX_ACTIVE_API_EVALS", text(1000)),
-        ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(1000)),
+        // A MiB of live output for each run: what the measured neighbour writes until it is first looked at.
+        ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(32)),
     ]
 }

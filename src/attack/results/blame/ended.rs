@@ -121,10 +121,10 @@ fn folders() -> Vec<Trial> {
         trial(
             "chmod-build",
             "closes the workspace in its build, so that the tests cannot be started there",
-            "its code ran before: tests_interrupted",
+            "the warden opens it again before the tests",
             "unit",
             unit("chmod 000 /workspace", WRONG),
-            INTERRUPTED,
+            NOTHING,
         ),
         by_build("tests-deleted", "deletes the tests in its build", "rm -rf /grader/* /grader/.[!.]*; exit 0"),
         by_build("tests-closed", "closes the folder of the tests in its build", "chmod 000 /grader; exit 0"),
