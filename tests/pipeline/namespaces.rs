@@ -93,9 +93,10 @@ async fn facts(site: &Site) -> BTreeMap<String, Value> {
 fn own(path: &str, line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let kept = match path.rsplit('/').next().unwrap() {
-        "softnet_stat" | "protocols" | "rt_cache" => return None,
+        "softnet_stat" | "protocols" | "rt_cache" | "arp_cache" | "ndisc_cache" => return None,
         // Orphans, allocated sockets and memory are the host's; sockets in use and in TIME_WAIT are not.
         "sockstat" if words[0] == "TCP:" => [&words[..3], &words[5..7]].concat(),
+        "sockstat" if words[0] == "UDP:" => words[..3].to_vec(),
         // The kernel's own sockets, one for each protocol: an address and an inode.
         "netlink" => words[1..words.len() - 1].to_vec(),
         // The layers of the cell's own root.
