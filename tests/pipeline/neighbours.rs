@@ -39,6 +39,8 @@ for (const port of [8000, 8001, 80]) {
     setTimeout(() => server.close(), 200);
   });
 }
+// A service that does not answer would be waited for.
+setTimeout(() => process.exit(1), 500);
 ";
 
 fn sample(template: &str) -> Vec<(String, Vec<u8>)> {
