@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use warden::plan::Plan;
 
@@ -38,6 +39,8 @@ pub struct Cells<'a> {
     adopted_driver: Option<Found>,
     launches: TaskTracker,
     made: Arc<Mutex<Vec<String>>>,
+    /// By the cell's id, the question what image the engine made it from, asked since the cell started.
+    image_queries: Mutex<Vec<(String, JoinHandle<Option<CellImage>>)>>,
     places: Places,
     /// A launch failed: the berth may be why, and is not used again.
     doubt: AtomicBool,
@@ -86,6 +89,7 @@ impl<'a> Cells<'a> {
             adopted_driver: None,
             launches: TaskTracker::new(),
             made: Arc::default(),
+            image_queries: Mutex::default(),
             places: Places::none(&worker.engine.processors),
             doubt: AtomicBool::new(false),
         }
@@ -217,6 +221,7 @@ impl<'a> Cells<'a> {
                     return lost("its worker was lost, and the template has changed since".to_owned());
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
+                self.query_image(&cell.id);
                 self.places.adopt(Role::Subject, &found.processors, template.limits.cpus);
                 Ok(Some(Ready { cell, seen: Some(seen) }))
             }
@@ -254,6 +259,7 @@ impl<'a> Cells<'a> {
                     return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
+                self.query_image(&cell.id);
                 self.places.adopt(Role::Driver, &found.processors, driver.limits.cpus);
                 return Ok(Ready { cell, seen: Some(seen) });
             }
@@ -318,19 +324,33 @@ impl<'a> Cells<'a> {
         };
         let launched = launching.await.map_err(cut).flatten();
         self.doubt.fetch_or(launched.is_err(), Ordering::Relaxed);
+        if let Ok(cell) = &launched {
+            self.query_image(&cell.id);
+        }
         launched
     }
 
-    /// Of each cell there is, its role and the image that the engine made it from. A question of the engine
-    /// that is not answered within a moment leaves its cell out: the end does not wait for it.
-    pub async fn images(&self) -> Vec<CellImage> {
-        const MOMENT: Duration = Duration::from_secs(1);
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let asking = made.iter().map(async |id| {
-            let asked = tokio::time::timeout(MOMENT, self.worker.engine.image_of(id)).await;
-            asked.ok()?.inspect_err(|error| tracing::debug!(%error, "the image of a cell is not known")).ok()
+    /// Asks the engine for the image of a cell while the cell works. Asked at the end of a run, a busy engine
+    /// delayed that end by up to 400 ms.
+    fn query_image(&self, id: &str) {
+        let (engine, cell) = (self.worker.engine.clone(), id.to_owned());
+        let query = tokio::spawn(async move {
+            let answer = engine.image_of(&cell).await;
+            answer.inspect_err(|error| tracing::debug!(%error, "the image of a cell is not known")).ok()
         });
-        futures_util::future::join_all(asking).await.into_iter().flatten().collect()
+        let mut queries = self.image_queries.lock().unwrap_or_else(PoisonError::into_inner);
+        queries.push((id.to_owned(), query));
+    }
+
+    /// Returns the role and the image of each cell that exists now. A cell is left out if the engine has not
+    /// described it within a second, so that the end of the run is not delayed further.
+    pub async fn images(&mut self) -> Vec<CellImage> {
+        const TIMEOUT: Duration = Duration::from_secs(1);
+        let made = self.made().clone();
+        let queries = std::mem::take(self.image_queries.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let of_made = queries.into_iter().filter(|(id, _)| made.contains(id));
+        let answers = of_made.map(async |(_, query)| tokio::time::timeout(TIMEOUT, query).await.ok()?.ok()?);
+        futures_util::future::join_all(answers).await.into_iter().flatten().collect()
     }
 
     /// Leaves every cell as it is, with its berth: the run goes on elsewhere.

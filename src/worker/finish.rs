@@ -21,12 +21,12 @@ use crate::verdict::Verdict;
 /// Readers take the blob of an ended attempt as whole, so it comes before the end. The cells come after:
 /// until the end is written, whoever takes the run over may need them, and if Postgres stays away for
 /// longer than [`patiently`] waits, that is this very worker.
-pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Verdict, Stop>) {
+pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Result<Verdict, Stop>) {
     let exits = ended.is_ok();
     let written = match ended {
         Ok(verdict) => {
             attempt.worker.breaker.succeeded();
-            let envelope = sign(&mut attempt, &cells, Ok(&verdict)).await;
+            let envelope = sign(&mut attempt, &mut cells, Ok(&verdict)).await;
             complete(&attempt, &verdict, envelope.as_ref()).await
         }
         Err(Stop::Failed(failure)) => {
@@ -44,7 +44,7 @@ pub async fn finish(mut attempt: Attempt<'_>, cells: Cells<'_>, ended: Result<Ve
                 Err(why) => Err(why),
                 Ok(()) => match next(&attempt, &failure) {
                     Next::End => {
-                        let envelope = sign(&mut attempt, &cells, Err(&failure)).await;
+                        let envelope = sign(&mut attempt, &mut cells, Err(&failure)).await;
                         fail(&attempt, &failure, envelope.as_ref()).await
                     }
                     Next::Retry { .. } => {
@@ -86,8 +86,9 @@ async fn confirm(attempt: &Attempt<'_>) -> Result<(), String> {
 }
 
 /// Keeps the output and signs the end, beside one another where they can be.
-async fn sign(attempt: &mut Attempt<'_>, cells: &Cells<'_>, ended: Result<&Verdict, &Failure>) -> Option<Envelope> {
-    let images = async { if attempt.worker.signer.is_some() { cells.images().await } else { Vec::new() } };
+async fn sign(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, ended: Result<&Verdict, &Failure>) -> Option<Envelope> {
+    let is_signed = attempt.worker.signer.is_some();
+    let images = async { if is_signed { cells.images().await } else { Vec::new() } };
     let (images, output) = tokio::join!(images, keep_output(attempt));
     statement::sign(attempt, images, output, ended)
 }

@@ -10,10 +10,10 @@ use crate::attack::{crafted, templates};
 use crate::run::Status;
 use crate::worker::GRACE_MS;
 
-/// Stages of each kind; of four kinds together, more than fifty.
-const EACH: usize = 14;
+/// Stages of each kind. The four kinds together are more than a hundred: of fewer, the 99th percentile is the maximum.
+const EACH: usize = 26;
 
-/// What may be on top of time limit and grace, at the 99th percentile.
+/// What may be on top of time limit and grace, at the 99th percentile of all kinds together, in ms.
 const MOST_MS: f64 = 1_000.0;
 
 /// Name, what, program. Every one keeps all processors that it is given busy, or stops.
@@ -65,16 +65,18 @@ pub(super) async fn run(arena: &Arena) {
         .buffer_unordered(AT_ONCE + 2)
         .collect()
         .await;
+    let mut of_all: Vec<f64> = late.iter().filter_map(|(_, late)| late.as_ref().ok().copied()).collect();
+    let most_of_all = percentile(&mut of_all, 99).unwrap_or(f64::INFINITY);
     for (name, ..) in wanted {
         let of_kind = late.iter().filter(|(of, _)| of == name).map(|(_, late)| late.clone());
         let judgement = match of_kind.collect::<Result<Vec<f64>, String>>() {
             Err(why) => Judgement::Unjudged(why),
             Ok(mut late) => {
-                let (half, most) = (percentile(&mut late, 50), percentile(&mut late, 99));
+                let (half, most) = (percentile(&mut late, 50), percentile(&mut late, 100));
                 let (half, most) = (half.unwrap_or(f64::NAN), most.unwrap_or(f64::INFINITY));
                 Judgement::of(
-                    most <= MOST_MS,
-                    format!("p50 {half:.0} ms, p99 {most:.0} ms beyond limit and grace, of {}", late.len()),
+                    most_of_all <= MOST_MS,
+                    format!("p50 {half:.0}, p100 {most:.0}, p99 of all {most_of_all:.0} ms beyond limit and grace"),
                 )
             }
         };
