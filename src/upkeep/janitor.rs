@@ -9,8 +9,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::process::{Fate, fate};
-use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
-use crate::cell::{ContainerSummary, Engine};
+use assize_cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
+use assize_cell::{ContainerSummary, Engine};
 use assize_host::clock;
 use assize_store::Store;
 

@@ -22,12 +22,12 @@ use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
 use super::fetch::git::FIRST_WORDS;
 use super::stdin::Stdin;
-use crate::cell::stream::StreamError;
-use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
 use crate::egress::{Rules, Tunnels};
 use crate::intake::blob::BlobError;
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
+use assize_cell::stream::StreamError;
+use assize_cell::{Cell, CellInput, CellOutput, Event, Role};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Failure, FailureCode, StageName};
 use assize_host as host;

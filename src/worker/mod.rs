@@ -36,14 +36,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Admitted, Cues, Holds, Slots};
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::cell::{Berths, Engine};
-use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_cell::{Berths, Engine};
+use assize_config::Config;
 use assize_domain::queue::ClaimPause;
 use assize_signing::Signer;
 use assize_store::Store;
@@ -218,7 +218,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         })
         .map(String::as_str)
         .collect();
-    images.push(crate::cell::berth::BERTH_IMAGE);
+    images.push(assize_cell::berth::BERTH_IMAGE);
     if !config.git_hosts.is_empty() {
         images.push(FETCH_IMAGE);
         let spool = &config.spool_dir;

@@ -6,11 +6,11 @@ use assize_protocol::event::{EndStatus, StageEnded};
 use assize_protocol::plan::Stage;
 
 use super::Conversation;
-use crate::cell::Role;
-use crate::cell::spec::{TMP, WORKSPACE};
 use crate::egress::{HeardOf, Tunnels};
 use crate::worker::attempt::{Attempt, Stop};
 use crate::worker::fetch::git::{Seen, judge};
+use assize_cell::Role;
+use assize_cell::spec::{TMP, WORKSPACE};
 use assize_domain::run::outcome::{StageLimits, stage_failure};
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 use assize_observe::metrics;

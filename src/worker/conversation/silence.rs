@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::{Conversation, LAST_WORDS};
-use crate::cell::stream::StreamError;
-use crate::cell::{Cell, EngineError, Role};
 use crate::egress::HeardOf;
 use crate::worker::attempt::{Attempt, Stop};
+use assize_cell::stream::StreamError;
+use assize_cell::{Cell, EngineError, Role};
 use assize_domain::run::{Failure, FailureCode};
 use assize_host::clock;
 use assize_observe::metrics;
