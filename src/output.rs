@@ -7,9 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use assize_protocol::event::Stream;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::run::StageName;
 

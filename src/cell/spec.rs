@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use assize_protocol::plan::Plan;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use warden::plan::Plan;
 
 use super::engine::{Engine, WARDEN_IN_CELL};
 use super::processors::Place;

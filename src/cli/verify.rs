@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use assize_protocol::event::StageExit;
 use sha2::{Digest, Sha256};
-use warden::event::StageExit;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::report::points;

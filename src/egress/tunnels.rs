@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_protocol::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warden::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
 
 use super::connection::{Idle, Task, Up, Used};
 use super::guard::{Guard, Refusal};

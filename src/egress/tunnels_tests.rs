@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicU8;
 
+use assize_protocol::frame::Decoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use warden::frame::Decoder;
 
 use super::*;
 use crate::egress::{Outcome, Recorded, Resolver};

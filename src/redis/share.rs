@@ -90,7 +90,7 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use warden::event::Stream;
+    use assize_protocol::event::Stream;
 
     use super::*;
     use crate::run::StageName;

@@ -1,7 +1,7 @@
 //! How a run ended, and the reading of a cell's reports into a failure.
 
+use assize_protocol::event::{StageEnded, StageExit};
 use serde::{Deserialize, Serialize};
-use warden::event::{StageEnded, StageExit};
 
 use super::{FailureCode, names};
 use crate::verdict::Verdict;

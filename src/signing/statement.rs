@@ -3,10 +3,10 @@
 //! Fields may be added to a predicate; a verifier passes by what it does not know. One whose meaning changes
 //! gets another type.
 
+use assize_protocol::event::StageExit;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use warden::event::StageExit;
 
 use crate::run::{Cause, FailureCode, StageName, Status};
 use crate::verdict::{Integrity, Verdict};

@@ -4,7 +4,7 @@
 //! change afterwards is how that process ended. How many tests and points there are is held to the template's scale
 //! ([`crate::verdict::Scale`]).
 
-use warden::event::StageExit;
+use assize_protocol::event::StageExit;
 
 use super::verdict::untimely;
 use crate::template::{ExitCodeRule, Results};

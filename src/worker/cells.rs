@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_protocol::plan::Plan;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
-use warden::plan::Plan;
 
 use super::Worker;
 use super::attempt::{Attempt, Stop};

@@ -10,13 +10,13 @@ mod silence;
 
 use std::time::{Duration, Instant};
 
+use assize_protocol::egress::{FromCell, resync};
+use assize_protocol::event::{EndStatus, ResultsStatus, StageExit, Stream};
+use assize_protocol::plan::Plan;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
-use warden::egress::{FromCell, resync};
-use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
-use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;

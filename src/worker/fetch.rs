@@ -10,8 +10,8 @@ pub mod git;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use assize_protocol::event::ResultsStatus;
 use bytes::Bytes;
-use warden::event::ResultsStatus;
 
 use super::attempt::{Attempt, Stop, patiently};
 use super::cells::Cells;

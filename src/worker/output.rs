@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use assize_protocol::event::{Output, Stream};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use warden::event::{Output, Stream};
 
 use crate::output::{Entry, EntryId};
 use crate::redis::{Redis, Share};

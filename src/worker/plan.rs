@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
+use assize_protocol::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
 use crate::cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};

@@ -1,8 +1,8 @@
 //! What a worker says, signed, of how a run ended.
 
+use assize_protocol::event::StageEnded;
+use assize_protocol::plan::Plan;
 use chrono::TimeDelta;
-use warden::event::StageEnded;
-use warden::plan::Plan;
 
 use super::attempt::Attempt;
 use super::plan;

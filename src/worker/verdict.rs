@@ -1,6 +1,6 @@
 //! From the report of the cell that decides to a verdict.
 
-use warden::event::{ResultsStatus, StageExit};
+use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use assize::api::Timeouts;
 use assize::output::{Entry, EntryId, blob_key};
 use assize::run::StageName;
+use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use warden::event::Stream;
 
 use crate::harness::{DEADLINE, Server, Setup, problem, zips};
 

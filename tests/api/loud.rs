@@ -6,8 +6,8 @@ use assize::config::Config;
 use assize::output::{Entry, EntryId};
 use assize::redis::{Bucket, Redis, Share};
 use assize::run::StageName;
+use assize_protocol::event::Stream;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::processes::RedisServer;
 

@@ -6,9 +6,9 @@ use assize::clock;
 use assize::output::{Entry, EntryId};
 use assize::run::StageName;
 use assize::store::Store;
+use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::sse::Events;
 use crate::harness::{Server, Setup, good_form, json, problem};

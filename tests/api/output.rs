@@ -5,9 +5,9 @@ use std::time::Duration;
 use assize::clock;
 use assize::output::{Entry, EntryId, blob_key};
 use assize::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::sse::{Events, output_ids};
 use crate::harness::{DEADLINE, Server, Setup, json, problem};

@@ -18,14 +18,14 @@ use assize::intake::blob::Blobs;
 use assize::store::Store;
 use assize::store::submissions::{NewSource, NewSubmission};
 use assize::template::{Limits, hex};
+use assize_protocol::content::Content;
+use assize_protocol::event::EndStatus;
+use assize_protocol::plan::{Input, Plan, VERSION};
 use futures_util::StreamExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::content::Content;
-use warden::event::EndStatus;
-use warden::plan::{Input, Plan, VERSION};
 
 use crate::harness::processes::warden_path;
 use crate::harness::zips;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use assize_protocol::event::Stream;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use warden::event::Stream;
 
 use super::{Run, conclude, exit_of, ink_of, seconds, verdict_of, whereabouts};
 use crate::cli::client::Client;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use warden::event::{EndStatus, StageEnded};
-use warden::plan::Stage;
+use assize_protocol::event::{EndStatus, StageEnded};
+use assize_protocol::plan::Stage;
 
 use super::Conversation;
 use crate::cell::Role;
@@ -166,7 +166,7 @@ fn is_of_the_project(stage: &Stage) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use warden::plan::OutputLimits;
+    use assize_protocol::plan::OutputLimits;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
+use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
 use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;

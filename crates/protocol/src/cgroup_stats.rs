@@ -13,7 +13,7 @@ const SLACK: u64 = 2 << 20;
 /// Version 2 counts it. Version 1 has a count too, and another for memory with swap, but kernels from about
 /// 6.13 on leave both at 0; there, whether the peak came up to the limit has to do, which is 0 or 1.
 #[must_use]
-pub fn memory(folder: &Path) -> Option<u64> {
+pub fn memory_limit_hits(folder: &Path) -> Option<u64> {
     let text = |file: &str| fs::read_to_string(folder.join(file)).ok();
     let number = |file: &str| text(file)?.trim().parse::<u64>().ok();
     if let Some(events) = text("memory.events.local").or_else(|| text("memory.events")) {
@@ -40,15 +40,15 @@ mod tests {
     #[test]
     fn version_2_counts_what_the_group_itself_was_refused() {
         let both = [("memory.events", "oom 5\noom_kill 9\n"), ("memory.events.local", "low 0\noom 2\noom_kill 9\n")];
-        assert_eq!(memory(folder(&both).path()), Some(2));
-        assert_eq!(memory(folder(&both[..1]).path()), Some(5), "kernels before 5.2");
-        assert_eq!(memory(folder(&[]).path()), None);
+        assert_eq!(memory_limit_hits(folder(&both).path()), Some(2));
+        assert_eq!(memory_limit_hits(folder(&both[..1]).path()), Some(5), "kernels before 5.2");
+        assert_eq!(memory_limit_hits(folder(&[]).path()), None);
     }
 
     #[test]
     fn version_1_counts_or_shows_by_its_peak() {
         let of = |alone: &str, with_swap: &str, peak: &str| {
-            memory(
+            memory_limit_hits(
                 folder(&[
                     ("memory.failcnt", alone),
                     ("memory.memsw.failcnt", with_swap),

@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
-        let full = include_bytes!("../../fuzz/seeds/plan/full").as_slice();
-        let empty = include_bytes!("../../fuzz/seeds/plan/empty").as_slice();
+        let full = include_bytes!("../../../fuzz/seeds/plan/full").as_slice();
+        let empty = include_bytes!("../../../fuzz/seeds/plan/empty").as_slice();
         for seed in [full, empty] {
             let plan = Plan::parse(seed).unwrap();
             let again = serde_json::to_vec(&plan).unwrap();

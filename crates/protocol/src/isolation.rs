@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// empty is not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Walls {
+pub struct ExpectedIsolation {
     /// Processes and threads in the cell.
     pub pids: Option<u64>,
     pub memory_mib: Option<u64>,
@@ -46,7 +46,7 @@ pub struct Walls {
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct IsolationCheck {
     pub check: String,
     /// Whether the cell holds what was promised.
     pub ok: bool,
@@ -59,7 +59,7 @@ pub struct Finding {
     pub unavailable: bool,
 }
 
-impl Finding {
+impl IsolationCheck {
     /// A finding of `check`.
     pub fn new(check: &str, ok: bool, seen: impl Into<String>, limit: impl Into<String>) -> Self {
         Self { check: check.to_owned(), ok, seen: seen.into(), limit: limit.into(), unavailable: false }
