@@ -108,6 +108,10 @@ fn blocks(text: &str) -> Vec<String> {
 
 /// The words of an `assize` command, with an id for each variable; `None` for any other line.
 fn command(line: &str) -> Option<Vec<String>> {
+    // A diagram may begin with our name too.
+    if !line.is_ascii() {
+        return None;
+    }
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
