@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use assize_protocol::cgroup_stats;
 
-use crate::run::outcome::CellCounters;
+use assize_domain::run::outcome::CellCounters;
 
 use super::call::EngineError;
 use super::engine::Engine;

@@ -17,7 +17,7 @@ use super::counters::Cgroups;
 use super::engine::Engine;
 use super::limits;
 use super::spec::{CellSpec, Role, WRITABLE};
-use crate::template::Limits;
+use assize_domain::limits::CellLimits;
 
 /// The longest that one probe may take: filling a workspace of some GiB takes seconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,8 +30,8 @@ const GRADER_BYTES: u64 = 64 * 1024;
 
 /// Small limits, so that a worker which starts has soon tried each kind. Those of every template, in full
 /// size, `assize doctor` tries.
-pub const SMALL: Limits =
-    Limits { cpus: 0.5, memory_mib: 48, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
+pub const SMALL: CellLimits =
+    CellLimits { cpus: 0.5, memory_mib: 48, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
 
 /// What a probe came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub async fn probe(
     cgroups: &Cgroups,
     worker: &str,
     image: &str,
-    limits: Limits,
+    limits: CellLimits,
     runtime: Option<&str>,
 ) -> Result<Probed, EngineError> {
     let run_id = Uuid::now_v7();
@@ -114,7 +114,7 @@ async fn in_berth(engine: &Engine, cgroups: &Cgroups, spec: &CellSpec<'_>) -> Re
 
 /// What a cell of this kind is to hold.
 fn walls(engine: &Engine, spec: &CellSpec<'_>) -> ExpectedIsolation {
-    let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = spec.limits;
+    let CellLimits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = spec.limits;
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
     ExpectedIsolation {
         pids: Some(pids),

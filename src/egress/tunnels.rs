@@ -15,7 +15,8 @@ use super::guard::{Guard, Refusal};
 use super::host::Allow;
 use super::lookups::Names;
 use super::outage;
-use super::record::{Log, Recorded};
+use super::record::Log;
+use assize_domain::egress::EgressRecord;
 
 /// A connection on which nothing goes either way for this long (to a sixth) is ended, unless its rules say otherwise. npm
 /// and pip keep connections open between requests for less.
@@ -224,7 +225,7 @@ impl Tunnels {
 
     /// What is to be written down, if there is anything.
     #[must_use]
-    pub fn take_recorded(&self) -> Option<Recorded> {
+    pub fn take_recorded(&self) -> Option<EgressRecord> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

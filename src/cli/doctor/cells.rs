@@ -10,17 +10,18 @@ use crate::cell::counters::Cgroups;
 use crate::cell::probe::{Probed, probe};
 use crate::cell::slice::Slice;
 use crate::cell::{Engine, EngineError};
-use crate::clock;
 use crate::config::Config;
-use crate::template::{Limits, Templates};
+use crate::template::Templates;
 use crate::upkeep::leftovers;
+use assize_domain::limits::CellLimits;
+use assize_host::clock;
 
 /// A container of an earlier doctor that is this old was left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
 
 /// One set of limits, and who has it.
 struct Case {
-    limits: Limits,
+    limits: CellLimits,
     image: String,
     runtime: Option<String>,
     owners: Vec<String>,
@@ -137,7 +138,7 @@ fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
         report.fail("limits", format!("{owners}: {trouble}"), ADVICE);
     }
     if broken.is_empty() && trouble.is_none() {
-        let Limits { cpus, memory_mib, pids, .. } = case.limits;
+        let CellLimits { cpus, memory_mib, pids, .. } = case.limits;
         let size = format!("{cpus} cpus, {memory_mib} MiB, {pids} pids");
         report.ok("limits", format!("{owners}: {} walls hold from inside ({size})", held.len()));
     }

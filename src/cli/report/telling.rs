@@ -12,8 +12,8 @@ use crate::cli::client::Client;
 use crate::cli::follow::{Follow, Move, Told};
 use crate::cli::outcome::{Exit, Fault, Outcome};
 use crate::cli::screen::{self, Ink, Screen, printable};
-use crate::output::Entry;
-use crate::run::{StageName, Status};
+use assize_domain::output::Entry;
+use assize_domain::run::{StageName, Status};
 
 /// A run is queued this long before it is told where it stands.
 const QUEUE_GRACE: Duration = Duration::from_secs(1);

@@ -9,11 +9,11 @@ use super::Conversation;
 use crate::cell::Role;
 use crate::cell::spec::{TMP, WORKSPACE};
 use crate::egress::{HeardOf, Tunnels};
-use crate::observe::metrics;
-use crate::run::outcome::{StageLimits, stage_failure};
-use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::worker::attempt::{Attempt, Stop};
 use crate::worker::fetch::git::{Seen, judge};
+use assize_domain::run::outcome::{StageLimits, stage_failure};
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_observe::metrics;
 
 impl Conversation {
     /// What became of the hosts that a stage asked for; it is forgotten then.
