@@ -117,10 +117,11 @@ struct Allowance {
 impl Rates {
     pub fn new(redis: Redis, config: &Config) -> Self {
         let second = Duration::from_secs(1);
+        let burst = |rate: u32| rate.saturating_mul(config.constants.rate_burst_s);
         let shared = Shared {
             redis,
-            key: bucket(config.rate_per_key, config.rate_burst_per_key, second),
-            address: bucket(config.rate_per_address, config.rate_burst_per_address, second),
+            key: bucket(config.rate_per_key, burst(config.rate_per_key), second),
+            address: bucket(config.rate_per_address, burst(config.rate_per_address), second),
             wrong_keys: bucket(config.wrong_keys_per_minute, config.wrong_keys_per_minute, Duration::from_secs(60)),
             allowances: Mutex::default(),
             proven: Mutex::default(),

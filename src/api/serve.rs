@@ -98,7 +98,7 @@ pub async fn serve_within(
     std::fs::create_dir_all(spool)
         .with_context(|| format!("cannot make the folder for uploads {}; set spool_dir", spool.display()))?;
     let proxies = Proxies::read(&config.trusted_proxies)?;
-    let holding = Crowd::new(usize::MAX, config.max_held_per_key as usize);
+    let holding = Crowd::new(usize::MAX, config.max_open_requests_per_key as usize);
     let open = Connections::new(config.max_connections as usize, config.max_connections_per_address as usize);
     let rates = Rates::new(state.redis.clone(), config);
     let served = Served { api: state, timeouts, stop: stop.clone(), proxies: Arc::new(proxies), rates, holding };

@@ -132,7 +132,12 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
             report.ok("settings", sources(config_file));
             examine(&command, &config, &mut report).await;
         }
-        Err(error) => report.fault("settings", error),
+        Err(error) => report.add(Check {
+            level: Level::Fail,
+            what: "settings".to_owned(),
+            seen: error.problem.to_string(),
+            todo: error.advice,
+        }),
     }
     let (failed, warned) = (report.count(Level::Fail), report.count(Level::Warn));
     if let Some(screen) = report.screen {

@@ -111,17 +111,19 @@ impl Janitor {
                 Box::pin(async move { retention::keys(&on.store, until).await })
             }),
             job("output", HOUR, 20 * MINUTE, |on, until| {
-                Box::pin(
-                    async move { retention::output(&on.store, &on.blobs, on.config.keep_output_days, until).await },
-                )
+                Box::pin(async move {
+                    retention::output(&on.store, &on.blobs, on.config.output_retention_days, until).await
+                })
             }),
             job("runs", HOUR, 30 * MINUTE, |on, until| {
-                let Config { keep_runs_days, keep_output_days, .. } = on.config;
-                Box::pin(async move { retention::runs(&on.store, keep_runs_days, keep_output_days, until).await })
+                let Config { run_retention_days, output_retention_days, .. } = on.config;
+                Box::pin(
+                    async move { retention::runs(&on.store, run_retention_days, output_retention_days, until).await },
+                )
             }),
             job("archives", HOUR, 40 * MINUTE, |on, until| {
                 Box::pin(async move {
-                    let days = on.config.keep_archives_days;
+                    let days = on.config.archive_retention_days;
                     if days > 0 {
                         retention::strays(&on.store, &on.blobs, until).await?;
                     }

@@ -17,7 +17,7 @@ use assize_observe::metrics;
 /// The limits that do not hold, or what keeps them from being tried.
 pub async fn check(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let began = clock::monotonic();
-    let allowed = unenforced::parse(&worker.config.allow_unenforced).map_err(anyhow::Error::msg)?;
+    let allowed = unenforced::parse(&worker.config.allow_unenforced_limits).map_err(anyhow::Error::msg)?;
     fit(&worker.templates, worker.slice.totals.memory >> 20)?;
     if let Err(error) = worker.slice.set().await {
         // Whether it matters shows when the totals are read.

@@ -48,7 +48,7 @@ pub struct CpuReservation {
 }
 
 impl CpuPool {
-    /// As the setting `cells_processors` says: a list like `2-47`, `none`, or empty for all that this host has.
+    /// As the setting `cells_cpuset` says: a list like `2-47`, `none`, or empty for all that this host has.
     ///
     /// # Errors
     /// What is wrong with the list, or that the host does not say what it has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The word of the setting `cells_processors` that binds cells to no processors.
+/// The word of the setting `cells_cpuset` that binds cells to no processors.
 pub const NONE: &str = "none";
 
 /// Ids must be below this number: more processors than any host has.
@@ -42,7 +42,7 @@ pub fn written(ids: &BTreeSet<u32>) -> String {
     ranges.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
-/// Checks the setting `cells_processors`: empty, [`NONE`] or a list.
+/// Checks the setting `cells_cpuset`: empty, [`NONE`] or a list.
 ///
 /// # Errors
 /// Says how a list is written, and quotes this one.

@@ -38,6 +38,9 @@ pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
 /// Seconds that a worker drains.
 pub const DRAIN_S: u64 = 3;
 
+/// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
+const OUTPUT_END: &str = "16384";
+
 /// A worker is ready when its berths are made.
 const READY: Duration = Duration::from_secs(60);
 
@@ -135,8 +138,6 @@ impl Site {
             ("PER_USER_MAX_ACTIVE", "4".to_owned()),
             ("DRAIN_TIMEOUT_S", DRAIN_S.to_string()),
             ("OUTPUT_LIMIT_BYTES", OUTPUT_LIMIT.to_string()),
-            ("OUTPUT_HEAD_BYTES", "16384".to_owned()),
-            ("OUTPUT_TAIL_BYTES", "16384".to_owned()),
             // What else this host does must not matter; the small file system must.
             ("MIN_FREE_DISK_MIB", "8".to_owned()),
             ("MIN_AVAILABLE_MEMORY_MIB", "0".to_owned()),
@@ -148,7 +149,7 @@ impl Site {
         let environment: Vec<_> =
             environment.into_iter().map(|(key, value)| (format!("ASSIZE_{key}"), value)).collect();
         let log = embedded.folder.logs().join("api.log");
-        let spec = Spec { name: "api".to_owned(), program: program.clone(), argument: "api", environment, log };
+        let spec = Spec { name: "api".to_owned(), program: program.clone(), arguments: &["api"], environment, log };
         let environment = spec.environment.clone();
         let api = Service::start(spec);
         let site = Self {
@@ -195,7 +196,8 @@ impl Site {
         let name = format!("worker-{}", self.named.fetch_add(1, Ordering::SeqCst));
         let log = self.embedded.folder.logs().join(format!("{name}.log"));
         let environment = self.environment.iter().chain(more).cloned().collect();
-        let worker = Service::start(Spec { name, program: self.program.clone(), argument: "worker", environment, log });
+        let arguments = &["worker", "--output-end-bytes", OUTPUT_END];
+        let worker = Service::start(Spec { name, program: self.program.clone(), arguments, environment, log });
         if let Err(error) = self.ready(&worker).await {
             worker.kill_for_good().await.ok();
             return Err(error);

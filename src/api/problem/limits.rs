@@ -75,7 +75,7 @@ impl Problem {
     pub fn too_many_held(crowded: Crowded) -> Self {
         let (Crowded::Each { limit } | Crowded::All { limit }) = crowded;
         let limit = limit as u64;
-        let detail = format!("{limit} requests of this key are held open, more are not (max_held_per_key)");
+        let detail = format!("{limit} requests of this key are held open, more are not (max_open_requests_per_key)");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_held", detail)
             .limit(limit, limit.saturating_add(1))
             .help("End some of your live outputs and waits first, or read without waiting.")

@@ -158,7 +158,7 @@ impl QueuedFacts {
         if let (Some(reserved), Some(weight)) = (self.reserved_run, self.reserved_half_slots)
             && reserved != run
         {
-            let (weight, patience) = (slots(weight.into()), caps.heavy_patience_s);
+            let (weight, patience) = (slots(weight.into()), caps.heavy_reserve_after_s);
             let detail = format!(
                 "{weight} slots are kept for a run that has waited for more than {patience} s, {} are free",
                 slots(free)
@@ -213,8 +213,14 @@ fn place(number: i64) -> f64 {
 mod tests {
     use super::*;
 
-    const CAPS: AdmissionCaps =
-        AdmissionCaps { total_half_slots: 80, browser: 20, api: 20, per_org: 10, per_user: 2, heavy_patience_s: 60.0 };
+    const CAPS: AdmissionCaps = AdmissionCaps {
+        total_half_slots: 80,
+        browser: 20,
+        api: 20,
+        per_org: 10,
+        per_user: 2,
+        heavy_reserve_after_s: 60.0,
+    };
 
     /// A run of class B at a quiet moment, with a worker of 8 slots.
     fn quiet() -> QueuedFacts {
