@@ -19,16 +19,16 @@ impl Held {
     /// Refuses a key that holds too many.
     pub fn begin(holding: &Holding, caller: Caller) -> Result<Self, Problem> {
         let presence = holding.enter(caller.key, false).map_err(|crowded| {
-            event::refused("held_per_key");
+            event::refused("open_requests_per_key");
             Problem::too_many_held(crowded)
         })?;
-        metrics().held_requests.inc();
+        metrics().open_requests.increment(1);
         Ok(Self { _presence: presence })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        metrics().held_requests.dec();
+        metrics().open_requests.decrement(1);
     }
 }

@@ -135,7 +135,7 @@ pub async fn serve_within(
         };
         let connection = server.serve_connection(TokioIo::new(Socket::new(socket, timeouts.unread)), service);
         let connection = connections.watch(connection);
-        metrics().connections.inc();
+        metrics().connections.increment(1);
         tokio::spawn(async move {
             tokio::select! {
                 // How a connection ends is the client's business; requests log themselves.
@@ -146,7 +146,7 @@ pub async fn serve_within(
             }
             // Only now, when the socket is closed.
             drop(entered);
-            metrics().connections.dec();
+            metrics().connections.decrement(1);
         });
     }
     drop(listener);

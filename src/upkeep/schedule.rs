@@ -262,10 +262,10 @@ mod tests {
         running.await.unwrap();
         let text = metrics().text();
         for failing in ["test_fails", "test_panics", "test_hangs"] {
-            let line = format!("assize_janitor_last_success_timestamp_seconds{{what=\"{failing}\"}} 0");
+            let line = format!("assize_janitor_last_success_timestamp_seconds{{task=\"{failing}\"}} 0");
             assert!(text.lines().any(|seen| seen == line), "{text}");
         }
         assert!(!text.contains("seconds{what=\"test_works\"} 0"), "{text}");
-        assert!(text.contains("assize_janitor_removed_total{what=\"test_works\"} "), "{text}");
+        assert!(text.contains("assize_janitor_removed_total{task=\"test_works\"} "), "{text}");
     }
 }

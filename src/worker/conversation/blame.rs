@@ -38,7 +38,7 @@ impl Conversation {
             counters.oom_kills = counters.oom_kills.max(self.oom_killed.into());
         }
         counters.pids_refused = counters.pids_refused.max(ended.pids_refused);
-        metrics().oom_kills.inc_by(counters.oom_kills);
+        metrics().oom_kills(counters.oom_kills);
         let limits = StageLimits {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             global_timeout_ms: self.plan.global_timeout_ms,

@@ -50,7 +50,7 @@ impl Conversation {
         engine.has_exited(&self.id, NOTICED).await;
         let state = engine.inspect(&self.id).await.ok().and_then(|seen| seen.state);
         if state.is_some_and(|state| state.oom_killed == Some(true)) {
-            metrics().oom_kills.inc();
+            metrics().oom_kills(1);
             let mib = self.limits.memory_mib;
             if attempt.worker.cgroups.total_hits() > self.total_hits {
                 let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");

@@ -101,7 +101,7 @@ async fn held(arena: &Arena) -> Result<bool, String> {
     let port = arena.target.address.port() + 2;
     let asked = arena.http.get(format!("http://127.0.0.1:{port}/metrics")).send().await;
     let text = asked.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
-    Ok(text.contains("assize_admission_held{reason=\"paused\"}"))
+    Ok(text.contains("assize_claims_paused{reason=\"paused\"}"))
 }
 
 /// A key of another organisation.
