@@ -1,17 +1,9 @@
-//! How a run ended, and the reading of a cell's reports into a failure.
+//! A failure and its evidence, and the rules that turn a cell's report into a failure.
 
 use serde::{Deserialize, Serialize};
 use warden::event::{StageEnded, StageExit};
 
 use super::{FailureCode, names};
-use crate::verdict::Verdict;
-
-/// How a run ended: with a verdict, or with a failure that says whose fault it was.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    Completed(Box<Verdict>),
-    Failed(Box<Failure>),
-}
 
 /// A failure code with what was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -8,15 +8,13 @@ use super::Worker;
 use super::leases::Interrupted;
 use super::output::{self, OutputLog};
 use super::statement::EndedStages;
+use super::stop::Stop;
 use crate::admission::Resumed;
-use crate::cell::EngineError;
-use crate::cell::stream::StreamError;
 use crate::clock;
 use crate::egress::Recorded;
-use crate::intake::blob::BlobError;
 use crate::observe::event::{self, Subject};
 use crate::redis::Share;
-use crate::run::{Failure, FailureCode, Lease, StageName, Status};
+use crate::run::{FailureCode, Lease, StageName, Status};
 use crate::store::queue::Claim;
 use crate::store::takeover::Position;
 use crate::store::{Store, StoreError};
@@ -28,24 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Why an attempt does not go on.
-#[derive(Debug)]
-pub enum Stop {
-    /// It ends, or is tried again, with this failure.
-    Failed(Failure),
-    /// The run is no longer ours: write nothing.
-    LeaseLost(String),
-    /// It goes on without us: this worker stops, and its successor adopts it.
-    Left,
-}
-
-impl Stop {
-    /// Someone wants the run to stop.
-    pub fn cancelled() -> Self {
-        Self::Failed(Failure::new(FailureCode::Cancelled, "cancelled while it was running"))
-    }
-}
 
 /// An attempt under way.
 pub struct Attempt<'a> {
@@ -74,7 +54,7 @@ impl<'a> Attempt<'a> {
         worker.templates.get(&self.claim.template).ok_or_else(|| {
             let (wanted, names) = (&self.claim.template, worker.templates.names());
             let message = format!("this worker has no template {wanted:?}, it has: {names}");
-            Stop::Failed(Failure::new(FailureCode::TemplateInvalid, message))
+            Stop::failed(FailureCode::TemplateInvalid, message)
         })
     }
 
@@ -223,41 +203,5 @@ where
             }
             written => return written,
         }
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        match error {
-            // Fenced writes say so when the run is not ours any more. If Postgres is away, so are
-            // our heartbeats: whoever holds the lease when it is back decides.
-            StoreError::LeaseLost { .. } | StoreError::Unavailable { .. } => Self::LeaseLost(error.to_string()),
-            other => Self::Failed(Failure::new(FailureCode::WorkerLost, other.to_string())),
-        }
-    }
-}
-
-impl From<EngineError> for Stop {
-    fn from(error: EngineError) -> Self {
-        if matches!(error, EngineError::Unwanted) {
-            return Self::LeaseLost(error.to_string());
-        }
-        Self::Failed(Failure::new(error.code(), error.to_string()))
-    }
-}
-
-impl From<BlobError> for Stop {
-    fn from(error: BlobError) -> Self {
-        Self::Failed(Failure::new(FailureCode::NetworkError, error.to_string()))
-    }
-}
-
-impl From<StreamError> for Stop {
-    fn from(error: StreamError) -> Self {
-        let code = match error {
-            StreamError::Archive(_) => FailureCode::NetworkError,
-            _ => FailureCode::CellLost,
-        };
-        Self::Failed(Failure::new(code, error.to_string()))
     }
 }

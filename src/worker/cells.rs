@@ -10,16 +10,17 @@ use tokio_util::task::TaskTracker;
 use warden::plan::Plan;
 
 use super::Worker;
-use super::attempt::{Attempt, Stop};
+use super::attempt::Attempt;
 use super::fetch::git::FETCH_IMAGE;
 use super::places::Places;
 use super::plan;
+use super::stop::Stop;
 use crate::admission::Resumed;
 use crate::cell::berth::berth_of;
 use crate::cell::spec::{GRADER_BYTES, LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
 use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
 use crate::run::retry::MAX_CRASHES;
-use crate::run::{Failure, FailureCode, Lease, StageName, Status};
+use crate::run::{FailureCode, Lease, StageName, Status};
 use crate::template::{Limits, Template};
 
 /// What a cell that exits by itself gets to do so: the engine needs some 30 ms to notice.
@@ -187,7 +188,7 @@ impl<'a> Cells<'a> {
     /// but not if that worker died with it, for then it may be what kills workers: a new attempt is
     /// counted.
     async fn adopt(&mut self, attempt: &Attempt<'_>, resumed: Resumed) -> Result<Option<Ready>, Stop> {
-        let lost = |message: String| Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+        let lost = |message: String| Err(Stop::failed(FailureCode::WorkerLost, message));
         let engine = &self.worker.engine;
         let (mut subject, mut fetcher) = (None, None);
         for container in engine.cells_of(self.lease.run_id, self.lease.attempt).await? {
@@ -248,7 +249,7 @@ impl<'a> Cells<'a> {
     /// have begun, else a new one. If they had begun in a cell that is gone, the attempt is over.
     pub async fn driver(&mut self, attempt: &Attempt<'_>, template: &Template, plan: &Plan) -> Result<Ready, Stop> {
         let Some(driver) = &template.driver else {
-            return Err(Stop::Failed(Failure::new(FailureCode::TemplateInvalid, "the template has no driver")));
+            return Err(Stop::failed(FailureCode::TemplateInvalid, "the template has no driver"));
         };
         let digest = told(template, plan);
         if let Some(found) = self.adopted_driver.take() {
@@ -256,7 +257,7 @@ impl<'a> Cells<'a> {
             if engine.has_begun(&found.id).await? {
                 if found.plan != digest {
                     let message = "its worker was lost, and the tests have changed since";
-                    return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+                    return Err(Stop::failed(FailureCode::WorkerLost, message));
                 }
                 let (cell, seen) = engine.resume(&found.id).await?;
                 self.query_image(&cell.id);
@@ -266,14 +267,14 @@ impl<'a> Cells<'a> {
             self.worker.store.confirm_lease(self.lease).await?;
             if engine.kill_unbegun(&found.id).await? {
                 let message = "its worker was lost while the tests began";
-                return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+                return Err(Stop::failed(FailureCode::WorkerLost, message));
             }
             engine.remove(&found.id).await?;
             self.made().retain(|id| *id != found.id);
         } else if attempt.resumed.is_some_and(|resumed| resumed.phase >= Some(StageName::Tests)) {
             // They would meet a subject that has been tested in part.
             let message = "its worker was lost, and the cell of its tests too";
-            return Err(Stop::Failed(Failure::new(FailureCode::WorkerLost, message)));
+            return Err(Stop::failed(FailureCode::WorkerLost, message));
         }
         let grader = !template.bundle.is_empty();
         let make = Make {
@@ -412,5 +413,5 @@ fn told(template: &Template, plan: &Plan) -> String {
 /// A run whose workers died is taken to be why.
 fn killer(crashes: i32) -> Stop {
     let message = format!("{crashes} workers died while they worked on this run; no other will");
-    Stop::Failed(Failure::new(FailureCode::WorkerLost, message))
+    Stop::failed(FailureCode::WorkerLost, message)
 }

@@ -18,10 +18,11 @@ use warden::egress::{FromCell, resync};
 use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
 use warden::plan::Plan;
 
-use super::attempt::{Attempt, Stop};
+use super::attempt::Attempt;
 use super::cells::Ready;
 use super::fetch::git::FIRST_WORDS;
 use super::stdin::Stdin;
+use super::stop::Stop;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
 use crate::clock;
@@ -332,10 +333,7 @@ impl Conversation {
                 let most = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
                 self.received += piece.len() as u64;
                 if self.received > most {
-                    return Err(Stop::Failed(Failure::new(
-                        FailureCode::CellLost,
-                        "the cell sent more results than allowed",
-                    )));
+                    return Err(Stop::failed(FailureCode::CellLost, "the cell sent more results than allowed"));
                 }
                 if self.role == Role::Fetch {
                     return Ok(Step::Piece(piece));
@@ -374,7 +372,7 @@ impl Conversation {
     }
 
     fn stage(&self, number: u8) -> Result<(StageName, Duration), Stop> {
-        let unknown = || Stop::Failed(Failure::new(FailureCode::CellLost, format!("the cell names a stage {number}")));
+        let unknown = || Stop::failed(FailureCode::CellLost, format!("the cell names a stage {number}"));
         let stage = self.plan.stages.get(usize::from(number)).ok_or_else(unknown)?;
         Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
     }

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::attempt::{Attempt, Stop};
+use super::attempt::Attempt;
 use super::cells::{Cells, Ready};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
+use super::stop::Stop;
 use crate::cell::Role;
 use crate::intake::blob::BlobError;
-use crate::run::{Failure, FailureCode};
+use crate::run::FailureCode;
 use crate::template::{OnDriverFailure, Template};
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
@@ -22,7 +23,7 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     let mut inputs = Vec::new();
     if subject.seen.is_none() {
         let archive = attempt.claim.archive_sha256.as_deref();
-        let missing = || Stop::Failed(Failure::new(FailureCode::WorkerLost, "the submission has no archive"));
+        let missing = || Stop::failed(FailureCode::WorkerLost, "the submission has no archive");
         inputs.push(attempt.worker.blobs.archive(archive.ok_or_else(missing)?).await?);
         inputs.extend((template.driver.is_none() && !template.bundle.is_empty()).then(|| piece(&template.bundle)));
         inputs.extend((inputs.len() < plan.inputs.len()).then(|| piece(&attempt.worker.exit.certificates())));
@@ -49,7 +50,9 @@ async fn judge(
     template: &Template,
     subject: &mut Conversation,
 ) -> Result<Report, Stop> {
-    let Some(spec) = &template.driver else { return Err(Stop::LeaseLost("no driver".to_owned())) };
+    let Some(spec) = &template.driver else {
+        return Err(Stop::failed(FailureCode::TemplateInvalid, "the template has no driver"));
+    };
     let plan = plan::driver(template, spec, &attempt.worker.config);
     let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![piece(&template.bundle)] };

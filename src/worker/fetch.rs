@@ -13,10 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use warden::event::ResultsStatus;
 
-use super::attempt::{Attempt, Stop, patiently};
+use super::attempt::{Attempt, patiently};
 use super::cells::Cells;
 use super::conversation::{Conversation, Step};
 use super::execute::piece;
+use super::stop::Stop;
 use crate::cell::Role;
 use crate::config::Config;
 use crate::intake::archive;

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::attempt::{Attempt, Stop, patiently};
+use super::attempt::{Attempt, patiently};
 use super::cells::Cells;
+use super::stop::Stop;
 use super::{pulse, statement};
 use crate::observe::event;
 use crate::output::blob_key;
@@ -54,7 +55,7 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
                 },
             }
         }
-        Err(Stop::Left) => {
+        Err(Stop::HandedOver) => {
             event::run_left(&attempt.subject, attempt.status);
             return cells.leave().await;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::attempt::Stop;
+use super::stop::Stop;
 use crate::admission::Holds;
 use crate::clock;
 use crate::observe::{event, metrics};
@@ -50,7 +50,7 @@ impl Interrupted {
     pub async fn wait(&self) -> Stop {
         tokio::select! {
             () = self.lost.cancelled() => Stop::LeaseLost("a heartbeat found another holder".to_owned()),
-            () = self.leases.leaving.cancelled() => Stop::Left,
+            () = self.leases.leaving.cancelled() => Stop::HandedOver,
         }
     }
 }

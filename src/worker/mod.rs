@@ -22,6 +22,7 @@ mod plan;
 mod pulse;
 mod statement;
 mod stdin;
+mod stop;
 mod verdict;
 mod walls;
 

@@ -3,8 +3,9 @@
 use warden::event::{ResultsStatus, StageExit};
 
 use super::agreement::contradiction;
-use super::attempt::{Attempt, Stop};
+use super::attempt::Attempt;
 use super::conversation::Report;
+use super::stop::Stop;
 use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::{OnDriverFailure, Results, Template};
 use crate::verdict::{self, Format, Integrity, Limits, Verdict};

@@ -12,8 +12,9 @@ use crate::egress::{HeardOf, Tunnels};
 use crate::observe::metrics;
 use crate::run::outcome::{StageLimits, stage_failure};
 use crate::run::{Cause, Failure, FailureCode, StageName};
-use crate::worker::attempt::{Attempt, Stop};
+use crate::worker::attempt::Attempt;
 use crate::worker::fetch::git::{Seen, judge};
+use crate::worker::stop::Stop;
 
 impl Conversation {
     /// What became of the hosts that a stage asked for; it is forgotten then.

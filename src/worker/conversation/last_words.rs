@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Conversation;
 use crate::cell::Event;
-use crate::worker::attempt::{Attempt, Stop};
+use crate::worker::attempt::Attempt;
+use crate::worker::stop::Stop;
 
 impl Conversation {
     /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.

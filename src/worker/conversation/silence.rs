@@ -10,7 +10,8 @@ use crate::clock;
 use crate::egress::HeardOf;
 use crate::observe::metrics;
 use crate::run::{Failure, FailureCode};
-use crate::worker::attempt::{Attempt, Stop};
+use crate::worker::attempt::Attempt;
+use crate::worker::stop::Stop;
 
 impl Conversation {
     /// The stream broke, but the cell may be as well as before: its journal has what was missed. A
@@ -54,7 +55,7 @@ impl Conversation {
             let mib = self.limits.memory_mib;
             if attempt.worker.cgroups.total_hits() > self.total_hits {
                 let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");
-                return Stop::Failed(Failure::new(FailureCode::CellLost, message));
+                return Stop::failed(FailureCode::CellLost, message);
             }
             let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
             return Stop::Failed(self.blame(Failure::new(FailureCode::OutOfMemory, message), HeardOf::default()));
@@ -65,7 +66,7 @@ impl Conversation {
     /// Our deadline passed and the warden did not say that its own had. Before the project is blamed,
     /// the journal is asked: it may be the stream that is stuck, and not the cell.
     pub(super) async fn overdue(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
-        let failed = |code, message: &str| Err(Stop::Failed(Failure::new(code, message)));
+        let failed = |code, message: &str| Err(Stop::failed(code, message));
         if !self.is_delivered {
             return failed(FailureCode::CellLost, "the cell did not take its project in");
         }
