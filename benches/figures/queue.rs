@@ -79,7 +79,7 @@ impl Shape {
 
     /// The default caps; where one organisation has all, it may have all slots.
     pub fn caps(self) -> AdmissionCaps {
-        let caps = AdmissionCaps::of(&assize::config::Config::default());
+        let caps = AdmissionCaps::from_config(&assize::config::Config::default());
         if self == Self::One { AdmissionCaps { per_org: 1_000, ..caps } } else { caps }
     }
 }

@@ -1,42 +1,42 @@
-//! Why a queued run waits, in a word and in a sentence, and when it may start: from what Postgres says
-//! of the queue by the rules of claims (`explain_queued` in `sql/migrations/0005_admission.sql`).
+//! Why a queued run waits, as a code and as a sentence, and when it may start. Postgres reads the facts by the
+//! rules of claims (`explain_queued` in `sql/migrations/0005_admission.sql`); this module turns them into an answer.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AdmissionCaps, Hold};
+use super::{AdmissionCaps, ClaimPause};
 use crate::run::names;
 
-/// Positions are counted so far; at the last of them there are as many runs before it, or more.
-pub const MOST_COUNTED: i64 = 1000;
+/// The last position that is counted. A run at this position has this many runs before it, or more.
+pub const MAX_COUNTED_POSITION: i64 = 1000;
 
-/// What a queued run waits for.
+/// The code of what a queued run waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
-    /// Free slots, or its turn at them.
+    /// The run waits for free slots, or for its turn.
     Slots,
-    /// Runs of class B and C are at their cap.
+    /// As many runs of class B and C are active as their cap allows.
     BrowserCap,
-    /// Runs of class A are at their cap.
+    /// As many runs of class A are active as their cap allows.
     ApiCap,
-    /// Its organisation's active runs are at their cap.
+    /// As many runs of the organisation are active as its cap allows.
     OrgCap,
-    /// Its user's active runs are at their cap.
+    /// As many runs of the user are active as the cap allows.
     UserCap,
     /// Slots are kept free for a heavier run that has waited for long.
     ReservedForHeavy,
-    /// The hosts of all workers are short of memory, disk or time.
+    /// The hosts of all workers are short of memory, disk space or processor time.
     HostPressure,
     /// All workers are about to stop.
     Draining,
-    /// There is no worker.
+    /// No worker is alive.
     NoWorker,
-    /// All workers paused after faults of the infrastructure.
+    /// All workers have paused after faults of the infrastructure.
     Paused,
-    /// The time of its next attempt.
+    /// The time of the next attempt has not come.
     RetryBackoff,
 }
 
@@ -46,36 +46,36 @@ names!(WaitingFor, "reason to wait", {
     NoWorker => "no_worker", Paused => "paused", RetryBackoff => "retry_backoff",
 });
 
-/// What Postgres says of a queued run and of all that it competes with.
+/// The facts that Postgres reads about a queued run and about everything it competes with.
 #[derive(Debug, Clone)]
 pub struct QueuedFacts {
     pub half_slots: i32,
     pub not_before: Option<DateTime<Utc>>,
     pub attempt: i32,
-    /// Active, under each cap.
+    /// Active half-slots and runs, under each cap.
     pub active_half_slots: i64,
     pub browser_runs: i64,
     pub api_runs: i64,
     pub organization_runs: i64,
     pub user_runs: i64,
-    /// Workers that were seen within 30 s, and those of them that claim.
+    /// Workers that sent a heartbeat within 30 s, and those of them that claim.
     pub live_workers: i64,
     pub claiming_workers: i64,
     pub claiming_half_slots: i64,
-    /// All and the free half-slots of the claiming worker that has most of them.
+    /// The most half-slots, and the most free half-slots, that one claiming worker has.
     pub largest_half_slots: Option<i32>,
     pub free_half_slots: Option<i64>,
-    /// Why the others do not claim.
-    pub held_by: Option<Hold>,
+    /// Why the other workers do not claim.
+    pub held_by: Option<ClaimPause>,
     pub held_detail: Option<String>,
-    /// The run that slots are kept free for.
+    /// The run for which slots are kept free.
     pub reserved_run: Option<Uuid>,
     pub reserved_half_slots: Option<i32>,
-    /// Places from 1, counted to [`MOST_COUNTED`].
+    /// Positions from 1, counted up to [`MAX_COUNTED_POSITION`].
     pub position_in_user: i64,
     pub position_in_organization: i64,
     pub position: i64,
-    /// In the mean of the last runs that ended; absent before the first.
+    /// Means over the last runs that ended; absent before the first.
     pub run_seconds: Option<f64>,
     pub run_half_slots: Option<f64>,
     pub at: DateTime<Utc>,
@@ -91,7 +91,7 @@ pub struct Waiting {
 }
 
 impl QueuedFacts {
-    /// What `run` waits for under `caps`.
+    /// Explains what `run` waits for under `caps`.
     #[must_use]
     pub fn explain(&self, run: Uuid, caps: &AdmissionCaps) -> Waiting {
         let (waiting_for, detail) = self
@@ -114,9 +114,9 @@ impl QueuedFacts {
         }
         let waiting_for = match self.held_by {
             None => return Some((WaitingFor::NoWorker, "no worker was seen in the last 30 s".to_owned())),
-            Some(Hold::HostPressure) => WaitingFor::HostPressure,
-            Some(Hold::Paused) => WaitingFor::Paused,
-            Some(Hold::Draining) => WaitingFor::Draining,
+            Some(ClaimPause::HostPressure) => WaitingFor::HostPressure,
+            Some(ClaimPause::Paused) => WaitingFor::Paused,
+            Some(ClaimPause::Draining) => WaitingFor::Draining,
         };
         let workers = self.live_workers;
         let detail = self.held_detail.as_deref().filter(|detail| !detail.is_empty());
@@ -124,7 +124,7 @@ impl QueuedFacts {
         Some((waiting_for, format!("none of {workers} live workers takes on runs: {why}")))
     }
 
-    /// The narrowest cap that is reached.
+    /// The narrowest of the caps that are reached.
     fn caps(&self, caps: &AdmissionCaps) -> Option<(WaitingFor, String)> {
         let (class, class_runs, class_cap, name) = if self.half_slots == 1 {
             (WaitingFor::ApiCap, self.api_runs, caps.api, "A")
@@ -176,20 +176,20 @@ impl QueuedFacts {
         (WaitingFor::Slots, detail)
     }
 
-    /// From its place, the time that runs take, and how many can be active at once. Nothing is known
-    /// without a worker that claims, before the first run has ended, and where the count was cut.
+    /// Estimates the start from the position, the mean time of a run, and how many runs can be active at once. There
+    /// is no estimate without a claiming worker, before the first run has ended, and beyond the counted positions.
     fn estimate(&self, caps: &AdmissionCaps) -> Option<DateTime<Utc>> {
         let (seconds, weight) = (self.run_seconds?, self.run_half_slots?);
         let half_slots = self.claiming_half_slots.min(caps.total_half_slots.into());
-        if half_slots == 0 || self.position >= MOST_COUNTED {
+        if half_slots == 0 || self.position >= MAX_COUNTED_POSITION {
             return None;
         }
         let class = if self.half_slots == 1 { caps.api } else { caps.browser };
-        // Places that come free in the time of one run; a run that takes all of a worker is one of them.
+        // How often as many runs must end as can be active at once, under each cap.
         let rounds = [
-            place(self.position) / (place(half_slots) / weight).max(1.0).min(f64::from(class)),
-            place(self.position_in_organization) / f64::from(caps.per_org),
-            place(self.position_in_user) / f64::from(caps.per_user),
+            to_f64(self.position) / (to_f64(half_slots) / weight).max(1.0).min(f64::from(class)),
+            to_f64(self.position_in_organization) / f64::from(caps.per_org),
+            to_f64(self.position_in_user) / f64::from(caps.per_user),
         ];
         let wait = rounds.into_iter().fold(0.0, f64::max) * seconds;
         #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds; `as` saturates")]
@@ -205,7 +205,7 @@ fn slots(half_slots: i64) -> String {
     format!("{}{half}", half_slots / 2)
 }
 
-fn place(number: i64) -> f64 {
+fn to_f64(number: i64) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
@@ -214,8 +214,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// A run of class B at a quiet moment, with a worker of 8 slots.
-    fn quiet() -> QueuedFacts {
+    /// A run of class B in an empty queue, with one worker of 8 slots.
+    fn idle() -> QueuedFacts {
         QueuedFacts {
             half_slots: 2,
             not_before: None,
@@ -243,70 +243,70 @@ mod tests {
         }
     }
 
-    fn told(facts: &QueuedFacts) -> (WaitingFor, String) {
-        let waiting = facts.explain(Uuid::nil(), &AdmissionCaps::of(&Config::default()));
+    fn reason(facts: &QueuedFacts) -> (WaitingFor, String) {
+        let waiting = facts.explain(Uuid::nil(), &AdmissionCaps::from_config(&Config::default()));
         (waiting.waiting_for, waiting.detail)
     }
 
     fn starts_in(facts: &QueuedFacts) -> Option<i64> {
-        let waiting = facts.explain(Uuid::nil(), &AdmissionCaps::of(&Config::default()));
+        let waiting = facts.explain(Uuid::nil(), &AdmissionCaps::from_config(&Config::default()));
         waiting.estimated_start.map(|start| (start - facts.at).num_seconds())
     }
 
     #[test]
     fn the_narrowest_cap_is_named_first_with_what_was_seen() {
-        let capped = QueuedFacts { user_runs: 2, organization_runs: 10, browser_runs: 20, api_runs: 20, ..quiet() };
-        assert_eq!(told(&capped), (WaitingFor::UserCap, "2 of the user's 2 runs are active".to_owned()));
+        let capped = QueuedFacts { user_runs: 2, organization_runs: 10, browser_runs: 20, api_runs: 20, ..idle() };
+        assert_eq!(reason(&capped), (WaitingFor::UserCap, "2 of the user's 2 runs are active".to_owned()));
         let capped = QueuedFacts { user_runs: 1, ..capped };
-        assert_eq!(told(&capped).0, WaitingFor::OrgCap);
+        assert_eq!(reason(&capped).0, WaitingFor::OrgCap);
         let capped = QueuedFacts { organization_runs: 9, ..capped };
-        assert_eq!(told(&capped), (WaitingFor::BrowserCap, "20 of 20 runs of class B and C are active".to_owned()));
+        assert_eq!(reason(&capped), (WaitingFor::BrowserCap, "20 of 20 runs of class B and C are active".to_owned()));
         let capped = QueuedFacts { half_slots: 1, ..capped };
-        assert_eq!(told(&capped).0, WaitingFor::ApiCap);
+        assert_eq!(reason(&capped).0, WaitingFor::ApiCap);
     }
 
     #[test]
-    fn slots_are_told_with_their_number() {
-        assert_eq!(told(&quiet()).1, "8 slots are free, it is the next");
-        let behind = QueuedFacts { position: 4, ..quiet() };
-        assert_eq!(told(&behind).1, "8 slots are free, 3 runs come before it");
-        let full = QueuedFacts { active_half_slots: 15, free_half_slots: Some(1), ..quiet() };
+    fn a_reason_names_the_number_of_slots() {
+        assert_eq!(reason(&idle()).1, "8 slots are free, it is the next");
+        let behind = QueuedFacts { position: 4, ..idle() };
+        assert_eq!(reason(&behind).1, "8 slots are free, 3 runs come before it");
+        let full = QueuedFacts { active_half_slots: 15, free_half_slots: Some(1), ..idle() };
         let words = "it takes 1 slots, 0.5 are free on one worker; 7.5 of 40 are active";
-        assert_eq!(told(&full), (WaitingFor::Slots, words.to_owned()));
-        let small = QueuedFacts { half_slots: 4, largest_half_slots: Some(2), ..quiet() };
-        assert_eq!(told(&small).1, "it takes 2 slots, the most that a worker has is 1");
-        let reserved = QueuedFacts { reserved_run: Some(Uuid::max()), reserved_half_slots: Some(4), ..quiet() };
-        assert_eq!(told(&reserved).0, WaitingFor::ReservedForHeavy);
+        assert_eq!(reason(&full), (WaitingFor::Slots, words.to_owned()));
+        let small = QueuedFacts { half_slots: 4, largest_half_slots: Some(2), ..idle() };
+        assert_eq!(reason(&small).1, "it takes 2 slots, the most that a worker has is 1");
+        let reserved = QueuedFacts { reserved_run: Some(Uuid::max()), reserved_half_slots: Some(4), ..idle() };
+        assert_eq!(reason(&reserved).0, WaitingFor::ReservedForHeavy);
         let itself = QueuedFacts { reserved_run: Some(Uuid::nil()), ..reserved };
-        assert_eq!(told(&itself).0, WaitingFor::Slots);
+        assert_eq!(reason(&itself).0, WaitingFor::Slots);
     }
 
     #[test]
     fn workers_come_before_caps_and_backoff_before_workers() {
-        let none = QueuedFacts { claiming_workers: 0, live_workers: 0, user_runs: 2, ..quiet() };
-        assert_eq!(told(&none).0, WaitingFor::NoWorker);
-        for (hold, waiting_for) in [
-            (Hold::HostPressure, WaitingFor::HostPressure),
-            (Hold::Paused, WaitingFor::Paused),
-            (Hold::Draining, WaitingFor::Draining),
+        let none = QueuedFacts { claiming_workers: 0, live_workers: 0, user_runs: 2, ..idle() };
+        assert_eq!(reason(&none).0, WaitingFor::NoWorker);
+        for (pause, waiting_for) in [
+            (ClaimPause::HostPressure, WaitingFor::HostPressure),
+            (ClaimPause::Paused, WaitingFor::Paused),
+            (ClaimPause::Draining, WaitingFor::Draining),
         ] {
             let detail = Some("why".to_owned());
-            let held = QueuedFacts { live_workers: 2, held_by: Some(hold), held_detail: detail, ..none.clone() };
-            assert_eq!(told(&held), (waiting_for, "none of 2 live workers takes on runs: why".to_owned()));
+            let held = QueuedFacts { live_workers: 2, held_by: Some(pause), held_detail: detail, ..none.clone() };
+            assert_eq!(reason(&held), (waiting_for, "none of 2 live workers takes on runs: why".to_owned()));
         }
         let later = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5));
         let words = "attempt 2 may start at 1970-01-01T00:00:05Z".to_owned();
-        assert_eq!(told(&QueuedFacts { not_before: later, attempt: 2, ..none }), (WaitingFor::RetryBackoff, words));
+        assert_eq!(reason(&QueuedFacts { not_before: later, attempt: 2, ..none }), (WaitingFor::RetryBackoff, words));
     }
 
     #[test]
     fn the_start_is_estimated_from_all_that_is_known() {
-        assert_eq!(starts_in(&QueuedFacts { position: 16, ..quiet() }), Some(20), "8 at a time, 10 s each");
-        assert_eq!(starts_in(&QueuedFacts { position: 8, position_in_user: 8, ..quiet() }), Some(40), "2 at a time");
-        assert_eq!(starts_in(&QueuedFacts { run_seconds: None, ..quiet() }), None);
-        assert_eq!(starts_in(&QueuedFacts { claiming_half_slots: 0, ..quiet() }), None);
-        assert_eq!(starts_in(&QueuedFacts { position: MOST_COUNTED, ..quiet() }), None);
+        assert_eq!(starts_in(&QueuedFacts { position: 16, ..idle() }), Some(20), "8 at a time, 10 s each");
+        assert_eq!(starts_in(&QueuedFacts { position: 8, position_in_user: 8, ..idle() }), Some(40), "2 at a time");
+        assert_eq!(starts_in(&QueuedFacts { run_seconds: None, ..idle() }), None);
+        assert_eq!(starts_in(&QueuedFacts { claiming_half_slots: 0, ..idle() }), None);
+        assert_eq!(starts_in(&QueuedFacts { position: MAX_COUNTED_POSITION, ..idle() }), None);
         let later = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(500));
-        assert_eq!(starts_in(&QueuedFacts { not_before: later, ..quiet() }), Some(500));
+        assert_eq!(starts_in(&QueuedFacts { not_before: later, ..idle() }), Some(500));
     }
 }

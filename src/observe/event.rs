@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::metrics;
-use crate::admission::Hold;
+use crate::admission::ClaimPause;
 use crate::egress::Recorded;
 use crate::redis::RedisError;
 use crate::run::{FailureCode, StageName, Status};
@@ -127,7 +127,7 @@ pub fn dependency(name: &'static str, up: bool, why: &str) {
 }
 
 /// A worker begins to hold claims back, or no longer does (`why` is `None`). Called at the change only.
-pub fn admission_held(reason: Hold, why: Option<&str>) {
+pub fn admission_held(reason: ClaimPause, why: Option<&str>) {
     metrics().admission_held(reason.as_str(), why.is_some());
     match why {
         Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::admission::{AdmissionCaps, MOST_COUNTED, QueuedFacts};
+use crate::admission::{AdmissionCaps, MAX_COUNTED_POSITION, QueuedFacts};
 use crate::run::{Lease, Status};
 
 /// A run that this worker has claimed, with what it needs to begin.
@@ -116,7 +116,7 @@ impl Store {
                 caps.per_org,
                 caps.per_user,
                 caps.heavy_patience_s,
-                MOST_COUNTED
+                MAX_COUNTED_POSITION
             )
             .fetch_optional(&self.pool),
         )

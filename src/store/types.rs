@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
 use sqlx::{Decode, Encode, Postgres, Type};
 
 use super::keys::Role;
-use crate::admission::Hold;
+use crate::admission::ClaimPause;
 use crate::run::{FailureCode, StageName, Status};
 
 macro_rules! as_text {
@@ -35,4 +35,4 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Status, StageName, FailureCode, Role, Hold);
+as_text!(Status, StageName, FailureCode, Role, ClaimPause);

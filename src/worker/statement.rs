@@ -1,4 +1,4 @@
-//! What a worker says, signed, of how a run ended.
+//! The signed statement of a worker about the end of a run.
 
 use chrono::TimeDelta;
 use warden::event::StageEnded;
@@ -17,12 +17,12 @@ use crate::signing::statement::{
 use crate::template::{Limits, Template};
 use crate::verdict::Verdict;
 
-/// How the stages of an attempt ended, each once, in this order.
+/// How the stages of an attempt ended, in the order in which they ended.
 #[derive(Debug, Default)]
 pub struct EndedStages(Vec<StageStatement>);
 
 impl EndedStages {
-    /// Adds what a warden reported; of a stage that is reported again only the first counts.
+    /// Adds a stage as its warden reported it. Of a stage that is reported twice only the first report counts.
     pub fn push(&mut self, role: Role, name: StageName, ended: &StageEnded) {
         let cell = role.as_str();
         if self.0.iter().any(|stage| stage.cell == cell && stage.name == name) {
@@ -40,7 +40,7 @@ impl EndedStages {
     }
 }
 
-/// Signs the end of an attempt; `None` if nothing is to be signed.
+/// Signs the end of an attempt. `None` if this worker has no key, or if there is no archive that could be named.
 pub fn sign(
     attempt: &mut Attempt<'_>,
     images: Vec<CellImage>,
@@ -49,12 +49,12 @@ pub fn sign(
 ) -> Option<Envelope> {
     let worker = attempt.worker;
     let signer = worker.signer.as_ref()?;
-    // What no archive came of, because its repository could not be fetched, cannot be named.
+    // If the repository could not be fetched, there is no archive that the statement could be about.
     let archive_sha256 = attempt.claim.archive_sha256.clone()?;
     let template = worker.templates.get(&attempt.claim.template);
     let stages = std::mem::take(&mut attempt.stages.0);
     let cells = template.map_or_else(Vec::new, |template| cells(template, &worker.config, &images));
-    let taken = TimeDelta::from_std(attempt.taken()).unwrap_or_default();
+    let elapsed = TimeDelta::from_std(attempt.elapsed()).unwrap_or_default();
     let claim = &attempt.claim;
     let failure = ended.err().map(|failure| FailureStatement {
         code: failure.code,
@@ -78,14 +78,14 @@ pub fn sign(
             verdict: ended.ok().cloned(),
             failure,
             started_at: claim.started_at,
-            finished_at: to_micros(claim.held_since + taken),
+            finished_at: to_micros(claim.held_since + elapsed),
             key_id: key_id.to_owned(),
         };
         InToto::about(claim.project_submission_id, &archive_sha256, RUN, run)
     })
 }
 
-/// The cells that a template wants, with the images that those had that there were.
+/// Describes each cell that the template defines; cells that were launched also have the digest of their image.
 fn cells(template: &Template, config: &Config, images: &[CellImage]) -> Vec<CellStatement> {
     let subject = (Role::Subject, template.image.as_str(), template.limits, plan::subject(template, config));
     let driver = template.driver.as_ref();

@@ -3,6 +3,7 @@
 use crate::cell::EngineError;
 use crate::cell::stream::StreamError;
 use crate::intake::blob::BlobError;
+use crate::leases::Interruption;
 use crate::run::{Failure, FailureCode};
 use crate::store::StoreError;
 
@@ -62,5 +63,14 @@ impl From<StreamError> for Stop {
             _ => FailureCode::CellLost,
         };
         Self::failed(code, error.to_string())
+    }
+}
+
+impl From<Interruption> for Stop {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::LeaseLost => Self::LeaseLost("a heartbeat found another holder".to_owned()),
+            Interruption::HandedOver => Self::HandedOver,
+        }
     }
 }

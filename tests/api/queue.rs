@@ -28,7 +28,7 @@ impl Queue {
     }
 
     async fn start_with(pool: PgPool, setup: Setup) -> Self {
-        let caps = AdmissionCaps::of(&setup.config);
+        let caps = AdmissionCaps::from_config(&setup.config);
         let queue = Self { server: Server::start_with(pool, setup).await, caps };
         queue.worker("claiming", "").await;
         queue

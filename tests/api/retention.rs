@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use assize::clock;
-use assize::upkeep::retention;
+use assize::maintenance::retention;
 use sqlx::PgPool;
 
 use crate::harness::locks::someone_waits;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::{AdmissionCaps, Explanations, Quotas};
+use assize::admission::{AdmissionCaps, QueueQuotas, WaitReasonCache};
 use assize::api::{self, ApiState, Timeouts};
 use assize::config::Config;
 use assize::intake::blob::Blobs;
@@ -123,8 +123,8 @@ impl Server {
             hints: hints.clone(),
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
-            quotas: Quotas::new(store.clone(), &setup.config),
-            explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
+            quotas: QueueQuotas::new(store.clone(), &setup.config),
+            wait_reasons: WaitReasonCache::with_max_age(store.clone(), &setup.config, setup.oldest_answer),
             signer: Signer::of(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
@@ -219,7 +219,7 @@ impl Server {
             per_user_max_active: 1000,
             ..Config::default()
         };
-        let caps = AdmissionCaps::of(&none);
+        let caps = AdmissionCaps::from_config(&none);
         let wanted = Wanted { worker_half_slots: 100, worker_capacity: 100, caps, most: 1 };
         self.store.claim_runs("worker", wanted).await.unwrap()[0].lease()
     }

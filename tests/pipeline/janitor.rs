@@ -8,9 +8,9 @@ use assize::admission::AdmissionCaps;
 use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
 use assize::config::Config;
+use assize::maintenance::{janitor, process, stale_cgroups};
 use assize::store::Store;
 use assize::store::queue::Wanted;
-use assize::upkeep::{janitor, leftovers, process};
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use uuid::Uuid;
@@ -75,7 +75,7 @@ async fn only_what_nobody_of_this_installation_wants_is_removed() {
     let (me, dead) = (process::worker_id(), dead());
     let store = Store::open(&site.database_url, 2).unwrap();
     site.submit("script", &[("run.sh", "exit 0")]).await;
-    let caps = AdmissionCaps::of(&Config::default());
+    let caps = AdmissionCaps::from_config(&Config::default());
     let wanted = Wanted { worker_half_slots: 2, worker_capacity: 2, caps, most: 1 };
     let run = store.claim_runs(&dead, wanted).await.unwrap()[0].id.to_string();
     let unknown = Uuid::now_v7().to_string();
@@ -163,7 +163,7 @@ async fn cells_have_a_parent_cgroup_and_what_stays_in_it_is_removed() {
         std::fs::create_dir(parent.join(&left)).unwrap();
     }
     std::fs::create_dir(trees[0].join(other)).unwrap();
-    let removed = leftovers::sweep(&engine, &cgroups).await.unwrap();
+    let removed = stale_cgroups::sweep(&engine, &cgroups).await.unwrap();
     let after = children(&cgroups);
     std::fs::remove_dir(trees[0].join(other)).unwrap();
     assert!(after.contains_key(other) && !after.contains_key(&left), "{after:?}");

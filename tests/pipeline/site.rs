@@ -12,8 +12,8 @@ use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
 use assize::clock;
 use assize::config::Config;
+use assize::maintenance::stale_cgroups;
 use assize::signing::{PrivateKey, key_file};
-use assize::upkeep::leftovers;
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -282,7 +282,7 @@ impl Drop for Site {
             // A worker that was killed leaves it behind.
             let config = Config { instance, warden_path: "/proc/self/exe".into(), ..Config::default() };
             if let Ok(engine) = Engine::connect(&config).await {
-                leftovers::remove_parents(&Cgroups::of(&engine).await.unwrap());
+                stale_cgroups::remove_parents(&Cgroups::of(&engine).await.unwrap());
             }
             database::delete(&url).await;
         });

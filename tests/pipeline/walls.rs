@@ -7,7 +7,7 @@ use assize::cell::slice::Slice;
 use assize::cell::unenforced::{self, LIMITS};
 use assize::cell::{Engine, berth};
 use assize::config::Config;
-use assize::upkeep::{leftovers, process};
+use assize::maintenance::{process, stale_cgroups};
 use futures_util::future::join;
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ async fn every_limit_has_a_name_and_holds_on_this_host() {
     slice.set().await.unwrap();
     let worker = process::worker_id();
     let found = unenforced::try_all(&engine, &slice, &cgroups, &worker, berth::BERTH_IMAGE, &[None]).await;
-    leftovers::remove_parents(&cgroups);
+    stale_cgroups::remove_parents(&cgroups);
     let found = found.unwrap();
     for finding in &found {
         assert!(finding.ok, "{finding:?}");

@@ -25,7 +25,7 @@ use crate::cli::services::searchable;
 use crate::cli::signals;
 use crate::cli::up::{Installation, Place};
 use crate::config::{Config, ConfigError};
-use crate::upkeep::leftovers;
+use crate::maintenance::stale_cgroups;
 
 /// All of it; it takes some five minutes on two cores.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
@@ -104,7 +104,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     let outcome = attack_on(&mut installation, &place, attack, as_json, screen, &stop).await;
     installation.stop(screen).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
-        leftovers::remove_parents(&cgroups);
+        stale_cgroups::remove_parents(&cgroups);
     }
     outcome
 }

@@ -12,8 +12,8 @@ use crate::cell::slice::Slice;
 use crate::cell::{Engine, EngineError};
 use crate::clock;
 use crate::config::Config;
+use crate::maintenance::stale_cgroups;
 use crate::template::{Limits, Templates};
-use crate::upkeep::leftovers;
 
 /// A container of an earlier doctor that is this old was left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
@@ -69,7 +69,7 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
         _ = tokio::signal::ctrl_c() => true,
     };
     let cleaned = clean(&engine, &worker).await;
-    leftovers::remove_parents(&cgroups);
+    stale_cgroups::remove_parents(&cgroups);
     if let Err(error) = cleaned {
         report.warn(
             "cells",

@@ -8,8 +8,8 @@ use crate::cell::berth::BERTH_IMAGE;
 use crate::cell::{Engine, EngineError};
 use crate::cli::screen::bytes;
 use crate::config::Config;
+use crate::maintenance::pressure::{PressureLimits, PressureSources};
 use crate::template::Templates;
-use crate::upkeep::pressure::{Host, Limits};
 use crate::worker::FETCH_IMAGE;
 
 /// Looks at all of it; gives the engine if cells can be made with it.
@@ -90,8 +90,8 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
 
 /// What would hold a worker's claims back at this moment.
 async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
-    let seen = Host::of(engine).await.read().await;
-    let short = Limits::of(config).judge(&seen, &[]);
+    let seen = PressureSources::find(engine).await.read().await;
+    let short = PressureLimits::from_config(config).shortages(&seen, &[]);
     if short.is_empty() {
         return report.ok("pressure", seen.to_string());
     }
