@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::admission::ClaimPauses;
-use crate::clock;
-use crate::observe::{event, metrics};
 use crate::redis::Hints;
-use crate::run::Lease;
-use crate::store::Store;
-use crate::store::workers::WorkerReport;
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::Store;
+use assize_store::workers::WorkerReport;
 
 /// A lease that was not renewed for this long may be taken over: six times [`RENEWAL_INTERVAL`].
 /// Source: DESIGN, leases.

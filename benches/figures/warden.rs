@@ -145,4 +145,4 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
     }
 }
 
-use ::warden::plan as warden_plan;
+use ::assize_protocol::plan as warden_plan;

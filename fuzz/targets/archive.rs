@@ -12,7 +12,7 @@ use std::path::Path;
 use assize::intake::archive::{ScanLimits, scan};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use warden::plan::Input;
+use assize_protocol::plan::Input;
 
 #[allow(dead_code)]
 #[path = "../../warden/src/unpack.rs"]

@@ -5,21 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::observe::event;
-use crate::run::names;
-
-/// A reason to pause claims. While several hold, the last of them in this order is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ClaimPause {
-    /// The host is short of memory, disk space or processor time.
-    HostPressure,
-    /// Several attempts in a row failed through faults of the infrastructure.
-    Paused,
-    /// The worker is about to stop.
-    Draining,
-}
-
-names!(ClaimPause, "worker state", { HostPressure => "host_pressure", Paused => "paused", Draining => "draining" });
+use assize_domain::queue::ClaimPause;
+use assize_observe::event;
 
 /// All reasons that keep this worker from claiming at the moment, each with its detail.
 #[derive(Debug, Clone, Default)]

@@ -16,14 +16,12 @@ mod quotas;
 mod single_flight;
 mod slots;
 mod wait_reason_cache;
-mod waiting;
 
-pub use caps::AdmissionCaps;
-pub use claim_pauses::{ClaimPause, ClaimPauses};
+pub use caps::caps;
+pub use claim_pauses::ClaimPauses;
 pub use quotas::{QueueFull, QueueQuota, QueueQuotas, QueueRefusal, QueueReservation};
 pub use slots::{Slot, Slots};
 pub use wait_reason_cache::WaitReasonCache;
-pub use waiting::{MAX_COUNTED_POSITION, QueuedFacts, Waiting, WaitingFor};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -42,11 +40,12 @@ use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use uuid::Uuid;
 
-use crate::observe::event;
 use crate::redis::Hints;
-use crate::run::{StageName, Status};
-use crate::store::queue::{Claim, Wanted};
-use crate::store::{Store, StoreError};
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::run::{StageName, Status};
+use assize_observe::event;
+use assize_store::queue::{Claim, Wanted};
+use assize_store::{Store, StoreError};
 
 /// How long a queued run may wait unnoticed after its doorbell was lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

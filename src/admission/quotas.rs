@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::AdmissionCaps;
 use super::single_flight::{Entry, SingleFlight};
-use crate::clock;
 use crate::config::Config;
-use crate::store::queue::Pace;
-use crate::store::{Store, StoreError};
-use crate::unicode::fold;
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::unicode::fold;
+use assize_host::clock;
+use assize_store::queue::Pace;
+use assize_store::{Store, StoreError};
 
 /// The age at which a count is no longer good enough to accept a submission.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl QueueQuotas {
     pub fn new(store: Store, config: &Config) -> Self {
         let inner = Inner {
             store,
-            caps: AdmissionCaps::from_config(config),
+            caps: crate::admission::caps(config),
             all: config.max_queued.into(),
             per_org: config.per_org_max_queued.into(),
             per_user: config.per_user_max_queued.into(),

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::single_flight::SingleFlight;
-use super::{AdmissionCaps, Waiting};
-use crate::clock;
 use crate::config::Config;
-use crate::store::{Store, StoreError};
+use assize_domain::queue::{AdmissionCaps, Waiting};
+use assize_host::clock;
+use assize_store::{Store, StoreError};
 
 /// The age at which an answer is no longer returned.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl WaitReasonCache {
     /// The same with another age at which an answer is no longer returned.
     #[must_use]
     pub fn with_max_age(store: Store, config: &Config, max_age: Duration) -> Self {
-        let caps = AdmissionCaps::from_config(config);
+        let caps = crate::admission::caps(config);
         Self { shared: Arc::new(Inner { store, caps, max_age, answers: SingleFlight::new(MAX_ENTRIES) }) }
     }
 

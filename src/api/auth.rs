@@ -16,10 +16,10 @@ use super::gate::KeyStanding;
 use super::peer::Source;
 use super::problem::Problem;
 use super::rate::Subject;
-use crate::clock;
-use crate::key::Presented;
-use crate::observe::event;
-use crate::store::keys::Role;
+use assize_domain::key::KeyRole;
+use assize_domain::key::Presented;
+use assize_host::clock;
+use assize_observe::event;
 
 /// Keys that are looked up at one time, in this process, for addresses that sent too many wrong ones. A key costs one
 /// probe of a primary key, under the limit of its address (`rate_per_address`) like every request; so however many
@@ -32,7 +32,7 @@ pub(super) struct Caller {
     pub organization: Uuid,
     /// The key's id.
     pub key: Uuid,
-    role: Role,
+    role: KeyRole,
     /// When the key was looked up: by the database's clock, and by this process's.
     asked_at: (DateTime<Utc>, Instant),
 }

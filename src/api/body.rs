@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::Problem;
 use super::{Served, submissions};
-use crate::clock;
+use assize_host::clock;
 
 /// Bytes of a body where no archive is expected.
 const SMALL_BODY: u64 = 64 * 1024;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use crate::store::runs::{After, RunRow};
+use assize_store::runs::{After, RunRow};
 
 /// The first byte; another order of the list will have another.
 const VERSION: u8 = 1;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ApiState;
 use super::problem::Problem;
-use crate::host;
+use assize_host as host;
 
 /// The longest wait for what a file system says of itself; a network's may hang.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::store::runs::RunRow;
+use assize_store::runs::RunRow;
 
 /// The entity tag of a run: another whenever anything that a client sees of it is another, but for its
 /// place in the queue. That moves with every other run, and telling it costs more than all the rest: a

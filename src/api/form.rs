@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, MAX_REF, MAX_URL, Repository};
 use crate::intake::spool::{Spool, Spooled};
 use crate::template::Templates;
-use crate::unicode::fold;
+use assize_domain::unicode::fold;
 
 /// Characters of a user's name; the column has the same limit.
 const USER_CHARS: usize = 200;

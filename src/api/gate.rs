@@ -17,7 +17,7 @@ use super::Served;
 use super::peer::{Peer, Source};
 use super::problem::{Problem, rate_headers};
 use super::rate::{Standing, Subject};
-use crate::observe::event;
+use assize_observe::event;
 
 /// Lines of a head.
 pub(super) const MOST_HEADERS: usize = 64;

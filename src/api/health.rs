@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::ApiState;
 use super::rate::Rates;
-use crate::observe::event;
-use crate::store::StoreError;
+use assize_observe::event;
+use assize_store::StoreError;
 
 /// Whether requests can be answered.
 #[derive(Serialize, ToSchema)]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::crowd::{Crowd, Presence};
 use super::problem::Problem;
-use crate::observe::{event, metrics};
+use assize_observe::{event, metrics};
 
 /// Those of all keys, by the key's id.
 pub(super) type Holding = Crowd<Uuid>;

@@ -29,12 +29,12 @@ use super::problem::Problem;
 use super::view::RunView;
 use super::wait::Watch;
 use super::{ApiState, runs};
-use crate::observe::event;
-use crate::output::{Entry, EntryId};
-use crate::run::{FailureCode, StageName, Status};
-use crate::store::StoreError;
-use crate::store::events::RunEvent;
-use crate::store::runs::RunRow;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_observe::event;
+use assize_store::StoreError;
+use assize_store::events::RunEvent;
+use assize_store::runs::RunRow;
 
 /// Silence after which a comment shows that the connection lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

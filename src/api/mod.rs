@@ -57,9 +57,9 @@ use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
+use assize_signing::Signer;
+use assize_store::Store;
 
 /// What the handlers work with.
 #[derive(Clone)]

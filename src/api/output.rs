@@ -17,10 +17,10 @@ use super::held::{Held, Holding};
 use super::problem::{Document, Problem};
 use super::{ApiState, Stop, live, runs};
 use crate::intake::blob::BlobError;
-use crate::observe::event;
-use crate::output::{Entry, EntryId, blob_key, read_blob};
-use crate::run::StageName;
-use crate::store::runs::RunRow;
+use assize_domain::output::{Entry, EntryId, blob_key, read_blob};
+use assize_domain::run::StageName;
+use assize_observe::event;
+use assize_store::runs::RunRow;
 
 /// Entries that are asked of Redis at one time.
 pub(super) const BATCH: usize = 500;

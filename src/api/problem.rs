@@ -15,7 +15,7 @@ use axum::extract::multipart::MultipartError;
 use axum::http::{HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
-use crate::run::{FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 
 pub use document::Document;
 pub use limits::rate_headers;

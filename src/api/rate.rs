@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::peer::Source;
-use crate::clock;
 use crate::config::Config;
-use crate::key::Presented;
-use crate::observe::event;
 use crate::redis::{Bucket, Redis, RedisError, Taken};
+use assize_domain::key::Presented;
+use assize_host::clock;
+use assize_observe::event;
 
 /// The longest that a request waits for Redis here; usually it is a tenth of a millisecond.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -210,7 +210,7 @@ impl Rates {
         let until = if is_local { clock::monotonic().checked_add(LOCAL_FOR) } else { None };
         *shared.local_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         if shared.is_local.swap(is_local, Ordering::Relaxed) != is_local {
-            event::rate_limits_local(answer.as_ref().err());
+            event::rate_limits_local(answer.as_ref().err().map(ToString::to_string).as_deref());
         }
         answer.ok()
     }

@@ -19,10 +19,10 @@ use super::problem::{Document, Problem};
 use super::view::RunView;
 use super::wait::Watch;
 use super::{ApiState, Stop, cursor};
-use crate::admission::Waiting;
-use crate::observe::event::{self, Subject};
-use crate::run::{FailureCode, Status};
-use crate::store::runs::{After, Cancelled, RunRow};
+use assize_domain::queue::Waiting;
+use assize_domain::run::{FailureCode, Status};
+use assize_observe::event::{self, Subject};
+use assize_store::runs::{After, Cancelled, RunRow};
 
 /// Runs on a page, unless the client says otherwise.
 const PAGE: u64 = 50;

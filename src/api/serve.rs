@@ -26,8 +26,8 @@ use super::peer::{Peer, Proxies, Source};
 use super::rate::Rates;
 use super::socket::{SEND_BUFFER, Socket};
 use super::{ApiState, Served, refusing_router, router};
-use crate::host;
-use crate::observe::{event, metrics};
+use assize_host as host;
+use assize_observe::{event, metrics};
 
 /// Bytes of one connection that are read and not handled yet, and that are to be written.
 const BUFFER: usize = 64 * 1024;

@@ -6,8 +6,8 @@ use axum::extract::State;
 use super::ApiState;
 use super::auth::Caller;
 use super::problem::{Document, Problem};
-use crate::signing::keys::{PublishedKey, SigningKeys};
-use crate::signing::{PublicKey, key::KeyError};
+use assize_signing::keys::{PublishedKey, SigningKeys};
+use assize_signing::{PublicKey, key::KeyError};
 
 /// List the public keys of this installation, retired ones too.
 ///

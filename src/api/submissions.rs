@@ -23,12 +23,12 @@ use super::{ApiState, disk, idempotency};
 use crate::intake::archive::{self, ArchiveSummary};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
-use crate::observe::event::{self, Subject};
-use crate::signing::Envelope;
-use crate::signing::receipt::{ReceivedProject, sign_receipt};
-use crate::signing::statement::to_micros;
-use crate::store::runs::RunRow;
-use crate::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
+use assize_observe::event::{self, Subject};
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::to_micros;
+use assize_store::runs::RunRow;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
 pub(super) const PATH: &str = "/v1/submissions";
 

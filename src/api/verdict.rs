@@ -12,8 +12,8 @@ use super::auth::Caller;
 use super::extract::{Id, Params};
 use super::problem::{Document, Problem};
 use super::{ApiState, runs};
-use crate::signing::envelope::{Envelope, MEDIA_TYPE};
-use crate::verdict::{Verdict, to_gradescope, to_junit};
+use assize_domain::verdict::{Verdict, to_gradescope, to_junit};
+use assize_signing::envelope::{Envelope, MEDIA_TYPE};
 
 /// How the verdict is written.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::clock;
 use crate::redis::Hints;
+use assize_host::clock;
 
 /// The poll while hints arrive: only for one that was lost.
 const SAFETY_POLL: Duration = Duration::from_secs(5);

@@ -18,9 +18,9 @@ use super::witness::Witness;
 use crate::cell::Engine;
 use crate::cell::counters::Cgroups;
 use crate::cell::spec::LABEL_RUN;
-use crate::clock;
-use crate::run::Status;
-use crate::store::Store;
+use assize_domain::run::Status;
+use assize_host::clock;
+use assize_store::Store;
 
 /// The longest that a run may take, its wait for a slot included.
 const RUN_PATIENCE: Duration = Duration::from_secs(180);

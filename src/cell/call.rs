@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 /// The longest wait for the engine. Creating and starting take 0.2 s on a busy host of two cores;
 /// an engine that needs 30 s is as good as gone.

@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use warden::refused;
+use assize_protocol::cgroup_stats;
 
-use crate::run::outcome::CellCounters;
+use assize_domain::run::outcome::CellCounters;
 
 use super::call::EngineError;
 use super::engine::Engine;
@@ -114,7 +114,7 @@ impl Cgroups {
         };
         CellCounters {
             oom_kills: keyed(&memory.join(oom), "oom_kill"),
-            memory_limit_hits: refused::memory(&memory),
+            memory_limit_hits: cgroup_stats::memory_limit_hits(&memory),
             hits_are_kills: self.version == Version::V2,
             total_was_hit: false,
             pids_refused: keyed(&pids.join("pids.events"), "max"),
@@ -125,7 +125,7 @@ impl Cgroups {
     /// How often the total of all cells refused one of them memory.
     #[must_use]
     pub fn total_hits(&self) -> u64 {
-        refused::memory(&self.parent("memory")).unwrap_or(0)
+        cgroup_stats::memory_limit_hits(&self.parent("memory")).unwrap_or(0)
     }
 }
 

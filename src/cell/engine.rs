@@ -24,7 +24,7 @@ use super::slice::CgroupDriver;
 use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::Cell;
 use crate::config::Config;
-use crate::observe::event;
+use assize_observe::event;
 
 /// Where a cell finds its PID 1.
 pub const WARDEN_IN_CELL: &str = "/.assize/warden";

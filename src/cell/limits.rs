@@ -2,7 +2,7 @@
 
 use bollard::models::ResourcesUlimits;
 
-use crate::template::Limits;
+use assize_domain::limits::CellLimits;
 
 /// Open files per process.
 pub const OPEN_FILES: u64 = 4096;
@@ -27,7 +27,7 @@ pub const fn longest_file(largest_tmpfs: u64) -> u64 {
 /// The longest file in a cell with these limits, and that many bytes for the tests of a grader: also the longest archive
 /// that its warden can take in, which holds it in a file.
 #[must_use]
-pub fn longest_file_in(limits: &Limits, grader_bytes: u64) -> u64 {
+pub fn longest_file_in(limits: &CellLimits, grader_bytes: u64) -> u64 {
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
     longest_file(bytes(limits.workspace_mib).max(bytes(limits.tmp_mib)).max(grader_bytes).max(SHM_BYTES))
 }

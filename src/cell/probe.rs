@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use assize_protocol::isolation::{ExpectedIsolation, IsolationCheck};
 use bollard::container::LogOutput;
 use futures_util::StreamExt;
 use uuid::Uuid;
-use warden::walls::{Finding, Walls};
 
 use super::berth::Berth;
 use super::call::EngineError;
@@ -17,7 +17,7 @@ use super::counters::Cgroups;
 use super::engine::Engine;
 use super::limits;
 use super::spec::{CellSpec, Role, WRITABLE};
-use crate::template::Limits;
+use assize_domain::limits::CellLimits;
 
 /// The longest that one probe may take: filling a workspace of some GiB takes seconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,13 +30,13 @@ const GRADER_BYTES: u64 = 64 * 1024;
 
 /// Small limits, so that a worker which starts has soon tried each kind. Those of every template, in full
 /// size, `assize doctor` tries.
-pub const SMALL: Limits =
-    Limits { cpus: 0.5, memory_mib: 48, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
+pub const SMALL: CellLimits =
+    CellLimits { cpus: 0.5, memory_mib: 48, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
 
 /// What a probe came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    pub findings: Vec<Finding>,
+    pub findings: Vec<IsolationCheck>,
     /// Whether the host could read the kernel's counters of the cell.
     pub counters_readable: bool,
     /// What else it said, and how it ended if that was not in order.
@@ -52,7 +52,7 @@ pub async fn probe(
     cgroups: &Cgroups,
     worker: &str,
     image: &str,
-    limits: Limits,
+    limits: CellLimits,
     runtime: Option<&str>,
 ) -> Result<Probed, EngineError> {
     let run_id = Uuid::now_v7();
@@ -113,10 +113,10 @@ async fn in_berth(engine: &Engine, cgroups: &Cgroups, spec: &CellSpec<'_>) -> Re
 }
 
 /// What a cell of this kind is to hold.
-fn walls(engine: &Engine, spec: &CellSpec<'_>) -> Walls {
-    let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = spec.limits;
+fn walls(engine: &Engine, spec: &CellSpec<'_>) -> ExpectedIsolation {
+    let CellLimits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = spec.limits;
     let bytes = |mib: u64| mib.saturating_mul(1 << 20);
-    Walls {
+    ExpectedIsolation {
         pids: Some(pids),
         memory_mib: Some(memory_mib),
         workspace_bytes: Some(bytes(workspace_mib)),
@@ -146,7 +146,7 @@ fn host_namespaces() -> BTreeMap<String, String> {
 }
 
 /// The findings among the lines that a probe wrote.
-fn findings_in(said: &[u8]) -> Vec<Finding> {
+fn findings_in(said: &[u8]) -> Vec<IsolationCheck> {
     said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 

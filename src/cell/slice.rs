@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use warden::walls::Finding;
+use assize_protocol::isolation::IsolationCheck;
 
 use super::call::EngineError;
 use super::counters::{Cgroups, Version};
@@ -124,16 +124,21 @@ impl Slice {
 
     /// What the kernel holds, total by total.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Vec<IsolationCheck> {
         let unreadable = |total: &Total| format!("{} cannot be read", total.path.display());
         let totals = self.files().into_iter().filter(|total| !total.is_optional || total.path.exists());
         totals
             .map(|total| {
                 let held = number(&total.path);
                 let seen = held.map_or_else(|| unreadable(&total), |held| held.to_string());
-                Finding::new(total.name, held.is_some_and(|held| held <= total.value), seen, total.value.to_string())
+                IsolationCheck::new(
+                    total.name,
+                    held.is_some_and(|held| held <= total.value),
+                    seen,
+                    total.value.to_string(),
+                )
             })
-            .fold(Vec::new(), |mut findings: Vec<Finding>, finding| {
+            .fold(Vec::new(), |mut findings: Vec<IsolationCheck>, finding| {
                 // Memory and its swap are one total.
                 match findings.iter_mut().find(|other| other.check == finding.check) {
                     Some(other) if other.ok && !finding.ok => *other = finding,
@@ -265,7 +270,8 @@ mod tests {
                 unit: None,
                 totals: Totals { memory: 4096, pids: 10, cpu_weight: 25 },
             };
-            let names = |findings: &[Finding]| findings.iter().map(|f| (f.check.clone(), f.ok)).collect::<Vec<_>>();
+            let names =
+                |findings: &[IsolationCheck]| findings.iter().map(|f| (f.check.clone(), f.ok)).collect::<Vec<_>>();
             let all = |ok: bool| ["cells_memory", "cells_pids", "cells_cpu_weight"].map(|name| (name.to_owned(), ok));
             assert_eq!(names(&slice.findings()), all(false));
             slice.write().unwrap();

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use assize_protocol::plan::Plan;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use warden::plan::Plan;
 
 use super::engine::{Engine, WARDEN_IN_CELL};
 use super::processors::Place;
 use super::slice::cgroup_parent;
 use super::{limits, seccomp};
-use crate::template::Limits;
+use assize_domain::limits::CellLimits;
 
 /// Which installation a container belongs to.
 pub const LABEL_INSTANCE: &str = "assize.instance";
@@ -85,7 +85,7 @@ pub struct CellSpec<'a> {
     pub worker: &'a str,
     pub role: Role,
     pub image: &'a str,
-    pub limits: Limits,
+    pub limits: CellLimits,
     /// Bytes of the grader's folder; 0 if the cell has none.
     pub grader_bytes: u64,
     /// The OCI runtime, if not the installation's.
@@ -122,7 +122,7 @@ impl CellSpec<'_> {
     /// The container, as the engine wants it.
     #[must_use]
     pub fn body(&self, engine: &Engine) -> ContainerCreateBody {
-        let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = self.limits;
+        let CellLimits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = self.limits;
         let mut tmpfs = HashMap::from([
             (WORKSPACE.to_owned(), tmpfs_options(mib(workspace_mib), workspace_inodes)),
             (TMP.to_owned(), tmpfs_options(mib(tmp_mib), workspace_inodes)),

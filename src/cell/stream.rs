@@ -2,16 +2,16 @@
 
 use std::pin::Pin;
 
+use assize_protocol::egress::FromCell;
+use assize_protocol::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
+use assize_protocol::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
+use assize_protocol::mask;
+use assize_protocol::plan::Plan;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use warden::egress::FromCell;
-use warden::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
-use warden::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
-use warden::mask;
-use warden::plan::Plan;
 
 use crate::intake::blob::BlobError;
 

@@ -3,7 +3,7 @@
 //! Every limit has a name. One that does not hold, or was not tried, stops the worker, unless whoever runs it
 //! allowed that by name; then it works, and says so in `/readyz` and in a metric for as long as it does.
 
-use warden::walls::Finding;
+use assize_protocol::isolation::IsolationCheck;
 
 use super::call::EngineError;
 use super::engine::Engine;
@@ -77,18 +77,23 @@ pub fn parse(allowed: &str) -> Result<Vec<String>, String> {
 
 /// What a probe and the totals found, as one list; what had to be tried and was not is in it as well.
 #[must_use]
-pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[Finding]) -> Vec<Finding> {
+pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[IsolationCheck]) -> Vec<IsolationCheck> {
     let apparmor = has_apparmor.then_some(APPARMOR);
     let mut all = Vec::new();
     for probed in probed {
         let Probed { mut findings, counters_readable, trouble } = probed;
         let seen = if counters_readable { "read from its cgroup" } else { "its cgroup is not where it should be" };
-        findings.push(Finding::new("counters", counters_readable, seen, "memory and pids of a cell can be read"));
+        findings.push(IsolationCheck::new(
+            "counters",
+            counters_readable,
+            seen,
+            "memory and pids of a cell can be read",
+        ));
         findings.extend(totals.iter().cloned());
         for name in LIMITS.iter().copied().chain(apparmor) {
             if findings.iter().all(|finding| finding.check != name) {
                 let seen = trouble.clone().unwrap_or_else(|| "it was not tried".to_owned());
-                findings.push(Finding::new(name, false, seen, "tried from inside a cell"));
+                findings.push(IsolationCheck::new(name, false, seen, "tried from inside a cell"));
             }
         }
         all.extend(findings);
@@ -100,8 +105,8 @@ pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[Finding]) -> 
 ///
 /// # Errors
 /// Those that are not allowed: limit, value seen, and what to do.
-pub fn judge(findings: &[Finding], allowed: &[String], advice: &str) -> Result<Vec<String>, String> {
-    let (excused, broken): (Vec<&Finding>, Vec<&Finding>) = findings
+pub fn judge(findings: &[IsolationCheck], allowed: &[String], advice: &str) -> Result<Vec<String>, String> {
+    let (excused, broken): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) = findings
         .iter()
         .filter(|finding| !finding.ok)
         .partition(|finding| finding.unavailable || allowed.contains(&finding.check));
@@ -113,7 +118,7 @@ pub fn judge(findings: &[Finding], allowed: &[String], advice: &str) -> Result<V
     }
     let told: Vec<String> = broken
         .iter()
-        .map(|Finding { check, seen, limit, .. }| format!("{check} is to be: {limit}, seen: {seen}"))
+        .map(|IsolationCheck { check, seen, limit, .. }| format!("{check} is to be: {limit}, seen: {seen}"))
         .collect();
     let flags: Vec<String> = broken.iter().map(|finding| format!("--allow-unenforced {}", finding.check)).collect();
     let totals = broken.iter().any(|finding| finding.check.starts_with("cells_"));
@@ -137,7 +142,7 @@ pub async fn try_all(
     worker: &str,
     image: &str,
     runtimes: &[Option<&str>],
-) -> Result<Vec<Finding>, EngineError> {
+) -> Result<Vec<IsolationCheck>, EngineError> {
     let cells = runtimes.iter().map(|runtime| probe::probe(engine, cgroups, worker, image, probe::SMALL, *runtime));
     let probed = futures_util::future::try_join_all(cells).await?;
     Ok(findings(engine.confinement.expected.is_some(), probed, &slice.findings()))
@@ -147,8 +152,8 @@ pub async fn try_all(
 mod tests {
     use super::*;
 
-    fn found(check: &str, ok: bool) -> Finding {
-        Finding::new(check, ok, "64 processes", "32 processes")
+    fn found(check: &str, ok: bool) -> IsolationCheck {
+        IsolationCheck::new(check, ok, "64 processes", "32 processes")
     }
 
     #[test]
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_has_nothing_for_is_told_and_stops_nobody() {
-        let grader = Finding { unavailable: true, ..found("grader", false) };
+        let grader = IsolationCheck { unavailable: true, ..found("grader", false) };
         assert_eq!(judge(&[grader, found("pids", true)], &[], ""), Ok(vec!["grader".to_owned()]));
         assert!(judge(&[found("grader", false)], &[], "").is_err(), "where the kernel has it, it must hold");
     }

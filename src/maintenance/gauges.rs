@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::leases::LEASE_TIMEOUT;
-use crate::observe::metrics;
-use crate::store::{Store, StoreError};
+use assize_observe::metrics;
+use assize_store::{Store, StoreError};
 
 /// Time between two readings; a scrape is rarely more frequent.
 const INTERVAL: Duration = Duration::from_secs(10);

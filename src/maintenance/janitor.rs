@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::process::{Liveness, liveness};
 use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
 use crate::cell::{ContainerSummary, Engine};
-use crate::clock;
-use crate::store::Store;
+use assize_host::clock;
+use assize_store::Store;
 
 /// A cell of a live worker is not removed before this age, even if no active attempt has it: it may belong to a
 /// probe. Since the janitor looks every 30 s, no unneeded cell gets older than 60 s.

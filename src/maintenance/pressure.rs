@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{ClaimPause, ClaimPauses};
+use crate::admission::ClaimPauses;
 use crate::cell::Engine;
 use crate::config::Config;
-use crate::host;
+use assize_domain::queue::ClaimPause;
+use assize_host as host;
 
 /// Time between two readings. The kernel renews its averages as often.
 const INTERVAL: Duration = Duration::from_secs(2);

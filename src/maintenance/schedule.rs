@@ -18,11 +18,11 @@ use super::{janitor, retention, stale_cgroups};
 use crate::cell::Engine;
 use crate::cell::counters::Cgroups;
 use crate::cell::slice::Slice;
-use crate::clock;
 use crate::config::Config;
 use crate::intake::blob::Blobs;
-use crate::observe::metrics;
-use crate::store::Store;
+use assize_host::clock;
+use assize_observe::metrics;
+use assize_store::Store;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::process::{Liveness, liveness};
 use crate::admission::{Admitted, Resumed, Slots};
-use crate::clock;
 use crate::leases::{LEASE_TIMEOUT, Leases};
-use crate::observe::{event, metrics};
-use crate::run::Lease;
-use crate::store::takeover::{ActiveLease, Grounds};
-use crate::store::{QUERY_TIMEOUT, Store, StoreError};
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::takeover::{ActiveLease, Grounds};
+use assize_store::{QUERY_TIMEOUT, Store, StoreError};
 
 /// Time between two looks at the leases.
 const INTERVAL: Duration = Duration::from_secs(1);

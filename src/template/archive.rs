@@ -20,7 +20,7 @@ pub struct ArchiveRules {
     pub max_depth: Option<u64>,
     pub allow: Vec<String>,
     pub deny: Vec<String>,
-    pub deny_content: Vec<warden::content::Content>,
+    pub deny_content: Vec<assize_protocol::content::Content>,
 }
 
 impl ArchiveRules {

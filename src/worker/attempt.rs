@@ -10,16 +10,16 @@ use super::output::{self, OutputLog};
 use super::statement::EndedStages;
 use super::stop::Stop;
 use crate::admission::Resumed;
-use crate::clock;
-use crate::egress::Recorded;
 use crate::leases::LeaseHold;
-use crate::observe::event::{self, Subject};
 use crate::redis::Share;
-use crate::run::{FailureCode, Lease, StageName, Status};
-use crate::store::StoreError;
-use crate::store::queue::Claim;
-use crate::store::takeover::Position;
 use crate::template::Template;
+use assize_domain::egress::EgressRecord;
+use assize_domain::run::{FailureCode, Lease, StageName, Status};
+use assize_host::clock;
+use assize_observe::event::{self, Subject};
+use assize_store::StoreError;
+use assize_store::queue::Claim;
+use assize_store::takeover::Position;
 
 /// An attempt that this worker drives.
 pub struct Attempt<'a> {
@@ -128,7 +128,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Records the connections of a stage. If Postgres is unavailable the record is lost, and the run continues.
-    pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
+    pub async fn record_egress(&self, recorded: &EgressRecord) -> Result<(), Stop> {
         event::egress(&self.subject, self.phase, self.status, recorded);
         if self.status == Status::Parsing {
             return Ok(());

@@ -19,11 +19,11 @@ mod report;
 
 use std::time::Instant;
 
+use assize_protocol::event::StageExit;
+use assize_protocol::plan::Plan;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
-use warden::event::StageExit;
-use warden::plan::Plan;
 
 use super::attempt::Attempt;
 use super::cells::StartedCell;
@@ -31,12 +31,12 @@ use super::stdin::Stdin;
 use super::stop::Stop;
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, CellInput, CellOutput, Event};
-use crate::clock;
 use crate::egress::{Rules, Tunnels};
-use crate::host;
 use crate::intake::blob::BlobError;
-use crate::run::Failure;
-use crate::template::Limits;
+use assize_domain::limits::CellLimits;
+use assize_domain::run::Failure;
+use assize_host as host;
+use assize_host::clock;
 use phase::Phase;
 pub use policy::{DriverPolicy, FailureContext, RejectionContext, SessionPolicy, SubjectPolicy};
 pub use report::Report;
@@ -49,7 +49,7 @@ pub struct CellSession {
     phase: Phase,
     id: String,
     plan: Plan,
-    limits: Limits,
+    limits: CellLimits,
     /// Cancelled when somebody asks for the run to be cancelled.
     cancelled: CancellationToken,
     output: CellOutput,
@@ -115,7 +115,7 @@ impl CellSession {
         policy: impl SessionPolicy + 'static,
         started: StartedCell,
         plan: Plan,
-        limits: Limits,
+        limits: CellLimits,
         inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
         rules: Rules,
         cancelled: CancellationToken,
@@ -169,7 +169,7 @@ impl CellSession {
             tunnels.renew(self.stdin.frames(), since_us);
         }
         if let Some(input) = input {
-            self.stdin.open(input, if self.tunnels.is_some() { warden::egress::resync() } else { Vec::new() });
+            self.stdin.open(input, if self.tunnels.is_some() { assize_protocol::egress::resync() } else { Vec::new() });
         }
     }
 

@@ -9,7 +9,7 @@ use super::finish::finish;
 use super::stop::Stop;
 use super::verdict::parse;
 use crate::admission::Resumed;
-use crate::store::queue::Claim;
+use assize_store::queue::Claim;
 
 /// Drives a claimed run to its end: fetch (if the project is submitted by the address of a repository), prepare,
 /// execute, parse, finish.

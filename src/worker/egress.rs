@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_protocol::egress::PROXY_PORT;
+use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
-use warden::egress::PROXY_PORT;
-use warden::plan::{Egress, Input};
 
 use super::fetch::git;
 use crate::cell::spec::TMP;

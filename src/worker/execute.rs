@@ -10,8 +10,8 @@ use super::cells::{Cells, StartedCell};
 use super::plan;
 use super::stop::Stop;
 use crate::intake::blob::BlobError;
-use crate::run::FailureCode;
 use crate::template::{OnDriverFailure, Template};
+use assize_domain::run::FailureCode;
 
 /// Runs the subject's stages and, if the template has a driver, the driver against the subject.
 ///

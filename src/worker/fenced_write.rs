@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::clock;
-use crate::run::Lease;
-use crate::store::takeover::Position;
-use crate::store::{Store, StoreError};
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_store::takeover::Position;
+use assize_store::{Store, StoreError};
 
 /// How long a write is retried while Postgres is unavailable. A lease expires 30 s after its last renewal; after that
 /// the watchdog may give the run to another worker.

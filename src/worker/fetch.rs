@@ -11,8 +11,8 @@ mod policy;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use assize_protocol::event::ResultsStatus;
 use bytes::Bytes;
-use warden::event::ResultsStatus;
 
 use super::attempt::Attempt;
 use super::cell_session::{CellSession, Progress};
@@ -25,12 +25,12 @@ use crate::intake::archive;
 use crate::intake::keep::{KeepError, keep};
 use crate::intake::repository::{self, Allowed, Repository};
 use crate::intake::spool::{Spool, SpoolError, Spooled};
-use crate::observe::event;
-use crate::run::{Failure, FailureCode, StageName};
-use crate::signing::Envelope;
-use crate::signing::receipt::{ReceivedProject, sign_receipt};
-use crate::signing::statement::{Source, to_micros};
-use crate::store::leases::Fetched;
+use assize_domain::run::{Failure, FailureCode, StageName};
+use assize_observe::event;
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::{Source, to_micros};
+use assize_store::leases::Fetched;
 use policy::FetchPolicy;
 
 /// Makes sure that the submission of a run has its archive.

@@ -8,15 +8,14 @@ use super::cells::Cells;
 use super::fenced_write::retry_fenced_write;
 use super::stop::Stop;
 use super::{engine_health, statement};
-use crate::observe::event;
-use crate::output::blob_key;
-use crate::run::retry::{self, MAX_CRASHES, Next};
-use crate::run::{Failure, FailureCode, StageName, Status};
-use crate::signing::Envelope;
-use crate::signing::statement::{OutputStatement, Sha256Digest};
-use crate::store::takeover::Position;
-use crate::template::hex;
-use crate::verdict::Verdict;
+use assize_domain::output::blob_key;
+use assize_domain::run::retry::{self, MAX_CRASHES, Next};
+use assize_domain::run::{Failure, FailureCode, StageName, Status};
+use assize_domain::verdict::Verdict;
+use assize_observe::event;
+use assize_signing::Envelope;
+use assize_signing::statement::{OutputStatement, Sha256Digest};
+use assize_store::takeover::Position;
 
 /// Stores the output, writes the end, and then destroys the cells.
 ///
@@ -101,7 +100,7 @@ async fn store_output(attempt: &mut Attempt<'_>) -> Option<OutputStatement> {
     let bytes = output.len() as u64;
     let digesting = tokio::task::spawn_blocking({
         let output = output.clone();
-        move || hex(&Sha256::digest(&output))
+        move || hex::encode(Sha256::digest(&output))
     });
     let storing = async { if output.is_empty() { true } else { put_blob(attempt, output).await } };
     let (stored, sha256) = tokio::join!(storing, digesting);

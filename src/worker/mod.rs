@@ -35,7 +35,7 @@ use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, AdmissionCaps, AdmissionSignals, Admitted, ClaimPauses};
+use crate::admission::{Admission, AdmissionSignals, Admitted, ClaimPauses};
 use crate::cell::counters::Cgroups;
 use crate::cell::slice::Slice;
 use crate::cell::{Berths, Engine};
@@ -43,9 +43,9 @@ use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::leases::Leases;
 use crate::redis::Redis;
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
+use assize_signing::Signer;
+use assize_store::Store;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use plan::GRACE_MS;
@@ -99,7 +99,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(worker.config.worker_half_slots()) / 2.0, "worker ready");
     let signals = AdmissionSignals { hints, pauses: worker.pauses.clone(), stop: stop.clone() };
-    let caps = AdmissionCaps::from_config(&worker.config);
+    let caps = crate::admission::caps(&worker.config);
     let admission = Admission::new(worker.store.clone(), &worker.id, caps, slots, adopted, signals);
     let runs = WorkerBuilder::new(worker.id.as_str())
         .backend(admission)

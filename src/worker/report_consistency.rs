@@ -2,13 +2,13 @@
 //!
 //! If the tests run inside the project's own process, the project can write the report. It cannot change afterwards how
 //! that process ended. The numbers of tests and points are checked against the template's scale
-//! ([`crate::verdict::Scale`]).
+//! ([`assize_domain::verdict::Scale`]).
 
-use warden::event::StageExit;
+use assize_protocol::event::StageExit;
 
 use super::verdict::abnormal_end;
 use crate::template::{ExitCodeRule, Results};
-use crate::verdict::Verdict;
+use assize_domain::verdict::Verdict;
 
 /// What contradicts the verdict; `None` if nothing contradicts it.
 pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Results) -> Option<String> {
@@ -27,7 +27,7 @@ pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Result
 mod tests {
     use super::*;
     use crate::template::{ExtraCredit, OnDriverFailure};
-    use crate::verdict::{Format, Integrity, Limits, parse};
+    use assize_domain::verdict::{Format, Integrity, Limits, parse};
 
     fn rules(exit_code: ExitCodeRule) -> Results {
         Results {

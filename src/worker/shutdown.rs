@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use crate::admission::ClaimPause;
+use assize_domain::queue::ClaimPause;
 
 /// How long the tasks of runs may take to notice that this worker hands them over.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -34,9 +34,8 @@ use crate::maintenance::pressure::PressureLimits;
 use crate::maintenance::schedule::Janitor;
 use crate::maintenance::watchdog::Watchdog;
 use crate::redis::{Hints, Redis};
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
+use assize_store::Store;
 
 /// A worker whose dependencies answer.
 pub struct Opened {
@@ -223,7 +222,7 @@ fn janitor(worker: &Worker) -> Janitor {
 async fn open(config: Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
-    let signer = Signer::of(&config.signing_key_file, &store).await?;
+    let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     let templates = Templates::load(&config.templates_dir)?;
     let engine = Engine::connect(&config).await?;
     check_images(&engine, &templates, &config).await?;

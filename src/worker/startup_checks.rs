@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use super::Worker;
 use crate::cell::berth::BERTH_IMAGE;
 use crate::cell::unenforced;
-use crate::clock;
-use crate::observe::metrics;
 use crate::template::Templates;
+use assize_host::clock;
+use assize_observe::metrics;
 
 /// Tries every limit of a cell. Returns the names of the limits that are not enforced here and that the setting
 /// `allow_unenforced` allows.

@@ -4,8 +4,8 @@ use crate::cell::EngineError;
 use crate::cell::stream::StreamError;
 use crate::intake::blob::BlobError;
 use crate::leases::Interruption;
-use crate::run::{Failure, FailureCode};
-use crate::store::StoreError;
+use assize_domain::run::{Failure, FailureCode};
+use assize_store::StoreError;
 
 /// The reason why an attempt does not continue.
 #[derive(Debug)]

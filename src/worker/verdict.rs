@@ -1,14 +1,14 @@
 //! The verdict: made from the report of the cell that decides.
 
-use warden::event::{ResultsStatus, StageExit};
+use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
 use super::cell_session::Report;
 use super::report_consistency::contradiction;
 use super::stop::Stop;
-use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::{OnDriverFailure, Results, Template};
-use crate::verdict::{self, Format, Integrity, Limits, Verdict};
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
 
 /// Reads the results and judges them. The judgement is pure code.
 pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use assize::cell::Engine;
 use assize::cell::counters::Cgroups;
-use assize::clock;
 use assize::config::Config;
 use assize::maintenance::stale_cgroups;
-use assize::signing::{PrivateKey, key_file};
+use assize_host::clock;
+use assize_signing::{PrivateKey, key_file};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};

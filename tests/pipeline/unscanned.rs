@@ -15,17 +15,17 @@ use assize::cell::{Berth, CellSpec, Engine, Event, Role};
 use assize::config::Config;
 use assize::intake::archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize::intake::blob::Blobs;
-use assize::store::Store;
-use assize::store::submissions::{NewSource, NewSubmission};
-use assize::template::{Limits, hex};
+use assize_domain::limits::CellLimits;
+use assize_protocol::content::Content;
+use assize_protocol::event::EndStatus;
+use assize_protocol::plan::{Input, Plan, VERSION};
+use assize_store::Store;
+use assize_store::submissions::{NewSource, NewSubmission};
 use futures_util::StreamExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::content::Content;
-use warden::event::EndStatus;
-use warden::plan::{Input, Plan, VERSION};
 
 use crate::harness::processes::warden_path;
 use crate::harness::zips;
@@ -64,7 +64,7 @@ fn understated(mut bytes: Vec<u8>, real: u32, claimed: u32) -> Vec<u8> {
     bytes
 }
 
-/// What each archive is, and words of the reason that it is refused for. Limits as [`input`] and the template `strict`
+/// What each archive is, and words of the reason that it is refused for. CellLimits as [`input`] and the template `strict`
 /// have them: 60 inodes, 50,000 bytes unpacked, 100,000 bytes packed.
 fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let link = |name: &str, target: &str| {
@@ -122,7 +122,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 /// Puts an archive and a run of it where the API would have put them.
 async fn insert(site: &Site, store: &Store, blobs: &Blobs, template: &str, bytes: &[u8]) -> Uuid {
-    let archive_sha256 = hex(&Sha256::digest(bytes));
+    let archive_sha256 = hex::encode(Sha256::digest(bytes));
     blobs.put_archive(&archive_sha256, &Arc::new(spooled(bytes)), bytes.len() as u64).await.unwrap();
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
     let new = NewSubmission {
@@ -214,8 +214,8 @@ global = { timeout_s = 60 }
     pool.close().await;
 }
 
-const LIMITS: Limits =
-    Limits { cpus: 1.0, memory_mib: 128, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
+const LIMITS: CellLimits =
+    CellLimits { cpus: 1.0, memory_mib: 128, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
 
 fn plan() -> Plan {
     let input = Input {

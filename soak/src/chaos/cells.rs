@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use assize::cell::spec::{BERTH, LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN, LABEL_WORKER};
-use assize::clock;
+use assize_host::clock;
 use bollard::Docker;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};

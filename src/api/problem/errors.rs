@@ -12,7 +12,7 @@ use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
-use crate::store::StoreError;
+use assize_store::StoreError;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {

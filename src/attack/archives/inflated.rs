@@ -7,7 +7,7 @@ use crate::attack::case::{Case, Group};
 use crate::attack::crafted::{Ending, Member, archive, file, numbers};
 use crate::attack::templates;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 const REJECTED: &[FailureCode] = &[FailureCode::ArchiveRejected];
 

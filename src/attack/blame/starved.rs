@@ -3,7 +3,7 @@
 use super::case;
 use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 /// Fifty processes that never stop, for a twentieth of a processor; TERM changes nothing.
 const SPINNING: &str =

@@ -10,7 +10,7 @@ use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
 use crate::attack::crafted;
 use crate::attack::trial;
-use crate::host;
+use assize_host as host;
 
 /// Where the neighbour listens, in its own namespace.
 pub const NEIGHBOUR_PORT: u16 = 8099;

@@ -6,7 +6,7 @@ use super::record::{self, Extras, u16_at, u32_at, u64_at};
 use super::source::{Source, Window};
 use super::types::FileTypes;
 use super::{ArchiveProblem, ScanLimits, excessive_ratio, name};
-use warden::content::HEAD;
+use assize_protocol::content::HEAD;
 
 /// Flag: the data is encrypted; with strong encryption; with the headers masked (APPNOTE 4.4.4).
 const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;

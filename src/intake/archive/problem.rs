@@ -1,8 +1,8 @@
 //! Why an archive is refused.
 
 use super::fault::{Field, NameFault, Special};
+use assize_protocol::content::Content;
 use std::io::ErrorKind;
-use warden::content::Content;
 
 /// Why an archive is refused: what was wrong, the limit, what was seen, and what to do.
 ///

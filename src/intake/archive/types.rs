@@ -1,8 +1,8 @@
 //! Which types of files are taken, by name and by their first bytes.
 
 use super::{ArchiveProblem, name};
+use assize_protocol::content::Content;
 use serde::Deserialize;
-use warden::content::Content;
 
 /// The longest list of patterns, and the longest pattern in bytes: each entry is held to each.
 const MOST_PATTERNS: usize = 200;

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use warden::plan::Plan;
+use assize_protocol::plan::Plan;
 
 use super::CellSession;
 use super::phase::Phase;
 use crate::cell::Cell;
-use crate::clock;
-use crate::run::FailureCode;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_domain::run::FailureCode;
+use assize_host::clock;
 
 /// How much later than the warden the worker gives up on a stage: room for the stage's grace and the warden's report.
 pub const SLACK: Duration = Duration::from_secs(10);

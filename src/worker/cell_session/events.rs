@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use warden::egress::FromCell;
-use warden::event::{EndStatus, Output};
+use assize_protocol::egress::FromCell;
+use assize_protocol::event::{EndStatus, Output};
 
 use super::deadline::{self, SLACK};
 use super::{CellSession, Progress, RejectionContext, Report};
 use crate::cell::Event;
 use crate::egress::Tunnels;
-use crate::run::{FailureCode, StageName};
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_domain::run::{FailureCode, StageName};
 
 /// Connections in one event of the run.
 const MAX_RECORDED_CONNECTIONS: usize = 50;

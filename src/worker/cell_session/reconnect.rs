@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{CellSession, FailureContext};
 use crate::cell::stream::StreamError;
 use crate::cell::{Cell, EngineError};
-use crate::clock;
-use crate::observe::metrics;
-use crate::run::{Failure, FailureCode};
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_domain::run::{Failure, FailureCode};
+use assize_host::clock;
+use assize_observe::metrics;
 
 /// How long the session tries to resume a cell. An engine that restarts takes seconds, and its cells end with it.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,10 +1,10 @@
 //! The report of a cell that ended as it should.
 
-use warden::event::{ResultsStatus, StageExit};
+use assize_protocol::event::{ResultsStatus, StageExit};
 
-use crate::run::Failure;
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
+use assize_domain::run::Failure;
 
 /// The report of a cell.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Adoption has three steps: it finds the cells by their labels, decides without I/O whether the run can continue in
 //! them ([`decide_subject`], [`decide_driver`]), and acts on the decision.
 
-use warden::plan::Plan;
+use assize_protocol::plan::Plan;
 
 use super::launch::CellRequest;
 use super::{Cells, StartedCell, plan_fingerprint};
@@ -11,12 +11,12 @@ use crate::admission::Resumed;
 use crate::cell::Role;
 use crate::cell::berth::berth_of;
 use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS};
-use crate::run::retry::MAX_CRASHES;
-use crate::run::{FailureCode, StageName, Status};
 use crate::template::Template;
 use crate::worker::attempt::Attempt;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
+use assize_domain::run::retry::MAX_CRASHES;
+use assize_domain::run::{FailureCode, StageName, Status};
 
 /// A cell that another worker launched.
 #[derive(Debug)]

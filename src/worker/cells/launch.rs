@@ -3,24 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use assize_protocol::plan::Plan;
 use futures_util::future::BoxFuture;
-use warden::plan::Plan;
 
 use super::{Cells, StartedCell, plan_fingerprint};
 use crate::cell::spec::{GRADER_BYTES, plan_digest};
 use crate::cell::{Cell, CellSpec, EngineError, Role};
-use crate::template::{Driver, Limits, Template};
+use crate::template::{Driver, Template};
 use crate::worker::attempt::Attempt;
 use crate::worker::fetch::git::FETCH_IMAGE;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
+use assize_domain::limits::CellLimits;
 
 /// A cell that is to be launched.
 #[derive(Clone, Copy)]
 pub(super) struct CellRequest<'a> {
     role: Role,
     image: &'a str,
-    limits: Limits,
+    limits: CellLimits,
     /// The container runtime, if it is not the installation's default.
     runtime: Option<&'a str>,
     /// Whether the cell has a folder for the grader's tests.
@@ -48,7 +49,7 @@ impl<'a> CellRequest<'a> {
         }
     }
 
-    const fn fetch(limits: Limits) -> Self {
+    const fn fetch(limits: CellLimits) -> Self {
         Self { role: Role::Fetch, image: FETCH_IMAGE, limits, runtime: None, has_grader: false }
     }
 }
@@ -79,7 +80,7 @@ impl Cells<'_> {
         &mut self,
         attempt: &mut Attempt<'_>,
         plan: &Plan,
-        limits: Limits,
+        limits: CellLimits,
     ) -> Result<StartedCell, Stop> {
         if attempt.resumed.take().is_some() {
             self.remove_adopted(attempt.claim.crashes).await?;

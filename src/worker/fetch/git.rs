@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
+use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
 use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
 use crate::config::Config;
 use crate::intake::repository::Repository;
-use crate::run::{Cause, Failure, FailureCode, StageName};
-use crate::template::Limits;
 use crate::worker::egress;
 use crate::worker::plan::{GRACE_MS, PATH, capped};
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 
 /// The image with Git and its certificates, made by `images/build`.
 pub const FETCH_IMAGE: &str = "assize/fetch:1";
@@ -28,7 +28,7 @@ pub const SLOW_BYTES: u64 = 1024;
 /// Longer than the tunnel's own limit, because the tunnel's observation outranks Git's message.
 const SLOW_S: u64 = 40;
 
-/// Limits of the stage's output, in bytes. Messages of the server are shown up to these.
+/// CellLimits of the stage's output, in bytes. Messages of the server are shown up to these.
 const OUTPUT: OutputLimits = OutputLimits { head: 32 * 1024, tail: 32 * 1024, limit: 1024 * 1024 };
 
 /// The longest first line of the fetched file, in bytes: a commit in hexadecimal, by SHA-256, and a line feed.
@@ -43,10 +43,10 @@ pub const fn quota(config: &Config) -> u64 {
 
 /// The limits of the cell: room for the received objects, their archive, and the lists in between.
 #[must_use]
-pub const fn limits(config: &Config) -> Limits {
+pub const fn limits(config: &Config) -> CellLimits {
     let workspace_mib = (quota(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
     // The workspace is memory too. Git itself reads large files in pieces.
-    Limits {
+    CellLimits {
         cpus: 1.0,
         memory_mib: workspace_mib + 320,
         pids: 64,

@@ -1,11 +1,11 @@
 //! The policy of the cell that fetches a repository.
 
-use warden::event::{Output, Stream};
+use assize_protocol::event::{Output, Stream};
 
 use super::git::{self, FetchEvidence, STDERR_PREFIX_BYTES};
 use crate::cell::Role;
-use crate::run::{Failure, FailureCode};
 use crate::worker::cell_session::{FailureContext, SessionPolicy};
+use assize_domain::run::{Failure, FailureCode};
 
 /// Attributes failures of Git to the repository or to its host.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use super::{FULL, Trial, WRONG, trial, unit, wrong};
 use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);
 const NOTHING: Must = Must::NothingOf(FULL);

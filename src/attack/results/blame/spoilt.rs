@@ -3,7 +3,7 @@
 use super::{FULL, Trial, trial, wrong};
 use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 const SPOILED: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
 const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);

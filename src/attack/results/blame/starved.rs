@@ -3,7 +3,7 @@
 use super::{FULL, Trial, pages, trial};
 use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 /// The first page was right before the second one struck.
 const FIRST: Must = Must::ScoreOf(1.0, FULL);

@@ -1,4 +1,4 @@
-use warden::plan::{OutputLimits, VERSION};
+use assize_protocol::plan::{OutputLimits, VERSION};
 
 use super::*;
 
