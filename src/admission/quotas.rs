@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::single_flight::{Entry, SingleFlight};
+use super::single_flight::{CacheEntry, SingleFlight};
 use crate::config::Config;
 use assize_domain::queue::AdmissionCaps;
 use assize_domain::unicode::fold;
@@ -75,11 +75,11 @@ enum Scope {
 /// The quotas as this process applies them.
 #[derive(Debug, Clone)]
 pub struct QueueQuotas {
-    inner: Arc<Inner>,
+    inner: Arc<QuotaState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct QuotaState {
     store: Store,
     caps: AdmissionCaps,
     all: i64,
@@ -90,7 +90,7 @@ struct Inner {
 }
 
 /// The cached count of one queue.
-type QueueCounter = Entry<CounterState>;
+type QueueCounter = CacheEntry<CounterState>;
 
 #[derive(Debug, Default)]
 struct CounterState {
@@ -142,7 +142,7 @@ impl QueueQuotas {
     /// The quotas of the settings.
     #[must_use]
     pub fn new(store: Store, config: &Config) -> Self {
-        let inner = Inner {
+        let inner = QuotaState {
             store,
             caps: crate::admission::caps(config),
             all: config.max_queued.into(),
@@ -184,7 +184,7 @@ fn scopes(organization: Uuid, user: Option<&str>) -> impl Iterator<Item = Scope>
     user.into_iter().chain([Scope::Organization(organization), Scope::All])
 }
 
-impl Inner {
+impl QuotaState {
     /// Applies `accepted` to the state of this queue if there is room in it.
     async fn accept(
         self: &Arc<Self>,

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The entries of the cache, by key.
 #[derive(Debug)]
 pub struct SingleFlight<K, V> {
-    entries: Mutex<HashMap<K, Arc<Entry<V>>>>,
+    entries: Mutex<HashMap<K, Arc<CacheEntry<V>>>>,
     max_entries: usize,
 }
 
 /// The value of one key, and the turn to renew it.
 #[derive(Debug, Default)]
-pub struct Entry<V> {
+pub struct CacheEntry<V> {
     value: Mutex<V>,
     /// Locked while somebody renews the value.
     turn: tokio::sync::Mutex<()>,
@@ -27,7 +27,7 @@ impl<K: Eq + Hash + Clone, V: Default> SingleFlight<K, V> {
     }
 
     /// The entry of this key, with a default value if it is new.
-    pub fn entry(&self, key: &K) -> Arc<Entry<V>> {
+    pub fn entry(&self, key: &K) -> Arc<CacheEntry<V>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.max_entries && !entries.contains_key(key) {
             entries.retain(|_, entry| Arc::strong_count(entry) > 1);
@@ -36,7 +36,7 @@ impl<K: Eq + Hash + Clone, V: Default> SingleFlight<K, V> {
     }
 }
 
-impl<V> Entry<V> {
+impl<V> CacheEntry<V> {
     /// The value. The guard must not be held across an await.
     pub fn value(&self) -> MutexGuard<'_, V> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)

@@ -25,26 +25,26 @@ const MAX_ENTRIES: usize = 10_000;
 /// The answers of this process.
 #[derive(Debug, Clone)]
 pub struct WaitReasonCache {
-    shared: Arc<Inner>,
+    state: Arc<CacheState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CacheState {
     store: Store,
     caps: AdmissionCaps,
     max_age: Duration,
     /// The last answer, by run and attempt.
-    answers: SingleFlight<(Uuid, i32), Option<Answer>>,
+    answers: SingleFlight<(Uuid, i32), Option<CachedReason>>,
 }
 
 #[derive(Debug, Clone)]
-struct Answer {
+struct CachedReason {
     reason: Result<Option<Waiting>, StoreError>,
     /// When the question was asked. For a failure, when it was received: only callers that waited for it share it.
     at: Instant,
 }
 
-impl Answer {
+impl CachedReason {
     /// The answer, if it is at most `max_age` old for a question that is asked at `asked`.
     fn for_question_at(&self, asked: Instant, max_age: Duration) -> Option<Result<Option<Waiting>, StoreError>> {
         let max_age = if self.reason.is_ok() { max_age } else { Duration::ZERO };
@@ -63,7 +63,7 @@ impl WaitReasonCache {
     #[must_use]
     pub fn with_max_age(store: Store, config: &Config, max_age: Duration) -> Self {
         let caps = crate::admission::caps(config);
-        Self { shared: Arc::new(Inner { store, caps, max_age, answers: SingleFlight::new(MAX_ENTRIES) }) }
+        Self { state: Arc::new(CacheState { store, caps, max_age, answers: SingleFlight::new(MAX_ENTRIES) }) }
     }
 
     /// Why this run waits, which was just read as queued in this attempt. `None` if it does not wait any more.
@@ -71,7 +71,7 @@ impl WaitReasonCache {
     /// # Errors
     /// [`StoreError`] if Postgres does not answer.
     pub async fn explain(&self, organization: Uuid, run: Uuid, attempt: i32) -> Result<Option<Waiting>, StoreError> {
-        let Inner { store, caps, max_age, answers } = &*self.shared;
+        let CacheState { store, caps, max_age, answers } = &*self.state;
         let entry = answers.entry(&(run, attempt));
         let asked = clock::monotonic();
         let renew = async || {
@@ -79,10 +79,10 @@ impl WaitReasonCache {
             let facts = store.explain_queued(organization, run, caps).await;
             let reason = facts.map(|facts| facts.map(|facts| facts.explain(run, caps)));
             let at = if reason.is_ok() { begun } else { clock::monotonic() };
-            *entry.value() = Some(Answer { reason: reason.clone(), at });
+            *entry.value() = Some(CachedReason { reason: reason.clone(), at });
             reason
         };
-        let read = |answer: &Option<Answer>| answer.as_ref()?.for_question_at(asked, *max_age);
+        let read = |answer: &Option<CachedReason>| answer.as_ref()?.for_question_at(asked, *max_age);
         entry.read_or_renew(read, renew).await
     }
 }
@@ -95,10 +95,10 @@ mod tests {
     fn a_failure_is_returned_to_callers_that_waited_for_it_and_to_nobody_else() {
         let (at, a_moment) = (clock::monotonic(), Duration::from_millis(1));
         let failed = StoreError::Unavailable { query: "explain_queued", reason: String::new() };
-        let answer = Answer { reason: Err(failed), at };
+        let answer = CachedReason { reason: Err(failed), at };
         assert!(answer.for_question_at(at - a_moment, MAX_AGE).is_some());
         assert!(answer.for_question_at(at + a_moment, MAX_AGE).is_none());
-        let answer = Answer { reason: Ok(None), at };
+        let answer = CachedReason { reason: Ok(None), at };
         assert!(answer.for_question_at(at + MAX_AGE, MAX_AGE).is_some());
         assert!(answer.for_question_at(at + MAX_AGE + a_moment, MAX_AGE).is_none());
     }

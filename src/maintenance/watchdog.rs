@@ -16,7 +16,7 @@ use crate::leases::{LEASE_TIMEOUT, Leases};
 use assize_domain::run::Lease;
 use assize_host::clock;
 use assize_observe::{event, metrics};
-use assize_store::takeover::{ActiveLease, Grounds};
+use assize_store::takeover::{ActiveLease, TakeoverReason};
 use assize_store::{QUERY_TIMEOUT, Store, StoreError};
 
 /// Time between two looks at the leases.
@@ -40,7 +40,7 @@ pub struct Watchdog {
 /// Why a run is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Takeover {
-    reason: Grounds,
+    reason: TakeoverReason,
     /// The worker died while it drove the run.
     crashed: bool,
 }
@@ -103,12 +103,12 @@ impl Watchdog {
             return self.takeover_from_itself(lost);
         }
         if lost.is_released {
-            return Some(Takeover { reason: Grounds::Gone, crashed: false });
+            return Some(Takeover { reason: TakeoverReason::Gone, crashed: false });
         }
         match liveness(&lost.worker_id) {
-            Liveness::Dead => Some(Takeover { reason: Grounds::Gone, crashed: true }),
+            Liveness::Dead => Some(Takeover { reason: TakeoverReason::Gone, crashed: true }),
             Liveness::Alive | Liveness::Unknown if lost.is_stale => {
-                Some(Takeover { reason: Grounds::Stale(LEASE_TIMEOUT), crashed: true })
+                Some(Takeover { reason: TakeoverReason::Stale(LEASE_TIMEOUT), crashed: true })
             }
             Liveness::Alive | Liveness::Unknown => None,
         }
@@ -128,6 +128,6 @@ impl Watchdog {
             return None;
         }
         self.unknown.remove(&key);
-        Some(Takeover { reason: Grounds::Gone, crashed: self.leases.has_panicked(lease) })
+        Some(Takeover { reason: TakeoverReason::Gone, crashed: self.leases.has_panicked(lease) })
     }
 }

@@ -19,7 +19,7 @@ use assize_host::clock;
 use assize_observe::event::{self, Subject};
 use assize_store::StoreError;
 use assize_store::queue::Claim;
-use assize_store::takeover::Position;
+use assize_store::takeover::RunSnapshot;
 
 /// An attempt that this worker drives.
 pub struct Attempt<'a> {
@@ -113,7 +113,7 @@ impl<'a> Attempt<'a> {
         }
         let (store, lease) = (&self.worker.store, self.lease);
         let status = if stage == StageName::Fetch { Status::Preparing } else { Status::Running };
-        let was_written = |row: Position| (row.is(lease, status) && row.phase == Some(stage)).then_some(());
+        let was_written = |row: RunSnapshot| (row.is(lease, status) && row.phase == Some(stage)).then_some(());
         if stage == StageName::Fetch {
             retry_fenced_write(store, lease, was_written, || store.enter_fetch(lease)).await?;
         } else if self.status == Status::Preparing {
@@ -149,7 +149,7 @@ impl<'a> Attempt<'a> {
             return Ok(());
         }
         let (store, lease) = (&self.worker.store, self.lease);
-        let was_written = |row: Position| row.is(lease, Status::Parsing).then_some(());
+        let was_written = |row: RunSnapshot| row.is(lease, Status::Parsing).then_some(());
         retry_fenced_write(store, lease, was_written, || store.parse_run(lease)).await?;
         self.status = Status::Parsing;
         event::run_parsing(&self.subject, self.elapsed());

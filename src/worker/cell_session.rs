@@ -39,7 +39,7 @@ use assize_host as host;
 use assize_host::clock;
 use phase::Phase;
 pub use policy::{DriverPolicy, FailureContext, RejectionContext, SessionPolicy, SubjectPolicy};
-pub use report::Report;
+pub use report::CellReport;
 
 use self::deadline::{SLACK, STOP_TIMEOUT};
 
@@ -63,7 +63,7 @@ pub struct CellSession {
     global_deadline: Instant,
     /// When the next event must have come.
     deadline: Instant,
-    evidence: Evidence,
+    observed: Observations,
     /// The results so far.
     results: Vec<u8>,
     /// Bytes of results that were received.
@@ -71,7 +71,7 @@ pub struct CellSession {
 }
 
 /// What a session has observed of its cell.
-struct Evidence {
+struct Observations {
     /// The engine reported of an adopted cell that the kernel had killed a process of it for memory.
     oom_killed: bool,
     /// How often the total of all cells had refused memory when this cell sent its hello.
@@ -100,13 +100,13 @@ pub enum SessionEvent {
 }
 
 /// What an event means for the run.
-pub enum Progress {
+pub enum SessionProgress {
     Continue,
     /// The service answers: a stage or cell that needs it may start.
     Ready,
     /// A piece of the results, of a cell whose policy forwards them.
     ResultsPiece(Vec<u8>),
-    Ended(Report),
+    Ended(CellReport),
 }
 
 impl CellSession {
@@ -142,7 +142,7 @@ impl CellSession {
             plan,
             global_deadline,
             deadline: global_deadline,
-            evidence: Evidence {
+            observed: Observations {
                 oom_killed: adopted.is_some_and(|adopted| adopted.oom_killed),
                 total_hits: u64::MAX,
                 began_us: u64::MAX,
@@ -190,7 +190,7 @@ impl CellSession {
     }
 
     /// Handles an event: logs output, records the stage of the run, and ends the run if it must end.
-    pub async fn handle(&mut self, attempt: &mut Attempt<'_>, event: SessionEvent) -> Result<Progress, Stop> {
+    pub async fn handle(&mut self, attempt: &mut Attempt<'_>, event: SessionEvent) -> Result<SessionProgress, Stop> {
         let is_stopping = matches!(self.phase, Phase::Stopping);
         match event {
             SessionEvent::Delivered(input, Ok(())) => {
@@ -206,12 +206,12 @@ impl CellSession {
             SessionEvent::DeadlineElapsed => self.deadline_elapsed(attempt).await?,
             SessionEvent::Event(event) => {
                 return match self.handle_event(attempt, event).await {
-                    Ok(Progress::Ended(_)) | Err(Stop::Failed(_)) if is_stopping => Err(Stop::cancelled()),
+                    Ok(SessionProgress::Ended(_)) | Err(Stop::Failed(_)) if is_stopping => Err(Stop::cancelled()),
                     progress => progress,
                 };
             }
         }
-        Ok(Progress::Continue)
+        Ok(SessionProgress::Continue)
     }
 
     /// Stops the cell because somebody asked for a cancel: its processes get TERM and their grace, and the session
@@ -234,6 +234,6 @@ impl CellSession {
 
     /// How the service of this cell ended, if it had been ready and ended by itself.
     pub fn take_went_down(&mut self) -> Option<Box<Failure>> {
-        self.evidence.went_down.take().map(Box::new)
+        self.observed.went_down.take().map(Box::new)
     }
 }

@@ -43,7 +43,7 @@ pub struct Cells<'a> {
     launches: TaskTracker,
     /// The ids of the cells that exist.
     containers: Arc<Mutex<Vec<String>>>,
-    /// By the cell's id, the question what image the engine made it from, asked since the cell started.
+    /// By the cell's id, the query for the image of the cell, which runs since the cell started.
     image_queries: Mutex<Vec<(String, JoinHandle<Option<CellImage>>)>>,
     cpus: CpuAssignments,
     /// A launch failed, so the engine may have made a cell whose id is unknown. The berth is not used again either.

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::attempt::Attempt;
-use super::cell_session::{CellSession, DriverPolicy, Progress, Report, SubjectPolicy};
+use super::cell_session::{CellReport, CellSession, DriverPolicy, SessionProgress, SubjectPolicy};
 use super::cells::{Cells, StartedCell};
 use super::plan;
 use super::stop::Stop;
@@ -16,7 +16,11 @@ use assize_domain::run::FailureCode;
 /// Runs the subject's stages and, if the template has a driver, the driver against the subject.
 ///
 /// Returns the report of the cell that decides: the driver, or without one the subject.
-pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: StartedCell) -> Result<Report, Stop> {
+pub async fn execute(
+    attempt: &mut Attempt<'_>,
+    cells: &mut Cells<'_>,
+    subject: StartedCell,
+) -> Result<CellReport, Stop> {
     let template = attempt.template()?;
     let plan = plan::subject(template, &attempt.worker.config);
     let mut inputs = Vec::new();
@@ -33,10 +37,10 @@ pub async fn execute(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, subject: 
     loop {
         let event = subject.next().await;
         match subject.handle(attempt, event).await? {
-            Progress::Continue | Progress::ResultsPiece(_) => {}
-            Progress::Ready if template.driver.is_some() => break,
-            Progress::Ready => {}
-            Progress::Ended(report) => return Ok(report),
+            SessionProgress::Continue | SessionProgress::ResultsPiece(_) => {}
+            SessionProgress::Ready if template.driver.is_some() => break,
+            SessionProgress::Ready => {}
+            SessionProgress::Ended(report) => return Ok(report),
         }
     }
     run_driver(attempt, cells, template, &mut subject).await
@@ -48,7 +52,7 @@ async fn run_driver(
     cells: &mut Cells<'_>,
     template: &Template,
     subject: &mut CellSession,
-) -> Result<Report, Stop> {
+) -> Result<CellReport, Stop> {
     let Some(spec) = &template.driver else {
         return Err(Stop::failed(FailureCode::TemplateInvalid, "the template has no driver"));
     };
@@ -66,11 +70,11 @@ async fn run_driver(
                 let progress = match driver.handle(attempt, event).await {
                     // The driver's cell can report nothing any more: its results are lost.
                     Err(Stop::Failed(failure)) if driver.tolerates(&failure) => {
-                        Progress::Ended(Report::interrupted_by(failure))
+                        SessionProgress::Ended(CellReport::interrupted_by(failure))
                     }
                     progress => progress?,
                 };
-                if let Progress::Ended(mut report) = progress {
+                if let SessionProgress::Ended(mut report) = progress {
                     if subject_runs {
                         subject.stop_and_drain(attempt).await;
                     }
@@ -79,7 +83,7 @@ async fn run_driver(
                 }
             }
             event = subject.next(), if subject_runs => {
-                if let Progress::Ended(report) = subject.handle(attempt, event).await? {
+                if let SessionProgress::Ended(report) = subject.handle(attempt, event).await? {
                     (subject_runs, went_down) = (false, report.went_down);
                 }
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize_domain::run::Lease;
 use assize_host::clock;
-use assize_store::takeover::Position;
+use assize_store::takeover::RunSnapshot;
 use assize_store::{Store, StoreError};
 
 /// How long a write is retried while Postgres is unavailable. A lease expires 30 s after its last renewal; after that
@@ -24,7 +24,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 pub async fn retry_fenced_write<T, F>(
     store: &Store,
     lease: Lease,
-    was_written: impl Fn(Position) -> Option<T>,
+    was_written: impl Fn(RunSnapshot) -> Option<T>,
     mut write: impl FnMut() -> F,
 ) -> Result<T, StoreError>
 where

@@ -15,7 +15,7 @@ use assize_protocol::event::ResultsStatus;
 use bytes::Bytes;
 
 use super::attempt::Attempt;
-use super::cell_session::{CellSession, Progress};
+use super::cell_session::{CellSession, SessionProgress};
 use super::cells::Cells;
 use super::execute::in_memory;
 use super::fenced_write::retry_fenced_write;
@@ -70,9 +70,9 @@ async fn run_fetch(
     let report = loop {
         let event = session.next().await;
         match session.handle(attempt, event).await? {
-            Progress::ResultsPiece(piece) => fetched.push(&piece).await?,
-            Progress::Ended(report) => break report,
-            Progress::Continue | Progress::Ready => {}
+            SessionProgress::ResultsPiece(piece) => fetched.push(&piece).await?,
+            SessionProgress::Ended(report) => break report,
+            SessionProgress::Continue | SessionProgress::Ready => {}
         }
     };
     if let ResultsStatus::Refused { reason } = report.status {

@@ -15,7 +15,7 @@ use assize_domain::verdict::Verdict;
 use assize_observe::event;
 use assize_signing::Envelope;
 use assize_signing::statement::{OutputStatement, Sha256Digest};
-use assize_store::takeover::Position;
+use assize_store::takeover::RunSnapshot;
 
 /// Stores the output, writes the end, and then destroys the cells.
 ///
@@ -120,7 +120,7 @@ async fn put_blob(attempt: &Attempt<'_>, output: Bytes) -> bool {
 
 async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&Envelope>) -> Result<(), String> {
     let (store, lease) = (&attempt.worker.store, attempt.lease);
-    let was_written = |row: Position| row.is(lease, Status::Completed).then_some(());
+    let was_written = |row: RunSnapshot| row.is(lease, Status::Completed).then_some(());
     let write = || store.complete_run(lease, verdict, envelope);
     retry_fenced_write(store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     event::run_completed(&attempt.subject, attempt.elapsed(), verdict.score, verdict.max_score);
@@ -129,7 +129,7 @@ async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&En
 
 async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelope>) -> Result<(), String> {
     let (store, lease) = (&attempt.worker.store, attempt.lease);
-    let was_written = |row: Position| row.is(lease, failure.code.status()).then_some(());
+    let was_written = |row: RunSnapshot| row.is(lease, failure.code.status()).then_some(());
     let write = || store.fail_run(lease, attempt.status, failure, envelope);
     retry_fenced_write(store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let Failure { code, evidence } = failure;
@@ -140,7 +140,7 @@ async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelo
 async fn requeue(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String> {
     let (store, lease) = (&attempt.worker.store, attempt.lease);
     let delay = retry::delay(failure.code, lease.attempt, rand::random());
-    let was_written = |row: Position| {
+    let was_written = |row: RunSnapshot| {
         let aborted = row.is(lease, Status::Aborted).then_some(Status::Aborted);
         aborted.or((row.attempt > lease.attempt).then_some(Status::Queued))
     };

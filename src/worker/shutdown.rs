@@ -15,7 +15,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn drain(worker: &Worker, ready: &AtomicBool, stop: &CancellationToken) {
     stop.cancelled().await;
     ready.store(false, Ordering::Relaxed);
-    worker.pauses.pause(ClaimPause::Draining, "the worker was told to stop");
+    worker.pauses.pause(ClaimPause::Draining, "the worker is stopping");
     tokio::time::sleep(Duration::from_secs(worker.config.drain_timeout_s)).await;
 }
 

@@ -3,7 +3,7 @@
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
-use super::cell_session::Report;
+use super::cell_session::CellReport;
 use super::report_consistency::contradiction;
 use super::stop::Stop;
 use crate::template::{OnDriverFailure, Results, Template};
@@ -11,7 +11,7 @@ use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
 
 /// Reads the results and judges them. The judgement is pure code.
-pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {
+pub async fn parse(attempt: &mut Attempt<'_>, report: CellReport) -> Result<Verdict, Stop> {
     let template = attempt.template()?;
     attempt.begin_parsing().await?;
     let exit = report.tests.clone();
@@ -52,7 +52,7 @@ impl ReportRules {
     }
 
     /// The verdict of a report. A driver that reports nothing because its service went down is not to blame.
-    fn judge(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn judge(&self, report: &CellReport) -> Result<Verdict, Failure> {
         self.judge_report(report).map_err(|failure| match &report.went_down {
             Some(down) if failure.code.cause() == Cause::Grader => {
                 let mut down = Failure::clone(down);
@@ -66,7 +66,7 @@ impl ReportRules {
 
     /// The verdict of a report by itself. If the tests ran beside the project's code, that code may have caused any fault
     /// of the report, so the project is to blame. If a driver ran them, the driver is to blame.
-    fn judge_report(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn judge_report(&self, report: &CellReport) -> Result<Verdict, Failure> {
         if self.results.on_driver_failure == OnDriverFailure::ScoreZero {
             return self.judge_interrupted(report);
         }
@@ -83,7 +83,7 @@ impl ReportRules {
     }
 
     /// The verdict of a driver that the project may have interrupted.
-    fn judge_interrupted(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn judge_interrupted(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let scale = self.results.scale();
         let exit = || abnormal_end(report.tests.as_ref()).map(|ended| format!("the tests {ended}"));
         // An exit code may only be the number of tests that failed.
@@ -115,7 +115,7 @@ impl ReportRules {
     }
 
     /// The report as it is written, or why it cannot be read.
-    fn read(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn read(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let (format, integrity) = (self.results.format, self.integrity);
         if format == Format::ExitCode {
             return self.exit_code(report);
@@ -150,7 +150,7 @@ impl ReportRules {
         })
     }
 
-    fn exit_code(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn exit_code(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let code = match report.tests {
             // Tests that were interrupted have not ended by themselves, whatever their exit code.
             _ if report.interrupted.is_some() => None,
@@ -210,8 +210,8 @@ mod tests {
         rules
     }
 
-    fn written(bytes: &str, code: i32) -> Report {
-        Report {
+    fn written(bytes: &str, code: i32) -> CellReport {
+        CellReport {
             results: bytes.as_bytes().to_vec(),
             status: ResultsStatus::Read { bytes: bytes.len() as u64 },
             tests: Some(StageExit::Exited { code }),
@@ -220,11 +220,11 @@ mod tests {
         }
     }
 
-    fn none(status: ResultsStatus, exit: Option<StageExit>) -> Report {
-        Report { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
+    fn none(status: ResultsStatus, exit: Option<StageExit>) -> CellReport {
+        CellReport { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
     }
 
-    fn code(rules: &ReportRules, report: &Report) -> FailureCode {
+    fn code(rules: &ReportRules, report: &CellReport) -> FailureCode {
         rules.judge(report).unwrap_err().code
     }
 
@@ -274,16 +274,16 @@ mod tests {
         let timed_out = || Some(Box::new(late()));
         let part =
             r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
-        let partial = Report { interrupted: timed_out(), ..written(part, 0) };
+        let partial = CellReport { interrupted: timed_out(), ..written(part, 0) };
         for (report, score, why) in [
             (partial, 4.0, "took longer than its 3 s"),
             (written(part, 3), 4.0, "exited with code 3"),
             (
-                Report { interrupted: timed_out(), ..written("{", 0) },
+                CellReport { interrupted: timed_out(), ..written("{", 0) },
                 0.0,
                 "took longer than its 3 s; /workspace/results",
             ),
-            (Report::interrupted_by(late()), 0.0, "took longer than its 3 s"),
+            (CellReport::interrupted_by(late()), 0.0, "took longer than its 3 s"),
             (
                 none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })),
                 0.0,
@@ -301,12 +301,12 @@ mod tests {
             let message = verdict.tests.last().and_then(|test| test.message.clone()).unwrap_or_default();
             assert!(message.starts_with("the driver was interrupted: ") && message.contains(why), "{message}");
         }
-        // What it says of itself is held to the scale all the same.
+        // The report of an interrupted driver is checked against the scale all the same.
         let above = out_of_ten().judge(&written(r#"{"score": 102, "max_score": 10}"#, 0)).unwrap();
         assert_eq!((above.score, above.max_score), (0.0, 10.0));
         let whole = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 0)).unwrap();
         assert!(whole.all_passed() && whole.tests.is_empty(), "{whole:?}");
-        // An exit code that only says that tests failed is no interruption.
+        // An exit code that only reports failed tests is no interruption.
         let failing = out_of_ten().judge(&written(r#"{"score": 7, "max_score": 10}"#, 3)).unwrap();
         assert!(failing.tests.is_empty(), "{failing:?}");
         let full = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
@@ -319,12 +319,12 @@ mod tests {
         let rules = rules(Format::Gradescope, Integrity::Isolated);
         let missing = none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 1 }));
         assert_eq!(code(&rules, &missing), FailureCode::ResultsMissing);
-        let failure = rules.judge(&Report { went_down: down(), ..missing }).unwrap_err();
+        let failure = rules.judge(&CellReport { went_down: down(), ..missing }).unwrap_err();
         assert_eq!(failure.code, FailureCode::StartFailed);
         let message = failure.evidence.message;
         assert!(message.contains("exited with code 3; its driver could not test it: the tests ended"), "{message}");
         // A report that there is counts: the tests show what it cost.
-        let report = Report { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
+        let report = CellReport { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
         assert_eq!(rules.judge(&report).unwrap().score, 1.0);
     }
 
@@ -333,7 +333,7 @@ mod tests {
         let mut rules = rules(Format::ExitCode, Integrity::Isolated);
         rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
         let full = Failure::new(FailureCode::OutOfMemory, "the cell used more than its 48 MiB of memory");
-        let report = Report {
+        let report = CellReport {
             interrupted: Some(Box::new(full)),
             ..none(ResultsStatus::None, Some(StageExit::Exited { code: 0 }))
         };

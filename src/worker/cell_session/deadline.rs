@@ -65,7 +65,7 @@ impl CellSession {
         let (Cell { input, output, .. }, state) = attempt.worker.engine.resume(&self.id).await?;
         self.output = output.after(received);
         self.reopen(input);
-        self.evidence.oom_killed |= state.oom_killed;
+        self.observed.oom_killed |= state.oom_killed;
         self.deadline = clock::monotonic() + STOP_TIMEOUT;
         Ok(())
     }

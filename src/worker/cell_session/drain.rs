@@ -31,7 +31,7 @@ impl CellSession {
                     Event::StageEnded(ended) => {
                         // This failure does not replace a report of the driver, but it may explain a missing one.
                         if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended).await {
-                            self.evidence.went_down = Some(failure);
+                            self.observed.went_down = Some(failure);
                         }
                     }
                     Event::End(_) => break,

@@ -6,7 +6,7 @@ use assize_protocol::egress::FromCell;
 use assize_protocol::event::{EndStatus, Output};
 
 use super::deadline::{self, SLACK};
-use super::{CellSession, Progress, RejectionContext, Report};
+use super::{CellReport, CellSession, RejectionContext, SessionProgress};
 use crate::cell::Event;
 use crate::egress::Tunnels;
 use crate::worker::attempt::Attempt;
@@ -17,23 +17,27 @@ use assize_domain::run::{FailureCode, StageName};
 const MAX_RECORDED_CONNECTIONS: usize = 50;
 
 impl CellSession {
-    pub(super) async fn handle_event(&mut self, attempt: &mut Attempt<'_>, event: Event) -> Result<Progress, Stop> {
+    pub(super) async fn handle_event(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        event: Event,
+    ) -> Result<SessionProgress, Stop> {
         match event {
             Event::Hello(hello) => {
-                self.evidence.began_us = hello.at_us;
-                self.evidence.total_hits = attempt.worker.cgroups.total_hits();
+                self.observed.began_us = hello.at_us;
+                self.observed.total_hits = attempt.worker.cgroups.total_hits();
                 self.global_deadline = deadline::after(hello.at_us, deadline::global(&self.plan) + SLACK);
                 self.set_deadline(self.global_deadline);
             }
             Event::StageStarted(started) => {
-                self.evidence.has_run = true;
+                self.observed.has_run = true;
                 let (stage, timeout) = self.stage(started.stage)?;
                 self.set_deadline(deadline::after(started.at_us, timeout + SLACK).min(self.global_deadline));
                 attempt.enter(stage).await?;
             }
             Event::StageReady(_) => {
                 self.set_deadline(self.global_deadline);
-                return Ok(Progress::Ready);
+                return Ok(SessionProgress::Ready);
             }
             Event::Output(output) => self.log_output(attempt, output)?,
             Event::Tunnel(message) => self.handle_tunnel(attempt, message).await?,
@@ -54,17 +58,17 @@ impl CellSession {
             Event::Results(piece) => return self.receive_results(piece),
             Event::End(end) => {
                 return match end.status {
-                    EndStatus::Done => Ok(Progress::Ended(Report {
+                    EndStatus::Done => Ok(SessionProgress::Ended(CellReport {
                         results: std::mem::take(&mut self.results),
                         status: end.results,
-                        tests: self.evidence.tests.take(),
-                        interrupted: self.evidence.interrupted.take().map(Box::new),
+                        tests: self.observed.tests.take(),
+                        interrupted: self.observed.interrupted.take().map(Box::new),
                         went_down: self.take_went_down(),
                     })),
                     status => {
                         let context = RejectionContext {
-                            has_run: self.evidence.has_run,
-                            elapsed: Duration::from_micros(end.at_us.saturating_sub(self.evidence.began_us)),
+                            has_run: self.observed.has_run,
+                            elapsed: Duration::from_micros(end.at_us.saturating_sub(self.observed.began_us)),
                             global_timeout: deadline::global(&self.plan),
                             workspace_mib: self.limits.workspace_mib,
                         };
@@ -73,7 +77,7 @@ impl CellSession {
                 };
             }
         }
-        Ok(Progress::Continue)
+        Ok(SessionProgress::Continue)
     }
 
     fn log_output(&mut self, attempt: &mut Attempt<'_>, output: Output) -> Result<(), Stop> {
@@ -83,17 +87,17 @@ impl CellSession {
         Ok(())
     }
 
-    fn receive_results(&mut self, piece: Vec<u8>) -> Result<Progress, Stop> {
+    fn receive_results(&mut self, piece: Vec<u8>) -> Result<SessionProgress, Stop> {
         let limit = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
         self.results_received += piece.len() as u64;
         if self.results_received > limit {
             return Err(Stop::failed(FailureCode::CellLost, "the cell sent more results than allowed"));
         }
         if self.policy.forwards_results() {
-            return Ok(Progress::ResultsPiece(piece));
+            return Ok(SessionProgress::ResultsPiece(piece));
         }
         self.results.extend_from_slice(&piece);
-        Ok(Progress::Continue)
+        Ok(SessionProgress::Continue)
     }
 
     async fn handle_tunnel(&mut self, attempt: &Attempt<'_>, message: FromCell) -> Result<(), Stop> {

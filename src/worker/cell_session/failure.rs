@@ -29,25 +29,25 @@ impl CellSession {
             failure.evidence.last_output = attempt.output.last_lines(stage);
             // A service that had been ready and went down: its tests show what that costs.
             if ended.ready && failure.code == FailureCode::StartFailed {
-                self.evidence.went_down = Some(failure);
+                self.observed.went_down = Some(failure);
             } else {
                 let hosts = self.take_host_problems(ended.stage).await;
                 let context = FailureContext {
                     hosts,
                     spent: self.spent(),
-                    has_run: self.evidence.has_run,
+                    has_run: self.observed.has_run,
                     ..FailureContext::of(&self.plan)
                 };
                 let failure = self.policy.attribute(failure, &context);
                 if !self.policy.tolerates(&failure) {
                     return Err(Stop::Failed(failure));
                 }
-                self.evidence.interrupted = Some(failure);
+                self.observed.interrupted = Some(failure);
             }
         }
         self.take_host_problems(ended.stage).await;
         if stage == StageName::Tests {
-            self.evidence.tests = Some(ended.exit);
+            self.observed.tests = Some(ended.exit);
         }
         Ok(())
     }
@@ -58,10 +58,10 @@ impl CellSession {
         // A cell that was adopted after its end has no cgroup any more; its warden had read the counters.
         counters.oom_kills = counters.oom_kills.max(ended.oom_kills);
         counters.memory_limit_hits = counters.memory_limit_hits.max(ended.memory_limit_hits);
-        counters.total_was_hit = attempt.worker.cgroups.total_hits() > self.evidence.total_hits;
+        counters.total_was_hit = attempt.worker.cgroups.total_hits() > self.observed.total_hits;
         if counters.memory_limit_hits.is_none() {
             // The engine's flag is the last resort: it is set for every cell when all cells are at their total.
-            counters.oom_kills = counters.oom_kills.max(self.evidence.oom_killed.into());
+            counters.oom_kills = counters.oom_kills.max(self.observed.oom_killed.into());
         }
         counters.pids_refused = counters.pids_refused.max(ended.pids_refused);
         counters

@@ -36,7 +36,7 @@ impl CellSession {
                     tracing::debug!(cell = self.id, received, %error, "the stream of a cell broke and was resumed");
                     (self.output, self.last_break) = (output.after(received), Some(received));
                     self.reopen(input);
-                    self.evidence.oom_killed |= state.oom_killed;
+                    self.observed.oom_killed |= state.oom_killed;
                     return Ok(());
                 }
                 Err(EngineError::Unavailable { .. }) => tokio::time::sleep(RETRY_INTERVAL).await,
@@ -56,13 +56,13 @@ impl CellSession {
         }
         metrics().oom_kills.inc();
         let mib = self.limits.memory_mib;
-        if attempt.worker.cgroups.total_hits() > self.evidence.total_hits {
+        if attempt.worker.cgroups.total_hits() > self.observed.total_hits {
             let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");
             return Stop::failed(FailureCode::CellLost, message);
         }
         let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
         let context =
-            FailureContext { has_run: self.evidence.has_run, spent: self.spent(), ..FailureContext::of(&self.plan) };
+            FailureContext { has_run: self.observed.has_run, spent: self.spent(), ..FailureContext::of(&self.plan) };
         Stop::Failed(self.policy.attribute(Failure::new(FailureCode::OutOfMemory, message), &context))
     }
 }

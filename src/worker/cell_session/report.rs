@@ -8,7 +8,7 @@ use assize_domain::run::Failure;
 
 /// The report of a cell.
 #[derive(Debug)]
-pub struct Report {
+pub struct CellReport {
     /// The bytes of the results file.
     pub results: Vec<u8>,
     pub status: ResultsStatus,
@@ -20,7 +20,7 @@ pub struct Report {
     pub went_down: Option<Box<Failure>>,
 }
 
-impl Report {
+impl CellReport {
     /// The report of a driver that was interrupted and can report nothing any more.
     pub fn interrupted_by(failure: Failure) -> Self {
         Self {

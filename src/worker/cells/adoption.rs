@@ -269,7 +269,7 @@ mod tests {
             (CellState::NotBegun, true, false, Decision::Fail(SUBJECT_LOST)),
             (CellState::Missing, true, true, Decision::Fail(SUBJECT_LOST)),
             (CellState::Missing, true, false, Decision::Fail(SUBJECT_LOST)),
-            // The row says that nothing has begun: the cell knows better.
+            // The row says that nothing has begun, but the cell may show that a stage has.
             (CURRENT, false, true, Decision::Resume),
             (CURRENT, false, false, Decision::Resume),
             (OUTDATED, false, true, Decision::Fail(TEMPLATE_CHANGED)),

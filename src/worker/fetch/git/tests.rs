@@ -18,7 +18,7 @@ fn classified_with(code: FailureCode, output: &str, evidence: FetchEvidence) -> 
 }
 
 #[test]
-fn the_plan_is_one_that_a_warden_takes() {
+fn a_warden_accepts_the_plan() {
     let plan = plan(&repository(), &Config::default());
     plan.check().unwrap();
     let env = &plan.stages[0].env;
@@ -31,10 +31,10 @@ fn the_plan_is_one_that_a_warden_takes() {
     assert_eq!(plan.stages[0].command[3..], ["fetch", "https://a.b/c", "main"]);
 }
 
-/// In Git's words for an authority that nobody knows (and for a certificate that is past its end), for another
-/// name, and in those of a Git with OpenSSL.
+/// The messages of Git for an unknown authority (and for a certificate that has expired), for another name, and of a
+/// Git with OpenSSL.
 #[test]
-fn a_certificate_that_is_not_trusted_is_the_hosts_or_the_operators_matter() {
+fn a_certificate_that_is_not_trusted_is_no_fault_of_the_repository() {
     for output in [
         "server certificate verification failed. CAfile: none CRLfile: none",
         "SSL: certificate subject name (a.b) does not match target host name 'c.d'",
@@ -48,7 +48,7 @@ fn a_certificate_that_is_not_trusted_is_the_hosts_or_the_operators_matter() {
     }
 }
 
-/// FAILURES 30: a host that is away is not the student's fault; a repository that is not there is.
+/// FAILURES 30: an unavailable host is not the student's fault; a repository that does not exist is.
 #[test]
 fn only_a_host_that_could_not_be_reached_is_tried_again() {
     for output in [
@@ -66,7 +66,7 @@ fn only_a_host_that_could_not_be_reached_is_tried_again() {
         "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
         "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
         "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
-        // All of it a server can say: its words may hold line feeds, and quote what Git says of a host.
+        // A server can send all of this: its messages may contain line feeds and quote Git's reports of a host.
         "fatal: remote error: Could not resolve host: a.b",
         "fatal: remote error: x\nfatal: unable to access 'https://a.b/c/': Connection reset by peer",
         "fatal: remote error: x\nerror: RPC failed; curl 28 Operation timed out",
@@ -82,7 +82,7 @@ fn only_a_host_that_could_not_be_reached_is_tried_again() {
         assert_eq!(classified(FailureCode::FetchFailed, output).0, FailureCode::FetchFailed, "{output}");
     }
     let (code, why) = classified(FailureCode::OutOfMemory, "error: Connection reset");
-    assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
+    assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank Git's messages");
     assert!(why.ends_with("exited with code 128"), "{why}");
     let outage = || FetchEvidence { outage: Some("nobody answered".to_owned()), ..FetchEvidence::default() };
     let (code, why) = classified_with(FailureCode::FetchFailed, "fatal: 502", outage());
@@ -96,7 +96,7 @@ fn only_a_host_that_could_not_be_reached_is_tried_again() {
     let (code, why) = classified_with(FailureCode::FetchFailed, "fatal: early EOF", stall());
     assert!(code == FailureCode::NetworkError && why.contains("too little for too long"), "{why}");
     assert_eq!(classified_with(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
-    // It reset the connection behind its answer.
+    // The host reset the connection after its answer.
     for output in
         ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
     {
