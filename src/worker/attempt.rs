@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use super::ended_stages::EndedStages;
 use super::fenced_write::retry_fenced_write;
 use super::output::{self, OutputLog};
-use super::statement::EndedStages;
 use super::stop::Stop;
 use crate::admission::Resumed;
 use crate::leases::LeaseHold;

@@ -11,7 +11,6 @@ use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
 
-use super::fetch::git;
 use crate::cell::spec::TMP;
 use crate::config::Config;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
@@ -23,6 +22,9 @@ const MAX_CA_BYTES: u64 = 2 << 20;
 
 /// The name of the bundle in the scratch space of a cell.
 const CA_FILE_NAME: &str = "assize-ca.pem";
+
+/// A repository host that sends fewer bytes per second than this has stalled.
+pub const MIN_FETCH_BYTES_PER_S: u64 = 1024;
 
 /// What stages may reach on this worker, by its settings.
 pub struct EgressPolicy {
@@ -76,7 +78,7 @@ impl EgressPolicy {
         let mut rules = self.no_egress();
         let allowed = Allow::new(&repository.host, repository.port)?;
         rules.allow(0, vec![allowed], Quota { connections: MAX_CONNECTIONS, bytes });
-        rules.end_slow_after(STALL_TIMEOUT, git::SLOW_BYTES);
+        rules.end_slow_after(STALL_TIMEOUT, MIN_FETCH_BYTES_PER_S);
         Ok(rules)
     }
 

@@ -58,7 +58,7 @@ async fn run_fetch(
 ) -> Result<(String, Spooled), Stop> {
     let worker = attempt.worker;
     let (plan, limits) = (git::plan(repository, &worker.config), git::limits(&worker.config));
-    let started = cells.launch_fetch_cell(attempt, &plan, limits).await?;
+    let started = cells.launch_fetch_cell(attempt, git::FETCH_IMAGE, &plan, limits).await?;
     let id = started.cell.id.clone();
 
     let mut fetched = FetchedBytes::begin(&worker.config)?;

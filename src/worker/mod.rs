@@ -12,6 +12,7 @@ mod cells;
 mod cpu_assignments;
 mod drive;
 mod egress;
+mod ended_stages;
 mod engine_health;
 mod execute;
 mod fenced_write;

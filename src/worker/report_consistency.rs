@@ -6,7 +6,6 @@
 
 use assize_protocol::event::StageExit;
 
-use super::verdict::abnormal_end;
 use crate::template::{ExitCodeRule, Results};
 use assize_domain::verdict::Verdict;
 
@@ -21,6 +20,16 @@ pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Result
          needs results.exit_code = \"ignored\" in the template",
         verdict.tests.len()
     ))
+}
+
+/// Describes the end of tests that did not exit with code 0; `None` if they did.
+pub fn abnormal_end(exit: Option<&StageExit>) -> Option<String> {
+    match exit {
+        Some(StageExit::Exited { code: 0 }) => None,
+        Some(StageExit::Exited { code }) => Some(format!("exited with code {code}")),
+        Some(StageExit::Signalled { signal }) => Some(format!("were ended by signal {signal}")),
+        Some(_) | None => Some("did not end by themselves".to_owned()),
+    }
 }
 
 #[cfg(test)]

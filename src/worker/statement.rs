@@ -1,6 +1,5 @@
 //! The signed statement of a worker about the end of a run.
 
-use assize_protocol::event::StageEnded;
 use assize_protocol::plan::Plan;
 use chrono::TimeDelta;
 
@@ -10,36 +9,13 @@ use crate::cell::{CellImage, Role};
 use crate::config::Config;
 use crate::template::Template;
 use assize_domain::limits::CellLimits;
-use assize_domain::run::{Failure, StageName, Status};
+use assize_domain::run::{Failure, Status};
 use assize_domain::verdict::Verdict;
 use assize_signing::Envelope;
 use assize_signing::statement::{
     CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
-    StageStatement, to_micros,
+    to_micros,
 };
-
-/// How the stages of an attempt ended, in the order in which they ended.
-#[derive(Debug, Default)]
-pub struct EndedStages(Vec<StageStatement>);
-
-impl EndedStages {
-    /// Adds a stage as its warden reported it. Of a stage that is reported twice only the first report counts.
-    pub fn push(&mut self, role: Role, name: StageName, ended: &StageEnded) {
-        let cell = role.as_str();
-        if self.0.iter().any(|stage| stage.cell == cell && stage.name == name) {
-            return;
-        }
-        self.0.push(StageStatement {
-            cell: cell.to_owned(),
-            name,
-            exit: ended.exit.clone(),
-            duration_ms: ended.at_us.saturating_sub(ended.started_us) / 1000,
-            cpu_ms: ended.cpu_ms,
-            max_rss_kib: ended.max_rss_kib,
-            output_bytes: ended.output_bytes,
-        });
-    }
-}
 
 /// Signs the end of an attempt. `None` if this worker has no key, or if there is no archive that could be named.
 pub fn sign(
@@ -53,7 +29,7 @@ pub fn sign(
     // If the repository could not be fetched, there is no archive that the statement could be about.
     let archive_sha256 = attempt.claim.archive_sha256.clone()?;
     let template = worker.templates.get(&attempt.claim.template);
-    let stages = std::mem::take(&mut attempt.stages.0);
+    let stages = attempt.stages.take();
     let cells = template.map_or_else(Vec::new, |template| cells(template, &worker.config, &images));
     let elapsed = TimeDelta::from_std(attempt.elapsed()).unwrap_or_default();
     let claim = &attempt.claim;

@@ -4,7 +4,7 @@ use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
 use super::cell_session::CellReport;
-use super::report_consistency::contradiction;
+use super::report_consistency::{abnormal_end, contradiction};
 use super::stop::Stop;
 use crate::template::{OnDriverFailure, Results, Template};
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
@@ -171,16 +171,6 @@ impl ReportRules {
     fn unbelievable(&self, why: &str) -> Failure {
         let path = self.results.path.as_deref().unwrap_or_default();
         Failure::new(FailureCode::bad_report(self.integrity), format!("{path} cannot be believed: {why}"))
-    }
-}
-
-/// Describes the end of tests that did not exit with code 0; `None` if they did.
-pub fn abnormal_end(exit: Option<&StageExit>) -> Option<String> {
-    match exit {
-        Some(StageExit::Exited { code: 0 }) => None,
-        Some(StageExit::Exited { code }) => Some(format!("exited with code {code}")),
-        Some(StageExit::Signalled { signal }) => Some(format!("were ended by signal {signal}")),
-        Some(_) | None => Some("did not end by themselves".to_owned()),
     }
 }
 

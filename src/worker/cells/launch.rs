@@ -11,7 +11,6 @@ use crate::cell::spec::{GRADER_BYTES, plan_digest};
 use crate::cell::{Cell, CellSpec, EngineError, Role};
 use crate::template::{Driver, Template};
 use crate::worker::attempt::Attempt;
-use crate::worker::fetch::git::FETCH_IMAGE;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
 use assize_domain::limits::CellLimits;
@@ -49,8 +48,8 @@ impl<'a> CellRequest<'a> {
         }
     }
 
-    const fn fetch(limits: CellLimits) -> Self {
-        Self { role: Role::Fetch, image: FETCH_IMAGE, limits, runtime: None, has_grader: false }
+    const fn fetch(image: &'a str, limits: CellLimits) -> Self {
+        Self { role: Role::Fetch, image, limits, runtime: None, has_grader: false }
     }
 }
 
@@ -79,6 +78,7 @@ impl Cells<'_> {
     pub async fn launch_fetch_cell(
         &mut self,
         attempt: &mut Attempt<'_>,
+        image: &str,
         plan: &Plan,
         limits: CellLimits,
     ) -> Result<StartedCell, Stop> {
@@ -87,7 +87,7 @@ impl Cells<'_> {
         }
         let digest = plan_digest(plan);
         tokio::select! {
-            launched = self.launch_in_new_namespace(CellRequest::fetch(limits), &digest) => launched,
+            launched = self.launch_in_new_namespace(CellRequest::fetch(image, limits), &digest) => launched,
             () = attempt.cancelled.cancelled() => Err(Stop::cancelled()),
         }
     }

@@ -23,10 +23,9 @@ const TIMEOUT_S: u64 = 120;
 /// Time limit for listing all folders of the commit, in seconds. 10,000 files take a tenth of a second.
 const TREE_TIMEOUT_S: u64 = 20;
 
-/// A host that sends fewer bytes per second than this for [`SLOW_S`] seconds has stalled.
-pub const SLOW_BYTES: u64 = 1024;
-/// Longer than the tunnel's own limit, because the tunnel's observation outranks Git's message.
-const SLOW_S: u64 = 40;
+/// A host that is slower than [`egress::MIN_FETCH_BYTES_PER_S`] for this long has stalled, in seconds. Longer than the
+/// tunnel's own limit, because the tunnel's observation outranks Git's message.
+const STALL_TIMEOUT_S: u64 = 40;
 
 /// CellLimits of the stage's output, in bytes. Messages of the server are shown up to these.
 const OUTPUT: OutputLimits = OutputLimits { head: 32 * 1024, tail: 32 * 1024, limit: 1024 * 1024 };
@@ -96,7 +95,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
 fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, String> {
     let scheme = if repository.url.starts_with("https://") { "https" } else { "http" };
     let allow = format!("protocol.{scheme}.allow");
-    let (slow_bytes, slow_s) = (SLOW_BYTES.to_string(), SLOW_S.to_string());
+    let (slow_bytes, slow_s) = (egress::MIN_FETCH_BYTES_PER_S.to_string(), STALL_TIMEOUT_S.to_string());
     let settings = [
         ("protocol.allow", "never"),
         (&allow, "always"),
