@@ -10,9 +10,7 @@
 pub mod admission;
 pub mod api;
 pub mod attack;
-pub mod cell;
 pub mod cli;
-pub mod config;
 pub mod egress;
 pub mod embedded;
 pub mod intake;

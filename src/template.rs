@@ -17,8 +17,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::intake::archive::Needed;
 pub use archive::ArchiveRules;
+use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Scale};
 pub use egress::{Quota, Reach, Registry};

@@ -79,7 +79,7 @@ impl Shape {
 
     /// The default caps; where one organisation has all, it may have all slots.
     pub fn caps(self) -> AdmissionCaps {
-        let caps = assize::admission::caps(&assize::config::Config::default());
+        let caps = assize::admission::caps(&assize_config::Config::default());
         if self == Self::One { AdmissionCaps { per_org: 1_000, ..caps } } else { caps }
     }
 }

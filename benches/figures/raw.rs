@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assize::cell::{CellSpec, Engine, Role};
 use assize::template::{Template, Templates};
+use assize_cell::{CellSpec, Engine, Role};
 use assize_host::clock;
 use bollard::Docker;
 use bollard::container::LogOutput;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use assize::cell::Engine;
-use assize::config::Config;
 use assize::embedded::{Durability, Embedded, Process};
+use assize_cell::Engine;
+use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host::Signal;

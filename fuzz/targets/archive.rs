@@ -9,7 +9,7 @@ use std::io::Seek;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use assize::intake::archive::{ScanLimits, scan};
+use assize_archive::{ScanLimits, scan};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 use assize_protocol::plan::Input;

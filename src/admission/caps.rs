@@ -2,7 +2,7 @@
 
 use assize_domain::queue::AdmissionCaps;
 
-use crate::config::Config;
+use assize_config::Config;
 
 /// Returns the caps that the settings give. Claims and the explanation of a wait use the same.
 #[must_use]

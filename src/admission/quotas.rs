@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::single_flight::{CacheEntry, SingleFlight};
-use crate::config::Config;
+use assize_config::Config;
 use assize_domain::queue::AdmissionCaps;
 use assize_domain::unicode::fold;
 use assize_host::clock;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::single_flight::SingleFlight;
-use crate::config::Config;
+use assize_config::Config;
 use assize_domain::queue::{AdmissionCaps, Waiting};
 use assize_host::clock;
 use assize_store::{Store, StoreError};

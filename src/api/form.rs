@@ -10,10 +10,10 @@ use super::ApiState;
 use super::body::Progress;
 use super::problem::Problem;
 use super::quota::Door;
-use crate::config::Config;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, MAX_REF, MAX_URL, Repository};
 use crate::intake::spool::{Spool, Spooled};
 use crate::template::Templates;
+use assize_config::Config;
 use assize_domain::unicode::fold;
 
 /// Characters of a user's name; the column has the same limit.

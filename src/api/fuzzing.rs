@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::body::{FORM_ROOM, Guarded, Limits, Progress};
 use super::form::{self, Project, Rules};
-use crate::config::Config;
 use crate::template::Templates;
+use assize_config::Config;
 
 /// What a form that was accepted holds.
 #[derive(Debug)]

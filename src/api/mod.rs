@@ -54,10 +54,10 @@ use utoipa_axum::routes;
 pub use serve::{Timeouts, serve, serve_within};
 
 use crate::admission::{QueueQuotas, WaitReasonCache};
-use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
+use assize_config::Config;
 use assize_signing::Signer;
 use assize_store::Store;
 

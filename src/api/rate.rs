@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::peer::Source;
-use crate::config::Config;
 use crate::redis::{Bucket, Redis, RedisError, Taken};
+use assize_config::Config;
 use assize_domain::key::Presented;
 use assize_host::clock;
 use assize_observe::event;

@@ -20,9 +20,9 @@ use super::problem::{Document, Problem};
 use super::quota::Door;
 use super::view::{RunView, SubmissionView};
 use super::{ApiState, disk, idempotency};
-use crate::intake::archive::{self, ArchiveSummary};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
+use assize_archive::{self, ArchiveSummary};
 use assize_observe::event::{self, Subject};
 use assize_signing::Envelope;
 use assize_signing::receipt::{ReceivedProject, sign_receipt};
@@ -164,7 +164,7 @@ async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<Archi
     let file = Arc::clone(&archive.file);
     let turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     // The turn ends with the scan: a client that goes away does not end it.
-    let scan = move || (archive::scan(&file, &limits), turn).0;
+    let scan = move || (assize_archive::scan(&file, &limits), turn).0;
     let scanned = tokio::task::spawn_blocking(scan).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }

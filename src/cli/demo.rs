@@ -21,7 +21,7 @@ use super::screen::{self, Ink, Screen};
 use super::signals;
 use super::submit::Accepted;
 use super::up::{Installation, Place};
-use crate::config::Config;
+use assize_config::Config;
 use assize_domain::run::Status;
 use assize_host::clock;
 

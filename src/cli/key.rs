@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::{self, Ink, Screen, printable};
-use crate::config::Config;
+use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host::clock;

@@ -2,7 +2,7 @@
 
 use super::outcome::{Exit, Outcome};
 use super::screen::{self, Screen};
-use crate::config::Config;
+use assize_config::Config;
 use assize_store::Store;
 
 /// Bring the database schema up to this program's version.

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
 use crate::signing_key::SignerError;
+use assize_config::ConfigError;
 use assize_domain::run::Cause;
 use assize_signing::KeyFileError;
 use assize_store::StoreError;

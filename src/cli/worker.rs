@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
-use crate::cell::unenforced;
-use crate::config::Config;
 use crate::metrics_listener;
+use assize_cell::unenforced;
+use assize_config::Config;
 use assize_observe::metrics;
 
 /// Run projects from the queue.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::process::{Liveness, liveness};
-use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
-use crate::cell::{ContainerSummary, Engine};
+use assize_cell::berth::berth_of;
+use assize_cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
+use assize_cell::{ContainerSummary, Engine};
 use assize_host::clock;
 use assize_store::Store;
 
@@ -37,15 +38,15 @@ struct OwnedContainer {
 
 impl OwnedContainer {
     fn from_summary(container: ContainerSummary, now: i64) -> Option<Self> {
+        let berth = berth_of(&container).map(str::to_owned);
         let labels = container.labels.unwrap_or_default();
         let run = labels.get(LABEL_RUN).and_then(|run| run.parse().ok());
         let attempt = labels.get(LABEL_ATTEMPT).and_then(|attempt| attempt.parse().ok());
-        let network = container.host_config.and_then(|host| host.network_mode).unwrap_or_default();
         Some(Self {
             id: container.id?,
             worker_lives: labels.get(LABEL_WORKER).is_some_and(|worker| liveness(worker) != Liveness::Dead),
             attempt: run.zip(attempt),
-            berth: network.strip_prefix("container:").map(str::to_owned),
+            berth,
             age_s: now.saturating_sub(container.created.unwrap_or(0)),
         })
     }

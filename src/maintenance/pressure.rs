@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::ClaimPauses;
-use crate::cell::Engine;
-use crate::config::Config;
+use assize_cell::Engine;
+use assize_config::Config;
 use assize_domain::queue::ClaimPause;
 use assize_host as host;
 

@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{janitor, retention, stale_cgroups};
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::config::Config;
 use crate::intake::blob::Blobs;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_config::Config;
 use assize_host::clock;
 use assize_observe::metrics;
 use assize_store::Store;

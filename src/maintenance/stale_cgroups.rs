@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
 
 /// Removes the folder of every container that is gone. Returns the number of removed folders.
 ///

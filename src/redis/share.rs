@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::config::Config;
+use assize_config::Config;
 use assize_domain::output::{Entry, EntryId};
 
 /// The live output of all active runs, in bytes: half of what the embedded Redis may take in all. The rest is for

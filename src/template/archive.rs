@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::config::Config;
-use crate::intake::archive::{FileTypes, ScanLimits};
+use assize_archive::{FileTypes, ScanLimits};
+use assize_config::Config;
 
 /// Limits of a template's own, tighter than those of the installation.
 ///

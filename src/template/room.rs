@@ -2,10 +2,10 @@
 
 use super::Template;
 use super::bundle::Bundle;
-use crate::cell::limits::longest_file_in;
-use crate::cell::spec::{GRADER_BYTES, GRADER_ENTRIES};
-use crate::config::Config;
-use crate::intake::archive::{Needed, Room, ScanLimits, in_pages};
+use assize_archive::{Needed, Room, ScanLimits, in_pages};
+use assize_cell::limits::longest_file_in;
+use assize_cell::spec::{GRADER_BYTES, GRADER_ENTRIES};
+use assize_config::Config;
 use assize_domain::limits::CellLimits;
 
 /// Memory of a cell that is not a project's: the warden, its buffers, and the runtime that starts it. Measured: below 4 MiB.

@@ -16,10 +16,10 @@ use super::Worker;
 use super::attempt::Attempt;
 use super::cpu_assignments::CpuAssignments;
 use super::stop::Stop;
-use crate::cell::spec::plan_digest;
-use crate::cell::{Berth, Cell, CellImage, Role, Seen};
 use crate::template::Template;
 use adoption::FoundCell;
+use assize_cell::spec::plan_digest;
+use assize_cell::{Berth, Cell, CellImage, Role, Seen};
 use assize_domain::run::Lease;
 
 /// How long a cell that exits by itself may take to do so. The engine needs some 30 ms to notice.

@@ -2,24 +2,24 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cell::Role;
-use crate::cell::processors::{Place, Processors};
+use assize_cell::Role;
+use assize_cell::cpuset::{CpuPool, CpuReservation};
 
 /// The processors of each cell, at most one reservation for each role.
 pub struct CpuAssignments {
-    pool: Arc<Processors>,
-    reservations: Mutex<Vec<(Role, Place)>>,
+    pool: Arc<CpuPool>,
+    reservations: Mutex<Vec<(Role, CpuReservation)>>,
 }
 
 impl CpuAssignments {
     /// An attempt without processors of its own.
-    pub fn none(pool: &Arc<Processors>) -> Self {
+    pub fn none(pool: &Arc<CpuPool>) -> Self {
         Self { pool: Arc::clone(pool), reservations: Mutex::default() }
     }
 
     /// Reserves processors for a cell and calls `make` with the reservation. The processors that a cell of this role
     /// had before are released first.
-    pub fn assign<T>(&self, role: Role, cpus: f64, make: impl FnOnce(Option<&Place>) -> T) -> T {
+    pub fn assign<T>(&self, role: Role, cpus: f64, make: impl FnOnce(Option<&CpuReservation>) -> T) -> T {
         self.release(role);
         let reservation = self.pool.place(cpus);
         let made = make(reservation.as_ref());
@@ -37,7 +37,7 @@ impl CpuAssignments {
         self.reservations.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != role);
     }
 
-    fn insert(&self, role: Role, reservation: Option<Place>) {
+    fn insert(&self, role: Role, reservation: Option<CpuReservation>) {
         let reserved = reservation.map(|reservation| (role, reservation));
         self.reservations.lock().unwrap_or_else(PoisonError::into_inner).extend(reserved);
     }

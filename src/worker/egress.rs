@@ -11,11 +11,11 @@ use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
 
-use crate::cell::spec::TMP;
-use crate::config::Config;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
+use assize_cell::spec::TMP;
+use assize_config::Config;
 
 /// The longest bundle of certificates, in bytes. The bundle of public authorities has 220 KB.
 const MAX_CA_BYTES: u64 = 2 << 20;

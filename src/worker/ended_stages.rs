@@ -4,7 +4,7 @@ use assize_domain::run::StageName;
 use assize_protocol::event::StageEnded;
 use assize_signing::statement::StageStatement;
 
-use crate::cell::Role;
+use assize_cell::Role;
 
 /// How the stages of an attempt ended, in the order in which they ended.
 #[derive(Debug, Default)]

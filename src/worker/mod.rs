@@ -37,14 +37,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, AdmissionSignals, Admitted, ClaimPauses};
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::cell::{Berths, Engine};
-use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::leases::Leases;
 use crate::redis::Redis;
 use crate::template::Templates;
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_cell::{Berths, Engine};
+use assize_config::Config;
 use assize_signing::Signer;
 use assize_store::Store;
 use breaker::Breaker;

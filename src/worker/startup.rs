@@ -22,11 +22,6 @@ use tokio_util::task::TaskTracker;
 use super::breaker::{self, Breaker};
 use super::{FETCH_IMAGE, Worker, egress, engine_health, startup_checks};
 use crate::admission::{Admitted, Adopted, ClaimPauses, Slots};
-use crate::cell::Berths;
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::leases::{Leases, WorkerInfo};
 use crate::maintenance;
@@ -35,6 +30,11 @@ use crate::maintenance::schedule::Janitor;
 use crate::maintenance::watchdog::Watchdog;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
+use assize_cell::Berths;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_config::Config;
 use assize_store::Store;
 
 /// A worker whose dependencies answer.
@@ -258,7 +258,7 @@ async fn check_images(engine: &Engine, templates: &Templates, config: &Config) -
         })
         .map(String::as_str)
         .collect();
-    images.push(crate::cell::berth::BERTH_IMAGE);
+    images.push(assize_cell::berth::BERTH_IMAGE);
     if !config.git_hosts.is_empty() {
         images.push(FETCH_IMAGE);
         let spool = &config.spool_dir;

@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 
 use super::attempt::Attempt;
 use super::plan;
-use crate::cell::{CellImage, Role};
-use crate::config::Config;
 use crate::template::Template;
+use assize_cell::{CellImage, Role};
+use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Failure, Status};
 use assize_domain::verdict::Verdict;

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::CellInput;
+use assize_cell::CellInput;
 
 /// Frames that may wait for the writer, each at most one piece of a connection. A sender waits while the queue is full.
 const MAX_QUEUED_FRAMES: usize = 32;

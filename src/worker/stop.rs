@@ -1,9 +1,9 @@
 //! Why an attempt does not continue, and which error of a dependency means which of these reasons.
 
-use crate::cell::EngineError;
-use crate::cell::stream::StreamError;
 use crate::intake::blob::BlobError;
 use crate::leases::Interruption;
+use assize_cell::EngineError;
+use assize_cell::stream::StreamError;
 use assize_domain::run::{Failure, FailureCode};
 use assize_store::StoreError;
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use assize::config::Config;
+use assize_config::Config;
 use assize_host as host;
 use futures_util::StreamExt;
 use sqlx::PgPool;

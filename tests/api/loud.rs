@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use assize::config::Config;
 use assize::redis::{Bucket, Redis, Share};
+use assize_config::Config;
 use assize_domain::output::{Entry, EntryId};
 use assize_domain::run::StageName;
 use assize_protocol::event::Stream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize::config::Config;
+use assize_config::Config;
 use assize_domain::queue::{AdmissionCaps, WaitingFor};
 use assize_host::clock;
 use assize_store::queue::Wanted;

@@ -1,6 +1,6 @@
 //! Queues that are full: who is refused, how, and that nothing of it stays.
 
-use assize::config::Config;
+use assize_config::Config;
 use assize_domain::key::KeyRole;
 use futures_util::future::join_all;
 use reqwest::multipart::Form;

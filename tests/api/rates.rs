@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use assize::config::Config;
 use assize::redis::{Bucket, Redis, Taken};
+use assize_config::Config;
 use assize_domain::key::KeyRole;
 use assize_host::clock;
 use reqwest::Response;

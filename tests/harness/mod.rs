@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use assize::admission::{QueueQuotas, WaitReasonCache};
 use assize::api::{self, ApiState, Timeouts};
-use assize::config::Config;
 use assize::intake::blob::Blobs;
 use assize::redis::{Hints, Redis};
 use assize::template::Templates;
+use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_domain::run::{Lease, StageName};

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use assize::cell::Engine;
-use assize::cell::counters::Cgroups;
-use assize::config::Config;
 use assize::maintenance::{janitor, process, stale_cgroups};
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_config::Config;
 use assize_store::Store;
 use assize_store::queue::Wanted;
 use bollard::models::{ContainerCreateBody, HostConfig};

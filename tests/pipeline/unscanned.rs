@@ -10,11 +10,11 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use assize::attack::crafted::{Ending, Member, archive, file, folder};
-use assize::cell::{Berth, CellSpec, Engine, Event, Role};
-use assize::config::Config;
-use assize::intake::archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize::intake::blob::Blobs;
+use assize_archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
+use assize_cell::{Berth, CellSpec, Engine, Event, Role};
+use assize_config::Config;
+use assize_corpus::{Ending, Member, archive, file, folder};
 use assize_domain::limits::CellLimits;
 use assize_protocol::content::Content;
 use assize_protocol::event::EndStatus;
@@ -298,7 +298,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         // The warden is up and waits for its plan.
         let pid = engine.inspect(&cell.id).await.unwrap().state.unwrap().pid.unwrap();
         let (held, before) = (Held::open(pid), changes(&cell.id).await);
-        let pieces = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+        let pieces = futures_util::stream::iter([Ok::<_, String>(bytes.into())]).boxed();
         // A cell that refuses early stops to read; what it says is what counts.
         cell.input.take().unwrap().deliver(&plan(), vec![pieces]).await.ok();
         let end = loop {
@@ -321,7 +321,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         engine.remove(&cell.id).await.unwrap();
     }
     engine.remove(&berth.id).await.unwrap();
-    let cgroups = assize::cell::counters::Cgroups::of(&engine).await.unwrap();
+    let cgroups = assize_cell::counters::Cgroups::of(&engine).await.unwrap();
     assize::maintenance::stale_cgroups::remove_parents(&cgroups);
 }
 

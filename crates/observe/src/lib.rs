@@ -11,24 +11,12 @@ pub use metrics::metrics;
 
 use std::io::IsTerminal;
 
-use serde::{Deserialize, Serialize};
+use assize_config::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::plain::{Lines, Plain};
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object on each line.
-    Json,
-    /// Text for people.
-    Text,
-}
 
 /// Starts logging to stderr. The first call in a process counts.
 ///

@@ -7,11 +7,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use super::{DISK_RETRY_AFTER_S, Problem};
 use crate::admission::QueueRefusal;
 use crate::api::body::Fault;
-use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
+use assize_archive::ArchiveProblem;
 use assize_store::StoreError;
 
 impl From<StoreError> for Problem {

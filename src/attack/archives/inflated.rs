@@ -4,9 +4,9 @@ use std::io::{Cursor, Write};
 
 use super::{TEMPLATE, members};
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted::{Ending, Member, archive, file, numbers};
 use crate::attack::templates;
 use crate::attack::trial::{Must, Trial};
+use assize_corpus::{Ending, Member, archive, file, numbers};
 use assize_domain::run::FailureCode;
 
 const REJECTED: &[FailureCode] = &[FailureCode::ArchiveRejected];

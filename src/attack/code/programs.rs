@@ -1,8 +1,8 @@
 //! Programs that go for the host's strength or will not end: each has a cell of its own, and must end there.
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
+use assize_corpus as crafted;
 use assize_domain::run::FailureCode;
 
 const PROCESSES: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout];

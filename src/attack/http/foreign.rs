@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{case, id, judge};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
+use assize_corpus as crafted;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host::clock;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{case, id};
 use crate::attack::arena::{AT_ONCE, Arena};
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
+use assize_corpus as crafted;
 use assize_host::clock;
 
 /// What the quiet run writes before it waits.

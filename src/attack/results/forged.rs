@@ -5,8 +5,8 @@ use assize_protocol::frame::{FLUSH, Kind};
 use assize_protocol::mask;
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
+use assize_corpus as crafted;
 
 /// The project; what it does is told by its file `mode`.
 const SUBJECT: &str = include_str!("subject.py");

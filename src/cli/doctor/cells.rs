@@ -6,13 +6,13 @@ use std::time::Duration;
 use assize_protocol::isolation::IsolationCheck;
 
 use super::Report;
-use crate::cell::counters::Cgroups;
-use crate::cell::probe::{Probed, probe};
-use crate::cell::slice::Slice;
-use crate::cell::{Engine, EngineError};
-use crate::config::Config;
 use crate::maintenance::stale_cgroups;
 use crate::template::Templates;
+use assize_cell::counters::Cgroups;
+use assize_cell::probe::{Probed, probe};
+use assize_cell::slice::Slice;
+use assize_cell::{Engine, EngineError};
+use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_host::clock;
 
@@ -150,7 +150,7 @@ async fn clean(engine: &Engine, worker: &str) -> Result<(), EngineError> {
     let old = i64::try_from(LEFTOVER.as_secs()).unwrap_or(i64::MAX);
     for container in engine.ours().await? {
         let labels = container.labels.unwrap_or_default();
-        let is_ours = labels.get(crate::cell::spec::LABEL_WORKER).is_some_and(|owner| owner == worker);
+        let is_ours = labels.get(assize_cell::spec::LABEL_WORKER).is_some_and(|owner| owner == worker);
         let is_old = container.created.is_some_and(|at| now.saturating_sub(at) > old);
         if (is_ours || is_old)
             && let Some(id) = &container.id

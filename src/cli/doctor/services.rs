@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::Report;
 use crate::cli::screen::bytes;
-use crate::config::Config;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
+use assize_config::Config;
 use assize_host as host;
 use assize_host::clock;
 use assize_signing::key_file;

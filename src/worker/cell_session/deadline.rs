@@ -6,9 +6,9 @@ use assize_protocol::plan::Plan;
 
 use super::CellSession;
 use super::phase::Phase;
-use crate::cell::Cell;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_cell::Cell;
 use assize_domain::run::FailureCode;
 use assize_host::clock;
 

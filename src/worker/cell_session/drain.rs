@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::CellSession;
 use super::phase::Phase;
-use crate::cell::Event;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_cell::Event;
 
 /// How long a service may take to stop. A service that obeys TERM is gone in milliseconds; the verdict does not wait
 /// for others.

@@ -7,10 +7,10 @@ use assize_protocol::event::{EndStatus, Output};
 
 use super::deadline::{self, SLACK};
 use super::{CellReport, CellSession, RejectionContext, SessionProgress};
-use crate::cell::Event;
 use crate::egress::Tunnels;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_cell::Event;
 use assize_domain::run::{FailureCode, StageName};
 
 /// Connections in one event of the run.

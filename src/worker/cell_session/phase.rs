@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-use crate::cell::CellInput;
-use crate::cell::stream::StreamError;
 use crate::intake::blob::BlobError;
+use assize_cell::CellInput;
+use assize_cell::stream::StreamError;
 use assize_domain::run::FailureCode;
 
 /// The input of a cell with the result of the delivery into it.

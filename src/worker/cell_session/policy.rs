@@ -11,9 +11,9 @@ use std::time::Duration;
 use assize_protocol::event::{EndStatus, Output};
 use assize_protocol::plan::{Plan, Stage};
 
-use crate::cell::Role;
-use crate::cell::spec::{TMP, WORKSPACE};
 use crate::egress::HeardOf;
+use assize_cell::Role;
+use assize_cell::spec::{TMP, WORKSPACE};
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 
 /// The decisions of a session that depend on what its cell is for.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{CellSession, FailureContext};
-use crate::cell::stream::StreamError;
-use crate::cell::{Cell, EngineError};
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+use assize_cell::stream::StreamError;
+use assize_cell::{Cell, EngineError};
 use assize_domain::run::{Failure, FailureCode};
 use assize_host::clock;
 use assize_observe::metrics;

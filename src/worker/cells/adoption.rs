@@ -8,13 +8,13 @@ use assize_protocol::plan::Plan;
 use super::launch::CellRequest;
 use super::{Cells, StartedCell, plan_fingerprint};
 use crate::admission::Resumed;
-use crate::cell::Role;
-use crate::cell::berth::berth_of;
-use crate::cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS};
 use crate::template::Template;
 use crate::worker::attempt::Attempt;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
+use assize_cell::Role;
+use assize_cell::berth::berth_of;
+use assize_cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS};
 use assize_domain::run::retry::MAX_CRASHES;
 use assize_domain::run::{FailureCode, StageName, Status};
 

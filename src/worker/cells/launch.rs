@@ -7,12 +7,12 @@ use assize_protocol::plan::Plan;
 use futures_util::future::BoxFuture;
 
 use super::{Cells, StartedCell, plan_fingerprint};
-use crate::cell::spec::{GRADER_BYTES, plan_digest};
-use crate::cell::{Cell, CellSpec, EngineError, Role};
 use crate::template::{Driver, Template};
 use crate::worker::attempt::Attempt;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
+use assize_cell::spec::{GRADER_BYTES, plan_digest};
+use assize_cell::{Cell, CellSpec, EngineError, Role};
 use assize_domain::limits::CellLimits;
 
 /// A cell that is to be launched.

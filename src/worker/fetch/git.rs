@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
-use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
-use crate::config::Config;
 use crate::intake::repository::Repository;
 use crate::worker::egress;
 use crate::worker::plan::{GRACE_MS, PATH, capped};
+use assize_cell::spec::{TMP, WORKSPACE, WRITABLE};
+use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 

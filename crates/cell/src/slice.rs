@@ -16,7 +16,7 @@ use assize_protocol::isolation::IsolationCheck;
 use super::call::EngineError;
 use super::counters::{Cgroups, Version};
 use super::engine::Engine;
-use crate::config::Config;
+use assize_config::Config;
 
 /// Who makes cgroups for the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

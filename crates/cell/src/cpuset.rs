@@ -11,14 +11,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use assize_domain::cpu_list::{NONE, parse, written};
+
 /// What one processor has, in thousandths of its time.
 const WHOLE: u32 = 1000;
-
-/// The setting's word for: cells run where they like.
-const NONE: &str = "none";
-
-/// More than any host has; a longer list is a mistake.
-const MOST: u32 = 4096;
 
 /// Where the kernel says which processors there are for us: cgroups version 2, version 1, without either.
 const EFFECTIVE: [&str; 3] = [
@@ -29,7 +25,7 @@ const EFFECTIVE: [&str; 3] = [
 
 /// The processors of this host that cells are bound to, and how much of each is taken.
 #[derive(Debug)]
-pub struct Processors {
+pub struct CpuPool {
     taken: Mutex<Vec<Processor>>,
     /// What a cell without room of its own is bound to; empty: to nothing.
     all: String,
@@ -44,14 +40,14 @@ struct Processor {
 
 /// The processors of one cell, until this is dropped.
 #[derive(Debug)]
-pub struct Place {
-    processors: Arc<Processors>,
+pub struct CpuReservation {
+    processors: Arc<CpuPool>,
     ids: BTreeSet<u32>,
     /// Thousandths of each one's time.
     share: u32,
 }
 
-impl Processors {
+impl CpuPool {
     /// As the setting `cells_processors` says: a list like `2-47`, `none`, or empty for all that this host has.
     ///
     /// # Errors
@@ -69,7 +65,7 @@ impl Processors {
 
     /// Room for a cell that may use this many processors' time: those with the least taken.
     #[must_use]
-    pub fn place(self: &Arc<Self>, cpus: f64) -> Option<Place> {
+    pub fn place(self: &Arc<Self>, cpus: f64) -> Option<CpuReservation> {
         let (count, share) = portions(cpus)?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut freest: Vec<usize> = (0..taken.len()).collect();
@@ -83,12 +79,12 @@ impl Processors {
             taken[index].taken += share;
             ids.insert(taken[index].id);
         }
-        Some(Place { processors: Arc::clone(self), ids, share })
+        Some(CpuReservation { processors: Arc::clone(self), ids, share })
     }
 
     /// The place of a cell that another worker made, as its label says; full or not, the cell is there.
     #[must_use]
-    pub fn adopt(self: &Arc<Self>, label: &str, cpus: f64) -> Option<Place> {
+    pub fn adopt(self: &Arc<Self>, label: &str, cpus: f64) -> Option<CpuReservation> {
         let (_, share) = portions(cpus)?;
         let ids = parse(label).ok()?;
         for processor in self.taken.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
@@ -96,17 +92,17 @@ impl Processors {
                 processor.taken += share;
             }
         }
-        Some(Place { processors: Arc::clone(self), ids, share })
+        Some(CpuReservation { processors: Arc::clone(self), ids, share })
     }
 
     /// What a cell is to be bound to, as the engine wants it; empty: to nothing.
     #[must_use]
-    pub fn list(&self, place: Option<&Place>) -> String {
-        place.map_or_else(|| self.all.clone(), Place::list)
+    pub fn list(&self, place: Option<&CpuReservation>) -> String {
+        place.map_or_else(|| self.all.clone(), CpuReservation::list)
     }
 }
 
-impl Place {
+impl CpuReservation {
     /// The ids, as the kernel writes them.
     #[must_use]
     pub fn list(&self) -> String {
@@ -114,7 +110,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CpuReservation {
     fn drop(&mut self) {
         for processor in self.processors.taken.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             if self.ids.contains(&processor.id) {
@@ -132,47 +128,10 @@ fn portions(cpus: f64) -> Option<(usize, u32)> {
     (count > 0).then(|| (count as usize, thousandths.div_ceil(count)))
 }
 
-/// Checks the setting.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check(setting: &str) -> Result<(), String> {
-    if setting.is_empty() || setting == NONE { Ok(()) } else { parse(setting).map(|_| ()) }
-}
-
 fn effective() -> Result<String, String> {
     let read = |path: &&str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let said = EFFECTIVE.iter().find_map(|path| read(path).filter(|list| !list.is_empty()));
     said.ok_or_else(|| format!("none of {} says which processors there are", EFFECTIVE.join(", ")))
-}
-
-/// The ids in a list as the kernel writes it: `0-3,8`.
-fn parse(list: &str) -> Result<BTreeSet<u32>, String> {
-    let wrong = || format!("a list of processors is written like 0-3,8 with numbers below {MOST}, this is {list:?}");
-    let mut ids = BTreeSet::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.trim().parse::<u32>().ok().filter(|id| *id < MOST).ok_or_else(wrong);
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(wrong());
-        }
-        ids.extend(first..=last);
-    }
-    Ok(ids)
-}
-
-/// The list of these ids as the kernel writes it: `0-3,8`.
-fn written(ids: &BTreeSet<u32>) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for id in ids {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *id => *last = *id,
-            _ => ranges.push((*id, *id)),
-        }
-    }
-    let range = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    ranges.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -181,15 +140,15 @@ mod tests {
 
     #[test]
     fn cells_are_apart_until_no_processor_is_free() {
-        let processors = Processors::of("0-1").unwrap();
-        let places: Vec<Option<Place>> = (0..5).map(|_| processors.place(0.5)).collect();
+        let processors = CpuPool::of("0-1").unwrap();
+        let places: Vec<Option<CpuReservation>> = (0..5).map(|_| processors.place(0.5)).collect();
         let lists: Vec<String> = places.iter().map(|place| processors.list(place.as_ref())).collect();
         assert_eq!(lists, ["0", "1", "0", "1", "0-1"], "the fifth has no room and runs on all");
     }
 
     #[test]
     fn what_a_cell_had_is_free_again() {
-        let processors = Processors::of("2,4").unwrap();
+        let processors = CpuPool::of("2,4").unwrap();
         let first = processors.place(1.0).unwrap();
         let second = processors.place(0.75).unwrap();
         assert_eq!((first.list(), second.list()), ("2".to_owned(), "4".to_owned()));
@@ -200,18 +159,18 @@ mod tests {
 
     #[test]
     fn more_than_one_processor_is_spread_evenly() {
-        let processors = Processors::of("0-3").unwrap();
+        let processors = CpuPool::of("0-3").unwrap();
         let wide = processors.place(1.25).unwrap();
         assert_eq!(wide.list(), "0-1");
-        let small: Vec<Place> = (0..6).filter_map(|_| processors.place(0.375)).collect();
-        let lists: Vec<String> = small.iter().map(Place::list).collect();
+        let small: Vec<CpuReservation> = (0..6).filter_map(|_| processors.place(0.375)).collect();
+        let lists: Vec<String> = small.iter().map(CpuReservation::list).collect();
         assert_eq!(lists, ["2", "3", "2", "3", "0", "1"], "625 of 1000 are taken of the first two");
         assert!(processors.place(4.5).is_none(), "there are four");
     }
 
     #[test]
     fn an_adopted_cell_keeps_its_place() {
-        let processors = Processors::of("0-1").unwrap();
+        let processors = CpuPool::of("0-1").unwrap();
         let adopted = processors.adopt("0", 0.5).unwrap();
         assert_eq!(processors.place(0.5).unwrap().list(), "1");
         drop(adopted);
@@ -221,18 +180,18 @@ mod tests {
 
     #[test]
     fn a_setting_is_a_list_or_none_or_empty() {
-        let none = Processors::of("none").unwrap();
+        let none = CpuPool::of("none").unwrap();
         assert!(none.place(0.1).is_none());
         assert_eq!(none.list(None), "");
-        let host = Processors::of("").unwrap();
+        let host = CpuPool::of("").unwrap();
         assert!(host.place(0.1).is_some(), "this host has at least one");
         assert_eq!(host.list(None), "");
         for list in ["0", "0-2,5", "1,3,5-6"] {
             assert_eq!(written(&parse(list).unwrap()), list);
         }
-        assert_eq!(Processors::of("3,1,2").unwrap().list(None), "1-3");
+        assert_eq!(CpuPool::of("3,1,2").unwrap().list(None), "1-3");
         for wrong in ["x", "3-1", "0-", ",", "0-99999", "-1", "0-1-2"] {
-            assert!(check(wrong).unwrap_err().contains("0-3,8"), "{wrong}");
+            assert!(parse(wrong).unwrap_err().contains("0-3,8"), "{wrong}");
         }
     }
 }

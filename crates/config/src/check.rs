@@ -66,7 +66,7 @@ impl Config {
             let value = self.cells_cpu_weight.to_string();
             return Err(ConfigError::OutOfRange { key: "cells_cpu_weight", value, must: "1 to 10000" });
         }
-        if crate::cell::processors::check(&self.cells_processors).is_err() {
+        if assize_domain::cpu_list::check(&self.cells_processors).is_err() {
             let value = format!("{:?}", self.cells_processors);
             return Err(ConfigError::OutOfRange { key: "cells_processors", value, must: "empty, none, or like 0-3,8" });
         }

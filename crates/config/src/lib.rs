@@ -9,7 +9,6 @@ mod source;
 
 use std::path::PathBuf;
 
-use assize_observe::LogFormat;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
@@ -86,6 +85,18 @@ pub struct Config {
     pub output_limit_bytes: u64,
     pub log: String,
     pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object on each line.
+    Json,
+    /// Text for people.
+    Text,
 }
 
 impl Default for Config {

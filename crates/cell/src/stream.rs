@@ -13,8 +13,6 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::intake::blob::BlobError;
-
 /// A cell that was started: its two ends, which may be used side by side.
 pub struct Cell {
     pub id: String,
@@ -48,7 +46,7 @@ pub enum StreamError {
     #[error("the cell does not speak as a warden does: {0}")]
     Garbled(String),
     #[error("the archive could not be read: {0}")]
-    Archive(#[from] BlobError),
+    Archive(String),
 }
 
 type Write = Pin<Box<dyn AsyncWrite + Send>>;
@@ -87,10 +85,10 @@ impl CellInput {
     ///
     /// # Errors
     /// [`StreamError::Broken`] if the cell is gone, [`StreamError::Archive`] if an input is.
-    pub async fn deliver(
+    pub async fn deliver<E: std::fmt::Display>(
         &mut self,
         plan: &Plan,
-        inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
+        inputs: Vec<BoxStream<'static, Result<Bytes, E>>>,
     ) -> Result<(), StreamError> {
         let plan = serde_json::to_vec(plan).map_err(|error| StreamError::Garbled(error.to_string()))?;
         let mut frames = Vec::with_capacity(plan.len() + 64);
@@ -100,7 +98,8 @@ impl CellInput {
         frame::encode(Kind::PlanEnd, &[], &mut frames);
         for (number, mut pieces) in (0_u8..).zip(inputs) {
             while let Some(piece) = pieces.next().await {
-                for part in piece?.chunks(MAX_PAYLOAD - 1) {
+                let piece = piece.map_err(|error| StreamError::Archive(error.to_string()))?;
+                for part in piece.chunks(MAX_PAYLOAD - 1) {
                     let mut payload = Vec::with_capacity(part.len() + 1);
                     payload.push(number);
                     payload.extend_from_slice(part);

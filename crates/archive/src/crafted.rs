@@ -4,7 +4,7 @@ use super::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use std::fs::File;
 use std::io::Write;
 
-pub(super) use crate::attack::crafted::{Ending, Member, archive, file, folder, longs, numbers};
+pub(super) use assize_corpus::{Ending, Member, archive, file, folder, longs, numbers};
 
 pub(super) fn spooled(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");

@@ -19,11 +19,11 @@ use uuid::Uuid;
 
 use super::apparmor::{self, Confinement};
 use super::call::{CALL_TIMEOUT, EngineError, bounded, sort};
-use super::processors::Processors;
+use super::cpuset::CpuPool;
 use super::slice::CgroupDriver;
 use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::Cell;
-use crate::config::Config;
+use assize_config::Config;
 use assize_observe::event;
 
 /// Where a cell finds its PID 1.
@@ -47,7 +47,7 @@ pub struct Engine {
     /// On the host; bind-mounted read-only into every cell.
     pub warden: PathBuf,
     /// What cells are bound to.
-    pub processors: Arc<Processors>,
+    pub processors: Arc<CpuPool>,
 }
 
 /// What a cell was made from.
@@ -93,7 +93,7 @@ impl Engine {
             confinement: confinement.map_err(EngineError::Unfit)?,
             cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
-            processors: Processors::of(&config.cells_processors).map_err(EngineError::Unfit)?,
+            processors: CpuPool::of(&config.cells_processors).map_err(EngineError::Unfit)?,
         };
         engine.check_runtime(engine.runtime.as_deref(), "the setting runtime")?;
         Ok(engine)

@@ -9,8 +9,8 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::cpuset::CpuReservation;
 use super::engine::{Engine, WARDEN_IN_CELL};
-use super::processors::Place;
 use super::slice::cgroup_parent;
 use super::{limits, seccomp};
 use assize_domain::limits::CellLimits;
@@ -95,7 +95,7 @@ pub struct CellSpec<'a> {
     /// [`plan_digest`] of what it will be told to do; empty for a probe.
     pub plan: &'a str,
     /// The processors that are its own; without, it runs on all that cells may use.
-    pub place: Option<&'a Place>,
+    pub place: Option<&'a CpuReservation>,
 }
 
 /// What tells two plans apart.
@@ -134,7 +134,7 @@ impl CellSpec<'_> {
         labels.insert(LABEL_RUN.to_owned(), self.run_id.to_string());
         labels.insert(LABEL_ATTEMPT.to_owned(), self.attempt.to_string());
         labels.insert(LABEL_PLAN.to_owned(), self.plan.to_owned());
-        labels.insert(LABEL_PROCESSORS.to_owned(), self.place.map(Place::list).unwrap_or_default());
+        labels.insert(LABEL_PROCESSORS.to_owned(), self.place.map(CpuReservation::list).unwrap_or_default());
         let host = HostConfig {
             network_mode: Some(format!("container:{}", self.berth)),
             pids_limit: Some(signed(pids)),

@@ -46,7 +46,7 @@ pub use problem::ArchiveProblem;
 pub use room::{NODE_BYTES, Needed, PAGE, Room, in_pages};
 pub use types::FileTypes;
 
-use crate::config::Config;
+use assize_config::Config;
 use entry::Entry;
 use layout::Layout;
 use record::{Directory, End};
