@@ -8,16 +8,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-
-use crate::admission::ClaimPauses;
-use crate::redis::Hints;
 use assize_domain::run::Lease;
 use assize_host::clock;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::admission::ClaimPauses;
+use crate::redis::Hints;
 
 /// A lease that was not renewed for this long may be taken over: six times [`RENEWAL_INTERVAL`].
 /// Source: DESIGN, leases.

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use assize_domain::queue::ClaimPause;
 use assize_observe::event;
+use tokio::sync::watch;
 
 /// All reasons that keep this worker from claiming at the moment, each with its detail.
 #[derive(Debug, Clone, Default)]

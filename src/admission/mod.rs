@@ -34,6 +34,11 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::run::{StageName, Status};
+use assize_observe::event;
+use assize_store::queue::{Claim, Wanted};
+use assize_store::{Store, StoreError};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,11 +46,6 @@ use tower::layer::util::Identity;
 use uuid::Uuid;
 
 use crate::redis::Hints;
-use assize_domain::queue::AdmissionCaps;
-use assize_domain::run::{StageName, Status};
-use assize_observe::event;
-use assize_store::queue::{Claim, Wanted};
-use assize_store::{Store, StoreError};
 
 /// How long a queued run may wait unnoticed after its doorbell was lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

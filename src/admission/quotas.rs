@@ -8,15 +8,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
-use super::single_flight::{CacheEntry, SingleFlight};
 use assize_config::Config;
 use assize_domain::queue::AdmissionCaps;
 use assize_domain::unicode::fold;
 use assize_host::clock;
 use assize_store::queue::Pace;
 use assize_store::{Store, StoreError};
+use uuid::Uuid;
+
+use super::single_flight::{CacheEntry, SingleFlight};
 
 /// The age at which a count is no longer good enough to accept a submission.
 const MAX_AGE: Duration = Duration::from_secs(1);

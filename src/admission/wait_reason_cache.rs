@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
-use super::single_flight::SingleFlight;
 use assize_config::Config;
 use assize_domain::queue::{AdmissionCaps, Waiting};
 use assize_host::clock;
 use assize_store::{Store, StoreError};
+use uuid::Uuid;
+
+use super::single_flight::SingleFlight;
 
 /// The age at which an answer is no longer returned.
 const MAX_AGE: Duration = Duration::from_secs(1);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use assize_observe::metrics;
+use assize_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::leases::LEASE_TIMEOUT;
-use assize_observe::metrics;
-use assize_store::{Store, StoreError};
 
 /// Time between two readings; a scrape is rarely more frequent.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -7,14 +7,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use super::process::{Liveness, liveness};
 use assize_cell::berth::berth_of;
 use assize_cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
 use assize_cell::{ContainerSummary, Engine};
 use assize_host::clock;
 use assize_store::Store;
+use uuid::Uuid;
+
+use super::process::{Liveness, liveness};
 
 /// A cell of a live worker is not removed before this age, even if no active attempt has it: it may belong to a
 /// probe. Since the janitor looks every 30 s, no unneeded cell gets older than 60 s.

@@ -8,13 +8,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::admission::ClaimPauses;
 use assize_cell::Engine;
 use assize_config::Config;
 use assize_domain::queue::ClaimPause;
 use assize_host as host;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::ClaimPauses;
 
 /// Time between two readings. The kernel renews its averages as often.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -6,14 +6,14 @@
 
 use std::time::Instant;
 
-use chrono::TimeDelta;
-use futures_util::StreamExt;
-
-use crate::intake::blob::{Blobs, SHARDS};
 use assize_domain::output::blob_key;
 use assize_host::clock;
 use assize_store::Store;
 use assize_store::retention::OutputMark;
+use chrono::TimeDelta;
+use futures_util::StreamExt;
+
+use crate::intake::blob::{Blobs, SHARDS};
 
 /// Names of archives in one statement.
 const PAGE_ARCHIVES: usize = 200;

@@ -10,12 +10,6 @@ use std::time::{Duration, Instant};
 use apalis::prelude::{Data, WorkerBuilder};
 use apalis_cron::timezone::Utc;
 use apalis_cron::{CronScheduler, Tick};
-use futures_util::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-
-use super::{janitor, retention, stale_cgroups};
-use crate::intake::blob::Blobs;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
@@ -23,6 +17,12 @@ use assize_config::Config;
 use assize_host::clock;
 use assize_observe::metrics;
 use assize_store::Store;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::{janitor, retention, stale_cgroups};
+use crate::intake::blob::Blobs;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -7,17 +7,17 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::takeover::{ActiveLease, TakeoverReason};
+use assize_store::{QUERY_TIMEOUT, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::process::{Liveness, liveness};
 use crate::admission::{Admitted, Resumed, Slots};
 use crate::leases::{LEASE_TIMEOUT, Leases};
-use assize_domain::run::Lease;
-use assize_host::clock;
-use assize_observe::{event, metrics};
-use assize_store::takeover::{ActiveLease, TakeoverReason};
-use assize_store::{QUERY_TIMEOUT, Store, StoreError};
 
 /// Time between two looks at the leases.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -2,6 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use assize_domain::egress::EgressRecord;
+use assize_domain::run::{FailureCode, Lease, StageName, Status};
+use assize_host::clock;
+use assize_observe::event::{self, Subject};
+use assize_store::StoreError;
+use assize_store::queue::Claim;
+use assize_store::takeover::RunSnapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -13,13 +20,6 @@ use crate::admission::Resumed;
 use crate::leases::LeaseHold;
 use crate::redis::Share;
 use crate::template::Template;
-use assize_domain::egress::EgressRecord;
-use assize_domain::run::{FailureCode, Lease, StageName, Status};
-use assize_host::clock;
-use assize_observe::event::{self, Subject};
-use assize_store::StoreError;
-use assize_store::queue::Claim;
-use assize_store::takeover::RunSnapshot;
 
 /// An attempt that this worker drives.
 pub struct Attempt<'a> {

@@ -16,15 +16,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use assize_domain::queue::ClaimPause;
+use assize_domain::run::{Cause, FailureCode};
+use assize_observe::event::{self, Subject};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Worker;
 use crate::admission::ClaimPauses;
-use assize_domain::queue::ClaimPause;
-use assize_domain::run::{Cause, FailureCode};
-use assize_observe::event::{self, Subject};
 
 /// Time between two probes; it doubles after each probe that fails, up to [`MAX_PROBE_INTERVAL`].
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(2);

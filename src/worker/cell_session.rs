@@ -19,29 +19,28 @@ mod report;
 
 use std::time::Instant;
 
-use assize_protocol::event::StageExit;
-use assize_protocol::plan::Plan;
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use tokio_util::sync::CancellationToken;
-
-use super::attempt::Attempt;
-use super::cells::StartedCell;
-use super::stdin::Stdin;
-use super::stop::Stop;
-use crate::egress::{Rules, Tunnels};
-use crate::intake::blob::BlobError;
 use assize_cell::stream::StreamError;
 use assize_cell::{Cell, CellInput, CellOutput, Event};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::Failure;
 use assize_host as host;
 use assize_host::clock;
+use assize_protocol::event::StageExit;
+use assize_protocol::plan::Plan;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
+
+use self::deadline::{SLACK, STOP_TIMEOUT};
+use super::attempt::Attempt;
+use super::cells::StartedCell;
+use super::stdin::Stdin;
+use super::stop::Stop;
+use crate::egress::{Rules, Tunnels};
+use crate::intake::blob::BlobError;
 use phase::Phase;
 pub use policy::{DriverPolicy, FailureContext, RejectionContext, SessionPolicy, SubjectPolicy};
 pub use report::CellReport;
-
-use self::deadline::{SLACK, STOP_TIMEOUT};
 
 /// The worker's side of one cell.
 pub struct CellSession {

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_cell::spec::plan_digest;
+use assize_cell::{Berth, Cell, CellImage, Role, Seen};
+use assize_domain::run::Lease;
 use assize_protocol::plan::Plan;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -18,9 +21,6 @@ use super::cpu_assignments::CpuAssignments;
 use super::stop::Stop;
 use crate::template::Template;
 use adoption::FoundCell;
-use assize_cell::spec::plan_digest;
-use assize_cell::{Berth, Cell, CellImage, Role, Seen};
-use assize_domain::run::Lease;
 
 /// How long a cell that exits by itself may take to do so. The engine needs some 30 ms to notice.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(300);

@@ -1,5 +1,7 @@
 //! One attempt at one run, from its claim to its end.
 
+use assize_store::queue::Claim;
+
 use super::Worker;
 use super::attempt::Attempt;
 use super::cells::Cells;
@@ -9,7 +11,6 @@ use super::finish::finish;
 use super::stop::Stop;
 use super::verdict::parse;
 use crate::admission::Resumed;
-use assize_store::queue::Claim;
 
 /// Drives a claimed run to its end: fetch (if the project is submitted by the address of a repository), prepare,
 /// execute, parse, finish.

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_cell::spec::TMP;
+use assize_config::Config;
 use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
@@ -14,8 +16,6 @@ use bytes::Bytes;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
-use assize_cell::spec::TMP;
-use assize_config::Config;
 
 /// The longest bundle of certificates, in bytes. The bundle of public authorities has 220 KB.
 const MAX_CA_BYTES: u64 = 2 << 20;

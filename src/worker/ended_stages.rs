@@ -1,10 +1,9 @@
 //! The stages of an attempt that have ended, for the signed statement about the end of the run.
 
+use assize_cell::Role;
 use assize_domain::run::StageName;
 use assize_protocol::event::StageEnded;
 use assize_signing::statement::StageStatement;
-
-use assize_cell::Role;
 
 /// How the stages of an attempt ended, in the order in which they ended.
 #[derive(Debug, Default)]

@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
+use assize_observe::event;
 use futures_util::future::{BoxFuture, OptionFuture};
 
 use super::Worker;
-use assize_observe::event;
 
 /// Time between two pings, which take 0.3 ms each.
 const PING_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Runs the stages of a run, in one cell or two.
 
+use assize_domain::run::FailureCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -11,7 +12,6 @@ use super::plan;
 use super::stop::Stop;
 use crate::intake::blob::BlobError;
 use crate::template::{OnDriverFailure, Template};
-use assize_domain::run::FailureCode;
 
 /// Runs the subject's stages and, if the template has a driver, the driver against the subject.
 ///

@@ -11,7 +11,15 @@ mod policy;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use assize_archive as archive;
+use assize_config::Config;
+use assize_domain::run::{Failure, FailureCode, StageName};
+use assize_observe::event;
 use assize_protocol::event::ResultsStatus;
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::{Source, to_micros};
+use assize_store::leases::Fetched;
 use bytes::Bytes;
 
 use super::attempt::Attempt;
@@ -23,14 +31,6 @@ use super::stop::Stop;
 use crate::intake::keep::{KeepError, keep};
 use crate::intake::repository::{self, Allowed, Repository};
 use crate::intake::spool::{Spool, SpoolError, Spooled};
-use assize_archive as archive;
-use assize_config::Config;
-use assize_domain::run::{Failure, FailureCode, StageName};
-use assize_observe::event;
-use assize_signing::Envelope;
-use assize_signing::receipt::{ReceivedProject, sign_receipt};
-use assize_signing::statement::{Source, to_micros};
-use assize_store::leases::Fetched;
 use policy::FetchPolicy;
 
 /// Makes sure that the submission of a run has its archive.

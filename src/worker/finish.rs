@@ -1,13 +1,5 @@
 //! The end of an attempt: it is written once, under the attempt's lease, and the attempt's cells are removed.
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
-
-use super::attempt::Attempt;
-use super::cells::Cells;
-use super::fenced_write::retry_fenced_write;
-use super::stop::Stop;
-use super::{engine_health, statement};
 use assize_domain::output::blob_key;
 use assize_domain::run::retry::{self, MAX_CRASHES, Next};
 use assize_domain::run::{Failure, FailureCode, StageName, Status};
@@ -16,6 +8,14 @@ use assize_observe::event;
 use assize_signing::Envelope;
 use assize_signing::statement::{OutputStatement, Sha256Digest};
 use assize_store::takeover::RunSnapshot;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::attempt::Attempt;
+use super::cells::Cells;
+use super::fenced_write::retry_fenced_write;
+use super::stop::Stop;
+use super::{engine_health, statement};
 
 /// Stores the output, writes the end, and then destroys the cells.
 ///

@@ -33,6 +33,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_cell::{Berths, Engine};
+use assize_config::Config;
+use assize_signing::Signer;
+use assize_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,12 +47,6 @@ use crate::intake::blob::Blobs;
 use crate::leases::Leases;
 use crate::redis::Redis;
 use crate::template::Templates;
-use assize_cell::counters::Cgroups;
-use assize_cell::slice::Slice;
-use assize_cell::{Berths, Engine};
-use assize_config::Config;
-use assize_signing::Signer;
-use assize_store::Store;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use plan::GRACE_MS;

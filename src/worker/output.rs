@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
 use assize_protocol::event::{Output, Stream};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::redis::{Redis, Share};
-use assize_domain::output::{Entry, EntryId};
-use assize_domain::run::StageName;
 
 /// The most text that a failure's evidence quotes, in bytes and lines.
 const MAX_QUOTED_BYTES: usize = 2048;

@@ -4,10 +4,10 @@
 //! that process ended. The numbers of tests and points are checked against the template's scale
 //! ([`assize_domain::verdict::Scale`]).
 
+use assize_domain::verdict::Verdict;
 use assize_protocol::event::StageExit;
 
 use crate::template::{ExitCodeRule, Results};
-use assize_domain::verdict::Verdict;
 
 /// What contradicts the verdict; `None` if nothing contradicts it.
 pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Results) -> Option<String> {

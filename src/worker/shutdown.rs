@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use assize_domain::queue::ClaimPause;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use assize_domain::queue::ClaimPause;
 
 /// How long the tasks of runs may take to notice that this worker hands them over.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);

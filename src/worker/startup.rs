@@ -15,6 +15,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use assize_cell::Berths;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_config::Config;
+use assize_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,12 +36,6 @@ use crate::maintenance::schedule::Janitor;
 use crate::maintenance::watchdog::Watchdog;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
-use assize_cell::Berths;
-use assize_cell::Engine;
-use assize_cell::counters::Cgroups;
-use assize_cell::slice::Slice;
-use assize_config::Config;
-use assize_store::Store;
 
 /// A worker whose dependencies answer.
 pub struct Opened {

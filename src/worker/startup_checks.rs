@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-
-use super::Worker;
-use crate::template::Templates;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::unenforced;
 use assize_host::clock;
 use assize_observe::metrics;
+
+use super::Worker;
+use crate::template::Templates;
 
 /// Tries every limit of a cell. Returns the names of the limits that are not enforced here and that the setting
 /// `allow_unenforced` allows.

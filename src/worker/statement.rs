@@ -1,21 +1,21 @@
 //! The signed statement of a worker about the end of a run.
 
-use assize_protocol::plan::Plan;
-use chrono::TimeDelta;
-
-use super::attempt::Attempt;
-use super::plan;
-use crate::template::Template;
 use assize_cell::{CellImage, Role};
 use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Failure, Status};
 use assize_domain::verdict::Verdict;
+use assize_protocol::plan::Plan;
 use assize_signing::Envelope;
 use assize_signing::statement::{
     CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
     to_micros,
 };
+use chrono::TimeDelta;
+
+use super::attempt::Attempt;
+use super::plan;
+use crate::template::Template;
 
 /// Signs the end of an attempt. `None` if this worker has no key, or if there is no archive that could be named.
 pub fn sign(

@@ -1,9 +1,8 @@
 //! The way into a cell. One task writes all frames, so that no frame is cut in two.
 
+use assize_cell::CellInput;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-use assize_cell::CellInput;
 
 /// Frames that may wait for the writer, each at most one piece of a connection. A sender waits while the queue is full.
 const MAX_QUEUED_FRAMES: usize = 32;

@@ -1,11 +1,12 @@
 //! Why an attempt does not continue, and which error of a dependency means which of these reasons.
 
-use crate::intake::blob::BlobError;
-use crate::leases::Interruption;
 use assize_cell::EngineError;
 use assize_cell::stream::StreamError;
 use assize_domain::run::{Failure, FailureCode};
 use assize_store::StoreError;
+
+use crate::intake::blob::BlobError;
+use crate::leases::Interruption;
 
 /// The reason why an attempt does not continue.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The verdict: made from the report of the cell that decides.
 
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
@@ -7,8 +9,6 @@ use super::cell_session::CellReport;
 use super::report_consistency::{abnormal_end, contradiction};
 use super::stop::Stop;
 use crate::template::{OnDriverFailure, Results, Template};
-use assize_domain::run::{Cause, Failure, FailureCode, StageName};
-use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
 
 /// Reads the results and judges them. The judgement is pure code.
 pub async fn parse(attempt: &mut Attempt<'_>, report: CellReport) -> Result<Verdict, Stop> {

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use assize_cell::Cell;
+use assize_domain::run::FailureCode;
+use assize_host::clock;
 use assize_protocol::plan::Plan;
 
 use super::CellSession;
 use super::phase::Phase;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
-use assize_cell::Cell;
-use assize_domain::run::FailureCode;
-use assize_host::clock;
 
 /// How much later than the warden the worker gives up on a stage: room for the stage's grace and the warden's report.
 pub const SLACK: Duration = Duration::from_secs(10);

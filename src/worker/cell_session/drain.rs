@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use assize_cell::Event;
+
 use super::CellSession;
 use super::phase::Phase;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
-use assize_cell::Event;
 
 /// How long a service may take to stop. A service that obeys TERM is gone in milliseconds; the verdict does not wait
 /// for others.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use assize_cell::Event;
+use assize_domain::run::{FailureCode, StageName};
 use assize_protocol::egress::FromCell;
 use assize_protocol::event::{EndStatus, Output};
 
@@ -10,8 +12,6 @@ use super::{CellReport, CellSession, RejectionContext, SessionProgress};
 use crate::egress::Tunnels;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
-use assize_cell::Event;
-use assize_domain::run::{FailureCode, StageName};
 
 /// Connections in one event of the run.
 const MAX_RECORDED_CONNECTIONS: usize = 50;

@@ -1,14 +1,14 @@
 //! The end of a stage: whether it failed, by the kernel's counters and the warden's report.
 
+use assize_domain::run::outcome::{CellCounters, StageLimits, stage_failure};
+use assize_domain::run::{FailureCode, StageName};
+use assize_observe::metrics;
 use assize_protocol::event::StageEnded;
 
 use super::{CellSession, FailureContext};
 use crate::egress::{HeardOf, Tunnels};
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
-use assize_domain::run::outcome::{CellCounters, StageLimits, stage_failure};
-use assize_domain::run::{FailureCode, StageName};
-use assize_observe::metrics;
 
 impl CellSession {
     /// Records the end of a stage, and returns its failure unless the policy tolerates it.

@@ -4,15 +4,15 @@
 //! the start. A deadline that passes makes it `Resyncing`, and any event with a later deadline makes it `Running`
 //! again. A cancel makes it `Stopping`, which is final.
 
+use assize_cell::CellInput;
+use assize_cell::stream::StreamError;
+use assize_domain::run::FailureCode;
 use assize_protocol::plan::Plan;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::intake::blob::BlobError;
-use assize_cell::CellInput;
-use assize_cell::stream::StreamError;
-use assize_domain::run::FailureCode;
 
 /// The input of a cell with the result of the delivery into it.
 type Delivered = (CellInput, Result<(), StreamError>);

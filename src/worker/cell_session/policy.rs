@@ -8,13 +8,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use assize_cell::Role;
+use assize_cell::spec::{TMP, WORKSPACE};
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 use assize_protocol::event::{EndStatus, Output};
 use assize_protocol::plan::{Plan, Stage};
 
 use crate::egress::HeardOf;
-use assize_cell::Role;
-use assize_cell::spec::{TMP, WORKSPACE};
-use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 
 /// The decisions of a session that depend on what its cell is for.
 pub trait SessionPolicy: Send {

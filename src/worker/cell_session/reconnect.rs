@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::{CellSession, FailureContext};
-use crate::worker::attempt::Attempt;
-use crate::worker::stop::Stop;
 use assize_cell::stream::StreamError;
 use assize_cell::{Cell, EngineError};
 use assize_domain::run::{Failure, FailureCode};
 use assize_host::clock;
 use assize_observe::metrics;
+
+use super::{CellSession, FailureContext};
+use crate::worker::attempt::Attempt;
+use crate::worker::stop::Stop;
 
 /// How long the session tries to resume a cell. An engine that restarts takes seconds, and its cells end with it.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);

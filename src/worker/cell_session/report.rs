@@ -1,10 +1,10 @@
 //! The report of a cell that ended as it should.
 
+use assize_domain::run::Failure;
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
-use assize_domain::run::Failure;
 
 /// The report of a cell.
 #[derive(Debug)]

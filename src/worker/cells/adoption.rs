@@ -3,6 +3,11 @@
 //! Adoption has three steps: it finds the cells by their labels, decides without I/O whether the run can continue in
 //! them ([`decide_subject`], [`decide_driver`]), and acts on the decision.
 
+use assize_cell::Role;
+use assize_cell::berth::berth_of;
+use assize_cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS};
+use assize_domain::run::retry::MAX_CRASHES;
+use assize_domain::run::{FailureCode, StageName, Status};
 use assize_protocol::plan::Plan;
 
 use super::launch::CellRequest;
@@ -12,11 +17,6 @@ use crate::template::Template;
 use crate::worker::attempt::Attempt;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
-use assize_cell::Role;
-use assize_cell::berth::berth_of;
-use assize_cell::spec::{LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS};
-use assize_domain::run::retry::MAX_CRASHES;
-use assize_domain::run::{FailureCode, StageName, Status};
 
 /// A cell that another worker launched.
 #[derive(Debug)]

@@ -3,6 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use assize_cell::spec::{GRADER_BYTES, plan_digest};
+use assize_cell::{Cell, CellSpec, EngineError, Role};
+use assize_domain::limits::CellLimits;
 use assize_protocol::plan::Plan;
 use futures_util::future::BoxFuture;
 
@@ -11,9 +14,6 @@ use crate::template::{Driver, Template};
 use crate::worker::attempt::Attempt;
 use crate::worker::plan;
 use crate::worker::stop::Stop;
-use assize_cell::spec::{GRADER_BYTES, plan_digest};
-use assize_cell::{Cell, CellSpec, EngineError, Role};
-use assize_domain::limits::CellLimits;
 
 /// A cell that is to be launched.
 #[derive(Clone, Copy)]

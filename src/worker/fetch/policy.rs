@@ -1,11 +1,11 @@
 //! The policy of the cell that fetches a repository.
 
+use assize_cell::Role;
+use assize_domain::run::{Failure, FailureCode};
 use assize_protocol::event::{Output, Stream};
 
 use super::git::{self, FetchEvidence, STDERR_PREFIX_BYTES};
 use crate::worker::cell_session::{FailureContext, SessionPolicy};
-use assize_cell::Role;
-use assize_domain::run::{Failure, FailureCode};
 
 /// Attributes failures of Git to the repository or to its host.
 #[derive(Debug, Default)]
