@@ -49,7 +49,6 @@ use crate::redis::Redis;
 use crate::template::Templates;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
-pub use plan::GRACE_MS;
 use startup::{Opened, Started};
 
 /// Everything that a run needs of the process that drives it.
