@@ -1,26 +1,35 @@
-//! Whether a report agrees with what the warden saw of the tests.
+//! Whether a report is consistent with how the tests stage ended.
 //!
-//! Where the tests run inside the project's own process it can write the report for them. What it cannot
-//! change afterwards is how that process ended. How many tests and points there are is held to the template's scale
+//! If the tests run inside the project's own process, the project can write the report. It cannot change afterwards how
+//! that process ended. The numbers of tests and points are checked against the template's scale
 //! ([`assize_domain::verdict::Scale`]).
 
+use assize_domain::verdict::Verdict;
 use assize_protocol::event::StageExit;
 
-use super::verdict::untimely;
 use crate::template::{ExitCodeRule, Results};
-use assize_domain::verdict::Verdict;
 
-/// What contradicts the verdict; `None` if nothing does.
+/// What contradicts the verdict; `None` if nothing contradicts it.
 pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Results) -> Option<String> {
     if rules.exit_code == ExitCodeRule::Ignored || !verdict.all_passed() {
         return None;
     }
-    let ended = untimely(exit)?;
+    let ended = abnormal_end(exit)?;
     Some(format!(
         "it says that all {} tests passed, but the tests {ended}; a runner whose exit code means something else \
          needs results.exit_code = \"ignored\" in the template",
         verdict.tests.len()
     ))
+}
+
+/// Describes the end of tests that did not exit with code 0; `None` if they did.
+pub fn abnormal_end(exit: Option<&StageExit>) -> Option<String> {
+    match exit {
+        Some(StageExit::Exited { code: 0 }) => None,
+        Some(StageExit::Exited { code }) => Some(format!("exited with code {code}")),
+        Some(StageExit::Signalled { signal }) => Some(format!("were ended by signal {signal}")),
+        Some(_) | None => Some("did not end by themselves".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -42,7 +51,7 @@ mod tests {
         }
     }
 
-    fn of(report: &str, code: i32, rules: &Results) -> Option<String> {
+    fn contradiction_of(report: &str, code: i32, rules: &Results) -> Option<String> {
         let verdict = parse(Format::Tap, report.as_bytes(), Integrity::Shared, &Limits::default()).unwrap();
         contradiction(&verdict, Some(&StageExit::Exited { code }), rules)
     }
@@ -50,12 +59,12 @@ mod tests {
     #[test]
     fn all_passed_and_a_failure_of_the_runner_contradict_each_other() {
         let strict = rules(ExitCodeRule::Agrees);
-        let said = of("1..2\nok 1\nok 2\n", 1, &strict).unwrap();
-        assert!(said.contains("all 2 tests passed, but the tests exited with code 1"), "{said}");
-        assert_eq!(of("1..2\nok 1\nok 2\n", 0, &strict), None);
-        assert_eq!(of("1..2\nok 1\nnot ok 2\n", 1, &strict), None);
-        assert_eq!(of("1..2\nok 1\nnot ok 2\n", 0, &strict), None, "a runner that always exits with 0");
-        assert_eq!(of("1..2\nok 1\nok 2\n", 3, &rules(ExitCodeRule::Ignored)), None);
+        let found = contradiction_of("1..2\nok 1\nok 2\n", 1, &strict).unwrap();
+        assert!(found.contains("all 2 tests passed, but the tests exited with code 1"), "{found}");
+        assert_eq!(contradiction_of("1..2\nok 1\nok 2\n", 0, &strict), None);
+        assert_eq!(contradiction_of("1..2\nok 1\nnot ok 2\n", 1, &strict), None);
+        assert_eq!(contradiction_of("1..2\nok 1\nnot ok 2\n", 0, &strict), None, "a runner that always exits with 0");
+        assert_eq!(contradiction_of("1..2\nok 1\nok 2\n", 3, &rules(ExitCodeRule::Ignored)), None);
         let verdict = parse(Format::Tap, b"1..1\nok 1\n", Integrity::Shared, &Limits::default()).unwrap();
         let killed = contradiction(&verdict, Some(&StageExit::Signalled { signal: 9 }), &strict).unwrap();
         assert!(killed.contains("signal 9"), "{killed}");

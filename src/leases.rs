@@ -1,61 +1,77 @@
-//! The leases of this worker: one statement renews them all, and says which to let go.
+//! The leases of one worker process. One statement renews all of them, and its answer shows which leases were
+//! lost and which runs somebody wants to cancel.
+//!
+//! [`crate::worker`] holds a lease for each attempt that it drives, and [`crate::maintenance::watchdog`] asks
+//! which leases the worker holds before it takes a run over.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-
-use super::attempt::Stop;
-use crate::admission::Holds;
-use crate::redis::Hints;
 use assize_domain::run::Lease;
 use assize_host::clock;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-/// Between two renewals. A lease is stale after [`crate::upkeep::watchdog::STALE`], six of these.
-const RENEW: Duration = Duration::from_secs(5);
+use crate::admission::ClaimPauses;
+use crate::redis::Hints;
+
+/// A lease that was not renewed for this long may be taken over: six times [`RENEWAL_INTERVAL`].
+/// Source: DESIGN, leases.
+pub const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between two renewals.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All leases that this worker holds.
 #[derive(Clone)]
 pub struct Leases {
     worker: String,
-    held: Arc<Mutex<HashMap<Uuid, Held>>>,
-    /// Attempts that ended in a panic of ours, by run and epoch.
+    held: Arc<Mutex<HashMap<Uuid, HeldLease>>>,
+    /// Attempts that ended in a panic of this process, by run and epoch.
     panicked: Arc<Mutex<HashSet<(Uuid, i64)>>>,
-    /// Cancelled when this worker leaves all its runs to a successor.
-    leaving: CancellationToken,
+    /// Cancelled when this worker hands all its runs over to a successor.
+    handing_over: CancellationToken,
 }
 
-struct Held {
+struct HeldLease {
     lease: Lease,
     cancelled: CancellationToken,
     lost: CancellationToken,
 }
 
-/// Ends when a run should not go on; lets the lease go when dropped.
-pub struct Interrupted {
+/// Why a worker must stop driving a run at once, without a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// A renewal found that another worker has the lease.
+    LeaseLost,
+    /// This worker hands its runs over to a successor.
+    HandedOver,
+}
+
+/// The hold on one lease. The lease is no longer renewed once this value is dropped.
+pub struct LeaseHold {
     leases: Leases,
     lease: Lease,
-    /// Someone wants the run to stop.
+    /// Cancelled when somebody asks for the run to be cancelled.
     pub cancelled: CancellationToken,
     lost: CancellationToken,
 }
 
-impl Interrupted {
-    /// Waits until the run is no longer this worker's, for ever if that never is.
-    pub async fn wait(&self) -> Stop {
+impl LeaseHold {
+    /// Waits until the run is no longer this worker's, which may never happen.
+    pub async fn interrupted(&self) -> Interruption {
         tokio::select! {
-            () = self.lost.cancelled() => Stop::LeaseLost("a heartbeat found another holder".to_owned()),
-            () = self.leases.leaving.cancelled() => Stop::Left,
+            () = self.lost.cancelled() => Interruption::LeaseLost,
+            () = self.leases.handing_over.cancelled() => Interruption::HandedOver,
         }
     }
 }
 
-impl Drop for Interrupted {
+impl Drop for LeaseHold {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.leases.panicked().insert((self.lease.run_id, self.lease.epoch));
@@ -67,28 +83,29 @@ impl Drop for Interrupted {
     }
 }
 
-/// What a worker says of itself for as long as it lives.
+/// What a worker reports about itself with each renewal.
 #[derive(Debug, Clone)]
-pub struct About {
-    /// All that it has, free or not.
+pub struct WorkerInfo {
+    /// All half-slots of the worker, free or not.
     pub half_slots: u32,
-    /// Limits of its cells that do not hold and are allowed not to.
+    /// Limits of cells that are not enforced here although they should be, and that the operator allowed.
     pub unenforced: Vec<String>,
 }
 
 impl Leases {
-    /// None yet.
+    /// The leases of a worker that holds none yet.
     pub fn new(worker: &str) -> Self {
         Self {
             worker: worker.to_owned(),
             held: Arc::default(),
             panicked: Arc::default(),
-            leaving: CancellationToken::new(),
+            handing_over: CancellationToken::new(),
         }
     }
 
-    /// Keeps this lease until what is returned is dropped. Of two leases on one run the earlier is lost.
-    pub fn hold(&self, lease: Lease) -> Interrupted {
+    /// Holds this lease until the returned value is dropped. Of two leases on one run the one with the lower
+    /// epoch is lost.
+    pub fn hold(&self, lease: Lease) -> LeaseHold {
         let (cancelled, lost) = (CancellationToken::new(), CancellationToken::new());
         let mut held = self.held();
         let other = held.get(&lease.run_id);
@@ -98,46 +115,53 @@ impl Leases {
             if let Some(earlier) = other {
                 earlier.lost.cancel();
             }
-            held.insert(lease.run_id, Held { lease, cancelled: cancelled.clone(), lost: lost.clone() });
+            held.insert(lease.run_id, HeldLease { lease, cancelled: cancelled.clone(), lost: lost.clone() });
         }
         drop(held);
-        Interrupted { leases: self.clone(), lease, cancelled, lost }
+        LeaseHold { leases: self.clone(), lease, cancelled, lost }
     }
 
-    /// Whether this worker works on that attempt.
+    /// Whether this worker drives the attempt of that lease.
     #[must_use]
-    pub fn holds(&self, lease: Lease) -> bool {
+    pub fn is_held(&self, lease: Lease) -> bool {
         self.held().get(&lease.run_id).is_some_and(|held| held.lease == lease)
     }
 
-    /// Whether this attempt ended in a panic of ours.
+    /// Whether the attempt of that lease ended in a panic of this process.
     #[must_use]
     pub fn has_panicked(&self, lease: Lease) -> bool {
         self.panicked().contains(&(lease.run_id, lease.epoch))
     }
 
-    /// The panic was counted.
+    /// Forgets a panic once it is counted in the row of the run.
     pub fn forget_panic(&self, lease: Lease) {
         self.panicked().remove(&(lease.run_id, lease.epoch));
     }
 
-    /// Ends every attempt where it is; cells and rows stay as they are.
-    pub fn leave(&self) {
-        self.leaving.cancel();
+    /// Interrupts every attempt of this worker; cells and rows stay as they are.
+    pub fn hand_over(&self) {
+        self.handing_over.cancel();
     }
 
-    /// Renews until `stop`, every [`RENEW`] and whenever someone asks for a cancel; and says each time
-    /// that this worker lives, what it is, and what holds it back.
-    pub async fn keep(self, store: Store, hints: Hints, holds: Holds, about: About, stop: CancellationToken) {
-        let (mut cancels, mut changes) = (hints.cancels(), holds.changes());
-        let half_slots = i32::try_from(about.half_slots).unwrap_or(i32::MAX);
+    /// Sends heartbeats until `stop`: every [`RENEWAL_INTERVAL`], and whenever somebody asks for a cancel or a
+    /// reason to pause claims changes. Each heartbeat reports the worker and renews all its leases.
+    pub async fn send_heartbeats(
+        self,
+        store: Store,
+        hints: Hints,
+        pauses: ClaimPauses,
+        info: WorkerInfo,
+        stop: CancellationToken,
+    ) {
+        let (mut cancels, mut changes) = (hints.cancels(), pauses.subscribe());
+        let half_slots = i32::try_from(info.half_slots).unwrap_or(i32::MAX);
         loop {
-            let (state, detail) = match holds.reason() {
-                Some((hold, why)) => (hold.as_str(), why),
+            let (state, detail) = match pauses.strongest() {
+                Some((pause, detail)) => (pause.as_str(), detail),
                 None => ("claiming", String::new()),
             };
             let report =
-                WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &about.unenforced };
+                WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &info.unenforced };
             if let Err(error) = store.report_worker(report).await {
                 event::dependency("postgres", false, &error.to_string());
             }
@@ -145,17 +169,17 @@ impl Leases {
                 () = stop.cancelled() => break,
                 changed = cancels.changed() => if changed.is_err() { break },
                 changed = changes.changed() => if changed.is_err() { break },
-                () = tokio::time::sleep(RENEW) => {}
+                () = tokio::time::sleep(RENEWAL_INTERVAL) => {}
             }
             self.renew(&store).await;
         }
         if let Err(error) = store.forget_worker(&self.worker).await {
-            tracing::debug!(%error, "the worker's row stays; it will be taken for a dead one's");
+            tracing::debug!(%error, "the row of this worker was not deleted; it will be treated as a dead worker's");
         }
     }
 
     async fn renew(&self, store: &Store) {
-        // Only what was held before the question can be missed in the answer.
+        // A lease that is acquired while the statement runs is absent from its answer, but it is not lost.
         let asked: Vec<Lease> = self.held().values().map(|held| held.lease).collect();
         let runs: Vec<Uuid> = asked.iter().map(|lease| lease.run_id).collect();
         if runs.is_empty() {
@@ -181,8 +205,8 @@ impl Leases {
         }
     }
 
-    /// A panic elsewhere does not make these maps wrong: every change to them is one call.
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Held>> {
+    /// A panic of another thread cannot leave these maps half changed: every change to them is one call.
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, HeldLease>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +232,7 @@ mod tests {
             };
             assert!(one.lost.is_cancelled() && !two.lost.is_cancelled(), "late: {late}");
             drop(one);
-            assert!(leases.holds(second) && !leases.holds(first), "late: {late}");
+            assert!(leases.is_held(second) && !leases.is_held(first), "late: {late}");
         }
     }
 }

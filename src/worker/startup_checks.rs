@@ -1,26 +1,28 @@
-//! Before a worker claims anything, every limit of a cell is tried from inside one.
+//! The checks of limits at the start of a worker: before it claims anything, it tries every limit of a cell from
+//! inside one.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-
-use super::Worker;
-use crate::template::Templates;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::unenforced;
 use assize_host::clock;
 use assize_observe::metrics;
 
-/// The names of the limits that do not hold and are allowed not to.
+use super::Worker;
+use crate::template::Templates;
+
+/// Tries every limit of a cell. Returns the names of the limits that are not enforced here and that the setting
+/// `allow_unenforced` allows.
 ///
 /// # Errors
-/// The limits that do not hold, or what keeps them from being tried.
-pub async fn check(worker: &Worker) -> anyhow::Result<Vec<String>> {
+/// The limits that are not enforced, or what prevents the worker from trying them.
+pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let began = clock::monotonic();
     let allowed = unenforced::parse(&worker.config.allow_unenforced).map_err(anyhow::Error::msg)?;
-    fit(&worker.templates, worker.slice.totals.memory >> 20)?;
+    check_memory(&worker.templates, worker.slice.totals.memory >> 20)?;
     if let Err(error) = worker.slice.set().await {
-        // Whether it matters shows when the totals are read.
+        // The totals are read later; that shows whether this failure matters.
         tracing::warn!(error, "the totals of all cells could not be set");
     }
     let mut runtimes: BTreeSet<Option<&str>> = BTreeSet::from([None]);
@@ -36,19 +38,19 @@ pub async fn check(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let unenforced = unenforced::judge(&found, &allowed, &worker.slice.advice()).map_err(anyhow::Error::msg)?;
     for limit in &unenforced {
         metrics().limit_unenforced(limit);
-        tracing::warn!(limit, "a limit of cells does not hold here, and is allowed not to");
+        tracing::warn!(limit, "a limit of cells is not enforced here; allow_unenforced allows that");
     }
     let taken_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(limits = found.len() - unenforced.len(), taken_ms, "the limits of a cell hold");
+    tracing::info!(limits = found.len() - unenforced.len(), taken_ms, "the limits of a cell are enforced");
     Ok(unenforced)
 }
 
-/// The totals once more, when cells keep their cgroup in being: until then another worker of this
-/// installation that stopped could have removed it.
+/// Verifies the totals of all cells once more when the first berths exist. Until then another worker of this
+/// installation that stopped could have removed the parent cgroup.
 ///
 /// # Errors
-/// The totals that do not hold and are not allowed not to.
-pub async fn check_totals(worker: &Worker, allowed: &[String]) -> anyhow::Result<()> {
+/// The totals that are not enforced and that the setting `allow_unenforced` does not allow.
+pub async fn verify_totals(worker: &Worker, allowed: &[String]) -> anyhow::Result<()> {
     let set = worker.slice.set().await;
     let judged = unenforced::judge(&worker.slice.findings(), allowed, &worker.slice.advice());
     match (judged, set) {
@@ -58,8 +60,9 @@ pub async fn check_totals(worker: &Worker, allowed: &[String]) -> anyhow::Result
     }
 }
 
-/// A cell that may have more than all cells together would be ended for others' sake.
-fn fit(templates: &Templates, all_mib: u64) -> anyhow::Result<()> {
+/// Checks the memory limits of the templates against the total. A cell whose limit exceeds the total would be killed
+/// under the parent cgroup's limit.
+fn check_memory(templates: &Templates, all_mib: u64) -> anyhow::Result<()> {
     for template in templates.iter() {
         let driver_mib = template.driver.as_ref().map_or(0, |driver| driver.limits.memory_mib);
         let cells_mib = template.limits.memory_mib + driver_mib;

@@ -1,50 +1,50 @@
-//! Worker processes of this host: their names, and whether they live.
+//! Names of worker processes, and whether the process of a name is alive.
 //!
-//! A worker's name holds its host, pid and start time, so that whether it still lives can be read off
-//! `/proc`, and no later process is taken for it.
+//! A worker's name contains its host, pid and start time. So `/proc` shows whether the worker is alive, and no
+//! later process with the same pid is mistaken for it.
 
-/// What became of a worker.
+/// Whether a worker process is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Lives,
+pub enum Liveness {
+    Alive,
     Dead,
-    /// It runs, or ran, where this process cannot look: on another host or among other pids.
+    /// The worker runs, or ran, on another host or in another pid namespace, where this process cannot look.
     Unknown,
 }
 
-/// A name for this process that no other process has had: host and pid namespace, pid, start time.
+/// A unique name for this process: host and pid namespace, pid, start time.
 #[must_use]
 pub fn worker_id() -> String {
     let pid = std::process::id();
-    format!("{}-{pid}-{}", place(), start_time(&pid.to_string()).unwrap_or_default())
+    format!("{}-{pid}-{}", namespace(), start_time(&pid.to_string()).unwrap_or_default())
 }
 
-/// What became of the worker of this name.
+/// Whether the worker of this name is alive.
 #[must_use]
-pub fn fate(worker: &str) -> Fate {
+pub fn liveness(worker: &str) -> Liveness {
     let mut parts = worker.rsplitn(3, '-');
     let (Some(started), Some(pid), Some(at)) = (parts.next(), parts.next(), parts.next()) else {
-        return Fate::Unknown;
+        return Liveness::Unknown;
     };
-    if at != place() {
-        Fate::Unknown
+    if at != namespace() {
+        Liveness::Unknown
     } else if start_time(pid).is_some_and(|seen| seen == started) {
-        Fate::Lives
+        Liveness::Alive
     } else {
-        Fate::Dead
+        Liveness::Dead
     }
 }
 
-/// Where pids mean the same as here: the host, and the pid namespace on it.
-fn place() -> String {
+/// The host and the pid namespace of this process: within one namespace a pid names one process.
+fn namespace() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let number: String = pids.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
     format!("{}.{number}", host.trim())
 }
 
-/// In clock ticks since boot: the 22nd field of `stat`, the 20th after the name in parentheses. A
-/// zombie has ended; only its parent does not know yet.
+/// The start time of a process in clock ticks since boot: the 22nd field of `stat`, the 20th after the name in
+/// parentheses. `None` for a zombie too: it has ended, although its parent has not waited for it yet.
 fn start_time(pid: &str) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -60,15 +60,15 @@ mod tests {
     #[test]
     fn this_process_lives_and_one_that_started_at_another_time_does_not() {
         let me = worker_id();
-        assert_eq!(fate(&me), Fate::Lives);
+        assert_eq!(liveness(&me), Liveness::Alive);
         let (name, started) = me.rsplit_once('-').unwrap();
-        assert_eq!(fate(&format!("{name}-{}", started.parse::<u64>().unwrap() + 1)), Fate::Dead);
+        assert_eq!(liveness(&format!("{name}-{}", started.parse::<u64>().unwrap() + 1)), Liveness::Dead);
     }
 
     #[test]
     fn what_cannot_be_looked_at_is_unknown() {
-        assert_eq!(fate("nonsense"), Fate::Unknown);
-        assert_eq!(fate("elsewhere.1-1-1"), Fate::Unknown);
+        assert_eq!(liveness("nonsense"), Liveness::Unknown);
+        assert_eq!(liveness("elsewhere.1-1-1"), Liveness::Unknown);
     }
 
     #[test]
@@ -80,8 +80,8 @@ mod tests {
         while start_time(&pid).is_some() {
             std::thread::yield_now();
         }
-        let name = format!("{}-{pid}-{}", place(), started.unwrap_or_else(|| "1".to_owned()));
-        assert_eq!(fate(&name), Fate::Dead);
+        let name = format!("{}-{pid}-{}", namespace(), started.unwrap_or_else(|| "1".to_owned()));
+        assert_eq!(liveness(&name), Liveness::Dead);
         child.wait().unwrap();
     }
 }
