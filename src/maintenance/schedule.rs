@@ -112,13 +112,15 @@ impl Janitor {
                 Box::pin(async move { retention::keys(&on.store, deadline).await })
             }),
             job("output", HOUR, 20 * MINUTE, |on, deadline| {
-                Box::pin(
-                    async move { retention::output(&on.store, &on.blobs, on.config.output_retention_days, deadline).await },
-                )
+                Box::pin(async move {
+                    retention::output(&on.store, &on.blobs, on.config.output_retention_days, deadline).await
+                })
             }),
             job("runs", HOUR, 30 * MINUTE, |on, deadline| {
                 let Config { run_retention_days, output_retention_days, .. } = on.config;
-                Box::pin(async move { retention::runs(&on.store, run_retention_days, output_retention_days, deadline).await })
+                Box::pin(async move {
+                    retention::runs(&on.store, run_retention_days, output_retention_days, deadline).await
+                })
             }),
             job("archives", HOUR, 40 * MINUTE, |on, deadline| {
                 Box::pin(async move {

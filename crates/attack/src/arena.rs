@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -183,7 +183,7 @@ impl Arena {
 
     /// Notes which cases a run tries.
     pub fn of(&self, run: Uuid, cases: &[String]) {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run, cases.to_vec());
+        self.runs.lock().insert(run, cases.to_vec());
     }
 
     /// The run when it has ended.
@@ -220,7 +220,7 @@ impl Arena {
 
     /// Looks for what was left behind: a container of a run that has ended, or a process without one.
     pub async fn check_leftovers(&self) {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let runs = self.runs.lock().clone();
         let begun = clock::monotonic();
         let mut look = tokio::time::interval(Duration::from_millis(200));
         loop {

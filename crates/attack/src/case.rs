@@ -90,20 +90,14 @@ pub struct Finding {
     pub judgement: Judgement,
 }
 
-/// Whether `id` is meant by a pattern: a part of it, or with `*` the whole.
+/// Whether a pattern selects `id`: a part of it, or with `*` the whole. Every other letter means itself.
 #[must_use]
 pub fn matches(pattern: &str, id: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return id.contains(pattern) };
-    let Some(mut left) = id.strip_prefix(first) else { return false };
-    let pieces: Vec<&str> = rest.split('*').collect();
-    let Some((last, middle)) = pieces.split_last() else { return true };
-    for piece in middle {
-        match left.find(piece) {
-            Some(at) => left = &left[at + piece.len()..],
-            None => return false,
-        }
+    if !pattern.contains('*') {
+        return id.contains(pattern);
     }
-    left.ends_with(last)
+    let escaped: Vec<String> = pattern.split('*').map(globset::escape).collect();
+    globset::Glob::new(&escaped.join("*")).is_ok_and(|glob| glob.compile_matcher().is_match(id))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use assize_domain::unicode;
@@ -24,14 +25,14 @@ pub enum Ink {
 }
 
 impl Ink {
-    const fn code(self) -> &'static str {
+    const fn style(self) -> Style {
         match self {
-            Self::Plain => "",
-            Self::Good => "32",
-            Self::Warn => "33",
-            Self::Bad => "31",
-            Self::Dim => "2",
-            Self::Bold => "1",
+            Self::Plain => Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+            Self::Dim => Style::new().dimmed(),
+            Self::Bold => Style::new().bold(),
         }
     }
 }
@@ -84,7 +85,8 @@ impl Screen {
     /// `text` in a colour, where there are colours.
     #[must_use]
     pub fn paint(self, ink: Ink, text: impl std::fmt::Display) -> String {
-        if self.colour && ink != Ink::Plain { format!("\x1b[{}m{text}\x1b[0m", ink.code()) } else { text.to_string() }
+        let style = if self.colour { ink.style() } else { Style::new() };
+        format!("{style}{text}{style:#}")
     }
 
     /// Writes a line, or several; of escape sequences only the colours of [`Screen::paint`] go out.
