@@ -186,7 +186,7 @@ settings! {
     min_free_disk_mib: u64 = 2048, MIB,
         "The free disk space in MiB below which submissions get 507 and workers do not claim runs. \
          0 switches the check off.";
-    min_available_memory_mib: u64 = 512, MIB,
+    min_available_memory_mib: u64 = 512, ANY,
         "The available memory in MiB below which workers do not claim runs. 0 switches the check off.";
     max_memory_pressure: u32 = 20, ANY,
         "The share of time, in percent, in which all processes stall for memory (PSI over 10 s), \
