@@ -74,7 +74,7 @@ pub(super) async fn readyz(
     let mut degraded = Vec::new();
     degraded.extend(missing("redis", &redis, "Redis does not answer; live output and notifications are late"));
     if rate_limiter.is_local() {
-        degraded.push("this process counts rate limits alone, without Redis".to_owned());
+        degraded.push("rate limits are counted by this process alone".to_owned());
     }
     let unenforced = unenforced.unwrap_or_default();
     degraded.extend(
