@@ -47,7 +47,7 @@ enum FormSchema {
 #[expect(dead_code, reason = "describes the fields that `form` reads")]
 struct ArchiveFormSchema {
     /// The project as a zip file.
-    #[schema(value_type = String, format = Binary)]
+    #[schema(value_type = String, content_media_type = "application/zip")]
     archive: Vec<u8>,
     /// The name of a template.
     #[schema(min_length = 1, max_length = 64)]
