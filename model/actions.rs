@@ -2,7 +2,7 @@
 
 mod words;
 
-use assize::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 pub use words::picture;
 

@@ -1,7 +1,7 @@
 //! One attempt at one run, step by step: prepare or adopt, execute, parse, finish.
 
-use assize::run::retry::{self, Next};
-use assize::run::{FailureCode, Status};
+use assize_domain::run::retry::{self, Next};
+use assize_domain::run::{FailureCode, Status};
 
 use crate::invariants::{Invariant, Violation, must};
 use crate::outside::destroy;

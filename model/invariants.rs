@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use assize::run::Status;
+use assize_domain::run::Status;
 
 use crate::rules::Rules;
 use crate::world::{Cell, DRIVER, RUNS, Row, SUBJECT, Size, World, last_attempt};

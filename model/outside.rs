@@ -1,6 +1,6 @@
 //! What happens to the system: cells go on, people cancel, processes die.
 
-use assize::run::Status;
+use assize_domain::run::Status;
 
 use crate::invariants::{Invariant, Violation, must};
 use crate::rules::Rules;

@@ -1,6 +1,6 @@
 //! What a worker does besides driving: claims, heartbeats, fenced writes.
 
-use assize::run::{FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 
 use crate::invariants::{Invariant, Violation, must};
 use crate::rules::Rules;

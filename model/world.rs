@@ -4,8 +4,8 @@
 mod belief;
 mod fingerprint;
 
-use assize::run::retry::{MAX_CRASHES, MAX_RETRIES};
-use assize::run::{Lease, Status};
+use assize_domain::run::retry::{MAX_CRASHES, MAX_RETRIES};
+use assize_domain::run::{Lease, Status};
 use uuid::Uuid;
 
 pub use belief::{Drive, DriveId, Life, Look, Step, Worker};

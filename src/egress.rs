@@ -40,6 +40,5 @@ mod tunnels;
 pub use guard::{Guard, Refusal};
 pub use host::{Allow, Host};
 pub use lookups::Resolver;
-pub use record::{Connection, Outcome, Recorded};
 pub use registry::registry;
 pub use tunnels::{HeardOf, Quota, Rules, Tunnels};

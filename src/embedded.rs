@@ -20,7 +20,7 @@ pub use process::Process;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::Signal;
+use assize_host::Signal;
 
 /// The longest that a server may take to answer. A recovery after a crash takes seconds; the first start on an
 /// emulated processor took a minute.

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use assize::cli::outcome::Outcome;
 use assize::cli::screen::{Ink, Screen, printable_lines};
 use assize::cli::{self, Cli, Command};
-use assize::config::Config;
+use assize_config::Config;
 use clap::Parser;
 
 #[tokio::main]

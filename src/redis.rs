@@ -24,8 +24,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::observe::event;
-use crate::output::{Entry, EntryId};
+use assize_domain::output::{Entry, EntryId};
+use assize_observe::event;
 
 /// The longest that a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -12,14 +12,15 @@ mod room;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use assize_domain::limits::CellLimits;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::intake::archive::Needed;
-use crate::run::{Class, StageName};
-use crate::verdict::{Format, Integrity, Scale};
 pub use archive::ArchiveRules;
+use assize_archive::Needed;
+use assize_domain::run::{Class, StageName};
+use assize_domain::verdict::{Format, Integrity, Scale};
 pub use egress::{Quota, Reach, Registry};
 use file::File;
 
@@ -32,7 +33,7 @@ pub struct Template {
     pub image: String,
     /// The OCI runtime of its cells, if not the installation's.
     pub runtime: Option<String>,
-    pub limits: Limits,
+    pub limits: CellLimits,
     pub archive: ArchiveRules,
     /// The subject's stages, in order.
     pub stages: Vec<Stage>,
@@ -60,19 +61,6 @@ impl Template {
     pub fn port(&self) -> Option<u16> {
         self.stages.iter().find_map(|stage| stage.ready.as_ref()).map(|ready| ready.port)
     }
-}
-
-/// What a cell may use; enforced by the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    pub cpus: f64,
-    pub memory_mib: u64,
-    /// Processes and threads, the warden included.
-    pub pids: u64,
-    pub workspace_mib: u64,
-    pub workspace_inodes: u64,
-    pub tmp_mib: u64,
 }
 
 /// One command of a template.
@@ -108,7 +96,7 @@ pub struct Driver {
     pub image: String,
     pub command: Vec<String>,
     pub timeout_s: u64,
-    pub limits: Limits,
+    pub limits: CellLimits,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
@@ -270,7 +258,7 @@ impl Template {
         digest.update(&text);
         digest.update(&bundle);
         let File { description, class, image, runtime, limits, archive, stages, driver, results, global } = file;
-        let digest = hex(&digest.finalize());
+        let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
             name,
@@ -289,14 +277,4 @@ impl Template {
             digest,
         })
     }
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }

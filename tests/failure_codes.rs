@@ -4,7 +4,7 @@ use std::path::Path;
 
 use assize::attack;
 use assize::attack::case::matches;
-use assize::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 /// The rows of the table: the codes, and how they were tried.
 fn rows() -> Vec<(Vec<String>, String)> {

@@ -1,6 +1,6 @@
 //! The README's table of settings is what the code says.
 
-use assize::config::{Config, SETTINGS};
+use assize_config::{Config, SETTINGS};
 
 const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->";

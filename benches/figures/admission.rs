@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use assize::admission::AdmissionCaps;
-use assize::clock;
-use assize::store::queue::Wanted;
-use assize::store::workers::WorkerReport;
+use assize_domain::queue::AdmissionCaps;
+use assize_host::clock;
+use assize_store::queue::Wanted;
+use assize_store::workers::WorkerReport;
 use rand::Rng;
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! How soon a project runs: from the 202 to its first instruction, against create and start.
 
 use anyhow::{Context, Result};
-use assize::clock;
-use assize::run::Status;
+use assize_domain::run::Status;
+use assize_host::clock;
 use chrono::{DateTime, Utc};
 
 use crate::Scale;

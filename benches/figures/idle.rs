@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use assize::clock;
+use assize_host::clock;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, ms};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use assize::clock;
+use assize_host::clock;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 

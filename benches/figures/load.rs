@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use assize::cell::Engine;
+use assize_cell::Engine;
 
 use crate::figure::count;
 use crate::services;

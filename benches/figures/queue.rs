@@ -3,11 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use anyhow::{Context, Result, ensure};
-use assize::admission::AdmissionCaps;
-use assize::clock;
 use assize::embedded::{Durability, Embedded};
-use assize::store::Store;
-use assize::store::queue::{Claim, Wanted};
+use assize_domain::queue::AdmissionCaps;
+use assize_host::clock;
+use assize_store::Store;
+use assize_store::queue::{Claim, Wanted};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -79,7 +79,7 @@ impl Shape {
 
     /// The default caps; where one organisation has all, it may have all slots.
     pub fn caps(self) -> AdmissionCaps {
-        let caps = AdmissionCaps::of(&assize::config::Config::default());
+        let caps = assize::admission::caps(&assize_config::Config::default());
         if self == Self::One { AdmissionCaps { per_org: 1_000, ..caps } } else { caps }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assize::cell::{CellSpec, Engine, Role};
-use assize::clock;
 use assize::template::{Template, Templates};
+use assize_cell::{CellSpec, Engine, Role};
+use assize_host::clock;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::ContainerCreateBody;

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use assize::cell::Engine;
-use assize::config::Config;
 use assize::embedded::{Durability, Embedded, Process};
-use assize::host::Signal;
-use assize::key;
-use assize::signing::{PrivateKey, key_file};
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
-use assize::store::runs::RunRow;
+use assize_cell::Engine;
+use assize_config::Config;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_host::Signal;
+use assize_signing::{PrivateKey, key_file};
+use assize_store::Store;
+use assize_store::keys::NewKey;
+use assize_store::runs::RunRow;
 use tempfile::TempDir;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -59,7 +60,7 @@ impl Services {
         let new = NewKey {
             id: minted.id,
             organization_id: organization,
-            role: Role::Admin,
+            role: KeyRole::Admin,
             secret_sha256: &minted.secret_sha256,
             label: "figures",
             expires_at: None,

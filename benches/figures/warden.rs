@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use assize::cell::slice::cgroup_parent;
-use assize::cell::{Berths, CellSpec, Engine, Event, Role};
 use assize::template::Templates;
+use assize_cell::slice::cgroup_parent;
+use assize_cell::{Berths, CellSpec, Engine, Event, Role};
 use futures_util::StreamExt;
 use uuid::Uuid;
 
@@ -77,7 +77,8 @@ async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
         match cell.output.next().await? {
             Event::Hello(_) => {
                 at_hello = Some(cell_cpu_ms(engine, &cell.id)?);
-                let inputs = vec![futures_util::stream::once(std::future::ready(Ok(archive.clone()))).boxed()];
+                let inputs =
+                    vec![futures_util::stream::once(std::future::ready(Ok::<_, String>(archive.clone()))).boxed()];
                 cell.input.as_mut().context("a cell without stdin")?.deliver(&plan(template), inputs).await?;
             }
             Event::StageEnded(ended) => {
@@ -145,4 +146,4 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
     }
 }
 
-use ::warden::plan as warden_plan;
+use ::assize_protocol::plan as warden_plan;

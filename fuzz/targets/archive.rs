@@ -9,10 +9,10 @@ use std::io::Seek;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use assize::intake::archive::{ScanLimits, scan};
+use assize_archive::{ScanLimits, scan};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use warden::plan::Input;
+use assize_protocol::plan::Input;
 
 #[allow(dead_code)]
 #[path = "../../warden/src/unpack.rs"]

@@ -8,7 +8,7 @@
 
 use assize::egress::Host;
 use libfuzzer_sys::fuzz_target;
-use warden::egress::{FromCell, MAX_HOST};
+use assize_protocol::egress::{FromCell, MAX_HOST};
 
 #[allow(dead_code)]
 #[path = "../../warden/src/proxy/head.rs"]

@@ -5,9 +5,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warden::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
-use warden::frame::{Decoder, FILL, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
-use warden::mask::{self, MAX_MASKED};
+use assize_protocol::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
+use assize_protocol::frame::{Decoder, FILL, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
+use assize_protocol::mask::{self, MAX_MASKED};
 
 /// All frames up to the end or the first error, and whether the stream was cut within one.
 fn decode(stream: &[u8], piece: usize) -> (Vec<Frame>, Option<FrameError>, bool) {

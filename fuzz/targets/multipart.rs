@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use assize::api::fuzzing;
-use assize::config::Config;
+use assize_config::Config;
 use assize::template::Templates;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warden::plan::{MAX_INPUTS, MAX_STAGES, Plan};
+use assize_protocol::plan::{MAX_INPUTS, MAX_STAGES, Plan};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(plan) = Plan::parse(bytes) else { return };

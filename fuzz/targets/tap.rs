@@ -4,7 +4,7 @@
 
 mod report;
 
-use assize::verdict::Format;
+use assize_domain::verdict::Format;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| report::check(Format::Tap, bytes));

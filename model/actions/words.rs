@@ -1,6 +1,6 @@
 //! Schedules and states in words, for a person who reads what the search found.
 
-use assize::run::Status;
+use assize_domain::run::Status;
 
 use super::Action;
 use crate::world::{Cell, DRIVER, Drive, DriveId, SUBJECT, Size, Step, World};

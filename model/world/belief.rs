@@ -1,6 +1,6 @@
 //! What a worker believes: of the runs that it drives, and of itself.
 
-use assize::run::{FailureCode, Lease, Status};
+use assize_domain::run::{FailureCode, Lease, Status};
 
 use super::{DRIVES, RUNS, SUBJECT, lease};
 

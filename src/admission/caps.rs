@@ -1,38 +1,21 @@
-//! The caps of admission, made of the settings in one place for claims and for their explanation.
+//! The caps of admission, as the settings give them.
 
-use crate::config::Config;
+use assize_domain::queue::AdmissionCaps;
 
-/// What may be active at one time over all workers, and when a heavy run's patience ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdmissionCaps {
-    /// Half-slots of all workers.
-    pub total_half_slots: i32,
-    /// Runs of class B and C.
-    pub browser: i32,
-    /// Runs of class A.
-    pub api: i32,
-    /// Runs of one organisation.
-    pub per_org: i32,
-    /// Runs of one user of an organisation.
-    pub per_user: i32,
-    /// Seconds after which slots are kept free for a run whose turn it is and that does not fit.
-    pub heavy_patience_s: f64,
-}
+use assize_config::Config;
 
-impl AdmissionCaps {
-    /// As the settings have them.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let runs = |cap: u32| i32::try_from(cap).unwrap_or(i32::MAX);
-        Self {
-            total_half_slots: runs(config.max_active_evaluations.saturating_mul(2)),
-            browser: runs(config.max_active_browser_evals),
-            api: runs(config.max_active_api_evals),
-            per_org: runs(config.per_org_max_active),
-            per_user: runs(config.per_user_max_active),
-            // More than a century is for ever, and what Postgres can still subtract from a date.
-            heavy_patience_s: f64::from(u32::try_from(config.heavy_patience_s).unwrap_or(u32::MAX)),
-        }
+/// Returns the caps that the settings give. Claims and the explanation of a wait use the same.
+#[must_use]
+pub fn caps(config: &Config) -> AdmissionCaps {
+    let runs = |cap: u32| i32::try_from(cap).unwrap_or(i32::MAX);
+    AdmissionCaps {
+        total_half_slots: runs(config.max_active_evaluations.saturating_mul(2)),
+        browser: runs(config.max_active_browser_evals),
+        api: runs(config.max_active_api_evals),
+        per_org: runs(config.per_org_max_active),
+        per_user: runs(config.per_user_max_active),
+        // More than a century means never, and is a span that Postgres can still subtract from a date.
+        heavy_patience_s: f64::from(u32::try_from(config.heavy_patience_s).unwrap_or(u32::MAX)),
     }
 }
 
@@ -42,11 +25,11 @@ mod tests {
 
     #[test]
     fn slots_are_counted_in_halves_and_nothing_overflows() {
-        let caps = AdmissionCaps::of(&Config::default());
-        assert_eq!((caps.total_half_slots, caps.browser, caps.api), (80, 20, 20));
-        assert_eq!((caps.per_org, caps.per_user), (10, 2));
+        let default = caps(&Config::default());
+        assert_eq!((default.total_half_slots, default.browser, default.api), (80, 20, 20));
+        assert_eq!((default.per_org, default.per_user), (10, 2));
         let most = Config { per_org_max_active: u32::MAX, heavy_patience_s: u64::MAX, ..Config::default() };
-        let caps = AdmissionCaps::of(&most);
-        assert_eq!((caps.per_org, caps.heavy_patience_s), (i32::MAX, f64::from(u32::MAX)));
+        let most = caps(&most);
+        assert_eq!((most.per_org, most.heavy_patience_s), (i32::MAX, f64::from(u32::MAX)));
     }
 }

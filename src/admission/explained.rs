@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{AdmissionCaps, Waiting};
-use crate::clock;
-use crate::config::Config;
-use crate::store::{Store, StoreError};
+use assize_config::Config;
+use assize_domain::queue::{AdmissionCaps, Waiting};
+use assize_host::clock;
+use assize_store::{Store, StoreError};
 
 /// The oldest answer that is given.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl Explanations {
     /// The same with answers that are no older than `oldest`.
     #[must_use]
     pub fn within(store: Store, config: &Config, oldest: Duration) -> Self {
-        let shared = Shared { store, caps: AdmissionCaps::of(config), oldest, questions: Mutex::default() };
+        let shared = Shared { store, caps: crate::admission::caps(config), oldest, questions: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -5,40 +5,28 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::observe::event;
-use crate::run::names;
-
-/// A kind of reason; what is held back for several is told as the last of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hold {
-    /// The host is short of memory, disk or time.
-    HostPressure,
-    /// Attempt after attempt failed for the infrastructure's own faults.
-    Paused,
-    /// The worker is about to stop.
-    Draining,
-}
-
-names!(Hold, "worker state", { HostPressure => "host_pressure", Paused => "paused", Draining => "draining" });
+use assize_domain::queue::ClaimPause;
+use assize_observe::event;
 
 /// All that holds this worker back at the moment.
 #[derive(Debug, Clone, Default)]
 pub struct Holds {
-    shared: Arc<watch::Sender<BTreeMap<Hold, String>>>,
+    shared: Arc<watch::Sender<BTreeMap<ClaimPause, String>>>,
 }
 
 impl Holds {
     /// Holds claims back, and says why; the same again changes nothing.
-    pub fn hold(&self, hold: Hold, why: &str) {
-        let put =
-            |holds: &mut BTreeMap<Hold, String>| holds.insert(hold, why.to_owned()).is_none_or(|before| before != why);
+    pub fn hold(&self, hold: ClaimPause, why: &str) {
+        let put = |holds: &mut BTreeMap<ClaimPause, String>| {
+            holds.insert(hold, why.to_owned()).is_none_or(|before| before != why)
+        };
         if self.shared.send_if_modified(put) {
             event::admission_held(hold, Some(why));
         }
     }
 
     /// This reason is gone.
-    pub fn release(&self, hold: Hold) {
+    pub fn release(&self, hold: ClaimPause) {
         if self.shared.send_if_modified(|holds| holds.remove(&hold).is_some()) {
             event::admission_held(hold, None);
         }
@@ -46,7 +34,7 @@ impl Holds {
 
     /// Whether this reason is there.
     #[must_use]
-    pub fn holds(&self, hold: Hold) -> bool {
+    pub fn holds(&self, hold: ClaimPause) -> bool {
         self.shared.borrow().contains_key(&hold)
     }
 
@@ -58,13 +46,13 @@ impl Holds {
 
     /// The weightiest reason and its words.
     #[must_use]
-    pub fn reason(&self) -> Option<(Hold, String)> {
+    pub fn reason(&self) -> Option<(ClaimPause, String)> {
         self.shared.borrow().last_key_value().map(|(hold, why)| (*hold, why.clone()))
     }
 
     /// Changes whenever a reason comes or goes.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<BTreeMap<Hold, String>> {
+    pub fn changes(&self) -> watch::Receiver<BTreeMap<ClaimPause, String>> {
         self.shared.subscribe()
     }
 }
@@ -78,15 +66,15 @@ mod tests {
         let holds = Holds::default();
         assert!(holds.is_clear());
         let mut changes = holds.changes();
-        holds.hold(Hold::Draining, "SIGTERM");
-        holds.hold(Hold::HostPressure, "memory");
+        holds.hold(ClaimPause::Draining, "SIGTERM");
+        holds.hold(ClaimPause::HostPressure, "memory");
         changes.mark_unchanged();
-        holds.hold(Hold::HostPressure, "memory");
+        holds.hold(ClaimPause::HostPressure, "memory");
         assert!(!changes.has_changed().unwrap(), "the same is no news");
-        assert_eq!(holds.reason(), Some((Hold::Draining, "SIGTERM".to_owned())));
-        holds.release(Hold::Draining);
-        assert_eq!(holds.reason(), Some((Hold::HostPressure, "memory".to_owned())));
-        holds.release(Hold::HostPressure);
+        assert_eq!(holds.reason(), Some((ClaimPause::Draining, "SIGTERM".to_owned())));
+        holds.release(ClaimPause::Draining);
+        assert_eq!(holds.reason(), Some((ClaimPause::HostPressure, "memory".to_owned())));
+        holds.release(ClaimPause::HostPressure);
         assert!(holds.is_clear());
     }
 }

@@ -15,14 +15,12 @@ mod explained;
 mod holds;
 mod quotas;
 mod slots;
-mod waiting;
 
-pub use caps::AdmissionCaps;
+pub use caps::caps;
 pub use explained::Explanations;
-pub use holds::{Hold, Holds};
+pub use holds::Holds;
 pub use quotas::{Full, Place, Quota, Quotas, Refused};
 pub use slots::{Slot, Slots};
-pub use waiting::{MOST_COUNTED, QueuedFacts, Waiting, WaitingFor};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -41,11 +39,12 @@ use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use uuid::Uuid;
 
-use crate::observe::event;
 use crate::redis::Hints;
-use crate::run::{StageName, Status};
-use crate::store::queue::{Claim, Wanted};
-use crate::store::{Store, StoreError};
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::run::{StageName, Status};
+use assize_observe::event;
+use assize_store::queue::{Claim, Wanted};
+use assize_store::{Store, StoreError};
 
 /// How long a queued run may stay unseen when its hint was lost.
 const POLL: Duration = Duration::from_secs(1);

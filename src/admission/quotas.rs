@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::AdmissionCaps;
-use crate::clock;
-use crate::config::Config;
-use crate::store::queue::Pace;
-use crate::store::{Store, StoreError};
-use crate::unicode::fold;
+use assize_config::Config;
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::unicode::fold;
+use assize_host::clock;
+use assize_store::queue::Pace;
+use assize_store::{Store, StoreError};
 
 /// The oldest count that lets anyone in.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -151,7 +151,7 @@ impl Quotas {
     pub fn new(store: Store, config: &Config) -> Self {
         let shared = Shared {
             store,
-            caps: AdmissionCaps::of(config),
+            caps: crate::admission::caps(config),
             all: config.max_queued.into(),
             per_org: config.per_org_max_queued.into(),
             per_user: config.per_user_max_queued.into(),

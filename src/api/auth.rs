@@ -15,10 +15,10 @@ use super::connection_table::Connection;
 use super::problem::Problem;
 use super::rate_limit::{KeyRateLimit, RateLimitSubject};
 use super::state::RouterState;
-use crate::clock;
-use crate::key::Presented;
-use crate::observe::event;
-use crate::store::keys::Role;
+use assize_domain::key::KeyRole;
+use assize_domain::key::Presented;
+use assize_host::clock;
+use assize_observe::event;
 
 /// Limits the concurrent key lookups of this process for addresses that sent too many wrong keys. A lookup is one probe
 /// of a primary key, and counts against `rate_per_address` like every request. So all guessing addresses together use at
@@ -31,7 +31,7 @@ pub(super) struct Caller {
     pub organization: Uuid,
     /// The key's id.
     pub key: Uuid,
-    role: Role,
+    role: KeyRole,
     /// When the key was looked up, by the clock of the database and by the clock of this process.
     looked_up_at: (DateTime<Utc>, Instant),
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use crate::store::runs::{After, RunRow};
+use assize_store::runs::{After, RunRow};
 
 /// The first byte of a cursor. A future order of the list gets a new version.
 const VERSION: u8 = 1;

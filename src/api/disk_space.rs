@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::host;
+use assize_host as host;
 
 /// The longest wait for a file system to report its free space; a network file system can hang.
 const FREE_SPACE_TIMEOUT: Duration = Duration::from_secs(5);

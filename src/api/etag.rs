@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::store::runs::RunRow;
+use assize_store::runs::RunRow;
 
 /// Returns the entity tag of a run. It changes whenever anything that a client sees of the run changes, except `queue`.
 /// The position in the queue changes with every other run, and costs more to compute than everything else: a request

@@ -12,10 +12,10 @@ use serde_json::Value;
 use super::problem::Problem;
 use super::queue_quota::QueueQuotaCheck;
 use super::request_body::BodyProgress;
-use crate::config::Config;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, Repository};
 use crate::intake::spool::Spooled;
 use crate::template::Templates;
+use assize_config::Config;
 
 pub(super) use json::{JsonSubmission, read_json};
 pub(super) use multipart::read_multipart;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::form::{self, FormContext, Project};
 use super::request_body::{BodyLimits, BodyProgress, LimitedBody, MAX_FORM_OVERHEAD};
-use crate::config::Config;
 use crate::template::Templates;
+use assize_config::Config;
 
 /// The content of an accepted form.
 #[derive(Debug)]

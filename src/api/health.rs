@@ -13,8 +13,8 @@ use utoipa::{IntoResponses, ToSchema};
 use super::problem::{ROUTE, problem_responses, problems};
 use super::rate_limit::RateLimiter;
 use super::state::ApiState;
-use crate::observe::event;
-use crate::store::StoreError;
+use assize_observe::event;
+use assize_store::StoreError;
 
 /// Whether the service can answer requests.
 #[derive(Serialize, ToSchema)]

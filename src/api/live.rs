@@ -30,12 +30,12 @@ use super::runs;
 use super::state::ApiState;
 use super::stored_output::{BATCH, read_ended_attempt};
 use super::views::RunView;
-use crate::observe::event;
-use crate::output::{Entry, EntryId};
-use crate::run::{FailureCode, StageName, Status};
-use crate::store::StoreError;
-use crate::store::events::RunEvent;
-use crate::store::runs::RunRow;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_observe::event;
+use assize_store::StoreError;
+use assize_store::events::RunEvent;
+use assize_store::runs::RunRow;
 
 /// The time without an event after which the stream sends a comment, which shows that the connection works.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

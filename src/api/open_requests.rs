@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::observe::{event, metrics};
+use assize_observe::{event, metrics};
 
 /// Counts the open requests of each key; clones share the counts.
 #[derive(Debug, Clone)]

@@ -14,8 +14,8 @@ use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses
 use super::state::{ApiState, Shutdown};
 use super::stored_output::read_whole;
 use super::{live, runs};
-use crate::output::{Entry, EntryId};
-use crate::run::StageName;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
 
 /// Which part of the output to return, and in which format.
 #[derive(Deserialize, IntoParams)]

@@ -22,11 +22,11 @@ use uuid::Uuid;
 pub(super) use status::{KeyRateLimit, RateLimitStatus, RateLimitSubject};
 
 use self::bucket::{bucket, take_locally};
-use crate::clock;
-use crate::config::Config;
-use crate::key::Presented;
-use crate::observe::event;
 use crate::redis::{Bucket, Redis, RedisError, Taken};
+use assize_config::Config;
+use assize_domain::key::Presented;
+use assize_host::clock;
+use assize_observe::event;
 
 /// The longest that a request waits for Redis here; an answer usually takes a tenth of a millisecond.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(10);
@@ -180,7 +180,7 @@ impl RateLimiter {
         let until = if is_local { clock::monotonic().checked_add(LOCAL_PERIOD) } else { None };
         *shared.local_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         if shared.is_local.swap(is_local, Ordering::Relaxed) != is_local {
-            event::rate_limits_local(answer.as_ref().err());
+            event::rate_limits_local(answer.as_ref().err().map(ToString::to_string).as_deref());
         }
         answer.ok()
     }

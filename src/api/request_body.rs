@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::Problem;
 use super::state::RouterState;
-use crate::clock;
+use assize_host::clock;
 
 /// The only route whose body may contain an archive.
 pub(super) const UPLOAD_PATH: &str = "/v1/submissions";

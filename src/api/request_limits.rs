@@ -15,7 +15,7 @@ use super::client_address::{ClientAddress, PeerAddress};
 use super::problem::Problem;
 use super::rate_limit::{KeyRateLimit, RateLimitSubject};
 use super::state::RouterState;
-use crate::observe::event;
+use assize_observe::event;
 
 /// The maximum number of lines of a head.
 pub(super) const MAX_HEADER_LINES: usize = 64;

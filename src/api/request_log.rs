@@ -12,8 +12,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{Cause, Problem};
-use crate::clock;
-use crate::observe::metrics;
+use assize_host::clock;
+use assize_observe::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::clock;
 use crate::redis::Hints;
+use assize_host::clock;
 
 /// The interval of the poll while hints arrive. It only serves lost hints.
 const POLL_WITH_HINTS: Duration = Duration::from_secs(5);

@@ -20,10 +20,10 @@ use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses
 use super::run_watch::RunWatch;
 use super::state::{ApiState, Shutdown};
 use super::views::RunView;
-use crate::admission::Waiting;
-use crate::observe::event::{self, Subject};
-use crate::run::{FailureCode, Status};
-use crate::store::runs::{After, Cancelled, RunRow};
+use assize_domain::queue::Waiting;
+use assize_domain::run::{FailureCode, Status};
+use assize_observe::event::{self, Subject};
+use assize_store::runs::{After, Cancelled, RunRow};
 
 /// The number of runs on a page by default, and the maximum.
 const DEFAULT_PAGE: u64 = 50;

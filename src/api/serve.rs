@@ -28,8 +28,8 @@ use super::rate_limit::RateLimiter;
 use super::request_limits::{MAX_HEAD_BYTES, MAX_HEADER_LINES};
 use super::router::{rejecting_router, router};
 use super::state::{ApiState, RouterState, Timeouts};
-use crate::host;
-use crate::observe::{event, metrics};
+use assize_host as host;
+use assize_observe::{event, metrics};
 
 /// The maximum size in bytes of each connection's read buffer and write buffer.
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -6,8 +6,8 @@ use axum::extract::State;
 use super::auth::Caller;
 use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
 use super::state::ApiState;
-use crate::signing::keys::{PublishedKey, SigningKeys};
-use crate::signing::{PublicKey, key::KeyError};
+use assize_signing::keys::{PublishedKey, SigningKeys};
+use assize_signing::{PublicKey, key::KeyError};
 
 problem_responses!(ListProblems: ROUTE, WITH_KEY);
 

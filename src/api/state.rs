@@ -10,12 +10,12 @@ use super::client_address::TrustedProxies;
 use super::open_requests::OpenRequestLimiter;
 use super::rate_limit::RateLimiter;
 use crate::admission::{Explanations, Quotas};
-use crate::config::Config;
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
+use assize_config::Config;
+use assize_signing::Signer;
+use assize_store::Store;
 
 /// The services that the API depends on, and its settings.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::state::ApiState;
 use crate::intake::blob::BlobError;
-use crate::observe::event;
-use crate::output::{Entry, EntryId, blob_key, read_blob};
-use crate::store::runs::RunRow;
+use assize_domain::output::{Entry, EntryId, blob_key, read_blob};
+use assize_observe::event;
+use assize_store::runs::RunRow;
 
 /// The number of entries in one request to Redis.
 pub(super) const BATCH: usize = 500;

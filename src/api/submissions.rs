@@ -21,14 +21,14 @@ use super::request_body::BodyProgress;
 use super::state::ApiState;
 use super::views::{RunView, SubmissionView};
 use super::{disk_space, idempotency};
-use crate::intake::archive::{self, ArchiveSummary};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
-use crate::observe::event::{self, Subject};
-use crate::signing::Envelope;
-use crate::signing::statement::{InToto, RECEIPT, Receipt, to_micros};
-use crate::store::runs::RunRow;
-use crate::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
+use assize_archive::{self, ArchiveSummary};
+use assize_observe::event::{self, Subject};
+use assize_signing::Envelope;
+use assize_signing::statement::{InToto, RECEIPT, Receipt, to_micros};
+use assize_store::runs::RunRow;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
 /// The fields of a submission: an archive, or a repository.
 #[derive(ToSchema)]
@@ -227,7 +227,7 @@ async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<Archi
     let file = Arc::clone(&archive.file);
     let permit = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     // The scan holds the permit, because a disconnecting client does not end the scan.
-    let scan = move || (archive::scan(&file, &limits), permit).0;
+    let scan = move || (assize_archive::scan(&file, &limits), permit).0;
     let scanned = tokio::task::spawn_blocking(scan).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
 use super::state::ApiState;
-use crate::run::{Class, StageName};
-use crate::template::{Limits, Template};
-use crate::verdict::Integrity;
+use crate::template::Template;
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Class, StageName};
+use assize_domain::verdict::Integrity;
 
 /// All templates.
 #[derive(Serialize, ToSchema)]
@@ -97,9 +98,9 @@ impl From<&Template> for TemplateView {
     }
 }
 
-impl From<Limits> for LimitsView {
-    fn from(limits: Limits) -> Self {
-        let Limits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = limits;
+impl From<CellLimits> for LimitsView {
+    fn from(limits: CellLimits) -> Self {
+        let CellLimits { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib } = limits;
         Self { cpus, memory_mib, pids, workspace_mib, workspace_inodes, tmp_mib }
     }
 }

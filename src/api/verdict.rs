@@ -13,8 +13,8 @@ use super::extract::{PathId, QueryParams};
 use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses};
 use super::runs;
 use super::state::ApiState;
-use crate::signing::envelope::{Envelope, MEDIA_TYPE};
-use crate::verdict::{Verdict, to_gradescope, to_junit};
+use assize_domain::verdict::{Verdict, to_gradescope, to_junit};
+use assize_signing::envelope::{Envelope, MEDIA_TYPE};
 
 /// Another format than the service's own.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]

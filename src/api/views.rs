@@ -5,11 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::admission::{Waiting, WaitingFor};
-use crate::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
-use crate::store::runs::RunRow;
-use crate::store::submissions::SubmissionRow;
-use crate::verdict::unsigned;
+use assize_domain::queue::{Waiting, WaitingFor};
+use assize_domain::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
+use assize_domain::verdict::unsigned;
+use assize_store::runs::RunRow;
+use assize_store::submissions::SubmissionRow;
 
 /// One evaluation of a submission.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,8 +8,8 @@ mod records;
 
 use super::arena::Arena;
 use super::case::{Case, Group};
-use super::crafted::{Ending, Member, archive};
 use super::trial::{self, Must, Trial};
+use assize_corpus::{Ending, Member, archive};
 
 /// The template that the archives are handed in for.
 const TEMPLATE: &str = "script";
@@ -46,9 +46,9 @@ mod tests {
 
     use super::*;
     use crate::attack::templates;
-    use crate::config::Config;
-    use crate::intake::archive::scan;
     use crate::template::Templates;
+    use assize_archive::scan;
+    use assize_config::Config;
 
     #[test]
     fn the_scan_says_of_each_what_is_expected_here() {

@@ -15,12 +15,12 @@ use uuid::Uuid;
 use super::blame::outside::Outside;
 use super::case::{Case, Finding, Judgement};
 use super::witness::Witness;
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
-use crate::cell::spec::LABEL_RUN;
-use crate::clock;
-use crate::run::Status;
-use crate::store::Store;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_cell::spec::LABEL_RUN;
+use assize_domain::run::Status;
+use assize_host::clock;
+use assize_store::Store;
 
 /// The longest that a run may take, its wait for a slot included.
 const RUN_PATIENCE: Duration = Duration::from_secs(180);

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::arena::Arena;
 use super::case::{Case, Group, Judgement};
-use super::crafted;
 use super::trial;
+use assize_corpus as crafted;
 
 /// The program that tries them.
 const PROGRAM: &str = include_str!("code/probes.py");

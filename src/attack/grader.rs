@@ -11,8 +11,8 @@ use std::path::Path;
 
 use super::arena::Arena;
 use super::case::{Case, Judgement};
-use super::crafted;
 use super::trial::{self, Must, Trial};
+use assize_corpus as crafted;
 
 /// Of the shipped template that runs pytest.
 pub const PYTEST_IMAGE: &str = "assize/python-unit:1";

@@ -28,7 +28,6 @@ pub mod arena;
 pub mod blame;
 pub mod case;
 pub mod code;
-pub mod crafted;
 pub mod git;
 pub mod grader;
 pub mod http;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::arena::{AT_ONCE, Arena};
 use super::case::{Case, Judgement};
-use crate::run::{Cause, FailureCode};
+use assize_domain::run::{Cause, FailureCode};
 
 /// How a project must end.
 #[derive(Debug, Clone, Copy, PartialEq)]

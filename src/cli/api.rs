@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
 use crate::admission::{Explanations, Quotas};
-use crate::config::Config;
-use crate::host;
 use crate::intake::blob::Blobs;
-use crate::observe;
+use crate::metrics_listener;
 use crate::redis::{Hints, Redis};
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
+use assize_config::Config;
+use assize_host as host;
+use assize_signing::Signer;
+use assize_store::Store;
 
 /// Run the HTTP API.
 ///
@@ -36,12 +36,12 @@ pub struct Api {
 /// # Errors
 /// [`Fault`] for a person.
 pub async fn run(command: Api, config: Config) -> Outcome {
-    observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
+    assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
-    let signer = Signer::of(&config.signing_key_file, &store).await?;
+    let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {
         Fault::infrastructure(format!(
             "cannot make the folder for uploads {}: {error}; set spool_dir",
@@ -61,7 +61,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     //
     // `/readyz` of the API itself asks its services; this address only counts.
     let metrics = async {
-        let ended = observe::serve::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone()).await;
+        let ended = metrics_listener::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone()).await;
         stop.cancel();
         ended
     };

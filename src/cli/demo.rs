@@ -21,9 +21,9 @@ use super::screen::{self, Ink, Screen};
 use super::signals;
 use super::submit::Accepted;
 use super::up::{Installation, Place};
-use crate::clock;
-use crate::config::Config;
-use crate::run::Status;
+use assize_config::Config;
+use assize_domain::run::Status;
+use assize_host::clock;
 
 /// Uploads at one time.
 const UPLOADS: usize = 4;

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::outcome::{Exit, Outcome};
 use super::screen::{self, Ink, Screen};
-use crate::config::{Config, ConfigError};
 use crate::template::Templates;
+use assize_config::{Config, ConfigError};
 
 const EXAMPLES: &str = "\
 EXAMPLES:

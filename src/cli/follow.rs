@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::client::Client;
 use super::outcome::Fault;
 use super::sse::{Event, Parser};
-use crate::clock;
-use crate::output::Entry;
-use crate::run::{FailureCode, StageName, Status};
+use assize_domain::output::Entry;
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_host::clock;
 
 /// The first wait before connecting again; it doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(200);

@@ -8,11 +8,13 @@ use uuid::Uuid;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::{self, Ink, Screen, printable};
-use crate::clock;
-use crate::config::Config;
-use crate::key;
-use crate::store::Store;
-use crate::store::keys::{NewKey, Role};
+use assize_config::Config;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_host::clock;
+use assize_store::Store;
+use assize_store::keys::NewKey;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -24,6 +26,11 @@ EXAMPLES:
 /// Make, list and revoke API keys, and the keys that sign.
 ///
 /// Works on the database itself (database_url), so it needs no key of its own.
+/// Reads a role, and names all of them in the help.
+fn role() -> impl TypedValueParser<Value = KeyRole> {
+    PossibleValuesParser::new(KeyRole::ALL.iter().map(|role| role.as_str())).try_map(|name| name.parse())
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Key {
@@ -47,8 +54,8 @@ struct Create {
     #[arg(long, value_name = "NAME", value_parser = organization)]
     org: String,
     /// What its holder may do.
-    #[arg(long)]
-    role: Role,
+    #[arg(long, value_parser = role())]
+    role: KeyRole,
     /// What it is for.
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,

@@ -2,8 +2,8 @@
 
 use super::outcome::{Exit, Outcome};
 use super::screen::{self, Screen};
-use crate::config::Config;
-use crate::store::Store;
+use assize_config::Config;
+use assize_store::Store;
 
 /// Bring the database schema up to this program's version.
 ///

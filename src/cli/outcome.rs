@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
-use crate::run::Cause;
-use crate::signing::{KeyFileError, SignerError};
-use crate::store::StoreError;
+use crate::signing_key::SignerError;
+use assize_config::ConfigError;
+use assize_domain::run::Cause;
+use assize_signing::KeyFileError;
+use assize_store::StoreError;
 
 /// The exit codes, as `assize --help` tells them.
 pub const EXIT_CODES: &str = "\

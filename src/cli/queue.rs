@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::screen::printable;
-use crate::admission::{MOST_COUNTED, WaitingFor};
+use assize_domain::queue::{MAX_COUNTED, WaitingFor};
 
 /// As the service tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -52,7 +52,7 @@ fn ordinal(number: i64) -> String {
         (3, _) => "rd",
         _ => "th",
     };
-    let more = if number >= MOST_COUNTED { " or later" } else { "" };
+    let more = if number >= MAX_COUNTED { " or later" } else { "" };
     format!("{number}{ending}{more}")
 }
 

@@ -13,8 +13,8 @@ use super::client::{Client, read};
 use super::outcome::{Exit, Fault};
 use super::queue::Queue;
 use super::screen::Ink;
-use crate::run::{Cause, Evidence, FailureCode, StageName, Status};
-use crate::verdict::{Verdict, unsigned};
+use assize_domain::run::{Cause, Evidence, FailureCode, StageName, Status};
+use assize_domain::verdict::{Verdict, unsigned};
 
 pub use conclusion::conclude;
 pub use telling::watch;
@@ -143,7 +143,7 @@ pub fn exit_of(run: &Run, verdict: Option<&Verdict>) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Integrity;
+    use assize_domain::verdict::Integrity;
 
     fn run(value: Value) -> Run {
         let mut whole = serde_json::json!({ "id": Uuid::nil(), "attempt": 1 });

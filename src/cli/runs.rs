@@ -7,7 +7,7 @@ use super::client::{Server, read};
 use super::outcome::{Exit, Outcome};
 use super::report::{self, Run, conclude, exit_of, ink_of, points, verdict_of};
 use super::screen::{self, Ink, Screen, printable};
-use crate::run::Status;
+use assize_domain::run::Status;
 
 /// Follow a run to its end: its phases, its output, its verdict.
 ///

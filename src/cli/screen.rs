@@ -3,14 +3,14 @@
 //! Colours only on a terminal and only without `NO_COLOR`. A reader that went away (`| head`) is no
 //! error. Whatever comes from outside passes through [`printable`] first: escape sequences in it must
 //! not reach the terminal. Nothing at all goes out with a character that reorders or hides
-//! ([`crate::unicode`]); documents for programs have them as their format's own escapes.
+//! ([`assize_domain::unicode`]); documents for programs have them as their format's own escapes.
 
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
-use crate::host;
-use crate::unicode;
+use assize_domain::unicode;
+use assize_host as host;
 
 /// A meaning that has a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

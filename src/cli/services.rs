@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::Screen;
 use crate::embedded::{Durability, Embedded, EmbeddedError};
-use crate::host;
+use assize_host as host;
 
 /// How long the command may take to end when its services are gone.
 const PATIENCE: Duration = Duration::from_secs(10);

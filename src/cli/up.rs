@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::{Ink, Screen, shorten};
 use super::signals;
-use crate::config::Config;
 use crate::embedded::{Durability, Embedded, EmbeddedError, Process};
-use crate::host::Signal;
-use crate::key;
-use crate::signing::{PrivateKey, key_file};
-use crate::store::Store;
-use crate::store::keys::{NewKey, Role};
+use assize_config::Config;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_host::Signal;
+use assize_signing::{PrivateKey, key_file};
+use assize_store::Store;
+use assize_store::keys::NewKey;
 
 /// The longest that the API and the worker may take to be ready; a worker probes its cells first.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
@@ -284,7 +285,7 @@ async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
     let new = NewKey {
         id: minted.id,
         organization_id: store.ensure_organization(ORGANIZATION).await?,
-        role: Role::Admin,
+        role: KeyRole::Admin,
         secret_sha256: &minted.secret_sha256,
         label: "assize up",
         expires_at: None,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::client::Server;
 use super::outcome::{Exit, Fault, Outcome};
 use super::screen::Screen;
-use crate::unicode::{escaped_json, escaped_xml};
+use assize_domain::unicode::{escaped_json, escaped_xml};
 
 /// Print or save the verdict of a run.
 ///

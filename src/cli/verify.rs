@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use assize_protocol::event::StageExit;
 use sha2::{Digest, Sha256};
-use warden::event::StageExit;
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::report::points;
 use super::screen::{self, Ink, Screen, printable, shorten};
-use crate::output::Entry;
-use crate::signing::statement::{Receipt, RunStatement};
-use crate::signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
-use crate::template::hex;
+use assize_domain::output::Entry;
+use assize_signing::statement::{Receipt, RunStatement};
+use assize_signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -145,7 +144,7 @@ fn sha256_of(path: &Path) -> Result<String, Fault> {
     loop {
         let piece = file.fill_buf().map_err(fault)?;
         if piece.is_empty() {
-            return Ok(hex(&digest.finalize()));
+            return Ok(hex::encode(digest.finalize()));
         }
         digest.update(piece);
         let taken = piece.len();
@@ -163,7 +162,7 @@ fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
         line.clear();
         (&mut file).take(MAX_LINE).read_until(b'\n', &mut line).map_err(|error| fault(error.to_string()))?;
         if line.is_empty() {
-            return Ok(hex(&digest.finalize()));
+            return Ok(hex::encode(digest.finalize()));
         }
         let entry: Entry = serde_json::from_slice(&line)
             .map_err(|error| fault(format!("a line is no entry ({error}); get it with ?format=ndjson")))?;

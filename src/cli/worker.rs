@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
-use crate::cell::unenforced;
-use crate::config::Config;
-use crate::observe::{self, metrics};
+use crate::metrics_listener;
+use assize_cell::unenforced;
+use assize_config::Config;
+use assize_observe::metrics;
 
 /// Run projects from the queue.
 ///
@@ -34,7 +35,7 @@ pub struct Worker {
 /// # Errors
 /// [`Fault`] for a person.
 pub async fn run(command: Worker, mut config: Config) -> Outcome {
-    observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
+    assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     for limit in &command.allow_unenforced {
         config.allow_unenforced = format!("{},{limit}", config.allow_unenforced);
     }
@@ -45,7 +46,7 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
     let metrics = async {
         let ready = Arc::clone(&ready);
         let reasons = Arc::new(move || unready(ready.load(Ordering::Relaxed)));
-        let ended = observe::serve::serve(&config.worker_metrics_listen, reasons, stop.clone()).await;
+        let ended = metrics_listener::serve(&config.worker_metrics_listen, reasons, stop.clone()).await;
         stop.cancel();
         ended
     };

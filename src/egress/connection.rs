@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_protocol::egress::{How, MAX_PIECE, ToCell};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use warden::egress::{How, MAX_PIECE, ToCell};
 
 use super::guard::{Admitted, Guard, Refusal};
 use super::host::{Allow, Host};
 use super::lookups::Names;
 use super::outage::Heard;
-use super::record::{self, Log, Outcome};
-use crate::clock;
+use super::record::Log;
+use assize_domain::egress::{ConnectionOutcome, ConnectionRecord};
+use assize_host::clock;
 
 /// How long all addresses of a host together may take to answer.
 const DIAL: Duration = Duration::from_secs(10);
@@ -82,7 +83,7 @@ pub struct Task {
 }
 
 /// Why a connection that was made ended.
-struct Ended(Outcome, Option<String>);
+struct Ended(ConnectionOutcome, Option<String>);
 
 impl Task {
     /// Carries the connection to its end, and writes it down.
@@ -93,7 +94,7 @@ impl Task {
         let host = Host::parse(&self.host).map_or_else(|_| self.host.clone(), |host| host.to_string());
         let (heard, Ended(outcome, reason)) = self.carry(&up, &down).await;
         let address = if let Heard::Reached { address, .. } = heard { Some(address) } else { None };
-        let connection = record::Connection {
+        let connection = ConnectionRecord {
             id: self.id,
             host,
             port: self.port,
@@ -111,20 +112,20 @@ impl Task {
         let (stop, gone) = (self.stop.clone(), self.gone.clone());
         let dialled = tokio::select! {
             biased;
-            () = stop.cancelled() => return (Heard::Nothing, Ended(Outcome::StageEnded, None)),
-            () = gone.cancelled() => return (Heard::Nothing, Ended(Outcome::Reset, None)),
+            () = stop.cancelled() => return (Heard::Nothing, Ended(ConnectionOutcome::StageEnded, None)),
+            () = gone.cancelled() => return (Heard::Nothing, Ended(ConnectionOutcome::Reset, None)),
             dialled = self.dial() => dialled,
         };
         let (admitted, address, stream) = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
                 let outcome = match &refusal {
-                    Refusal::Quota { .. } => Outcome::Quota,
+                    Refusal::Quota { .. } => ConnectionOutcome::Quota,
                     Refusal::Unresolved { .. }
                     | Refusal::NoSuchName { .. }
                     | Refusal::Unreachable { .. }
-                    | Refusal::NobodyThere { .. } => Outcome::Unreachable,
-                    _ => Outcome::Refused,
+                    | Refusal::NobodyThere { .. } => ConnectionOutcome::Unreachable,
+                    _ => ConnectionOutcome::Refused,
                 };
                 let heard = match &refusal {
                     refusal if refusal.is_outage() => Heard::Outage,
@@ -148,19 +149,19 @@ impl Task {
                     carry_up(id, write, &mut self.up, &self.uncredited, &self.frames, &self.used, up),
                 );
                 match tokio::try_join!(downwards, upwards) {
-                    Ok(_) => Ended(Outcome::Closed, None),
+                    Ok(_) => Ended(ConnectionOutcome::Closed, None),
                     Err(ended) => ended,
                 }
             };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return (reached, Ended(Outcome::StageEnded, None)),
-                () = gone.cancelled() => return (reached, Ended(Outcome::Reset, None)),
+                () = stop.cancelled() => return (reached, Ended(ConnectionOutcome::StageEnded, None)),
+                () = gone.cancelled() => return (reached, Ended(ConnectionOutcome::Reset, None)),
                 ended = carrying => ended,
-                () = idleness(idle, up, down) => Ended(Outcome::Idle, None),
+                () = idleness(idle, up, down) => Ended(ConnectionOutcome::Idle, None),
             }
         };
-        if ended.0 != Outcome::Closed {
+        if ended.0 != ConnectionOutcome::Closed {
             self.say(ToCell::End { id, how: How::Reset }).await;
         }
         (reached, ended)
@@ -218,11 +219,11 @@ pub async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<(So
 }
 
 fn broken(error: &io::Error) -> Ended {
-    Ended(Outcome::Reset, Some(error.to_string()))
+    Ended(ConnectionOutcome::Reset, Some(error.to_string()))
 }
 
 fn spent() -> Ended {
-    Ended(Outcome::Quota, Some("the bytes of this stage are used up".to_owned()))
+    Ended(ConnectionOutcome::Quota, Some("the bytes of this stage are used up".to_owned()))
 }
 
 /// From the network to the cell, as the cell has room.
@@ -234,7 +235,7 @@ async fn carry_down(
     used: &Used,
     count: &AtomicU64,
 ) -> Result<(), Ended> {
-    let nobody = || Ended(Outcome::StageEnded, None);
+    let nobody = || Ended(ConnectionOutcome::StageEnded, None);
     let mut buffer = vec![0; MAX_PIECE];
     loop {
         room.acquire().await.map_err(|_| nobody())?.forget();
@@ -277,7 +278,7 @@ async fn carry_up(
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         uncredited.fetch_sub(length, Ordering::Relaxed);
         let credit = ToCell::Credit { id, bytes: length };
-        frames.send(credit.frame()).await.map_err(|_| Ended(Outcome::StageEnded, None))?;
+        frames.send(credit.frame()).await.map_err(|_| Ended(ConnectionOutcome::StageEnded, None))?;
     }
     // Some servers are gone by then.
     write.shutdown().await.ok();

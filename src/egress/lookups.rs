@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::Semaphore;
 
-use crate::clock;
+use assize_host::clock;
 
 /// How long a name may take to resolve. Resolvers ask again after 5 s; by then a project waits.
 const RESOLVE: Duration = Duration::from_secs(5);

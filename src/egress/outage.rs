@@ -14,8 +14,8 @@ use super::connection::connect;
 use super::guard::Guard;
 use super::host::Allow;
 use super::lookups::Names;
-use super::record::{self, Outcome};
-use crate::clock;
+use assize_domain::egress::{ConnectionOutcome, ConnectionRecord};
+use assize_host::clock;
 
 /// How long a host that the project had reached has to answer once the project's connections are gone: it may
 /// take a moment to notice.
@@ -76,7 +76,7 @@ impl Hosts {
     }
 
     /// A connection ended, or was not made.
-    pub fn hear(&mut self, connection: &record::Connection, heard: Heard) {
+    pub fn hear(&mut self, connection: &ConnectionRecord, heard: Heard) {
         let at = (connection.host.clone(), connection.port);
         if matches!(heard, Heard::Nothing) || (self.0.len() >= MAX_HOSTS && !self.0.contains_key(&at)) {
             return;
@@ -88,9 +88,9 @@ impl Hosts {
             Heard::Reached { .. } | Heard::Nothing => {
                 known.was_reached = true;
                 known.stall = match (connection.outcome, &connection.reason) {
-                    (Outcome::Idle, _) => Some("it sent too little for too long".to_owned()),
+                    (ConnectionOutcome::Idle, _) => Some("it sent too little for too long".to_owned()),
                     // Without a reason it is the cell's end that broke off.
-                    (Outcome::Reset, Some(reason)) => Some(reason.clone()),
+                    (ConnectionOutcome::Reset, Some(reason)) => Some(reason.clone()),
                     _ => None,
                 };
             }
@@ -158,9 +158,9 @@ async fn answers(suspect: &Suspect, guard: &Guard, allowed: &[Allow]) -> bool {
 mod tests {
     use super::*;
 
-    fn connection(host: &str, outcome: Outcome, reason: Option<&str>) -> record::Connection {
+    fn connection(host: &str, outcome: ConnectionOutcome, reason: Option<&str>) -> ConnectionRecord {
         let (host, reason) = (host.to_owned(), reason.map(str::to_owned));
-        record::Connection { id: 0, host, port: 1, address: None, up: 0, down: 0, ms: 0, outcome, reason }
+        ConnectionRecord { id: 0, host, port: 1, address: None, up: 0, down: 0, ms: 0, outcome, reason }
     }
 
     fn reached() -> Heard {
@@ -170,18 +170,18 @@ mod tests {
     #[test]
     fn an_outage_is_over_when_that_host_is_reached_and_no_other() {
         let mut hosts = Hosts::default();
-        hosts.hear(&connection("a", Outcome::Unreachable, Some("nobody answered")), Heard::Outage);
-        hosts.hear(&connection("a", Outcome::Quota, None), Heard::Nothing);
+        hosts.hear(&connection("a", ConnectionOutcome::Unreachable, Some("nobody answered")), Heard::Outage);
+        hosts.hear(&connection("a", ConnectionOutcome::Quota, None), Heard::Nothing);
         hosts.reach("b", 1);
-        hosts.hear(&connection("b", Outcome::Closed, None), reached());
+        hosts.hear(&connection("b", ConnectionOutcome::Closed, None), reached());
         let suspect =
             |was_reached| Suspect { host: "a".to_owned(), port: 1, reason: "nobody answered".to_owned(), was_reached };
         assert_eq!(hosts.suspects(), [suspect(false)]);
         hosts.reach("a", 1);
         assert_eq!(hosts.suspects(), []);
-        hosts.hear(&connection("a", Outcome::Unreachable, Some("nobody answered")), Heard::Outage);
+        hosts.hear(&connection("a", ConnectionOutcome::Unreachable, Some("nobody answered")), Heard::Outage);
         // Made before that, and over only now.
-        hosts.hear(&connection("a", Outcome::StageEnded, None), reached());
+        hosts.hear(&connection("a", ConnectionOutcome::StageEnded, None), reached());
         assert_eq!(hosts.suspects(), [suspect(true)]);
         hosts.forget();
         assert_eq!(hosts.suspects(), [], "another stage");
@@ -190,11 +190,11 @@ mod tests {
     #[test]
     fn a_host_that_broke_off_or_stalled_is_told_from_a_cell_that_hung_up() {
         for (outcome, reason, stalled) in [
-            (Outcome::Idle, None, true),
-            (Outcome::Reset, Some("connection reset by peer"), true),
-            (Outcome::Reset, None, false),
-            (Outcome::Closed, None, false),
-            (Outcome::StageEnded, None, false),
+            (ConnectionOutcome::Idle, None, true),
+            (ConnectionOutcome::Reset, Some("connection reset by peer"), true),
+            (ConnectionOutcome::Reset, None, false),
+            (ConnectionOutcome::Closed, None, false),
+            (ConnectionOutcome::StageEnded, None, false),
         ] {
             let mut hosts = Hosts::default();
             hosts.hear(&connection("a", outcome, reason), reached());

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_protocol::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warden::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
 
 use super::connection::{Idle, Task, Up, Used};
 use super::guard::{Guard, Refusal};
 use super::host::Allow;
 use super::lookups::Names;
 use super::outage;
-use super::record::{Log, Recorded};
+use super::record::Log;
+use assize_domain::egress::EgressRecord;
 
 /// A connection on which nothing goes either way for this long (to a sixth) is ended, unless its rules say otherwise. npm
 /// and pip keep connections open between requests for less.
@@ -224,7 +225,7 @@ impl Tunnels {
 
     /// What is to be written down, if there is anything.
     #[must_use]
-    pub fn take_recorded(&self) -> Option<Recorded> {
+    pub fn take_recorded(&self) -> Option<EgressRecord> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

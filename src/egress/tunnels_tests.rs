@@ -2,12 +2,13 @@
 
 use std::sync::atomic::AtomicU8;
 
+use assize_protocol::frame::Decoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use warden::frame::Decoder;
 
 use super::*;
-use crate::egress::{Outcome, Recorded, Resolver};
+use crate::egress::Resolver;
+use assize_domain::egress::{ConnectionOutcome, EgressRecord};
 
 const STAGE: u8 = 1;
 const QUOTA: Quota = Quota { connections: 1_000, bytes: 64 << 20 };
@@ -57,7 +58,7 @@ impl Cell {
         (id, stream)
     }
 
-    async fn recorded(&mut self) -> Recorded {
+    async fn recorded(&mut self) -> EgressRecord {
         self.tunnels.end_stage().await;
         self.tunnels.take_recorded().unwrap()
     }
@@ -83,7 +84,7 @@ async fn bytes_go_both_ways_and_are_written_down() {
     let recorded = cell.recorded().await;
     let [only] = recorded.egress.as_slice() else { panic!("{recorded:?}") };
     assert_eq!((only.host.as_str(), only.port, only.up, only.down), ("service.example", cell.port, 4, 5));
-    assert_eq!((only.outcome, only.address), (Outcome::Closed, Some(([127, 0, 0, 1], cell.port).into())));
+    assert_eq!((only.outcome, only.address), (ConnectionOutcome::Closed, Some(([127, 0, 0, 1], cell.port).into())));
 }
 
 /// FAILURES 24, rebinding: whoever owns the name answers otherwise when asked again, and nobody checks that answer.
@@ -117,7 +118,7 @@ async fn what_is_not_listed_gets_403_and_is_written_down() {
     let ToCell::Refused { id: refused, status: 403, reason } = cell.said().await else { panic!("not refused") };
     assert!(refused == id && reason.contains("not on the list"), "{reason}");
     let recorded = cell.recorded().await;
-    assert_eq!((recorded.egress[0].outcome, recorded.egress[0].address), (Outcome::Refused, None));
+    assert_eq!((recorded.egress[0].outcome, recorded.egress[0].address), (ConnectionOutcome::Refused, None));
     assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None, "that is nobody's outage");
 }
 
@@ -149,7 +150,7 @@ async fn nobody_there_is_an_outage() {
     cell.open("service.example");
     assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
     let recorded = cell.recorded().await;
-    assert_eq!(recorded.egress[0].outcome, Outcome::Unreachable);
+    assert_eq!(recorded.egress[0].outcome, ConnectionOutcome::Unreachable);
     assert!(cell.tunnels.take_heard(STAGE).await.outage.unwrap().contains("did not answer"));
 }
 
@@ -158,7 +159,7 @@ async fn the_end_of_the_stage_is_the_end_of_its_connections() {
     let (mut cell, listener) = cell(QUOTA).await;
     let (id, mut stream) = cell.connected(&listener).await;
     let recorded = cell.recorded().await;
-    assert_eq!(recorded.egress[0].outcome, Outcome::StageEnded);
+    assert_eq!(recorded.egress[0].outcome, ConnectionOutcome::StageEnded);
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
     cell.tunnels.hear(FromCell::Data { id, bytes: b"late".to_vec() });
     assert_eq!(cell.tunnels.take_recorded(), None);
@@ -185,7 +186,7 @@ async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
     cell.tunnels.hear(FromCell::Credit { id, bytes: 2 * WINDOW_DOWN });
     cell.tunnels.tasks.close();
     cell.tunnels.tasks.wait().await;
-    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Reset);
+    assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Reset);
     writing.abort();
 }
 
@@ -199,7 +200,7 @@ async fn a_cell_that_ignores_the_window_is_cut_off() {
     }
     cell.tunnels.tasks.close();
     cell.tunnels.tasks.wait().await;
-    assert_eq!(cell.tunnels.take_recorded().unwrap().egress[0].outcome, Outcome::Reset);
+    assert_eq!(cell.tunnels.take_recorded().unwrap().egress[0].outcome, ConnectionOutcome::Reset);
 }
 
 #[tokio::test]
@@ -215,7 +216,7 @@ async fn bytes_and_connections_have_quotas() {
     let ToCell::Refused { status: 429, reason, .. } = cell.said().await else { panic!("not refused") };
     assert_eq!(reason, "this stage has used up its 2 connections");
     let outcomes: Vec<_> = cell.recorded().await.egress.iter().map(|connection| connection.outcome).collect();
-    assert_eq!(outcomes, [Outcome::Quota; 3]);
+    assert_eq!(outcomes, [ConnectionOutcome::Quota; 3]);
 }
 
 #[tokio::test]
@@ -237,7 +238,7 @@ async fn a_connection_on_which_nothing_goes_is_ended() {
     cell.tunnels.rules.end_slow_after(Duration::from_millis(20), 0);
     let (id, _stream) = cell.connected(&listener).await;
     assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
-    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Idle);
+    assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Idle);
 }
 
 #[tokio::test]
@@ -310,7 +311,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     cell.open("chosen.service.example");
     let ToCell::Refused { status: 502, reason, .. } = cell.said().await else { panic!("not refused") };
     assert!(reason.contains("only names above it are listed"), "{reason}");
-    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Unreachable);
+    assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Unreachable);
     assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
 }
 
@@ -322,7 +323,7 @@ async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
     cell.tunnels.rules.guard = Guard::new("", resolver).unwrap();
     cell.open("service.example");
     assert!(matches!(cell.said().await, ToCell::Refused { status: 403, .. }));
-    assert_eq!(cell.recorded().await.egress[0].outcome, Outcome::Refused);
+    assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Refused);
     let heard = cell.tunnels.take_heard(STAGE).await;
     assert_eq!(heard.outage, None);
     assert!(heard.forbidden.unwrap().contains("which egress_private_hosts does not name"));

@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::EmbeddedError;
-use crate::host;
-use crate::template::hex;
+use assize_host as host;
 
 /// The longest path of a folder that can hold sockets: 107 bytes are allowed for the whole, and
 /// Postgres puts `/.s.PGSQL.5432.lock` behind it.
@@ -159,7 +158,7 @@ fn lock(root: &Path) -> Result<File, EmbeddedError> {
 }
 
 fn short_name(root: &Path) -> String {
-    hex(&Sha256::digest(root.as_os_str().as_encoded_bytes()))[..10].to_owned()
+    hex::encode(Sha256::digest(root.as_os_str().as_encoded_bytes()))[..10].to_owned()
 }
 
 fn socket_folder(root: &Path) -> PathBuf {

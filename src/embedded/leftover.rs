@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{EmbeddedError, Folder, POSTGRES_PATIENCE, REDIS_PATIENCE, RETRY, redis_server};
-use crate::host::{self, Signal};
+use assize_host as host;
+use assize_host::Signal;
 
 /// Stops a postmaster that is still there; clients of the predecessor may hold on to it.
 pub(super) async fn stop_postgres(folder: &Folder) -> Result<(), EmbeddedError> {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::{Durability, EmbeddedError, Folder, Process, START_PATIENCE, percent_encoded};
-use crate::store::Store;
+use assize_store::Store;
 
 /// Name of the database and of its owner.
 const NAME: &str = "assize";

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::EmbeddedError;
-use crate::host::{self, Signal};
+use assize_host as host;
+use assize_host::Signal;
 
 /// Bytes at the end of a log that are shown when its process failed.
 const SHOWN_LOG: u64 = 2048;

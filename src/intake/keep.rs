@@ -3,7 +3,7 @@
 
 use super::blob::{BlobError, Blobs};
 use super::spool::Spooled;
-use crate::store::{Store, StoreError};
+use assize_store::{Store, StoreError};
 
 /// Why an archive was not kept.
 #[derive(Debug, thiserror::Error)]

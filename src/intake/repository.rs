@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::config::Config;
+use assize_config::Config;
 
 /// Bytes of an address; the column has the same limit. Browsers and servers stop at 2,000 to 8,000.
 pub const MAX_URL: usize = 1024;

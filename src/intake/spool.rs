@@ -9,8 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::template::hex;
-
 /// Bytes that are gathered before they are written: one hop to the blocking pool for each.
 const GATHER: usize = 256 * 1024;
 
@@ -70,7 +68,7 @@ impl Spool {
     /// If the last bytes cannot be written.
     pub async fn finish(mut self) -> Result<Spooled, SpoolError> {
         self.flush().await?;
-        Ok(Spooled { file: self.file, bytes: self.bytes, sha256: hex(&self.hash.finalize()) })
+        Ok(Spooled { file: self.file, bytes: self.bytes, sha256: hex::encode(self.hash.finalize()) })
     }
 
     async fn flush(&mut self) -> Result<(), SpoolError> {

@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
-use crate::config::Config;
-use crate::output::{Entry, EntryId};
+use assize_config::Config;
+use assize_domain::output::{Entry, EntryId};
 
 /// The live output of all active runs, in bytes: half of what the embedded Redis may take in all. The rest is for
 /// what it costs to keep it, for answers on their way, and for buckets.
@@ -90,10 +90,10 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use warden::event::Stream;
+    use assize_protocol::event::Stream;
 
     use super::*;
-    use crate::run::StageName;
+    use assize_domain::run::StageName;
 
     fn entries(numbers: std::ops::RangeInclusive<u64>, length: usize) -> Vec<Entry> {
         let entry = |number| Entry {

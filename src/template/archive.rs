@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::config::Config;
-use crate::intake::archive::{FileTypes, ScanLimits};
+use assize_archive::{FileTypes, ScanLimits};
+use assize_config::Config;
 
 /// Limits of a template's own, tighter than those of the installation.
 ///
@@ -20,7 +20,7 @@ pub struct ArchiveRules {
     pub max_depth: Option<u64>,
     pub allow: Vec<String>,
     pub deny: Vec<String>,
-    pub deny_content: Vec<warden::content::Content>,
+    pub deny_content: Vec<assize_protocol::content::Content>,
 }
 
 impl ArchiveRules {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::room;
-use crate::intake::archive::Needed;
+use assize_archive::Needed;
 
 /// The longest packed bundle of tests, in bytes: it is kept in memory and sent to every cell.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, ExtraCredit, Limits, OnDriverFailure, Results, Stage};
-use crate::run::{Class, StageName};
-use crate::verdict::{self, Format};
+use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Results, Stage};
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Class, StageName};
+use assize_domain::verdict::{self, Format};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,7 +14,7 @@ pub(super) struct File {
     pub(super) class: Class,
     pub(super) image: String,
     pub(super) runtime: Option<String>,
-    pub(super) limits: Limits,
+    pub(super) limits: CellLimits,
     #[serde(default)]
     pub(super) archive: ArchiveRules,
     pub(super) stages: Vec<Stage>,
@@ -143,27 +144,6 @@ impl Results {
     }
 }
 
-impl Limits {
-    fn check(&self, name: &str) -> Result<(), String> {
-        let ranges = [
-            ("memory_mib", self.memory_mib, 16, 1 << 20),
-            ("pids", self.pids, 4, 32_768),
-            ("workspace_mib", self.workspace_mib, 1, 1 << 20),
-            ("workspace_inodes", self.workspace_inodes, 16, 10_000_000),
-            ("tmp_mib", self.tmp_mib, 1, 1 << 20),
-        ];
-        for (key, value, least, most) in ranges {
-            if !(least..=most).contains(&value) {
-                return Err(format!("{name}.{key} is {value}, it must be {least} to {most}"));
-            }
-        }
-        if !(0.05..=256.0).contains(&self.cpus) {
-            return Err(format!("{name}.cpus is {}, it must be 0.05 to 256", self.cpus));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::template::{Template, TemplateError};
@@ -249,7 +229,7 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         let generous = results(&format!("{gradescope}, max_score = 12.5, extra_credit = true")).unwrap().results;
-        let scale = crate::verdict::Scale { max_score: Some(12.5), extra_credit: f64::INFINITY, tests: None };
+        let scale = assize_domain::verdict::Scale { max_score: Some(12.5), extra_credit: f64::INFINITY, tests: None };
         assert_eq!(generous.scale(), scale);
         assert_eq!(
             results(&format!("{tap}, max_score = 10, expect_tests = 10")).unwrap().results.scale().extra_credit,

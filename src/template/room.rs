@@ -1,11 +1,12 @@
 //! What the cells of a template have room for: a project's archive, and the template's own tests.
 
+use super::Template;
 use super::bundle::Bundle;
-use super::{Limits, Template};
-use crate::cell::limits::longest_file_in;
-use crate::cell::spec::{GRADER_BYTES, GRADER_ENTRIES};
-use crate::config::Config;
-use crate::intake::archive::{Needed, Room, ScanLimits, in_pages};
+use assize_archive::{Needed, Room, ScanLimits, in_pages};
+use assize_cell::limits::longest_file_in;
+use assize_cell::spec::{GRADER_BYTES, GRADER_ENTRIES};
+use assize_config::Config;
+use assize_domain::limits::CellLimits;
 
 /// Memory of a cell that is not a project's: the warden, its buffers, and the runtime that starts it. Measured: below 4 MiB.
 const WARDEN_BYTES: u64 = 8 << 20;
@@ -28,12 +29,12 @@ impl Template {
 }
 
 /// Bytes of the longest archive that a warden can hold in a file.
-fn longest_archive(limits: &Limits, beside: Needed) -> u64 {
+fn longest_archive(limits: &CellLimits, beside: Needed) -> u64 {
     longest_file_in(limits, if beside.archive_bytes > 0 { GRADER_BYTES } else { 0 })
 }
 
 /// Memory of a cell for what it is handed.
-const fn memory(limits: &Limits) -> u64 {
+const fn memory(limits: &CellLimits) -> u64 {
     (limits.memory_mib << 20).saturating_sub(WARDEN_BYTES)
 }
 
@@ -41,7 +42,7 @@ const fn memory(limits: &Limits) -> u64 {
 ///
 /// # Errors
 /// The limit, what the tests need, and what to do.
-pub(super) fn check_tests(tests: &Bundle, limits: &Limits, name: &str) -> Result<(), String> {
+pub(super) fn check_tests(tests: &Bundle, limits: &CellLimits, name: &str) -> Result<(), String> {
     let Needed { bytes, inodes, .. } = tests.needed;
     let (most, inodes_most) = (GRADER_BYTES, limits.workspace_inodes.saturating_sub(1).min(GRADER_ENTRIES));
     if bytes > most {

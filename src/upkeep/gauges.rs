@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::watchdog::STALE;
-use crate::observe::metrics;
-use crate::store::{Store, StoreError};
+use assize_observe::metrics;
+use assize_store::{Store, StoreError};
 
 /// Between two looks; a scrape is rarely more frequent.
 const PERIOD: Duration = Duration::from_secs(10);

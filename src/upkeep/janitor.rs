@@ -9,10 +9,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::process::{Fate, fate};
-use crate::cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
-use crate::cell::{ContainerSummary, Engine};
-use crate::clock;
-use crate::store::Store;
+use assize_cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
+use assize_cell::{ContainerSummary, Engine};
+use assize_host::clock;
+use assize_store::Store;
 
 /// A cell of a worker that lives may be this young and belong to no active attempt: a probe's. With a
 /// look every 30 s nothing unwanted gets older than 60 s.

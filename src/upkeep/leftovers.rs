@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
 
 /// Removes every folder of a container that is gone. How many there were.
 ///

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Hold, Holds};
-use crate::cell::Engine;
-use crate::config::Config;
-use crate::host;
+use crate::admission::Holds;
+use assize_cell::Engine;
+use assize_config::Config;
+use assize_domain::queue::ClaimPause;
+use assize_host as host;
 
 /// Between two looks. The kernel renews its averages as often.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -159,9 +160,9 @@ fn run_once(holds: &Holds, limits: Limits, seen: &Readings, was: &[Short]) -> Ve
     let short = limits.judge(seen, was);
     let (now, words): (Vec<Short>, Vec<String>) = short.into_iter().unzip();
     if now.is_empty() {
-        holds.release(Hold::HostPressure);
+        holds.release(ClaimPause::HostPressure);
     } else if now != was {
-        holds.hold(Hold::HostPressure, &words.join("; "));
+        holds.hold(ClaimPause::HostPressure, &words.join("; "));
     }
     now
 }

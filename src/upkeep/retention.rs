@@ -8,11 +8,11 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use futures_util::StreamExt;
 
-use crate::clock;
 use crate::intake::blob::{Blobs, SHARDS};
-use crate::output::blob_key;
-use crate::store::Store;
-use crate::store::retention::OutputMark;
+use assize_domain::output::blob_key;
+use assize_host::clock;
+use assize_store::Store;
+use assize_store::retention::OutputMark;
 
 /// Names of archives that one statement takes.
 const PAGE: usize = 200;

@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{janitor, leftovers, retention};
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::clock;
-use crate::config::Config;
 use crate::intake::blob::Blobs;
-use crate::observe::metrics;
-use crate::store::Store;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_config::Config;
+use assize_host::clock;
+use assize_observe::metrics;
+use assize_store::Store;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::process::{Fate, fate};
 use crate::admission::{Admitted, Resumed, Slots};
-use crate::clock;
-use crate::observe::{event, metrics};
-use crate::run::Lease;
-use crate::store::takeover::{ActiveLease, Grounds};
-use crate::store::{QUERY_TIMEOUT, Store, StoreError};
 use crate::worker::Leases;
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::takeover::{ActiveLease, Grounds};
+use assize_store::{QUERY_TIMEOUT, Store, StoreError};
 
 /// A lease that was not renewed for so long is nobody's. Source: DESIGN, leases.
 pub const STALE: Duration = Duration::from_secs(30);

@@ -2,13 +2,13 @@
 //!
 //! Where the tests run inside the project's own process it can write the report for them. What it cannot
 //! change afterwards is how that process ended. How many tests and points there are is held to the template's scale
-//! ([`crate::verdict::Scale`]).
+//! ([`assize_domain::verdict::Scale`]).
 
-use warden::event::StageExit;
+use assize_protocol::event::StageExit;
 
 use super::verdict::untimely;
 use crate::template::{ExitCodeRule, Results};
-use crate::verdict::Verdict;
+use assize_domain::verdict::Verdict;
 
 /// What contradicts the verdict; `None` if nothing does.
 pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Results) -> Option<String> {
@@ -27,7 +27,7 @@ pub fn contradiction(verdict: &Verdict, exit: Option<&StageExit>, rules: &Result
 mod tests {
     use super::*;
     use crate::template::{ExtraCredit, OnDriverFailure};
-    use crate::verdict::{Format, Integrity, Limits, parse};
+    use assize_domain::verdict::{Format, Integrity, Limits, parse};
 
     fn rules(exit_code: ExitCodeRule) -> Results {
         Results {

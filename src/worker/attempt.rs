@@ -9,18 +9,18 @@ use super::leases::Interrupted;
 use super::output::{self, OutputLog};
 use super::statement::EndedStages;
 use crate::admission::Resumed;
-use crate::cell::EngineError;
-use crate::cell::stream::StreamError;
-use crate::clock;
-use crate::egress::Recorded;
 use crate::intake::blob::BlobError;
-use crate::observe::event::{self, Subject};
 use crate::redis::Share;
-use crate::run::{Failure, FailureCode, Lease, StageName, Status};
-use crate::store::queue::Claim;
-use crate::store::takeover::Position;
-use crate::store::{Store, StoreError};
 use crate::template::Template;
+use assize_cell::EngineError;
+use assize_cell::stream::StreamError;
+use assize_domain::egress::EgressRecord;
+use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_host::clock;
+use assize_observe::event::{self, Subject};
+use assize_store::queue::Claim;
+use assize_store::takeover::Position;
+use assize_store::{Store, StoreError};
 
 /// How long a write is repeated while Postgres is away. A lease lives for 30 s after its last
 /// renewal; after that the run is the watchdog's.
@@ -146,7 +146,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Writes down what a stage connected to. A record that Postgres cannot take now is not worth the run.
-    pub async fn record_egress(&self, recorded: &Recorded) -> Result<(), Stop> {
+    pub async fn record_egress(&self, recorded: &EgressRecord) -> Result<(), Stop> {
         event::egress(&self.subject, self.phase, self.status, recorded);
         if self.status == Status::Parsing {
             return Ok(());

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Worker;
-use crate::admission::{Hold, Holds};
-use crate::observe::event::{self, Subject};
-use crate::run::{Cause, FailureCode};
+use crate::admission::Holds;
+use assize_domain::queue::ClaimPause;
+use assize_domain::run::{Cause, FailureCode};
+use assize_observe::event::{self, Subject};
 
 /// Between two probes; doubled after each that fails, up to [`PROBE_AT_MOST`].
 const PROBE: Duration = Duration::from_secs(2);
@@ -110,7 +111,7 @@ impl Breaker {
                  the last with {code}; the limit is {}",
                 self.limit
             );
-            self.holds.hold(Hold::Paused, &why);
+            self.holds.hold(ClaimPause::Paused, &why);
         } else if row.attempts >= self.limit {
             self.suspicion.notify_one();
         }
@@ -119,7 +120,7 @@ impl Breaker {
     /// The engine does not answer at all: not one more run shall lose an attempt to that.
     pub fn engine_is_away(&self, why: &str) {
         if self.limit > 0 {
-            self.holds.hold(Hold::Paused, why);
+            self.holds.hold(ClaimPause::Paused, why);
         }
     }
 
@@ -133,16 +134,16 @@ impl Breaker {
         event::worker_probed(probed.is_ok());
         match probed {
             Ok(()) => {
-                let was_paused = self.holds.holds(Hold::Paused);
+                let was_paused = self.holds.holds(ClaimPause::Paused);
                 let mut row = self.row();
                 row.attempts = 0;
                 if was_paused {
                     *row = Row { was_paused, ..Row::default() };
                 }
                 drop(row);
-                self.holds.release(Hold::Paused);
+                self.holds.release(ClaimPause::Paused);
             }
-            Err(why) => self.holds.hold(Hold::Paused, &format!("the worker's own probe failed: {why}")),
+            Err(why) => self.holds.hold(ClaimPause::Paused, &format!("the worker's own probe failed: {why}")),
         }
     }
 
@@ -156,7 +157,7 @@ pub async fn mend(worker: &Worker, stop: CancellationToken) {
     let mut changes = worker.holds.changes();
     let mut pause = PROBE;
     loop {
-        let is_open = changes.borrow_and_update().contains_key(&Hold::Paused);
+        let is_open = changes.borrow_and_update().contains_key(&ClaimPause::Paused);
         if !is_open {
             pause = PROBE;
         }
@@ -224,7 +225,7 @@ mod tests {
         }
         breaker.failed(FailureCode::CellLost, &of(2, 3));
         let (hold, why) = holds.reason().unwrap();
-        assert_eq!(hold, Hold::Paused);
+        assert_eq!(hold, ClaimPause::Paused);
         assert_eq!(
             why,
             "3 attempts in a row failed, of 3 submissions of 2 organisations, the last with cell_lost; the limit is 3"
@@ -277,7 +278,7 @@ mod tests {
         assert!(!suspects(&breaker), "it has just looked");
         breaker.probed(Err("no container could be made".to_owned()));
         let (hold, why) = holds.reason().unwrap();
-        assert_eq!(hold, Hold::Paused);
+        assert_eq!(hold, ClaimPause::Paused);
         assert!(why.contains("own probe failed: no container could be made"), "{why}");
         breaker.probed(Ok(()));
         assert!(holds.is_clear());

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_protocol::plan::Plan;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
-use warden::plan::Plan;
 
 use super::Worker;
 use super::attempt::{Attempt, Stop};
@@ -15,12 +15,13 @@ use super::fetch::git::FETCH_IMAGE;
 use super::places::Places;
 use super::plan;
 use crate::admission::Resumed;
-use crate::cell::berth::berth_of;
-use crate::cell::spec::{GRADER_BYTES, LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
-use crate::cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
-use crate::run::retry::MAX_CRASHES;
-use crate::run::{Failure, FailureCode, Lease, StageName, Status};
-use crate::template::{Limits, Template};
+use crate::template::Template;
+use assize_cell::berth::berth_of;
+use assize_cell::spec::{GRADER_BYTES, LABEL_CELL, LABEL_PLAN, LABEL_PROCESSORS, plan_digest};
+use assize_cell::{Berth, Cell, CellImage, CellSpec, EngineError, Role, Seen};
+use assize_domain::limits::CellLimits;
+use assize_domain::run::retry::MAX_CRASHES;
+use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
 
 /// What a cell that exits by itself gets to do so: the engine needs some 30 ms to notice.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -57,7 +58,7 @@ pub struct Ready {
 struct Make<'a> {
     role: Role,
     image: &'a str,
-    limits: Limits,
+    limits: CellLimits,
     /// If not the installation's.
     runtime: Option<&'a str>,
     /// Whether it has a folder for the grader's tests.
@@ -130,7 +131,7 @@ impl<'a> Cells<'a> {
 
     /// The cell that fetches a repository. Nothing of the project has begun before it is done, so whatever
     /// another worker made for this attempt goes, and the attempt is begun anew.
-    pub async fn fetcher(&mut self, attempt: &mut Attempt<'_>, plan: &Plan, limits: Limits) -> Result<Ready, Stop> {
+    pub async fn fetcher(&mut self, attempt: &mut Attempt<'_>, plan: &Plan, limits: CellLimits) -> Result<Ready, Stop> {
         if attempt.resumed.take().is_some() {
             if attempt.claim.crashes >= MAX_CRASHES {
                 return Err(killer(attempt.claim.crashes));

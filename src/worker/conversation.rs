@@ -10,28 +10,28 @@ mod silence;
 
 use std::time::{Duration, Instant};
 
+use assize_protocol::egress::{FromCell, resync};
+use assize_protocol::event::{EndStatus, ResultsStatus, StageExit, Stream};
+use assize_protocol::plan::Plan;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
-use warden::egress::{FromCell, resync};
-use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
-use warden::plan::Plan;
 
 use super::attempt::{Attempt, Stop};
 use super::cells::Ready;
 use super::fetch::git::FIRST_WORDS;
 use super::stdin::Stdin;
-use crate::cell::stream::StreamError;
-use crate::cell::{Cell, CellInput, CellOutput, Event, Role};
-use crate::clock;
 use crate::egress::{Rules, Tunnels};
-use crate::host;
 use crate::intake::blob::BlobError;
-use crate::run::{Failure, FailureCode, StageName};
-use crate::template::Limits;
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
+use assize_cell::stream::StreamError;
+use assize_cell::{Cell, CellInput, CellOutput, Event, Role};
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Failure, FailureCode, StageName};
+use assize_host as host;
+use assize_host::clock;
 
 /// How much later than the warden we give up on a stage: room for its grace and its report.
 const SLACK: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub struct Conversation {
     /// Events that had been heard when the stream last broke.
     broke_after: Option<u64>,
     plan: Plan,
-    limits: Limits,
+    limits: CellLimits,
     global: Instant,
     deadline: Instant,
     /// The deadline has passed, and the cell has the time that it takes to read its journal.
@@ -141,7 +141,7 @@ impl Conversation {
         role: Role,
         ready: Ready,
         plan: Plan,
-        limits: Limits,
+        limits: CellLimits,
         inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
         rules: Rules,
         cancelled: CancellationToken,

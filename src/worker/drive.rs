@@ -8,7 +8,7 @@ use super::fetch::fetch;
 use super::finish::finish;
 use super::verdict::parse;
 use crate::admission::Resumed;
-use crate::store::queue::Claim;
+use assize_store::queue::Claim;
 
 /// Drives a claimed run to its end: fetch (if it is by the address of a repository), prepare, execute, parse,
 /// finish.

@@ -6,16 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_protocol::egress::PROXY_PORT;
+use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
-use warden::egress::PROXY_PORT;
-use warden::plan::{Egress, Input};
 
 use super::fetch::git;
-use crate::cell::spec::TMP;
-use crate::config::Config;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
+use assize_cell::spec::TMP;
+use assize_config::Config;
 
 /// The longest bundle of certificates, in bytes. Those of public authorities have 220 KB.
 const MAX_CA: u64 = 2 << 20;

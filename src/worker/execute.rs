@@ -8,10 +8,10 @@ use super::attempt::{Attempt, Stop};
 use super::cells::{Cells, Ready};
 use super::conversation::{Conversation, Report, Step};
 use super::plan;
-use crate::cell::Role;
 use crate::intake::blob::BlobError;
-use crate::run::{Failure, FailureCode};
 use crate::template::{OnDriverFailure, Template};
+use assize_cell::Role;
+use assize_domain::run::{Failure, FailureCode};
 
 /// Runs the subject's stages and, if another cell decides, the driver's against it.
 ///

@@ -10,24 +10,24 @@ pub mod git;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use assize_protocol::event::ResultsStatus;
 use bytes::Bytes;
-use warden::event::ResultsStatus;
 
 use super::attempt::{Attempt, Stop, patiently};
 use super::cells::Cells;
 use super::conversation::{Conversation, Step};
 use super::execute::piece;
-use crate::cell::Role;
-use crate::config::Config;
-use crate::intake::archive;
 use crate::intake::keep::{KeepError, keep};
 use crate::intake::repository::{self, Allowed, Repository};
 use crate::intake::spool::{Spool, SpoolError, Spooled};
-use crate::observe::event;
-use crate::run::{Failure, FailureCode, StageName};
-use crate::signing::Envelope;
-use crate::signing::statement::{InToto, RECEIPT, Receipt, Source, to_micros};
-use crate::store::leases::Fetched;
+use assize_archive as archive;
+use assize_cell::Role;
+use assize_config::Config;
+use assize_domain::run::{Failure, FailureCode, StageName};
+use assize_observe::event;
+use assize_signing::Envelope;
+use assize_signing::statement::{InToto, RECEIPT, Receipt, Source, to_micros};
+use assize_store::leases::Fetched;
 
 /// Sees that the submission of a run has its archive.
 pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(), Stop> {

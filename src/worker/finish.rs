@@ -6,15 +6,14 @@ use sha2::{Digest, Sha256};
 use super::attempt::{Attempt, Stop, patiently};
 use super::cells::Cells;
 use super::{pulse, statement};
-use crate::observe::event;
-use crate::output::blob_key;
-use crate::run::retry::{self, MAX_CRASHES, Next};
-use crate::run::{Failure, FailureCode, StageName, Status};
-use crate::signing::Envelope;
-use crate::signing::statement::{OutputStatement, Sha256Digest};
-use crate::store::takeover::Position;
-use crate::template::hex;
-use crate::verdict::Verdict;
+use assize_domain::output::blob_key;
+use assize_domain::run::retry::{self, MAX_CRASHES, Next};
+use assize_domain::run::{Failure, FailureCode, StageName, Status};
+use assize_domain::verdict::Verdict;
+use assize_observe::event;
+use assize_signing::Envelope;
+use assize_signing::statement::{OutputStatement, Sha256Digest};
+use assize_store::takeover::Position;
 
 /// Keeps the output, writes the end, and then destroys the cells.
 ///
@@ -99,7 +98,7 @@ async fn keep_output(attempt: &mut Attempt<'_>) -> Option<OutputStatement> {
     let bytes = output.len() as u64;
     let digesting = tokio::task::spawn_blocking({
         let output = output.clone();
-        move || hex(&Sha256::digest(&output))
+        move || hex::encode(Sha256::digest(&output))
     });
     let kept = async { if output.is_empty() { true } else { store_output(attempt, output).await } };
     let (kept, sha256) = tokio::join!(kept, digesting);

@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::attempt::Stop;
 use crate::admission::Holds;
-use crate::clock;
-use crate::observe::{event, metrics};
 use crate::redis::Hints;
-use crate::run::Lease;
-use crate::store::Store;
-use crate::store::workers::WorkerReport;
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::Store;
+use assize_store::workers::WorkerReport;
 
 /// Between two renewals. A lease is stale after [`crate::upkeep::watchdog::STALE`], six of these.
 const RENEW: Duration = Duration::from_secs(5);

@@ -35,17 +35,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, AdmissionCaps, Admitted, Cues, Hold, Holds, Slots};
-use crate::cell::counters::Cgroups;
-use crate::cell::slice::Slice;
-use crate::cell::{Berths, Engine};
-use crate::config::Config;
+use crate::admission::{Admission, Admitted, Cues, Holds, Slots};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
-use crate::signing::Signer;
-use crate::store::Store;
 use crate::template::Templates;
 use crate::upkeep::{self, schedule::Janitor, watchdog::Watchdog};
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_cell::{Berths, Engine};
+use assize_config::Config;
+use assize_domain::queue::ClaimPause;
+use assize_signing::Signer;
+use assize_store::Store;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use leases::{About, Leases};
@@ -129,7 +130,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(half_slots) / 2.0, "worker ready");
     let cues = Cues { hints, holds: holds.clone(), stop: stop.clone() };
-    let caps = AdmissionCaps::of(&config);
+    let caps = crate::admission::caps(&config);
     let admission = Admission::new(store.clone(), &worker.id, caps, slots, adopted, cues);
     let runs = WorkerBuilder::new(worker.id.as_str())
         .backend(admission)
@@ -141,7 +142,7 @@ pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken
     let drained = async {
         stop.cancelled().await;
         ready.store(false, Ordering::Relaxed);
-        holds.hold(Hold::Draining, "the worker was told to stop");
+        holds.hold(ClaimPause::Draining, "the worker was told to stop");
         tokio::time::sleep(Duration::from_secs(config.drain_timeout_s)).await;
     };
     tokio::select! {
@@ -207,7 +208,7 @@ async fn take(admitted: Admitted, worker: Data<Arc<Worker>>) -> Result<(), tokio
 async fn open(config: &Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
-    let signer = Signer::of(&config.signing_key_file, &store).await?;
+    let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     let templates = Templates::load(&config.templates_dir)?;
     let engine = Engine::connect(config).await?;
     let mut images: Vec<_> = templates
@@ -217,7 +218,7 @@ async fn open(config: &Config) -> anyhow::Result<Worker> {
         })
         .map(String::as_str)
         .collect();
-    images.push(crate::cell::berth::BERTH_IMAGE);
+    images.push(assize_cell::berth::BERTH_IMAGE);
     if !config.git_hosts.is_empty() {
         images.push(FETCH_IMAGE);
         let spool = &config.spool_dir;

@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use assize_protocol::event::{Output, Stream};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use warden::event::{Output, Stream};
 
-use crate::output::{Entry, EntryId};
 use crate::redis::{Redis, Share};
-use crate::run::StageName;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
 
 /// Of the text that a failure's evidence quotes, in bytes and lines.
 const LAST_BYTES: usize = 2048;
@@ -257,7 +257,7 @@ mod tests {
                 from = end;
             }
             log.end_stage(StageName::Tests);
-            let entries: Vec<_> = crate::output::read_blob(&log.take_blob()).collect();
+            let entries: Vec<_> = assize_domain::output::read_blob(&log.take_blob()).collect();
             let joined: String = entries.iter().map(|entry| entry.text.as_str()).collect();
             prop_assert_eq!(joined, text);
             for (number, entry) in (1..).zip(&entries) {
@@ -272,7 +272,7 @@ mod tests {
             log.push(StageName::Build, piece(0, &bytes[..cut]));
             log.push(StageName::Build, piece(cut, &bytes[cut..]));
             log.end_stage(StageName::Build);
-            let joined: String = crate::output::read_blob(&log.take_blob()).map(|entry| entry.text).collect();
+            let joined: String = assize_domain::output::read_blob(&log.take_blob()).map(|entry| entry.text).collect();
             prop_assert_eq!(joined, String::from_utf8_lossy(&bytes));
         }
     }
@@ -290,7 +290,7 @@ mod tests {
         let (mut first, _pieces) = log();
         write(&mut first);
         let blob = first.take_blob();
-        let entries: Vec<Entry> = crate::output::read_blob(&blob).collect();
+        let entries: Vec<Entry> = assize_domain::output::read_blob(&blob).collect();
         for (from, to) in [(0, 0), (0, 2), (2, 4), (1, 5), (4, 5), (0, 5)] {
             let (mut log, mut pieces) = log_after(&entries[from..to]);
             write(&mut log);

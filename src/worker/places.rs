@@ -2,23 +2,23 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cell::Role;
-use crate::cell::processors::{Place, Processors};
+use assize_cell::Role;
+use assize_cell::cpuset::{CpuPool, CpuReservation};
 
 /// At most one place for each role.
 pub struct Places {
-    processors: Arc<Processors>,
-    held: Mutex<Vec<(Role, Place)>>,
+    processors: Arc<CpuPool>,
+    held: Mutex<Vec<(Role, CpuReservation)>>,
 }
 
 impl Places {
     /// None yet.
-    pub fn none(processors: &Arc<Processors>) -> Self {
+    pub fn none(processors: &Arc<CpuPool>) -> Self {
         Self { processors: Arc::clone(processors), held: Mutex::default() }
     }
 
     /// Finds room for a cell and makes something of it; what the cell of this role had before is free.
-    pub fn find<T>(&self, role: Role, cpus: f64, make: impl FnOnce(Option<&Place>) -> T) -> T {
+    pub fn find<T>(&self, role: Role, cpus: f64, make: impl FnOnce(Option<&CpuReservation>) -> T) -> T {
         self.free(role);
         let place = self.processors.place(cpus);
         let made = make(place.as_ref());
@@ -36,7 +36,7 @@ impl Places {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _)| *of != role);
     }
 
-    fn hold(&self, role: Role, place: Option<Place>) {
+    fn hold(&self, role: Role, place: Option<CpuReservation>) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(place.map(|place| (role, place)));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, OptionFuture};
 
 use super::Worker;
-use crate::observe::event;
+use assize_observe::event;
 
 /// Between two pings, 0.3 ms each.
 const PERIOD: Duration = Duration::from_secs(1);

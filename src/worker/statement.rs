@@ -1,21 +1,22 @@
 //! What a worker says, signed, of how a run ended.
 
+use assize_protocol::event::StageEnded;
+use assize_protocol::plan::Plan;
 use chrono::TimeDelta;
-use warden::event::StageEnded;
-use warden::plan::Plan;
 
 use super::attempt::Attempt;
 use super::plan;
-use crate::cell::{CellImage, Role};
-use crate::config::Config;
-use crate::run::{Failure, StageName, Status};
-use crate::signing::Envelope;
-use crate::signing::statement::{
+use crate::template::Template;
+use assize_cell::{CellImage, Role};
+use assize_config::Config;
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Failure, StageName, Status};
+use assize_domain::verdict::Verdict;
+use assize_signing::Envelope;
+use assize_signing::statement::{
     CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
     StageStatement, to_micros,
 };
-use crate::template::{Limits, Template};
-use crate::verdict::Verdict;
 
 /// How the stages of an attempt ended, each once, in this order.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ fn cells(template: &Template, config: &Config, images: &[CellImage]) -> Vec<Cell
     cells.map(|(role, image, limits, plan)| cell(role, image, limits, &plan, images)).collect()
 }
 
-fn cell(role: Role, image: &str, limits: Limits, plan: &Plan, images: &[CellImage]) -> CellStatement {
+fn cell(role: Role, image: &str, limits: CellLimits, plan: &Plan, images: &[CellImage]) -> CellStatement {
     let made_from = images.iter().find(|image| image.role == role.as_str());
     CellStatement {
         role: role.as_str().to_owned(),

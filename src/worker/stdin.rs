@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::CellInput;
+use assize_cell::CellInput;
 
 /// Frames that wait for the writer, each at most one piece of a connection. Who has more waits.
 const QUEUE: usize = 32;

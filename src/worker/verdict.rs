@@ -1,13 +1,13 @@
 //! From the report of the cell that decides to a verdict.
 
-use warden::event::{ResultsStatus, StageExit};
+use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::agreement::contradiction;
 use super::attempt::{Attempt, Stop};
 use super::conversation::Report;
-use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::template::{OnDriverFailure, Results, Template};
-use crate::verdict::{self, Format, Integrity, Limits, Verdict};
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
 
 /// Reads the results; what they are worth is decided by pure code.
 pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Context, bail};
 
 use super::Worker;
-use crate::cell::berth::BERTH_IMAGE;
-use crate::cell::unenforced;
-use crate::clock;
-use crate::observe::metrics;
 use crate::template::Templates;
+use assize_cell::berth::BERTH_IMAGE;
+use assize_cell::unenforced;
+use assize_host::clock;
+use assize_observe::metrics;
 
 /// The names of the limits that do not hold and are allowed not to.
 ///

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use crate::harness::{DEADLINE, Server, json, problem};
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_queued_run_ends_at_once_and_stays_ended(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -19,7 +19,7 @@ async fn a_queued_run_ends_at_once_and_stays_ended(pool: PgPool) {
     assert_eq!(json(again).await, body);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_active_run_is_asked_to_stop_and_its_worker_hears_of_it(pool: PgPool) {
     let server = Server::start(pool).await;
     server.connected().await;
@@ -40,7 +40,7 @@ async fn an_active_run_is_asked_to_stop_and_its_worker_hears_of_it(pool: PgPool)
     assert!(leases[0].cancel_requested);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_completed_run_keeps_its_verdict(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -52,7 +52,7 @@ async fn a_completed_run_keeps_its_verdict(pool: PgPool) {
     assert_eq!((body["status"].as_str(), &body["cancel_requested_at"]), (Some("completed"), &serde_json::Value::Null));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn no_run_is_cancelled_by_a_wrong_id(pool: PgPool) {
     let server = Server::start(pool).await;
     let path = format!("/v1/runs/{}/cancel", uuid::Uuid::now_v7());

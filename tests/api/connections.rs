@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use assize::config::Config;
+use assize_config::Config;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -43,7 +43,7 @@ async fn ask_with_key(server: &Server, socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_address_has_so_many_connections_and_another_its_own(pool: PgPool) {
     let server =
         Server::start_with(pool, with(Setup::default(), |config| config.max_connections_per_address = 3)).await;
@@ -58,7 +58,7 @@ async fn one_address_has_so_many_connections_and_another_its_own(pool: PgPool) {
     for header in ["retry-after: 1", "connection: close", "x-request-id: ", "content-type: application/problem+json"] {
         assert!(refused.contains(header), "no {header} in {refused}");
     }
-    let metrics = assize::observe::metrics().text();
+    let metrics = assize_observe::metrics().text();
     assert!(metrics.contains("assize_refusals_total{limit=\"connections_per_address\"}"), "{metrics}");
     assert!(ask(&mut connect_from(&server, [127, 0, 0, 2]).await).await.starts_with("HTTP/1.1 200 "));
     // Far more than are answered: those who are in do not notice.
@@ -71,7 +71,7 @@ async fn one_address_has_so_many_connections_and_another_its_own(pool: PgPool) {
     asked_until(async || raw(&server, b"GET /livez HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 ")).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn all_together_have_so_many_connections(pool: PgPool) {
     let change = |config: &mut Config| {
         config.max_connections = 2;
@@ -87,7 +87,7 @@ async fn all_together_have_so_many_connections(pool: PgPool) {
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("max_connections)"), "{refused}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_trusted_proxy_may_have_more_connections_than_an_address(pool: PgPool) {
     let change = |config: &mut Config| {
         config.max_connections_per_address = 1;
@@ -116,7 +116,7 @@ async fn follow_without_reading(server: &Server, run: Uuid) -> TcpStream {
     socket
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_reader_of_live_output_that_does_not_read_is_cut_and_makes_room(pool: PgPool) {
     let server = Server::start_with(pool, with(hasty(), |config| config.max_held_per_key = 1)).await;
     let run = server.insert_runs(1).await[0];
@@ -131,7 +131,7 @@ async fn a_reader_of_live_output_that_does_not_read_is_cut_and_makes_room(pool: 
     drop(slow);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_client_that_reads_by_drips_is_cut(pool: PgPool) {
     let mut server = Server::start_with(pool, hasty()).await;
     let mut socket = asked_for_much(&server).await;
@@ -148,7 +148,7 @@ async fn a_client_that_reads_by_drips_is_cut(pool: PgPool) {
     dripping.abort();
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_holds_so_many_requests_open_and_another_its_own(pool: PgPool) {
     let server = Server::start_with(pool, with(Setup::default(), |config| config.max_held_per_key = 2)).await;
     server.connected().await;
@@ -170,7 +170,7 @@ async fn a_key_holds_so_many_requests_open_and_another_its_own(pool: PgPool) {
     // What is not held open is answered, and so is another key.
     assert_eq!(server.get(&format!("/v1/runs/{run}")).send().await.unwrap().status(), 200);
     assert_eq!(server.get(&output).send().await.unwrap().status(), 200);
-    let other = server.key_with(server.organization, assize::store::keys::Role::Read, None).await;
+    let other = server.key_with(server.organization, assize_domain::key::KeyRole::Read, None).await;
     let request = server.client.get(format!("{}/v1/runs/{run}?wait=1", server.url)).bearer_auth(other);
     assert_eq!(request.send().await.unwrap().status(), 200);
     // A client that goes away makes room.
@@ -179,7 +179,7 @@ async fn a_key_holds_so_many_requests_open_and_another_its_own(pool: PgPool) {
     asked_until(async || server.get(&format!("/v1/runs/{run}?wait=1")).send().await.unwrap().status() == 200).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_request_that_is_not_answered_in_time_is_503(pool: PgPool) {
     let mut setup = Setup::default();
     setup.timeouts.request = Duration::from_millis(300);

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use assize::config::Config;
-use assize::host;
+use assize_config::Config;
+use assize_host as host;
 use futures_util::StreamExt;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,7 +49,7 @@ async fn is_closed(socket: &mut TcpStream) -> bool {
     !matches!(tokio::time::timeout(DEADLINE, socket.read(&mut byte)).await.unwrap(), Ok(length) if length > 0)
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn half_heads_of_five_addresses_keep_no_honest_request_out(pool: PgPool) {
     // A quarter of the limits and of the 5,150 that pass them by as much: both ends are in this process, beside other
     // tests. `assize doctor --attack` does it with all (http/crowd-half-heads).
@@ -92,7 +92,7 @@ async fn half_heads_of_five_addresses_keep_no_honest_request_out(pool: PgPool) {
     assert_eq!(ask(&mut known, "/v1/runs", Some(&server.key)).await, Some(200));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn at_the_limit_the_oldest_half_head_of_the_largest_address_is_closed(pool: PgPool) {
     let server = Server::start_with(pool, with(|config| config.max_connections = 5)).await;
     let mut few = half_head(&server, [127, 0, 0, 1]).await;
@@ -112,7 +112,7 @@ async fn at_the_limit_the_oldest_half_head_of_the_largest_address_is_closed(pool
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn half_heads_and_idle_connections_make_room_and_those_with_a_key_stay(pool: PgPool) {
     let server = Server::start_with(pool, with(|config| config.max_connections_per_address = 3)).await;
     let address = [127, 0, 0, 1];
@@ -123,7 +123,7 @@ async fn half_heads_and_idle_connections_make_room_and_those_with_a_key_stay(poo
     let mut half = half_head(&server, address).await;
     let mut wrong = connect_from(&server, address).await;
     assert!(is_closed(&mut half).await);
-    assert_eq!(ask(&mut wrong, "/v1/runs", Some(assize::key::mint().text())).await, Some(401));
+    assert_eq!(ask(&mut wrong, "/v1/runs", Some(assize_domain::key::mint().text())).await, Some(401));
     let mut next = connect_from(&server, address).await;
     assert!(is_closed(&mut idle).await);
     assert_eq!(ask(&mut next, "/v1/runs", Some(&server.key)).await, Some(200));
@@ -135,7 +135,7 @@ async fn half_heads_and_idle_connections_make_room_and_those_with_a_key_stay(poo
     assert_eq!(ask(&mut known, "/v1/runs", Some(&server.key)).await, Some(200));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn idle_connections_of_the_same_address_leave_a_new_one_the_time_for_its_head(pool: PgPool) {
     let server = Server::start_with(pool, with(|config| config.max_connections_per_address = 20)).await;
     let address = [127, 0, 0, 1];
@@ -157,7 +157,7 @@ async fn idle_connections_of_the_same_address_leave_a_new_one_the_time_for_its_h
     assert!(is_closed(&mut idle[0]).await);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn answers_that_nobody_reads_keep_no_other_address_out(pool: PgPool) {
     let change = |config: &mut Config| (config.max_connections, config.max_connections_per_address) = (8, 4);
     let server = Server::start_with(pool, with(change)).await;

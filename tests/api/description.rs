@@ -20,7 +20,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPool) {
     let server = Server::start(pool).await;
     let answer = server.client.get(format!("{}/v1/openapi.json", server.url)).send().await.unwrap();

@@ -50,7 +50,7 @@ async fn server(pool: PgPool) -> Server {
 }
 
 /// FAILURES 17.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn with_too_little_room_a_submission_is_refused_until_there_is_room_again(pool: PgPool) {
     let server = server(pool).await;
     for name in ["spool", "blobs"] {
@@ -77,7 +77,7 @@ async fn with_too_little_room_a_submission_is_refused_until_there_is_room_again(
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn it_is_refused_before_its_body_is_read(pool: PgPool) {
     let server = server(pool).await;
     let Some(small) = Small::over(&server.folder().join("spool")) else { return };
@@ -94,7 +94,7 @@ async fn it_is_refused_before_its_body_is_read(pool: PgPool) {
     assert_eq!(answer, b"HTTP/1.1 507");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_disk_that_becomes_full_meanwhile_leaves_nothing_behind(pool: PgPool) {
     let mut setup = Setup::default();
     setup.config.min_free_disk_mib = 0;

@@ -10,7 +10,7 @@ async fn status(server: &Server, head: &str) -> String {
     answer.split(' ').nth(1).unwrap_or("closed").to_owned()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_head_is_bounded_in_lines_and_bytes(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let lines = |count: usize| "x: y\r\n".repeat(count);
@@ -27,7 +27,7 @@ async fn a_head_is_bounded_in_lines_and_bytes(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_address_is_bounded(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let path = |length: usize| format!("/v1/runs?cursor={}", "c".repeat(length - "/v1/runs?cursor=".len()));
@@ -40,7 +40,7 @@ async fn an_address_is_bounded(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_request_that_gives_its_length_twice_is_the_last_of_its_connection(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     // What follows the last chunk is a request to one of two readers, and must be one to none.
@@ -74,7 +74,7 @@ async fn a_request_that_gives_its_length_twice_is_the_last_of_its_connection(poo
     assert_eq!(status(&server, head).await, "400");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn only_http_1_is_spoken(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     // An upgrade is a wish that is not granted.
@@ -97,7 +97,7 @@ async fn only_http_1_is_spoken(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_body_that_is_compressed_as_a_whole_is_415_on_every_route(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     for encoding in ["gzip", "br", "identity, gzip", "x"] {
@@ -109,7 +109,7 @@ async fn a_body_that_is_compressed_as_a_whole_is_415_on_every_route(pool: PgPool
     assert_eq!(server.get("/livez").header("content-encoding", "Identity").send().await.unwrap().status(), 200);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn who_asks_first_sends_nothing_in_vain(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let wrong = post(&server, "expect: 100-continue\r\ncontent-length: 1000", "");
@@ -122,7 +122,7 @@ async fn who_asks_first_sends_nothing_in_vain(pool: PgPool) {
     problem(server.get("/livez").header("expect", "a-pony").send().await.unwrap(), 417, "expectation").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn chunks_that_lie_are_refused_and_crumbs_are_not_taken(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let field_chunk = format!("{:x}\r\n{FIELD}\r\n", FIELD.len());
@@ -143,7 +143,7 @@ async fn chunks_that_lie_are_refused_and_crumbs_are_not_taken(pool: PgPool) {
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn multipart_that_is_cut_anywhere_is_400_and_leaves_nothing(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let whole = format!("{FIELD}\r\n--b\r\ncontent-disposition: form-data; name=\"template\"\r\n\r\nunit\r\n--b--\r\n");
@@ -164,7 +164,7 @@ async fn multipart_that_is_cut_anywhere_is_400_and_leaves_nothing(pool: PgPool) 
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_request_id_is_taken_if_it_is_plain_and_stands_in_every_line_and_answer(pool: PgPool) {
     let server = Server::start(pool).await;
     let id = format!("trace-{}", uuid::Uuid::now_v7());

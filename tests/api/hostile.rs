@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use assize::api::Timeouts;
-use assize::output::{Entry, EntryId, blob_key};
-use assize::run::StageName;
+use assize_domain::output::{Entry, EntryId, blob_key};
+use assize_domain::run::StageName;
+use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use warden::event::Stream;
 
 use crate::harness::{DEADLINE, Server, Setup, contract, problem, zips};
 
@@ -65,7 +65,7 @@ pub fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {
 
 pub const FIELD: &str = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada";
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn slow_and_half_sent_headers_are_cut(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     for head in ["", "G", "GET /livez HTTP/1.1\r\n", "GET /livez HTTP/1.1\r\nhost: a\r\nx-slow: "] {
@@ -75,7 +75,7 @@ async fn slow_and_half_sent_headers_are_cut(pool: PgPool) {
     assert!(raw(&server, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.ends_with("ok"));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_body_that_stalls_is_408(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let answer = raw(&server, &post(&server, "content-length: 100000", FIELD)).await;
@@ -83,7 +83,7 @@ async fn a_body_that_stalls_is_408(pool: PgPool) {
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_body_that_trickles_is_408(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let archive = "--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a\"\r\n\r\n";
@@ -99,7 +99,7 @@ async fn a_body_that_trickles_is_408(pool: PgPool) {
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_client_that_does_not_read_its_answer_is_cut(pool: PgPool) {
     let mut server = Server::start_with(pool, hasty()).await;
     let mut socket = asked_for_much(&server).await;
@@ -111,7 +111,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut(pool: PgPool) {
     tokio::time::timeout(DEADLINE / 2, &mut server.served).await.unwrap().unwrap().unwrap();
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_connection_that_breaks_off_leaves_nothing(pool: PgPool) {
     let server = Server::start(pool).await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_connection_that_breaks_off_leaves_nothing(pool: PgPool) {
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_flood_of_multipart_header_is_not_gathered(pool: PgPool) {
     let mut setup = Setup::default();
     setup.config.max_archive_bytes = 64 << 20;
@@ -134,7 +134,7 @@ async fn a_flood_of_multipart_header_is_not_gathered(pool: PgPool) {
     assert!(problem["detail"].as_str().unwrap().contains("without a field"), "{problem}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_hundred_thousand_parts_are_refused_at_the_first_that_is_too_many(pool: PgPool) {
     let server = Server::start(pool).await;
     let part = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada\r\n";
@@ -143,7 +143,7 @@ async fn a_hundred_thousand_parts_are_refused_at_the_first_that_is_too_many(pool
     problem(request.body(body).send().await.unwrap(), 400, "repeated_field").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn where_no_archive_belongs_a_body_is_small(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -158,7 +158,7 @@ async fn where_no_archive_belongs_a_body_is_small(pool: PgPool) {
     assert_eq!(request.send().await.unwrap().status(), 202);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_refused_upload_gets_its_answer_before_the_connection_ends(pool: PgPool) {
     let server = Server::start(pool).await;
     // Sent whole without looking for an answer, as simple clients do.
@@ -171,7 +171,7 @@ async fn a_refused_upload_gets_its_answer_before_the_connection_ends(pool: PgPoo
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn length_and_chunks_together_smuggle_nothing(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let smuggled = "0\r\n\r\nGET /v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -188,7 +188,7 @@ async fn length_and_chunks_together_smuggle_nothing(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_upload_in_progress_is_finished_when_the_service_stops(pool: PgPool) {
     let mut server = Server::start(pool).await;
     let archive = String::from_utf8_lossy(&zips::good()).into_owned();
@@ -216,7 +216,7 @@ async fn the_address_of_the_metrics_is_held_by_nobody() {
     let address = listener.local_addr().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let served =
-        tokio::spawn(assize::observe::serve::serve_on(listener, std::sync::Arc::new(Vec::new), SHORT, stop.clone()));
+        tokio::spawn(assize::metrics_listener::serve_on(listener, std::sync::Arc::new(Vec::new), SHORT, stop.clone()));
     let mut open = Vec::new();
     for _ in 0..100 {
         let mut socket = TcpStream::connect(address).await.unwrap();

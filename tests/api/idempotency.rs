@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::harness::{Server, form_with, good_form, id_of, json, problem, zip_part, zips};
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_same_request_again_gives_the_first_submission(pool: PgPool) {
     let server = Server::start(pool).await;
     let post = |form: Form| server.submit(form).header("idempotency-key", "k-1").send();
@@ -27,7 +27,7 @@ async fn the_same_request_again_gives_the_first_submission(pool: PgPool) {
     assert_eq!(server.left_behind().await, (1, 1, 1, 1, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_is_not_used_for_two_requests(pool: PgPool) {
     let server = Server::start(pool).await;
     let post = |form: Form| server.submit(form).header("idempotency-key", "k-1").send();
@@ -45,7 +45,7 @@ async fn a_key_is_not_used_for_two_requests(pool: PgPool) {
     assert!(!response.headers().contains_key("idempotent-replayed"));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn eight_at_once_make_one_submission(pool: PgPool) {
     let server = Server::start(pool).await;
     let posts = (0..8).map(|_| {
@@ -58,7 +58,7 @@ async fn eight_at_once_make_one_submission(pool: PgPool) {
     assert_eq!(server.left_behind().await, (1, 1, 1, 1, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_refused_request_does_not_use_its_key_up(pool: PgPool) {
     let server = Server::start(pool).await;
     let post = |form: Form| server.submit(form).header("idempotency-key", "k-1").send();

@@ -1,6 +1,6 @@
 //! Who may ask for what, and that a key's secret stays one.
 
-use assize::store::keys::Role;
+use assize_domain::key::KeyRole;
 use reqwest::{Method, Response};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -29,7 +29,7 @@ async fn send(server: &Server, method: &Method, path: &str, key: Option<&str>) -
     key.map_or(request.try_clone().unwrap(), |key| request.bearer_auth(key)).send().await.unwrap()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_is_no_bearer_key_is_none(pool: PgPool) {
     let server = Server::start(pool).await;
     let basic = server.client.get(format!("{}/v1/runs", server.url)).basic_auth("a", Some("b"));
@@ -38,7 +38,7 @@ async fn what_is_no_bearer_key_is_none(pool: PgPool) {
     problem(twice.send().await.unwrap(), 401, "key_missing").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn another_organisations_ids_are_not_found_on_any_route(pool: PgPool) {
     let server = Server::start(pool).await;
     let created = json(server.submit(good_form()).send().await.unwrap()).await;
@@ -60,11 +60,11 @@ async fn another_organisations_ids_are_not_found_on_any_route(pool: PgPool) {
     assert_eq!(json(server.get(&format!("/v1/runs/{id}")).send().await.unwrap()).await["status"], "queued");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn who_may_read_may_not_write(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.queued().await;
-    let reader = server.key_with(server.organization, Role::Read, None).await;
+    let reader = server.key_with(server.organization, KeyRole::Read, None).await;
     for (method, path, _) in routes(&server, run).await {
         let response = send(&server, &method, &path, Some(&reader)).await;
         if method == Method::POST {
@@ -73,12 +73,12 @@ async fn who_may_read_may_not_write(pool: PgPool) {
             assert!(![401, 403].contains(&response.status().as_u16()), "{method} {path}");
         }
     }
-    let admin = server.key_with(server.organization, Role::Admin, None).await;
+    let admin = server.key_with(server.organization, KeyRole::Admin, None).await;
     let cancelled = send(&server, &Method::POST, &format!("/v1/runs/{run}/cancel"), Some(&admin)).await;
     assert_eq!(cancelled.status(), 202);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_secret_reaches_no_log_no_answer_and_no_table(pool: PgPool) {
     let server = Server::start(pool).await;
     let secret = &server.key[40..];

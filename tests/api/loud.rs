@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use assize::config::Config;
-use assize::output::{Entry, EntryId};
 use assize::redis::{Bucket, Redis, Share};
-use assize::run::StageName;
+use assize_config::Config;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
+use assize_protocol::event::Stream;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::processes::RedisServer;
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use assize::clock;
-use assize::output::{Entry, EntryId};
-use assize::run::StageName;
-use assize::store::Store;
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
+use assize_host::clock;
+use assize_protocol::event::Stream;
+use assize_store::Store;
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::sse::Events;
 use crate::harness::{Server, Setup, good_form, json, problem};
@@ -17,7 +17,7 @@ fn without_redis() -> Setup {
     Setup { redis_url: "redis://127.0.0.1:1".to_owned(), ..Setup::default() }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_redis_a_submission_is_taken_as_fast(pool: PgPool) {
     let server = Server::start_with(pool, without_redis()).await;
     let begun = clock::monotonic();
@@ -34,7 +34,7 @@ async fn without_redis_a_submission_is_taken_as_fast(pool: PgPool) {
     assert!(ready["degraded"][0].as_str().unwrap().contains("Redis"), "{ready}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_redis_a_wait_still_sees_the_end(pool: PgPool) {
     let server = Server::start_with(pool, without_redis()).await;
     let run = server.insert_runs(1).await[0];
@@ -47,7 +47,7 @@ async fn without_redis_a_wait_still_sees_the_end(pool: PgPool) {
     assert_eq!(json(response).await["status"], "completed");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_postgres_every_route_is_503_and_says_when_to_come_back(pool: PgPool) {
     let dead = Store::open("postgres://nobody:hunter2@localhost/none?host=/nonexistent-socket", 2).unwrap();
     let server = Server::start_on(dead, pool, Setup::default()).await;
@@ -78,7 +78,7 @@ async fn without_postgres_every_route_is_503_and_says_when_to_come_back(pool: Pg
     assert_eq!(server.left_behind().await, (0, 0, 0, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_postgres_live_output_goes_on_and_the_end_comes_later(pool: PgPool) {
     let server = Server::start(pool).await;
     server.connected().await;
@@ -101,7 +101,7 @@ async fn without_postgres_live_output_goes_on_and_the_end_comes_later(pool: PgPo
     assert_eq!(events.next_named("end").await.data["status"], "completed");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_database_without_the_schema_is_not_ready(pool: PgPool) {
     let server = Server::start(pool).await;
     sqlx::query("UPDATE _sqlx_migrations SET success = false").execute(&server.pool).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_database_without_the_schema_is_not_ready(pool: PgPool) {
     assert!(json(ready).await["reasons"][0].as_str().unwrap().contains("assize migrate"));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_fault_of_ours_is_500_and_keeps_its_reason_for_the_log(pool: PgPool) {
     let server = Server::start(pool).await;
     sqlx::query("DROP TABLE run_events CASCADE").execute(&server.pool).await.unwrap();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use assize::clock;
-use assize::output::{Entry, EntryId, blob_key};
-use assize::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_domain::output::{Entry, EntryId, blob_key};
+use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_host::clock;
+use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::event::Stream;
 
 use crate::harness::sse::{Events, output_ids};
 use crate::harness::{DEADLINE, Server, Setup, json, problem};
@@ -60,7 +60,7 @@ async fn whole_ids(server: &Server, path: &str) -> (Vec<String>, bool) {
     (ids.collect(), body["complete"].as_bool().unwrap())
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn output_as_a_whole_comes_from_redis_first_and_from_the_blob_in_the_end(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -80,7 +80,7 @@ async fn output_as_a_whole_comes_from_redis_first_and_from_the_blob_in_the_end(p
     assert_eq!(text.text().await.unwrap(), format!("{}{}", entry(1, 1).text, entry(1, 3).text));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_line_reaches_its_reader_within_250_ms(pool: PgPool) {
     let (server, run, _) = begun(pool).await;
     let mut events = Events::open(server.get(&path(run))).await;
@@ -98,7 +98,7 @@ async fn a_line_reaches_its_reader_within_250_ms(pool: PgPool) {
     assert!(taken[taken.len() / 2] < Duration::from_millis(250), "{taken:?}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn live_output_comes_whole_with_the_moves_of_the_run_and_an_end(pool: PgPool) {
     let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=1200).await;
@@ -124,7 +124,7 @@ async fn live_output_comes_whole_with_the_moves_of_the_run_and_an_end(pool: PgPo
     assert_eq!(output_ids(&tests), ids(1, (1192..=1200).step_by(2)));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_reader_that_resumes_gets_each_piece_once(pool: PgPool) {
     let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=5).await;
@@ -146,7 +146,7 @@ async fn a_reader_that_resumes_gets_each_piece_once(pool: PgPool) {
     assert_eq!(nothing.last().unwrap().name, "end");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_redis_lost_comes_from_the_blob_in_its_place(pool: PgPool) {
     let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=2).await;
@@ -161,7 +161,7 @@ async fn what_redis_lost_comes_from_the_blob_in_its_place(pool: PgPool) {
     assert_eq!(got, ids(1, 1..=9));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn output_goes_on_over_attempts(pool: PgPool) {
     let (server, run, lease) = begun(pool).await;
     live(&server, run, 1, 1..=2).await;
@@ -191,7 +191,7 @@ async fn output_goes_on_over_attempts(pool: PgPool) {
     assert_eq!(whole_ids(&server, &path(run)).await, (wanted, true));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_redis_the_blob_gives_everything_at_the_end(pool: PgPool) {
     let setup = Setup { redis_url: "redis://127.0.0.1:1".to_owned(), ..Setup::default() };
     let server = Server::start_with(pool, setup).await;
@@ -204,7 +204,7 @@ async fn without_redis_the_blob_gives_everything_at_the_end(pool: PgPool) {
     assert_eq!(output_ids(&events.rest().await), ids(1, 1..=3));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_malformed_id_to_resume_from_is_400_and_one_of_the_future_gives_nothing(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -224,7 +224,7 @@ async fn a_malformed_id_to_resume_from_is_400_and_one_of_the_future_gives_nothin
     assert_eq!(output_ids(&fresh), ids(1, 1..=3));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn stopping_the_service_closes_live_streams_without_an_end(pool: PgPool) {
     let mut server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];

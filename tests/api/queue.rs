@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use assize::admission::{AdmissionCaps, WaitingFor};
-use assize::clock;
-use assize::config::Config;
-use assize::store::queue::Wanted;
-use assize::store::submissions::{NewSource, NewSubmission};
-use assize::store::workers::WorkerReport;
+use assize_config::Config;
+use assize_domain::queue::{AdmissionCaps, WaitingFor};
+use assize_host::clock;
+use assize_store::queue::Wanted;
+use assize_store::submissions::{NewSource, NewSubmission};
+use assize_store::workers::WorkerReport;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -28,7 +28,7 @@ impl Queue {
     }
 
     async fn start_with(pool: PgPool, setup: Setup) -> Self {
-        let caps = AdmissionCaps::of(&setup.config);
+        let caps = assize::admission::caps(&setup.config);
         let queue = Self { server: Server::start_with(pool, setup).await, caps };
         queue.worker("claiming", "").await;
         queue
@@ -79,7 +79,7 @@ impl Queue {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn workers_that_do_not_claim_are_told_with_their_reason(pool: PgPool) {
     let queue = Queue::start(pool.clone(), Config::default()).await;
     let run = queue.submit("ada", 2).await;
@@ -98,7 +98,7 @@ async fn workers_that_do_not_claim_are_told_with_their_reason(pool: PgPool) {
     queue.waits(run, WaitingFor::NoWorker, "no worker").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn each_cap_is_told_with_its_limit_and_what_was_seen(pool: PgPool) {
     let config = Config {
         max_active_browser_evals: 5,
@@ -125,7 +125,7 @@ async fn each_cap_is_told_with_its_limit_and_what_was_seen(pool: PgPool) {
     queue.waits(of_joe, WaitingFor::OrgCap, "8 of the organisation's 8 runs").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_user_or_a_class_at_its_cap_is_told_too(pool: PgPool) {
     let config =
         Config { max_active_browser_evals: 2, max_active_api_evals: 1, per_user_max_active: 2, ..Config::default() };
@@ -142,7 +142,7 @@ async fn a_user_or_a_class_at_its_cap_is_told_too(pool: PgPool) {
     assert_eq!(queue.claim(100).await, 0, "and so it is");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_light_run_is_told_that_slots_are_kept_for_a_heavy_one(pool: PgPool) {
     let config = Config { max_active_evaluations: 2, heavy_patience_s: 0, ..Config::default() };
     let queue = Queue::start(pool.clone(), config).await;
@@ -166,7 +166,7 @@ async fn a_light_run_is_told_that_slots_are_kept_for_a_heavy_one(pool: PgPool) {
     assert_eq!(queue.of(light).await, Value::Null, "it is not queued any more");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn places_are_counted_by_turns(pool: PgPool) {
     let queue = Queue::start(pool, Config::default()).await;
     let mut of_ada = Vec::new();
@@ -188,7 +188,7 @@ async fn places_are_counted_by_turns(pool: PgPool) {
     assert_eq!((place(of_ada[0]).await, place(of_ada[4]).await), (2, 6));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_start_is_estimated_once_a_run_has_ended(pool: PgPool) {
     let queue = Queue::start(pool.clone(), Config { per_user_max_active: 1, ..Config::default() }).await;
     queue.submit("ada", 2).await;
@@ -210,7 +210,7 @@ async fn the_start_is_estimated_once_a_run_has_ended(pool: PgPool) {
     assert!(wait > TimeDelta::seconds(15) && wait < TimeDelta::seconds(21), "{seen}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_etag_does_not_move_with_the_queue(pool: PgPool) {
     let queue = Queue::start(pool, Config::default()).await;
     queue.submit("ada", 2).await;
@@ -227,7 +227,7 @@ async fn the_etag_does_not_move_with_the_queue(pool: PgPool) {
 /// For as long as any test.
 const LONG: Duration = Duration::from_secs(600);
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn all_who_watch_one_run_cost_one_look(pool: PgPool) {
     // Every look calls this once, takes its time and is counted.
     sqlx::raw_sql(
@@ -250,7 +250,7 @@ async fn all_who_watch_one_run_cost_one_look(pool: PgPool) {
     assert_eq!(looks, 2, "another run is another question");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn no_answer_outlives_the_state_of_its_run(pool: PgPool) {
     let queue = Queue::start_with(pool.clone(), Setup { oldest_answer: LONG, ..Setup::default() }).await;
     let run = queue.submit("ada", 2).await;
@@ -266,7 +266,7 @@ async fn no_answer_outlives_the_state_of_its_run(pool: PgPool) {
     assert_eq!(queue.of(run).await, Value::Null, "it has ended");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_changed_is_told_a_second_later(pool: PgPool) {
     let second = Setup { oldest_answer: Duration::from_secs(1), ..Setup::default() };
     let queue = Queue::start_with(pool, second).await;

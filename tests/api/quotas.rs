@@ -1,7 +1,7 @@
 //! Queues that are full: who is refused, how, and that nothing of it stays.
 
-use assize::config::Config;
-use assize::store::keys::Role;
+use assize_config::Config;
+use assize_domain::key::KeyRole;
 use futures_util::future::join_all;
 use reqwest::multipart::Form;
 use reqwest::{Body, Response};
@@ -26,7 +26,7 @@ async fn refused(response: Response, code: &str, limit: i64) {
     assert!(body["detail"].as_str().unwrap().contains(&limit.to_string()), "{body}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_user_with_a_full_queue_is_refused_and_others_are_not(pool: PgPool) {
     let server = start(pool, Config { per_user_max_queued: 2, ..Config::default() }).await;
     for _ in 0..2 {
@@ -44,7 +44,7 @@ async fn a_user_with_a_full_queue_is_refused_and_others_are_not(pool: PgPool) {
     refused(server.submit(form_of("ada")).send().await.unwrap(), "user_queue_full", 2).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_organization_with_a_full_queue_is_refused_and_others_are_not(pool: PgPool) {
     let server = start(pool, Config { per_org_max_queued: 3, ..Config::default() }).await;
     server.insert_runs(3).await;
@@ -55,13 +55,13 @@ async fn an_organization_with_a_full_queue_is_refused_and_others_are_not(pool: P
     assert_eq!(server.left_behind().await, (4, 4, 0, 1, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_full_queue_refuses_everyone(pool: PgPool) {
     let server = start(pool, Config { max_queued: 1, ..Config::default() }).await;
     server.insert_runs(1).await;
     refused(server.submit(good_form()).send().await.unwrap(), "queue_full", 1).await;
     let other = server.store.ensure_organization("elsewhere").await.unwrap();
-    let key = server.key_with(other, Role::Submit, None).await;
+    let key = server.key_with(other, KeyRole::Submit, None).await;
     let other = server.client.post(format!("{}/v1/submissions", server.url)).bearer_auth(key);
     refused(other.multipart(good_form()).send().await.unwrap(), "queue_full", 1).await;
     // Neither is it a way to learn of the queue without a key.
@@ -69,7 +69,7 @@ async fn a_full_queue_refuses_everyone(pool: PgPool) {
     problem(nobody.send().await.unwrap(), 401, "key_missing").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_was_let_in_before_is_let_in_again(pool: PgPool) {
     let config = Config { max_queued: 1, per_org_max_queued: 1, per_user_max_queued: 1, ..Config::default() };
     let server = start(pool, config).await;
@@ -82,7 +82,7 @@ async fn what_was_let_in_before_is_let_in_again(pool: PgPool) {
     assert_eq!(server.left_behind().await, (1, 1, 1, 1, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn many_at_once_fill_the_queue_and_do_not_overfill_it(pool: PgPool) {
     let server = start(pool, Config { per_org_max_queued: 5, ..Config::default() }).await;
     let answers = join_all((0..20).map(|number| server.submit(form_of(&format!("user-{number}"))).send())).await;
@@ -91,7 +91,7 @@ async fn many_at_once_fill_the_queue_and_do_not_overfill_it(pool: PgPool) {
     assert_eq!(server.left_behind().await, (5, 5, 0, 1, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_an_organization_may_not_queue_is_refused_unread(pool: PgPool) {
     let server = start(pool, Config { per_org_max_queued: 1, ..Config::default() }).await;
     server.insert_runs(1).await;

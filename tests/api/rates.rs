@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use assize::clock;
-use assize::config::Config;
 use assize::redis::{Bucket, Redis, Taken};
-use assize::store::keys::Role;
+use assize_config::Config;
+use assize_domain::key::KeyRole;
+use assize_host::clock;
 use reqwest::Response;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ async fn drain(server: &Server, key: &str) -> (u64, Response) {
     panic!("there is no limit");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_has_so_many_requests_and_another_its_own(pool: PgPool) {
     let server = Server::start_with(pool, limited(key_limit)).await;
     let first = ask(&server, &server.key).await;
@@ -56,13 +56,13 @@ async fn a_key_has_so_many_requests_and_another_its_own(pool: PgPool) {
     problem(refused, 429, "too_many_requests").await;
     // Nothing that needs the key is answered, and nothing was stored.
     problem(server.submit(crate::harness::good_form()).send().await.unwrap(), 429, "too_many_requests").await;
-    let other = server.key_with(server.organization, Role::Read, None).await;
+    let other = server.key_with(server.organization, KeyRole::Read, None).await;
     assert_eq!(ask(&server, &other).await.status(), 200);
     // It is only for so long.
     asked_until(async || ask(&server, &server.key).await.status() == 200).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_limit_of_a_key_holds_over_all_processes(pool: PgPool) {
     let instance = format!("t{}", Uuid::now_v7().simple());
     let setup = || Setup { instance: Some(instance.clone()), ..limited(key_limit) };
@@ -75,7 +75,7 @@ async fn the_limit_of_a_key_holds_over_all_processes(pool: PgPool) {
     assert!((5..=6 + begun.elapsed().as_secs()).contains(&(first + second)), "{first} and {second}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_address_has_so_many_requests_whatever_it_claims_to_be(pool: PgPool) {
     let address_limit = |config: &mut Config| (config.rate_per_address, config.rate_burst_per_address) = (1, 5);
     let livez = async |server: &Server, claimed: &str| {
@@ -105,27 +105,27 @@ async fn an_address_has_so_many_requests_whatever_it_claims_to_be(pool: PgPool) 
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn who_guesses_keys_is_not_heard_and_a_right_key_always_is(pool: PgPool) {
     let server = Server::start_with(pool, limited(|config| config.wrong_keys_per_minute = 3)).await;
     assert_eq!(ask(&server, &server.key).await.status(), 200);
     for _ in 0..3 {
-        problem(ask(&server, assize::key::mint().text()).await, 401, "key_invalid").await;
+        problem(ask(&server, assize_domain::key::mint().text()).await, 401, "key_invalid").await;
     }
     // The id of a good key with another secret is a guess, too.
-    let crossed = format!("{}{}", &server.key[..40], &assize::key::mint().text()[40..]);
-    for guess in [assize::key::mint().text(), "assize_x", &crossed] {
+    let crossed = format!("{}{}", &server.key[..40], &assize_domain::key::mint().text()[40..]);
+    for guess in [assize_domain::key::mint().text(), "assize_x", &crossed] {
         let refused = ask(&server, guess).await;
         assert!((1..=20).contains(&header(&refused, "retry-after").parse::<u64>().unwrap()));
         problem(refused, 429, "too_many_wrong_keys").await;
     }
     // A key that was never seen before, and one that was, in between more guesses than are looked at in turn.
-    let unseen = server.key_with(server.organization, Role::Read, None).await;
+    let unseen = server.key_with(server.organization, KeyRole::Read, None).await;
     assert_eq!(ask(&server, &unseen).await.status(), 200);
     let guesses = futures_util::future::join_all((0..50).map(async |_| {
-        problem(ask(&server, assize::key::mint().text()).await, 429, "too_many_wrong_keys").await;
+        problem(ask(&server, assize_domain::key::mint().text()).await, 429, "too_many_wrong_keys").await;
     }));
-    let other = server.key_with(server.organization, Role::Read, None).await;
+    let other = server.key_with(server.organization, KeyRole::Read, None).await;
     let (_, heard) = tokio::join!(guesses, ask(&server, &other));
     assert_eq!(heard.status(), 200);
     for _ in 0..5 {
@@ -136,7 +136,7 @@ async fn who_guesses_keys_is_not_heard_and_a_right_key_always_is(pool: PgPool) {
     problem(none, 401, "key_missing").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_redis_each_process_holds_the_limit_and_says_so(pool: PgPool) {
     let mut redis = RedisServer::start();
     let setup = Setup { redis_url: redis.url(), ..limited(key_limit) };
@@ -161,7 +161,7 @@ async fn without_redis_each_process_holds_the_limit_and_says_so(pool: PgPool) {
     asked_until(async || !note().await).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_redis_that_hangs_keeps_nobody_waiting(pool: PgPool) {
     // Connections are made, nothing is ever said.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -170,7 +170,7 @@ async fn a_redis_that_hangs_keeps_nobody_waiting(pool: PgPool) {
     let mut taken = Vec::new();
     for number in 0..20 {
         // Another key each: none has a batch.
-        let key = server.key_with(server.organization, Role::Read, None).await;
+        let key = server.key_with(server.organization, KeyRole::Read, None).await;
         let begun = clock::monotonic();
         assert_eq!(ask(&server, &key).await.status(), 200, "{number}");
         taken.push(begun.elapsed());
@@ -201,7 +201,7 @@ async fn a_bucket_in_redis_gives_its_burst_and_then_its_rate() {
 }
 
 /// What the limits cost: `cargo test --test api what_limits_cost -- --ignored --nocapture`.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 #[ignore = "a measurement"]
 async fn what_limits_cost(pool: PgPool) {
     let none = |config: &mut Config| {

@@ -28,7 +28,7 @@ async fn answered(server: &Server, body: &Value) -> reqwest::Response {
 
 const URL: &str = "https://git.example.org/ada/project";
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_repository_is_queued_at_once_and_has_no_archive_yet(pool: PgPool) {
     let server = server(pool).await;
     let response = server.submit(form(URL, Some("v1.0"))).send().await.unwrap();
@@ -60,7 +60,7 @@ async fn a_repository_is_queued_at_once_and_has_no_archive_yet(pool: PgPool) {
     assert!(body["submission"]["source"].is_null() && body["submission"]["archive_sha256"].is_string(), "{body}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_address_that_is_no_plain_repository_is_refused_with_its_reason(pool: PgPool) {
     let server = server(pool).await;
     for (url, reference, reason) in [
@@ -99,7 +99,7 @@ async fn an_address_that_is_no_plain_repository_is_refused_with_its_reason(pool:
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_submission_has_one_source(pool: PgPool) {
     let server = server(pool).await;
     let both = good_form().text("repository_url", URL);
@@ -114,7 +114,7 @@ async fn a_submission_has_one_source(pool: PgPool) {
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn json_is_bounded_and_read_to_the_letter(pool: PgPool) {
     let server = server(pool).await;
     let good = json!({ "template": "unit", "user": "ada", "repository_url": URL });
@@ -148,7 +148,7 @@ async fn json_is_bounded_and_read_to_the_letter(pool: PgPool) {
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn another_ref_or_repository_is_another_request(pool: PgPool) {
     let server = server(pool).await;
     let post = |form: Form| server.submit(form).header("idempotency-key", "k-1").send();
@@ -164,7 +164,7 @@ async fn another_ref_or_repository_is_another_request(pool: PgPool) {
     assert_eq!(server.left_behind().await, (1, 1, 1, 0, 0));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn nothing_is_fetched_unless_hosts_are_named(pool: PgPool) {
     let server = Server::start(pool).await;
     problem(server.submit(form(URL, None)).send().await.unwrap(), 422, "repository_off").await;

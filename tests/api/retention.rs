@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use assize::clock;
 use assize::upkeep::retention;
+use assize_host::clock;
 use sqlx::PgPool;
 
 use crate::harness::locks::someone_waits;
@@ -32,7 +32,7 @@ fn age_blob(path: &Path) {
     std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_that_is_being_deleted_is_stored_anew(pool: PgPool) {
     let server = Server::start(pool.clone()).await;
     let (sha256, path) = of_long_ago(&server, &pool).await;
@@ -47,7 +47,7 @@ async fn one_that_is_being_deleted_is_stored_anew(pool: PgPool) {
     assert!(path.exists());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_that_was_handed_in_again_is_not_deleted(pool: PgPool) {
     let server = Server::start(pool.clone()).await;
     let (_, path) = of_long_ago(&server, &pool).await;
@@ -64,7 +64,7 @@ async fn one_that_was_handed_in_again_is_not_deleted(pool: PgPool) {
     assert!(!path.exists());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn submissions_and_deletions_at_once_lose_nothing(pool: PgPool) {
     let server = Server::start(pool.clone()).await;
     let (_, path) = of_long_ago(&server, &pool).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use assize::store::keys::Role;
+use assize_domain::key::KeyRole;
 use reqwest::{Method, Response};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -69,18 +69,18 @@ async fn refusal(response: Response, what: &str) -> (u16, String, BTreeSet<Strin
     (status, code, body.as_object().unwrap().keys().cloned().collect())
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_route_refuses_every_wrong_caller_in_the_same_words(pool: PgPool) {
     let server = Server::start(pool).await;
     let created = json(server.submit(crate::harness::good_form()).send().await.unwrap()).await;
     let [submission, run] = ["submission", "run"].map(|what| created[what]["id"].as_str().unwrap().to_owned());
-    let revoked = server.key_with(server.organization, Role::Admin, None).await;
+    let revoked = server.key_with(server.organization, KeyRole::Admin, None).await;
     assert!(server.store.revoke_key(Uuid::parse_str(&revoked["assize_".len()..][..32]).unwrap()).await.unwrap());
     let past = server.store.now().await.unwrap() - chrono::TimeDelta::seconds(1);
-    let expired = server.key_with(server.organization, Role::Admin, Some(past)).await;
-    let unknown = assize::key::mint().text().to_owned();
+    let expired = server.key_with(server.organization, KeyRole::Admin, Some(past)).await;
+    let unknown = assize_domain::key::mint().text().to_owned();
     let crossed = format!("{}{}", &server.key[..40], &unknown[40..]);
-    let reader = server.key_with(server.organization, Role::Read, None).await;
+    let reader = server.key_with(server.organization, KeyRole::Read, None).await;
     let stranger = server.stranger().await;
 
     let mut open = BTreeSet::from(NOT_DESCRIBED.map(str::to_owned));
@@ -147,7 +147,7 @@ fn no_route_is_added_past_the_description() {
     assert_eq!(seen, allowed, "a route outside the description is in no test: use `routes!`");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_method_that_a_route_has_not_is_405_and_does_nothing(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.queued().await.to_string();
@@ -176,7 +176,7 @@ async fn a_method_that_a_route_has_not_is_405_and_does_nothing(pool: PgPool) {
     assert_eq!(json(server.get(&format!("/v1/runs/{run}")).send().await.unwrap()).await["status"], "queued");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn head_wants_a_key_as_get_does_and_has_no_body(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.queued().await.to_string();
@@ -192,7 +192,7 @@ async fn head_wants_a_key_as_get_does_and_has_no_body(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_id_that_is_none_leads_nowhere(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let run = server.queued().await;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::harness::{Server, id_of, json, problem};
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn pages_give_each_of_120_runs_once_newest_first(pool: PgPool) {
     let server = Server::start(pool).await;
     let mut wanted = server.insert_runs(120).await;
@@ -28,7 +28,7 @@ async fn pages_give_each_of_120_runs_once_newest_first(pool: PgPool) {
     assert_eq!(page["runs"].as_array().unwrap().len(), 50);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn runs_are_read_by_id_and_by_state(pool: PgPool) {
     let server = Server::start(pool).await;
     let ids = server.insert_runs(3).await;
@@ -44,7 +44,7 @@ async fn runs_are_read_by_id_and_by_state(pool: PgPool) {
     assert_eq!(list(&format!("ids={},{unknown},{}", ids[0], ids[2])).await, HashSet::from([ids[0], ids[2]]));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_bad_parameter_is_refused_by_name(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.queued().await;
@@ -80,7 +80,7 @@ async fn a_bad_parameter_is_refused_by_name(pool: PgPool) {
     assert_eq!((limit["limit"].as_u64(), limit["seen"].as_u64()), (Some(200), Some(900)));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_is_not_there_is_a_problem_too(pool: PgPool) {
     let server = Server::start(pool).await;
     let traversals = ["/v1/runs/..%2f..%2fetc%2fpasswd", "/v1/submissions/..%5c..", "/v1/runs/%00"];
@@ -99,7 +99,7 @@ async fn what_is_not_there_is_a_problem_too(pool: PgPool) {
     problem(wrong, 405, "method_not_allowed").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn templates_and_probes_answer(pool: PgPool) {
     let server = Server::start(pool).await;
     let templates = json(server.get("/v1/templates").send().await.unwrap()).await;
@@ -113,7 +113,7 @@ async fn templates_and_probes_answer(pool: PgPool) {
     assert_eq!(json(ready).await["ready"], true);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_request_id_is_kept_if_it_is_plain(pool: PgPool) {
     let server = Server::start(pool).await;
     let id_for = async |sent: &str| {

@@ -1,7 +1,7 @@
 //! Receipts, signed statements of ends, and the keys to check them with.
 
-use assize::signing::statement::RECEIPT;
-use assize::signing::{Envelope, PrivateKey, Receipt, Statement, TrustedKeys, Verified, key_file, verify};
+use assize_signing::statement::RECEIPT;
+use assize_signing::{Envelope, PrivateKey, Receipt, Statement, TrustedKeys, Verified, key_file, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,7 +38,7 @@ async fn rotate(server: &Server) -> PrivateKey {
     key
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_submission_is_answered_with_a_receipt_that_verifies(pool: PgPool) {
     let server = Server::start(pool).await;
     let before = server.store.now().await.unwrap();
@@ -62,7 +62,7 @@ async fn a_submission_is_answered_with_a_receipt_that_verifies(pool: PgPool) {
     assert_eq!(json(server.get(&path).send().await.unwrap()).await["receipt"], answer["receipt"]);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_repeat_gives_the_same_receipt_whatever_key_signs_by_now(pool: PgPool) {
     let server = Server::start(pool).await;
     let first = post(&server, "k-1").await;
@@ -78,7 +78,7 @@ async fn a_repeat_gives_the_same_receipt_whatever_key_signs_by_now(pool: PgPool)
     assert!(verify(first["receipt"].to_string().as_bytes(), &only_new).is_err());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn whoever_changes_the_tables_gets_no_new_receipt(pool: PgPool) {
     let server = Server::start(pool).await;
     let first = post(&server, "k-1").await;
@@ -93,7 +93,7 @@ async fn whoever_changes_the_tables_gets_no_new_receipt(pool: PgPool) {
     assert_ne!(again["submission"]["archive_sha256"], first["submission"]["archive_sha256"]);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_signed_end_of_a_run_is_given_as_it_was_stored(pool: PgPool) {
     let server = Server::start(pool).await;
     let runs = server.insert_runs(2).await;
@@ -102,7 +102,7 @@ async fn the_signed_end_of_a_run_is_given_as_it_was_stored(pool: PgPool) {
     let lease = server.running().await;
     let envelope = Envelope::sign(&PrivateKey::generate(), b"{}");
     server.store.parse_run(lease).await.unwrap();
-    let verdict = assize::verdict::from_exit_code(0, assize::verdict::Integrity::Shared);
+    let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Shared);
     server.store.complete_run(lease, &verdict, Some(&envelope)).await.unwrap();
     let answer = get(runs[0]).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/vnd.dsse.envelope.v1+json");
@@ -116,7 +116,7 @@ async fn the_signed_end_of_a_run_is_given_as_it_was_stored(pool: PgPool) {
     problem(server.client.get(path).bearer_auth(stranger).send().await.unwrap(), 404, "not_found").await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn retired_keys_stay_listed(pool: PgPool) {
     let server = Server::start(pool).await;
     let first = post(&server, "k-1").await;
@@ -135,7 +135,7 @@ async fn retired_keys_stay_listed(pool: PgPool) {
     checked(&first["receipt"], &keys(&server).await);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_private_key_reaches_no_log_no_answer_and_no_table(pool: PgPool) {
     let server = Server::start(pool).await;
     let mut answers = post(&server, "k-1").await.to_string();

@@ -8,7 +8,7 @@ use crate::harness::{Server, Setup, form_with, good_form, json, problem, zip_par
 
 const NOTHING: (i64, i64, i64, usize, usize) = (0, 0, 0, 0, 0);
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
     let server = Server::start(pool).await;
     server.connected().await;
@@ -42,7 +42,7 @@ async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
     assert_eq!(whole, *submission);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_order_of_fields_is_free_and_the_archive_may_be_large(pool: PgPool) {
     let mut setup = Setup::default();
     setup.config.max_archive_bytes = 16 << 20;
@@ -55,7 +55,7 @@ async fn the_order_of_fields_is_free_and_the_archive_may_be_large(pool: PgPool) 
     assert_eq!(json(response).await["submission"]["archive_bytes"], length);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_bad_form_is_refused_by_name_and_leaves_nothing(pool: PgPool) {
     let server = Server::start(pool).await;
     let full = || form_with(zips::good());
@@ -94,7 +94,7 @@ async fn every_bad_form_is_refused_by_name_and_leaves_nothing(pool: PgPool) {
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_bad_archive_is_refused_and_leaves_nothing(pool: PgPool) {
     let server = Server::start(pool).await;
     let truncated = zips::good()[..100].to_vec();
@@ -116,7 +116,7 @@ async fn every_bad_archive_is_refused_and_leaves_nothing(pool: PgPool) {
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_over_the_limit_is_413_with_limit_and_size(pool: PgPool) {
     let server = Server::start(pool).await;
     // Just over: seen only while it is read. Far over: announced, and refused unread.
@@ -129,7 +129,7 @@ async fn an_archive_over_the_limit_is_413_with_limit_and_size(pool: PgPool) {
     assert_eq!(server.left_behind().await, NOTHING);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn only_whole_multipart_is_taken(pool: PgPool) {
     let server = Server::start(pool).await;
     let post = |kind: &str, body: &str| {

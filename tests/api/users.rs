@@ -1,6 +1,6 @@
 //! Names that look alike are one user, and are shown as they were sent.
 
-use assize::unicode::fold;
+use assize_domain::unicode::fold;
 use sqlx::PgPool;
 
 use crate::harness::{Server, Setup, good_form_of, json, problem};
@@ -17,7 +17,7 @@ const ALIKE: [&str; 9] = [
     "𝒂𝒅𝒂\u{a0}lovelace",
 ];
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn names_that_look_alike_share_one_queue(pool: PgPool) {
     let mut setup = Setup::default();
     setup.config.per_user_max_queued = 3;
@@ -34,7 +34,7 @@ async fn names_that_look_alike_share_one_queue(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_name_is_shown_as_it_was_sent(pool: PgPool) {
     let server = Server::start(pool).await;
     for name in ALIKE {
@@ -60,7 +60,7 @@ async fn a_name_is_shown_as_it_was_sent(pool: PgPool) {
     assert_eq!(counted, ["ada lovelace"]);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_name_of_which_nothing_is_seen_is_none(pool: PgPool) {
     let server = Server::start(pool).await;
     for name in [" ", "\u{200b}", "\u{3164}\u{115f}", "\u{e0041}", "\u{2800}\u{ad}"] {

@@ -1,11 +1,11 @@
 //! Verdicts, in each format, and where there is none.
 
-use assize::run::{Failure, FailureCode, Status};
+use assize_domain::run::{Failure, FailureCode, Status};
 use sqlx::PgPool;
 
 use crate::harness::{Server, json, problem};
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_completed_run_has_a_verdict_in_three_formats(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -22,7 +22,7 @@ async fn a_completed_run_has_a_verdict_in_three_formats(pool: PgPool) {
     assert!(junit.text().await.unwrap().contains("<testsuite"));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_a_verdict_the_answer_says_why(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];

@@ -20,7 +20,7 @@ async fn begun(request: ApiRequest, server: &Server, run: uuid::Uuid) -> tokio::
     waiting
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_etag_changes_with_every_move_and_answers_304_until_then(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -48,7 +48,7 @@ async fn an_etag_changes_with_every_move_and_answers_304_until_then(pool: PgPool
     check(&mut tags).await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_wait_ends_with_the_run(pool: PgPool) {
     let server = Server::start(pool).await;
     server.connected().await;
@@ -66,7 +66,7 @@ async fn a_wait_ends_with_the_run(pool: PgPool) {
     assert_eq!(tokio::time::timeout(Duration::from_secs(4), again).await.unwrap().unwrap().status(), 200);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_wait_with_an_etag_ends_with_the_next_move(pool: PgPool) {
     let server = Server::start(pool).await;
     server.connected().await;
@@ -82,7 +82,7 @@ async fn a_wait_with_an_etag_ends_with_the_next_move(pool: PgPool) {
     assert_eq!(json(response).await["status"], "running");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_wait_in_vain_gives_the_run_as_it_is(pool: PgPool) {
     let server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];
@@ -93,7 +93,7 @@ async fn a_wait_in_vain_gives_the_run_as_it_is(pool: PgPool) {
     assert_eq!(json(response).await["status"], "queued");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn stopping_the_service_ends_a_wait(pool: PgPool) {
     let mut server = Server::start(pool).await;
     let run = server.insert_runs(1).await[0];

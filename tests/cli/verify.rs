@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use assize::signing::statement::{InToto, RECEIPT, Receipt};
-use assize::signing::{Envelope, PrivateKey, envelope};
+use assize_signing::statement::{InToto, RECEIPT, Receipt};
+use assize_signing::{Envelope, PrivateKey, envelope};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 

@@ -15,19 +15,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::{AdmissionCaps, Explanations, Quotas};
+use assize::admission::{Explanations, Quotas};
 use assize::api::{self, ApiState, Timeouts};
-use assize::config::Config;
 use assize::intake::blob::Blobs;
-use assize::key;
 use assize::redis::{Hints, Redis};
-use assize::run::{Lease, StageName};
-use assize::signing::{PrivateKey, Signer, key_file};
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
-use assize::store::queue::Wanted;
 use assize::template::Templates;
-use assize::verdict::{Integrity, Verdict, from_exit_code};
+use assize_config::Config;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_domain::run::{Lease, StageName};
+use assize_domain::verdict::{Integrity, Verdict, from_exit_code};
+use assize_signing::{PrivateKey, key_file};
+use assize_store::Store;
+use assize_store::keys::NewKey;
+use assize_store::queue::Wanted;
 use chrono::{DateTime, Utc};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Response, StatusCode};
@@ -129,7 +130,7 @@ impl Server {
             templates: Arc::new(Templates::load(&templates).unwrap()),
             quotas: Quotas::new(store.clone(), &setup.config),
             explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
-            signer: Signer::of(&signing_key, &store).await.ok().flatten(),
+            signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -141,7 +142,7 @@ impl Server {
         let key = String::new();
         let mut server =
             Self { url, address, client, store, redis, hints, blobs, pool, organization, key, stop, served, folder };
-        server.key = server.key_with(organization, Role::Submit, None).await;
+        server.key = server.key_with(organization, KeyRole::Submit, None).await;
         server
     }
 
@@ -155,7 +156,7 @@ impl Server {
         until(|| self.hints.is_connected()).await;
     }
 
-    pub async fn key_with(&self, organization: Uuid, role: Role, expires_at: Option<DateTime<Utc>>) -> String {
+    pub async fn key_with(&self, organization: Uuid, role: KeyRole, expires_at: Option<DateTime<Utc>>) -> String {
         let minted = key::mint();
         let secret_sha256 = &minted.secret_sha256;
         let new = NewKey { id: minted.id, organization_id: organization, role, secret_sha256, label: "", expires_at };
@@ -166,7 +167,7 @@ impl Server {
     /// A key of an organisation that owns nothing.
     pub async fn stranger(&self) -> String {
         let other = self.store.ensure_organization("elsewhere").await.unwrap();
-        self.key_with(other, Role::Admin, None).await
+        self.key_with(other, KeyRole::Admin, None).await
     }
 
     pub fn get(&self, path: &str) -> ApiRequest {
@@ -193,18 +194,14 @@ impl Server {
         let mut ids = Vec::new();
         for _ in 0..count {
             let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
-            let new = assize::store::submissions::NewSubmission {
+            let new = assize_store::submissions::NewSubmission {
                 id,
                 run_id,
                 organization_id: self.organization,
                 user: "ada",
                 template: "unit",
                 half_slots: 2,
-                source: assize::store::submissions::NewSource::Archive {
-                    sha256: &"0".repeat(64),
-                    bytes: 1,
-                    entries: 1,
-                },
+                source: assize_store::submissions::NewSource::Archive { sha256: &"0".repeat(64), bytes: 1, entries: 1 },
                 metadata: &serde_json::json!({}),
                 idempotency: None,
                 receipt: None,
@@ -223,7 +220,7 @@ impl Server {
             per_user_max_active: 1000,
             ..Config::default()
         };
-        let caps = AdmissionCaps::of(&none);
+        let caps = assize::admission::caps(&none);
         let wanted = Wanted { worker_half_slots: 100, worker_capacity: 100, caps, most: 1 };
         self.store.claim_runs("worker", wanted).await.unwrap()[0].lease()
     }

@@ -8,7 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use assize::{clock, host};
+use assize_host as host;
+use assize_host::clock;
 
 /// How long a process may take to become ready, or to end when it is told to.
 pub const PATIENCE: Duration = Duration::from_secs(20);

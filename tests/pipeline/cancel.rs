@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize::clock;
+use assize_host::clock;
 use sqlx::Connection;
 use uuid::Uuid;
 

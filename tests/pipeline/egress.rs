@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
-use assize::clock;
+use assize_host::clock;
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use assize::admission::AdmissionCaps;
-use assize::cell::Engine;
-use assize::cell::counters::Cgroups;
-use assize::config::Config;
-use assize::store::Store;
-use assize::store::queue::Wanted;
 use assize::upkeep::{janitor, leftovers, process};
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_config::Config;
+use assize_store::Store;
+use assize_store::queue::Wanted;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use uuid::Uuid;
@@ -75,7 +74,7 @@ async fn only_what_nobody_of_this_installation_wants_is_removed() {
     let (me, dead) = (process::worker_id(), dead());
     let store = Store::open(&site.database_url, 2).unwrap();
     site.submit("script", &[("run.sh", "exit 0")]).await;
-    let caps = AdmissionCaps::of(&Config::default());
+    let caps = assize::admission::caps(&Config::default());
     let wanted = Wanted { worker_half_slots: 2, worker_capacity: 2, caps, most: 1 };
     let run = store.claim_runs(&dead, wanted).await.unwrap()[0].id.to_string();
     let unknown = Uuid::now_v7().to_string();

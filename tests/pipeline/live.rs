@@ -1,6 +1,6 @@
 //! Output on its way from a cell to a reader.
 
-use assize::clock;
+use assize_host::clock;
 
 use crate::harness::sse::{Events, output_ids};
 use crate::harness::{id_of, json};

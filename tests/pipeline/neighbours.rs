@@ -1,8 +1,9 @@
 //! Two organisations on one host: whatever one of them runs, every passing sample of the other passes.
 
-use assize::key;
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_store::Store;
+use assize_store::keys::NewKey;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -78,7 +79,8 @@ async fn stranger(site: &Site) -> String {
     let organization_id = store.ensure_organization("college").await.unwrap();
     let minted = key::mint();
     let secret_sha256 = &minted.secret_sha256;
-    let new = NewKey { id: minted.id, organization_id, role: Role::Submit, secret_sha256, label: "", expires_at: None };
+    let new =
+        NewKey { id: minted.id, organization_id, role: KeyRole::Submit, secret_sha256, label: "", expires_at: None };
     store.insert_key(new).await.unwrap();
     minted.text().to_owned()
 }

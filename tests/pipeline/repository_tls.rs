@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize::clock;
+use assize_host::clock;
 use futures_util::future::join_all;
 
 use crate::authority::Authority;

@@ -23,7 +23,7 @@ async fn every_format_becomes_the_verdict_that_its_report_says() {
         ("ctrf", "ctrf/playwright.json", 2.0, 4.0),
     ];
     let runs = join_all(cases.map(async |(format, file, ..)| {
-        let report = std::fs::read(repository("tests/data/verdict").join(file)).unwrap();
+        let report = std::fs::read(repository("crates/domain/tests/data/verdict").join(file)).unwrap();
         (reported(&site, format, &report).await, report)
     }))
     .await;
@@ -32,8 +32,9 @@ async fn every_format_becomes_the_verdict_that_its_report_says() {
         let seen = site.verdict(id_of(&run)).await;
         // The pure reading of the same bytes, which has tests of its own.
         let format = serde_json::from_value(format.into()).unwrap();
-        let limits = assize::verdict::Limits::default();
-        let read = assize::verdict::parse(format, &report, assize::verdict::Integrity::Shared, &limits).unwrap();
+        let limits = assize_domain::verdict::Limits::default();
+        let read =
+            assize_domain::verdict::parse(format, &report, assize_domain::verdict::Integrity::Shared, &limits).unwrap();
         assert_eq!(seen["tests"], serde_json::to_value(&read.tests).unwrap(), "{file}");
         assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(read.score), Some(read.max_score)));
         if !score.is_nan() {

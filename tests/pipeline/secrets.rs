@@ -207,7 +207,7 @@ async fn an_address_that_cannot_be_read_is_not_quoted_with_its_password() {
         "s3://".to_owned(),
     ] {
         let errors = [
-            assize::store::Store::open(&address, 1).err().map(|error| error.to_string()),
+            assize_store::Store::open(&address, 1).err().map(|error| error.to_string()),
             assize::redis::Redis::open(&address, "x").err().map(|error| error.to_string()),
             assize::intake::blob::Blobs::open(&address).err().map(|error| error.to_string()),
         ];

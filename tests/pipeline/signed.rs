@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use assize::signing::{RunStatement, Statement, TrustedKeys, verify};
+use assize_signing::{RunStatement, Statement, TrustedKeys, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

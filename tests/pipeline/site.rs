@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
-use assize::cell::Engine;
-use assize::cell::counters::Cgroups;
-use assize::clock;
-use assize::config::Config;
-use assize::signing::{PrivateKey, key_file};
 use assize::upkeep::leftovers;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_config::Config;
+use assize_host::clock;
+use assize_signing::{PrivateKey, key_file};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};

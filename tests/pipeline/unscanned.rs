@@ -10,22 +10,22 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use assize::attack::crafted::{Ending, Member, archive, file, folder};
-use assize::cell::{Berth, CellSpec, Engine, Event, Role};
-use assize::config::Config;
-use assize::intake::archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize::intake::blob::Blobs;
-use assize::store::Store;
-use assize::store::submissions::{NewSource, NewSubmission};
-use assize::template::{Limits, hex};
+use assize_archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
+use assize_cell::{Berth, CellSpec, Engine, Event, Role};
+use assize_config::Config;
+use assize_corpus::{Ending, Member, archive, file, folder};
+use assize_domain::limits::CellLimits;
+use assize_protocol::content::Content;
+use assize_protocol::event::EndStatus;
+use assize_protocol::plan::{Input, Plan, VERSION};
+use assize_store::Store;
+use assize_store::submissions::{NewSource, NewSubmission};
 use futures_util::StreamExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
-use warden::content::Content;
-use warden::event::EndStatus;
-use warden::plan::{Input, Plan, VERSION};
 
 use crate::harness::processes::warden_path;
 use crate::harness::zips;
@@ -64,7 +64,7 @@ fn understated(mut bytes: Vec<u8>, real: u32, claimed: u32) -> Vec<u8> {
     bytes
 }
 
-/// What each archive is, and words of the reason that it is refused for. Limits as [`input`] and the template `strict`
+/// What each archive is, and words of the reason that it is refused for. CellLimits as [`input`] and the template `strict`
 /// have them: 60 inodes, 50,000 bytes unpacked, 100,000 bytes packed.
 fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let link = |name: &str, target: &str| {
@@ -122,7 +122,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 /// Puts an archive and a run of it where the API would have put them.
 async fn insert(site: &Site, store: &Store, blobs: &Blobs, template: &str, bytes: &[u8]) -> Uuid {
-    let archive_sha256 = hex(&Sha256::digest(bytes));
+    let archive_sha256 = hex::encode(Sha256::digest(bytes));
     blobs.put_archive(&archive_sha256, &Arc::new(spooled(bytes)), bytes.len() as u64).await.unwrap();
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
     let new = NewSubmission {
@@ -214,8 +214,8 @@ global = { timeout_s = 60 }
     pool.close().await;
 }
 
-const LIMITS: Limits =
-    Limits { cpus: 1.0, memory_mib: 128, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
+const LIMITS: CellLimits =
+    CellLimits { cpus: 1.0, memory_mib: 128, pids: 24, workspace_mib: 4, workspace_inodes: 100, tmp_mib: 2 };
 
 fn plan() -> Plan {
     let input = Input {
@@ -298,7 +298,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         // The warden is up and waits for its plan.
         let pid = engine.inspect(&cell.id).await.unwrap().state.unwrap().pid.unwrap();
         let (held, before) = (Held::open(pid), changes(&cell.id).await);
-        let pieces = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+        let pieces = futures_util::stream::iter([Ok::<_, String>(bytes.into())]).boxed();
         // A cell that refuses early stops to read; what it says is what counts.
         cell.input.take().unwrap().deliver(&plan(), vec![pieces]).await.ok();
         let end = loop {
@@ -321,7 +321,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         engine.remove(&cell.id).await.unwrap();
     }
     engine.remove(&berth.id).await.unwrap();
-    let cgroups = assize::cell::counters::Cgroups::of(&engine).await.unwrap();
+    let cgroups = assize_cell::counters::Cgroups::of(&engine).await.unwrap();
     assize::upkeep::leftovers::remove_parents(&cgroups);
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use assize::cell::counters::Cgroups;
-use assize::cell::slice::Slice;
-use assize::cell::unenforced::{self, LIMITS};
-use assize::cell::{Engine, berth};
-use assize::config::Config;
 use assize::upkeep::{leftovers, process};
+use assize_cell::counters::Cgroups;
+use assize_cell::slice::Slice;
+use assize_cell::unenforced::{self, LIMITS};
+use assize_cell::{Engine, berth};
+use assize_config::Config;
 use futures_util::future::join;
 use serde_json::{Value, json};
 

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use assize::admission::AdmissionCaps;
-use assize::run::Status;
-use assize::store::Store;
-use assize::store::queue::{Claim, Wanted};
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::run::Status;
+use assize_store::Store;
+use assize_store::queue::{Claim, Wanted};
 use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl Active {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn each_cap_alone_holds_and_is_used_up(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (one, two) = (rows::organization(&pool).await, rows::organization(&pool).await);
@@ -116,7 +116,7 @@ async fn work(store: Store, pool: PgPool, worker: String, caps: AdmissionCaps, c
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn all_caps_hold_at_once_while_eight_workers_race(pool: PgPool) {
     let wide = rows::wider(&pool, 16).await;
     // Each of them is reached at some time.
@@ -142,7 +142,7 @@ async fn all_caps_hold_at_once_while_eight_workers_race(pool: PgPool) {
     assert_eq!(claimed, 240, "each run is claimed once");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn caps_hold_for_what_no_claim_has_seen_before(pool: PgPool) {
     // Rows that were active before the first claim, and all that claims keep for themselves lost.
     let store = Store::on(pool.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use assize::run::Status;
+use assize_domain::run::Status;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::rows::{self, Column, columns, refused_by, with};
@@ -151,7 +151,7 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     runs
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_check_refuses_what_it_names(pool: PgPool) {
     let organization = rows::organization(&pool).await;
     let submission = rows::submission(&pool, organization).await;
@@ -189,7 +189,7 @@ async fn every_check_refuses_what_it_names(pool: PgPool) {
     assert_eq!(tried, all.into_iter().collect(), "a CHECK that no row here breaks, or one that is gone");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_state_has_a_row_that_no_check_refuses(pool: PgPool) {
     for status in Status::ALL {
         let run = rows::run_in(&pool, *status).await;

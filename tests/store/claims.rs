@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use assize::run::{Failure, FailureCode, Status};
-use assize::store::Store;
-use assize::store::queue::Claim;
-use assize::store::runs::Cancelled;
+use assize_domain::run::{Failure, FailureCode, Status};
+use assize_store::Store;
+use assize_store::queue::Claim;
+use assize_store::runs::Cancelled;
 use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ fn ids(claims: &[Claim]) -> Vec<Uuid> {
     claims.iter().map(|claim| claim.id).collect()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_oldest_are_claimed_first_and_in_order(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -30,7 +30,7 @@ async fn the_oldest_are_claimed_first_and_in_order(pool: PgPool) {
     assert!(store.claim_runs(WORKER, wanted(100, 100, 100)).await.unwrap().is_empty());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_heavy_run_at_the_head_does_not_block_light_ones(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -43,7 +43,7 @@ async fn a_heavy_run_at_the_head_does_not_block_light_ones(pool: PgPool) {
     assert_eq!(ids(&claimed), [queue[0]]);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn nothing_is_claimed_without_room(pool: PgPool) {
     let store = Store::on(pool.clone());
     rows::run_in(&pool, Status::Running).await;
@@ -57,7 +57,7 @@ async fn nothing_is_claimed_without_room(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_carries_its_submission_and_a_lease(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -110,7 +110,7 @@ async fn work(store: Store, pool: PgPool, worker: String, capacity: i32) -> Vec<
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn eight_workers_at_once_pass_no_cap_and_claim_each_run_once(pool: PgPool) {
     let wide = rows::wider(&pool, 8).await;
     let organization = rows::organization(&pool).await;
@@ -131,7 +131,7 @@ async fn eight_workers_at_once_pass_no_cap_and_claim_each_run_once(pool: PgPool)
     assert_eq!(claims, 200);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn claims_that_meet_an_uncommitted_claim_wait_for_their_turn(pool: PgPool) {
     // The cap is full as soon as the first claim commits; the second must see that.
     let store = Store::on(pool.clone());
@@ -152,7 +152,7 @@ async fn claims_that_meet_an_uncommitted_claim_wait_for_their_turn(pool: PgPool)
     assert!(second.await.unwrap().unwrap().is_empty());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_run_is_cancelled_or_claimed_and_never_lost_between(pool: PgPool) {
     // FAILURES 27.
     let wide = rows::wider(&pool, 6).await;
@@ -196,13 +196,13 @@ async fn a_run_is_cancelled_or_claimed_and_never_lost_between(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_passes_over_a_run_that_is_being_cancelled(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
     let queue = rows::queue(&pool, organization, &[1, 1]).await;
     let mut cancelling = pool.begin().await.unwrap();
-    sqlx::query(include_str!("../../sql/queries/cancel_run.sql"))
+    sqlx::query(include_str!("../../crates/store/sql/queries/cancel_run.sql"))
         .bind(queue[0])
         .bind(organization)
         .bind(serde_json::json!({ "message": "cancelled" }))
@@ -214,7 +214,7 @@ async fn a_claim_passes_over_a_run_that_is_being_cancelled(pool: PgPool) {
     assert!(store.claim_runs(WORKER, wanted(8, 8, 8)).await.unwrap().is_empty());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -235,7 +235,7 @@ async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(poo
     assert_eq!(cancelled.await.unwrap(), Cancelled::Requested);
 
     let mut requeueing = pool.begin().await.unwrap();
-    sqlx::query(include_str!("../../sql/queries/requeue_run.sql"))
+    sqlx::query(include_str!("../../crates/store/sql/queries/requeue_run.sql"))
         .bind(run)
         .bind(1)
         .bind(1_i64)
@@ -254,7 +254,7 @@ async fn a_cancel_that_meets_a_claim_or_a_requeue_waits_and_does_not_undo_it(poo
     assert_eq!(rows::snapshot(&pool, run).await["status"], "aborted");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn another_organization_cancels_nothing(pool: PgPool) {
     let store = Store::on(pool.clone());
     let stranger = rows::organization(&pool).await;

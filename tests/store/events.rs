@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use assize::egress::{Connection, Outcome, Recorded};
-use assize::run::{Failure, FailureCode, StageName, Status};
-use assize::store::Store;
-use assize::verdict::{Integrity, from_exit_code};
+use assize_domain::egress::{ConnectionOutcome, ConnectionRecord, EgressRecord};
+use assize_domain::run::{Failure, FailureCode, StageName, Status};
+use assize_domain::verdict::{Integrity, from_exit_code};
+use assize_store::Store;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::rows::{self, WORKER, run_in};
 
-const ONE: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
+const ONE: assize_store::queue::Wanted = rows::wanted(4, 4, 1);
 
 /// From, to, phase, attempt and code of each event, in order.
 type Told = Vec<(Option<Status>, Status, Option<StageName>, i32, Option<FailureCode>)>;
@@ -25,7 +25,7 @@ async fn told(store: &Store, run: Uuid) -> Told {
         .collect()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
     use Status::{Completed, Parsing, Preparing, Queued, Running};
     let store = Store::on(pool.clone());
@@ -58,7 +58,7 @@ async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
     assert_eq!(told(&store, run.id).await, expected);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_reader_goes_on_after_the_last_event_it_saw(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Queued).await;
@@ -72,7 +72,7 @@ async fn a_reader_goes_on_after_the_last_event_it_saw(pool: PgPool) {
     assert!(store.events_of_run(run.id, all[1].id).await.unwrap().is_empty());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_move_that_is_rolled_back_leaves_no_event(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
@@ -93,7 +93,7 @@ async fn a_move_that_is_rolled_back_leaves_no_event(pool: PgPool) {
     assert_eq!(rows::snapshot(&pool, run.id).await, before);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn heartbeats_and_requests_to_cancel_leave_no_event(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
@@ -104,14 +104,14 @@ async fn heartbeats_and_requests_to_cancel_leave_no_event(pool: PgPool) {
     assert_eq!(store.events_of_run(run.id, 0).await.unwrap().len(), 1);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn heartbeats_write_to_no_index(pool: PgPool) {
     // With room left on its page, the row's new version is a heap-only tuple.
     let run = run_in(&pool, Status::Running).await;
     let mut transaction = pool.begin().await.unwrap();
     let heartbeats: i64 = 5;
     for _ in 0..heartbeats {
-        sqlx::query(include_str!("../../sql/queries/renew_leases.sql"))
+        sqlx::query(include_str!("../../crates/store/sql/queries/renew_leases.sql"))
             .bind(WORKER)
             .bind([run.id])
             .execute(&mut *transaction)
@@ -127,13 +127,13 @@ async fn heartbeats_write_to_no_index(pool: PgPool) {
     assert_eq!((updated, heap_only), (heartbeats, heartbeats));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_a_stage_connected_to_is_an_event_and_no_move(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
     let lease = rows::lease(&pool, run.id).await;
     let before = store.events_of_run(run.id, 0).await.unwrap();
-    let connection = Connection {
+    let connection = ConnectionRecord {
         id: 3,
         host: "packages.example".to_owned(),
         port: 443,
@@ -141,14 +141,14 @@ async fn what_a_stage_connected_to_is_an_event_and_no_move(pool: PgPool) {
         up: 10,
         down: 20,
         ms: 5,
-        outcome: Outcome::Closed,
+        outcome: ConnectionOutcome::Closed,
         reason: None,
     };
-    let recorded = Recorded { egress: vec![connection], unlisted: 7 };
+    let recorded = EgressRecord { egress: vec![connection], unlisted: 7 };
     store.record_egress(lease, &recorded).await.unwrap();
     assert_eq!(store.events_of_run(run.id, 0).await.unwrap(), before, "readers of moves do not see it");
 
-    let late = assize::run::Lease { epoch: lease.epoch - 1, ..lease };
+    let late = assize_domain::run::Lease { epoch: lease.epoch - 1, ..lease };
     store.record_egress(late, &recorded).await.unwrap_err();
     let query = "SELECT from_status, to_status, evidence FROM run_events WHERE run_id = $1 AND evidence IS NOT NULL";
     let written: Vec<(String, String, serde_json::Value)> =

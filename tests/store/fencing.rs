@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use assize::run::{Failure, FailureCode, Lease, StageName, Status};
-use assize::store::{Store, StoreError};
-use assize::verdict::{Integrity, from_exit_code};
+use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_domain::verdict::{Integrity, from_exit_code};
+use assize_store::{Store, StoreError};
 use futures_util::future::join_all;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::locks;
 use crate::rows::{self, WORKER, columns, run_in, run_with, with};
 
-const ROOM: assize::store::queue::Wanted = rows::wanted(4, 4, 1);
+const ROOM: assize_store::queue::Wanted = rows::wanted(4, 4, 1);
 
 /// Every fenced write, and the states in which a run takes it.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ fn is_lost(result: &Result<(), StoreError>) -> bool {
     matches!(result, Err(StoreError::LeaseLost { .. }))
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_late_writer_changes_nothing(pool: PgPool) {
     // FAILURES 3.
     let store = Store::on(pool.clone());
@@ -89,7 +89,7 @@ async fn a_late_writer_changes_nothing(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_write_from_another_state_changes_nothing(pool: PgPool) {
     let store = Store::on(pool.clone());
     for write in writes() {
@@ -103,7 +103,7 @@ async fn a_write_from_another_state_changes_nothing(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_run_is_completed_once(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Parsing).await;
@@ -119,7 +119,7 @@ async fn a_run_is_completed_once(pool: PgPool) {
     assert_eq!(rows::snapshot(&pool, run.id).await, before);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn of_many_ends_at_once_one_is_kept(pool: PgPool) {
     let store = Store::on(pool.clone());
     for _ in 0..10 {
@@ -143,13 +143,13 @@ async fn of_many_ends_at_once_one_is_kept(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_writer_that_waited_for_the_requeue_changes_nothing(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Parsing).await;
     let lease = rows::lease(&pool, run.id).await;
     let mut transaction = pool.begin().await.unwrap();
-    sqlx::query(include_str!("../../sql/queries/requeue_run.sql"))
+    sqlx::query(include_str!("../../crates/store/sql/queries/requeue_run.sql"))
         .bind(run.id)
         .bind(lease.attempt)
         .bind(lease.epoch)
@@ -174,7 +174,7 @@ async fn a_writer_that_waited_for_the_requeue_changes_nothing(pool: PgPool) {
     assert_eq!(rows::snapshot(&pool, run.id).await["status"], "queued");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_requeued_run_keeps_why_and_comes_back_with_a_new_lease(pool: PgPool) {
     let store = Store::on(pool.clone());
     for from in ACTIVE {
@@ -208,7 +208,7 @@ async fn a_requeued_run_keeps_why_and_comes_back_with_a_new_lease(pool: PgPool) 
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_failure_ends_a_run_as_its_code_says(pool: PgPool) {
     let store = Store::on(pool.clone());
     for code in FailureCode::ALL {

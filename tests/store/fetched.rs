@@ -1,8 +1,8 @@
 //! What a repository gave: written once for each submission, by whoever holds the run.
 
-use assize::run::{Lease, Status};
-use assize::store::leases::{Fetched, Kept};
-use assize::store::{Store, StoreError};
+use assize_domain::run::{Lease, Status};
+use assize_store::leases::{Fetched, Kept};
+use assize_store::{Store, StoreError};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ async fn archives(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar("SELECT sha256 FROM archives ORDER BY sha256").fetch_all(pool).await.unwrap()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_first_commit_of_a_submission_stays(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (first, lease) = preparing(&pool, None).await;
@@ -57,7 +57,7 @@ async fn the_first_commit_of_a_submission_stays(pool: PgPool) {
 }
 
 /// FAILURES 3.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn who_lost_the_run_gives_its_submission_nothing(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (run, lease) = preparing(&pool, None).await;
@@ -79,7 +79,7 @@ async fn who_lost_the_run_gives_its_submission_nothing(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_says_what_is_to_be_fetched_and_what_was(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (run, lease) = preparing(&pool, None).await;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use assize::run::Status;
-use assize::store::{Store, StoreError};
+use assize_domain::run::Status;
+use assize_store::{Store, StoreError};
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::rows::{self, WORKER};
 
 async fn migrator() -> Migrator {
-    Migrator::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/migrations")).await.unwrap()
+    Migrator::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/sql/migrations")).await.unwrap()
 }
 
 /// Tables, columns, constraints, indexes, triggers and functions of the schema, and what was applied when.
@@ -132,7 +132,7 @@ async fn every_version_is_migrated_with_its_rows_in_place(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_migration_that_was_changed_after_it_ran_is_refused(pool: PgPool) {
     sqlx::query("UPDATE _sqlx_migrations SET checksum = 'another' WHERE version = 1").execute(&pool).await.unwrap();
     let migrated = Store::on(pool).migrate().await;
@@ -170,7 +170,7 @@ async fn names_that_wait_are_counted_as_the_service_counts_them(pool: PgPool) {
         sqlx::query_as::<_, (String, String)>(query).bind(id).fetch_one(&pool).await.unwrap()
     };
     for (id, name) in waiting {
-        assert_eq!(row(id).await, (assize::unicode::fold(name), name.to_owned()));
+        assert_eq!(row(id).await, (assize_domain::unicode::fold(name), name.to_owned()));
     }
     assert_eq!(row(invisible.id).await.0, "\u{200b}", "a name is never empty");
     assert_eq!(row(ended.id).await.0, row(ended.id).await.1);

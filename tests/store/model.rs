@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use assize::admission::AdmissionCaps;
-use assize::store::Store;
-use assize::store::queue::Wanted;
+use assize_domain::queue::AdmissionCaps;
+use assize_store::Store;
+use assize_store::queue::Wanted;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::PgPool;
@@ -192,7 +192,7 @@ impl Case<'_> {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_claim_takes_the_run_that_the_rules_name(pool: PgPool) {
     let mut claimed = 0;
     for seed in 0..SEEDS {

@@ -1,6 +1,6 @@
 //! The legal moves: one table in Rust, one in a trigger.
 
-use assize::run::Status;
+use assize_domain::run::Status;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::rows::{self, columns, refused_by, run_in, run_with, with};
@@ -19,7 +19,7 @@ const fn attempt_after(to: Status) -> &'static str {
     if matches!(to, Status::Queued) { "attempt + 1" } else { "attempt" }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_trigger_and_the_code_know_the_same_moves(pool: PgPool) {
     for from in Status::ALL {
         for to in Status::ALL {
@@ -40,7 +40,7 @@ async fn the_trigger_and_the_code_know_the_same_moves(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_attempt_grows_when_a_run_is_queued_again_and_only_then(pool: PgPool) {
     for from in Status::ALL {
         for to in Status::ALL.iter().filter(|to| from.may_become(**to)) {
@@ -57,7 +57,7 @@ async fn the_attempt_grows_when_a_run_is_queued_again_and_only_then(pool: PgPool
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn there_is_no_fourth_attempt(pool: PgPool) {
     for from in Status::ALL.iter().filter(|from| from.may_become(Status::Queued)) {
         let run = run_with(&pool, with(columns(*from), "attempt", "3")).await;
@@ -66,7 +66,7 @@ async fn there_is_no_fourth_attempt(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_ended_stays_as_it_ended(pool: PgPool) {
     let writes = [
         "phase = 'tests'",

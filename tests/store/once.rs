@@ -1,8 +1,8 @@
 //! What is asked for twice is made once.
 
-use assize::signing::PrivateKey;
-use assize::store::Store;
-use assize::store::submissions::{Idempotency, Inserted, NewSource, NewSubmission};
+use assize_signing::PrivateKey;
+use assize_store::Store;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
@@ -39,7 +39,7 @@ async fn counts(pool: &PgPool) -> (i64, i64, i64) {
     .unwrap()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_key_used_by_many_at_once_makes_one_submission(pool: PgPool) {
     let wide = rows::wider(&pool, 8).await;
     let store = Store::on(wide.clone());
@@ -55,7 +55,7 @@ async fn one_key_used_by_many_at_once_makes_one_submission(pool: PgPool) {
     wide.close().await;
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_key_with_two_requests_is_a_conflict(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -69,7 +69,7 @@ async fn one_key_with_two_requests_is_a_conflict(pool: PgPool) {
     assert_eq!(counts(&pool).await, (1, 1, 1));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn two_requests_that_race_for_one_key_have_one_winner(pool: PgPool) {
     let wide = rows::wider(&pool, 8).await;
     let store = Store::on(wide.clone());
@@ -81,7 +81,7 @@ async fn two_requests_that_race_for_one_key_have_one_winner(pool: PgPool) {
     assert_eq!(counts(&pool).await, (1, 1, 1));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_belongs_to_its_organization_and_no_key_is_no_limit(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (one, other) = (rows::organization(&pool).await, rows::organization(&pool).await);
@@ -92,7 +92,7 @@ async fn a_key_belongs_to_its_organization_and_no_key_is_no_limit(pool: PgPool) 
     assert_eq!(counts(&pool).await, (4, 4, 2));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_submission_that_is_refused_leaves_its_key_free(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -113,7 +113,7 @@ async fn a_submission_that_is_refused_leaves_its_key_free(pool: PgPool) {
     assert!(matches!(submit(&store, organization, Some("key"), 1).await.1, Inserted::New { .. }));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn one_name_asked_for_by_many_at_once_is_one_organization(pool: PgPool) {
     let wide = rows::wider(&pool, 8).await;
     let store = Store::on(wide.clone());
@@ -128,7 +128,7 @@ async fn one_name_asked_for_by_many_at_once_is_one_organization(pool: PgPool) {
 }
 
 /// An API and a worker start side by side with the same new key, and each makes it known.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_that_many_make_known_at_once_is_known_to_all(pool: PgPool) {
     let wide = rows::wider(&pool, 8).await;
     let store = Store::on(wide.clone());

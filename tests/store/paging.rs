@@ -1,8 +1,8 @@
 //! Pages of runs: each row once, newest first, whatever the page size and however many rows tie.
 
-use assize::run::Status;
-use assize::store::Store;
-use assize::store::runs::{After, RunRow};
+use assize_domain::run::Status;
+use assize_store::Store;
+use assize_store::runs::{After, RunRow};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sqlx::PgPool;
@@ -69,7 +69,7 @@ async fn check(pool: PgPool, kinds: Vec<Kind>, limit: i64) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_run_is_on_exactly_one_page(pool: PgPool) {
     let handle = Handle::current();
     let tried = tokio::task::spawn_blocking(move || {
@@ -82,7 +82,7 @@ async fn every_run_is_on_exactly_one_page(pool: PgPool) {
     tried.await.unwrap().unwrap();
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn runs_that_come_meanwhile_move_no_page(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;

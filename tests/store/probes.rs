@@ -10,9 +10,9 @@ use crate::plan::{Explainer, Mode, Plan};
 use crate::rows;
 use crate::samples::{Cost, samples};
 
-/// Name and text of every file of `sql/queries`.
+/// Name and text of every file of `crates/store/sql/queries`.
 fn queries() -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/queries");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/store/sql/queries");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files
         .map(|path| {
@@ -41,7 +41,7 @@ fn faults(plans: &[Plan], cost: Cost) -> Vec<String> {
     faults
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn every_query_is_an_index_probe(pool: PgPool) {
     let crowd = Crowd::gather(&pool, Statistics::Fresh).await;
     let queries = queries();
@@ -71,7 +71,7 @@ async fn every_query_is_an_index_probe(pool: PgPool) {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_reads_no_submission_but_its_own(pool: PgPool) {
     // The temptation to read them all is greatest where there are few.
     let organization = rows::organization(&pool).await;
@@ -87,7 +87,7 @@ async fn a_claim_reads_no_submission_but_its_own(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_costs_no_more_in_a_long_queue_that_the_planner_knows_nothing_of(pool: PgPool) {
     Crowd::gather(&pool, Statistics::OfAnEmptyQueue).await;
     let claim = &queries()["claim_runs"];
@@ -102,7 +102,7 @@ async fn a_claim_costs_no_more_in_a_long_queue_that_the_planner_knows_nothing_of
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_costs_no_more_after_a_thousand_others_and_a_vacuum(pool: PgPool) {
     // What was claimed leaves dead entries at the head of the queue's index. Readers clear them away too, but
     // not while any transaction on the server is older; the vacuum makes the test independent of its neighbours.

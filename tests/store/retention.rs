@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use assize::clock;
 use assize::intake::blob::Blobs;
-use assize::output::blob_key;
-use assize::run::Status;
-use assize::store::Store;
-use assize::store::retention::OutputMark;
 use assize::upkeep::retention;
+use assize_domain::output::blob_key;
+use assize_domain::run::Status;
+use assize_host::clock;
+use assize_store::Store;
+use assize_store::retention::OutputMark;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -88,7 +88,7 @@ fn soon() -> std::time::Instant {
     clock::monotonic() + Duration::from_secs(20)
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_submission_is_a_use_of_its_archive(pool: PgPool) {
     let run = run_in(&pool, Status::Completed).await;
     age_archives(&pool, 40).await;
@@ -98,7 +98,7 @@ async fn a_submission_is_a_use_of_its_archive(pool: PgPool) {
     assert_eq!(count(&pool, "archives").await, 1, "both have the same content");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_goes_when_its_last_use_is_long_ago(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     let [old, used, young] = ["a".repeat(64), "b".repeat(64), "c".repeat(64)];
@@ -118,7 +118,7 @@ async fn an_archive_goes_when_its_last_use_is_long_ago(pool: PgPool) {
     assert_eq!(count(&pool, "archives").await, 1);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_that_a_run_still_needs_stays(pool: PgPool) {
     let store = Store::on(pool.clone());
     let age = "clock_timestamp() - interval '40 days'";
@@ -132,7 +132,7 @@ async fn an_archive_that_a_run_still_needs_stays(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_is_used_again_or_deleted_and_never_both(pool: PgPool) {
     let store = Store::on(pool.clone());
     let sha256 = "a".repeat(64);
@@ -162,7 +162,7 @@ async fn an_archive_is_used_again_or_deleted_and_never_both(pool: PgPool) {
     tokio::time::timeout(std::time::Duration::from_secs(10), again).await.unwrap();
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_whose_submission_was_never_written_goes_too(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     // In each of the parts: which are looked at depends on the hour.
@@ -177,7 +177,7 @@ async fn an_archive_whose_submission_was_never_written_goes_too(pool: PgPool) {
     assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 11);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn output_goes_by_the_end_of_its_run(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     let old = ended(&pool, Status::Completed, 31).await;
@@ -197,7 +197,7 @@ async fn output_goes_by_the_end_of_its_run(pool: PgPool) {
     assert_eq!(retention::output(&store, &folder.blobs, 30, soon()).await.unwrap(), 0, "once");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn output_of_every_attempt_goes_page_by_page(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     let organization = rows::organization(&pool).await;
@@ -224,7 +224,7 @@ async fn output_of_every_attempt_goes_page_by_page(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn old_runs_go_with_all_that_hangs_on_them(pool: PgPool) {
     let store = Store::on(pool.clone());
     for status in [Status::Completed, Status::Failed, Status::TimedOut, Status::Aborted] {
@@ -246,7 +246,7 @@ async fn old_runs_go_with_all_that_hangs_on_them(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_run_stays_until_its_output_has_gone(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     ended(&pool, Status::Completed, 20).await;
@@ -268,12 +268,12 @@ async fn a_run_stays_until_its_output_has_gone(pool: PgPool) {
     assert_eq!(retention::runs(&store, 10, 30, soon()).await.unwrap(), 1);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn nobody_who_writes_a_run_waits_for_a_deletion(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (old, active) = (ended(&pool, Status::Completed, 366).await, run_in(&pool, Status::Running).await);
     let mut deleting = pool.begin().await.unwrap();
-    sqlx::query(include_str!("../../sql/queries/delete_old_runs.sql"))
+    sqlx::query(include_str!("../../crates/store/sql/queries/delete_old_runs.sql"))
         .bind(365)
         .bind(false)
         .execute(&mut *deleting)
@@ -290,7 +290,7 @@ async fn nobody_who_writes_a_run_waits_for_a_deletion(pool: PgPool) {
     assert_eq!(count(&pool, "project_evaluation_runs").await, 1);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_can_be_used_anew_after_a_week(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (old, young) = (ended(&pool, Status::Completed, 1).await, ended(&pool, Status::Completed, 1).await);
@@ -310,7 +310,7 @@ async fn a_key_can_be_used_anew_after_a_week(pool: PgPool) {
     assert_eq!(count(&pool, "project_submissions").await, 2);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn only_active_runs_have_an_active_attempt(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (mut all, mut active) = (vec![Uuid::now_v7()], Vec::new());
@@ -329,7 +329,7 @@ async fn only_active_runs_have_an_active_attempt(pool: PgPool) {
 
 /// An archive that another organisation handed in before is written like any other: one that was found would be kept
 /// sooner, and whoever measures that would know that somebody else has it.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_archive_that_is_known_is_written_once_more(pool: PgPool) {
     use std::os::unix::fs::MetadataExt;
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
@@ -356,14 +356,14 @@ async fn an_archive_that_is_known_is_written_once_more(pool: PgPool) {
         tokio::spawn(async move { assize::intake::keep::keep(&store, &blobs, &spooled).await })
     };
     locks::someone_waits(&pool).await;
-    folder.blobs.delete_archive(&sha256, assize::clock::wall()).await.unwrap();
+    folder.blobs.delete_archive(&sha256, assize_host::clock::wall()).await.unwrap();
     expired.forget().await.unwrap();
     keeping.await.unwrap().unwrap();
     assert!(folder.archive(&sha256).is_file());
 }
 
 /// A measurement, in pairs: 1 MiB that nobody has, and the same once more, as another organisation would hand it in.
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 #[ignore = "says how long things take, and judges nothing"]
 async fn how_long_a_known_archive_takes(pool: PgPool) {
     use std::io::Write;
@@ -376,10 +376,10 @@ async fn how_long_a_known_archive_takes(pool: PgPool) {
         let spooled = assize::intake::spool::Spooled {
             file: std::sync::Arc::new(file),
             bytes: bytes.len() as u64,
-            sha256: assize::template::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
+            sha256: hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
         };
         for times in [&mut unknown, &mut known] {
-            let begun = assize::clock::monotonic();
+            let begun = assize_host::clock::monotonic();
             assize::intake::keep::keep(&store, &folder.blobs, &spooled).await.unwrap();
             times.push(begun.elapsed());
         }

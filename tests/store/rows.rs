@@ -1,8 +1,8 @@
 //! Rows in any state, written straight into the tables: what a test starts from.
 
-use assize::admission::AdmissionCaps;
-use assize::run::{Lease, Status};
-use assize::store::queue::Wanted;
+use assize_domain::queue::AdmissionCaps;
+use assize_domain::run::{Lease, Status};
+use assize_store::queue::Wanted;
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Row};

@@ -1,4 +1,4 @@
-//! For every file of `sql/queries`: arguments that it is called with, and what it may cost.
+//! For every file of `crates/store/sql/queries`: arguments that it is called with, and what it may cost.
 
 use uuid::Uuid;
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use assize::run::{Failure, FailureCode, Lease, StageName, Status};
-use assize::store::runs::Cancelled;
-use assize::store::takeover::{ActiveLease, Grounds};
-use assize::store::{Store, StoreError};
+use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
+use assize_store::runs::Cancelled;
+use assize_store::takeover::{ActiveLease, Grounds};
+use assize_store::{Store, StoreError};
 use sqlx::PgPool;
 
 use crate::rows::{self, WORKER, age_lease, columns, run_in, run_with, with};
@@ -27,10 +27,10 @@ async fn take_stale(store: &Store) -> Vec<Lease> {
     for lost in store.active_leases(STALE).await.unwrap().iter().filter(|lease| lease.is_stale) {
         taken.extend(store.adopt_run(lost, Grounds::Stale(STALE), true, NEXT).await.unwrap());
     }
-    taken.iter().map(assize::store::queue::Claim::lease).collect()
+    taken.iter().map(assize_store::queue::Claim::lease).collect()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_stale_lease_is_taken_over_where_the_run_is(pool: PgPool) {
     let store = Store::on(pool.clone());
     for status in ACTIVE {
@@ -55,7 +55,7 @@ async fn a_stale_lease_is_taken_over_where_the_run_is(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_old_holder_is_shut_out_by_the_epoch(pool: PgPool) {
     // FAILURES 3.
     let store = Store::on(pool.clone());
@@ -65,14 +65,14 @@ async fn the_old_holder_is_shut_out_by_the_epoch(pool: PgPool) {
     let taken = take_stale(&store).await;
     assert_eq!(taken.len(), 1);
     assert!(store.renew_leases(WORKER, &[run.id]).await.unwrap().is_empty(), "it hears of it with its heartbeat");
-    let verdict = assize::verdict::from_exit_code(0, assize::verdict::Integrity::Isolated);
+    let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Isolated);
     let late = store.complete_run(old, &verdict, None).await;
     assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
     store.complete_run(taken[0], &verdict, None).await.unwrap();
     assert_eq!(rows::snapshot(&pool, run.id).await["status"], "completed");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn whoever_let_go_has_not_crashed(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
@@ -85,7 +85,7 @@ async fn whoever_let_go_has_not_crashed(pool: PgPool) {
     assert!(!only_lease(&store).await.is_released);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_was_let_go_no_late_renewal_takes_back(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
@@ -96,7 +96,7 @@ async fn what_was_let_go_no_late_renewal_takes_back(pool: PgPool) {
     assert!(only_lease(&store).await.is_released);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_worker_that_would_end_a_run_that_kills_workers_may_die_too(pool: PgPool) {
     // FAILURES 7.
     let store = Store::on(pool.clone());
@@ -108,7 +108,7 @@ async fn the_worker_that_would_end_a_run_that_kills_workers_may_die_too(pool: Pg
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn only_stale_leases_are_stale(pool: PgPool) {
     let store = Store::on(pool.clone());
     let mut before = Vec::new();
@@ -130,7 +130,7 @@ async fn only_stale_leases_are_stale(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn only_the_holder_renews_and_only_what_it_still_knows(pool: PgPool) {
     let store = Store::on(pool.clone());
     let (known, forgotten) = (run_in(&pool, Status::Running).await, run_in(&pool, Status::Running).await);
@@ -151,7 +151,7 @@ async fn only_the_holder_renews_and_only_what_it_still_knows(pool: PgPool) {
     assert!(store.renew_leases(WORKER, &[known.id]).await.unwrap()[0].cancel_requested);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPool) {
     // FAILURES 2.
     let store = Store::on(pool.clone());
@@ -166,7 +166,7 @@ async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPo
             "moved on" => store.parse_run(lease).await.unwrap(),
             "completed" => {
                 store.parse_run(lease).await.unwrap();
-                let verdict = assize::verdict::from_exit_code(0, assize::verdict::Integrity::Isolated);
+                let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Isolated);
                 store.complete_run(lease, &verdict, None).await.unwrap();
             }
             "taken by another" => {
@@ -187,7 +187,7 @@ async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPo
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_lease_is_renewed_or_taken_and_only_once(pool: PgPool) {
     let store = Store::on(pool.clone());
     for _ in 0..25 {
@@ -203,7 +203,7 @@ async fn a_lease_is_renewed_or_taken_and_only_once(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_failed_attempt_of_a_run_that_was_to_stop_is_not_followed_by_another(pool: PgPool) {
     // FAILURES 27.
     let store = Store::on(pool.clone());
@@ -220,7 +220,7 @@ async fn a_failed_attempt_of_a_run_that_was_to_stop_is_not_followed_by_another(p
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_retry_waits_and_may_be_cancelled_meanwhile(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Running).await;
@@ -243,7 +243,7 @@ async fn waits(pool: &PgPool, run: uuid::Uuid) -> Option<i64> {
     sqlx::query_scalar(query).bind(run).fetch_one(pool).await.unwrap()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_writer_in_doubt_can_look_where_the_run_is(pool: PgPool) {
     // FAILURES 6.
     let store = Store::on(pool.clone());
@@ -257,7 +257,7 @@ async fn a_writer_in_doubt_can_look_where_the_run_is(pool: PgPool) {
     assert_eq!(store.run_position(uuid::Uuid::now_v7()).await.unwrap(), None);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_lease_is_confirmed_to_its_holder_alone(pool: PgPool) {
     // FAILURES 3: asked between the creation of a cell and its start.
     let store = Store::on(pool.clone());
@@ -277,9 +277,9 @@ async fn a_lease_is_confirmed_to_its_holder_alone(pool: PgPool) {
     }
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn workers_say_that_they_live_until_they_stop(pool: PgPool) {
-    use assize::store::workers::WorkerReport;
+    use assize_store::workers::WorkerReport;
     let store = Store::on(pool.clone());
     let says = |state| WorkerReport { id: WORKER, half_slots: 4, state, detail: "", unenforced: &[] };
     store.report_worker(says("claiming")).await.unwrap();

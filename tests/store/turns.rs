@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use assize::admission::AdmissionCaps;
-use assize::store::Store;
-use assize::store::queue::{Claim, Wanted};
+use assize_domain::queue::AdmissionCaps;
+use assize_store::Store;
+use assize_store::queue::{Claim, Wanted};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ async fn user_of(pool: &PgPool, run: Uuid) -> String {
     sqlx::query_scalar(query).bind(run).fetch_one(pool).await.unwrap()
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn equal_organizations_have_equal_shares_whatever_their_queues(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organizations = organizations(&pool, 12).await;
@@ -69,7 +69,7 @@ async fn equal_organizations_have_equal_shares_whatever_their_queues(pool: PgPoo
     assert!(index >= 0.95, "{index}: {shares:?}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn shares_are_counted_in_half_slots(pool: PgPool) {
     let store = Store::on(pool.clone());
     let two = organizations(&pool, 2).await;
@@ -83,7 +83,7 @@ async fn shares_are_counted_in_half_slots(pool: PgPool) {
     assert_eq!((of(two[0]), of(two[1])), (16, 4));
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn users_of_an_organization_have_equal_shares_too(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -103,7 +103,7 @@ async fn users_of_an_organization_have_equal_shares_too(pool: PgPool) {
     assert!(index >= 0.95, "{index}: {shares:?}");
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn turns_go_on_where_nothing_is_ever_active_when_the_next_is_chosen(pool: PgPool) {
     // With one slot every organisation and user has nothing active at every claim: only turns tell them apart.
     let store = Store::on(pool.clone());
@@ -127,7 +127,7 @@ async fn turns_go_on_where_nothing_is_ever_active_when_the_next_is_chosen(pool: 
     assert_eq!(seen, [round.clone(), round].concat());
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_lone_run_is_next_whatever_came_before_it(pool: PgPool) {
     let store = Store::on(pool.clone());
     let two = organizations(&pool, 2).await;
@@ -149,7 +149,7 @@ async fn a_lone_run_is_next_whatever_came_before_it(pool: PgPool) {
     assert_eq!(next[0].id, lone);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn capped_heads_block_nobody(pool: PgPool) {
     let store = Store::on(pool.clone());
     let two = organizations(&pool, 2).await;
@@ -177,7 +177,7 @@ async fn capped_heads_block_nobody(pool: PgPool) {
     assert_eq!(claims, expected);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn slots_are_kept_for_a_heavy_run_once_it_has_waited_long_enough(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -202,7 +202,7 @@ async fn slots_are_kept_for_a_heavy_run_once_it_has_waited_long_enough(pool: PgP
     assert_eq!(ask(60.0, 5).await, light);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn light_runs_pass_a_heavy_one_while_it_is_patient_or_capped(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -219,7 +219,7 @@ async fn light_runs_pass_a_heavy_one_while_it_is_patient_or_capped(pool: PgPool)
     assert_eq!(ask(1, AdmissionCaps { heavy_patience_s: 0.0, ..caps }).await, NO_RUN);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_retry_waits_for_its_time_and_for_nothing_else(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
@@ -238,7 +238,7 @@ async fn a_retry_waits_for_its_time_and_for_nothing_else(pool: PgPool) {
     assert_eq!(store.claim_runs(WORKER, wanted(8, 8, 8)).await.unwrap()[0].id, queue[0]);
 }
 
-#[sqlx::test(migrations = "sql/migrations")]
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_claim_does_not_wait_for_a_retry_that_is_being_cancelled(pool: PgPool) {
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;

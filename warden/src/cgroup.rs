@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use warden::refused;
+use assize_protocol::cgroup_stats;
 
 /// Processes that were killed for memory.
 pub fn oom_kills() -> u64 {
@@ -14,7 +14,9 @@ pub fn oom_kills() -> u64 {
 /// How often the cell's own memory limit refused it memory; `None` if that cannot be seen. Processes that
 /// were killed while it is 0 were killed for what others used.
 pub fn memory_limit_hits() -> Option<u64> {
-    ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].iter().find_map(|folder| refused::memory(Path::new(folder)))
+    ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
+        .iter()
+        .find_map(|folder| cgroup_stats::memory_limit_hits(Path::new(folder)))
 }
 
 /// Forks that the pids limit refused.

@@ -7,14 +7,14 @@
 
 use std::io::{self, ErrorKind};
 
+use assize_protocol::egress::FromCell;
+use assize_protocol::event::{OUTPUT_HEADER, Output, Stream};
+use assize_protocol::frame::{FLUSH, Kind, MAX_PAYLOAD};
+use assize_protocol::mask::{self, MAX_MASKED};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::os::fd::AsFd;
-use warden::egress::FromCell;
-use warden::event::{OUTPUT_HEADER, Output, Stream};
-use warden::frame::{FLUSH, Kind, MAX_PAYLOAD};
-use warden::mask::{self, MAX_MASKED};
 
 /// The longest piece of output that fits into one frame, in bytes.
 pub const MAX_OUTPUT: usize = MAX_MASKED - OUTPUT_HEADER;

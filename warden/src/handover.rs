@@ -10,11 +10,11 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use assize_protocol::event::EndStatus;
+use assize_protocol::plan::Input;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
-use warden::event::EndStatus;
-use warden::plan::Input;
 
 use crate::unpack::{self, Interrupt, Unpacked};
 

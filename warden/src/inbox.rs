@@ -6,9 +6,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use assize_protocol::frame::{Decoder, Frame, FrameError, Kind, MAX_PAYLOAD};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use warden::frame::{Decoder, Frame, FrameError, Kind, MAX_PAYLOAD};
 
 use crate::clock;
 use crate::unpack::Interrupt;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use warden::event::Stream;
-use warden::plan::OutputLimits;
+use assize_protocol::event::Stream;
+use assize_protocol::plan::OutputLimits;
 
 /// The most pieces that the tail is made of. A stage that alternates between its streams byte by
 /// byte would otherwise cost a frame per byte when the tail is sent; what is older than this many

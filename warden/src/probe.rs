@@ -18,23 +18,23 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use assize_protocol::isolation::{ExpectedIsolation, IsolationCheck};
 use nix::sys::signal::{SigSet, Signal};
-use warden::walls::{Finding, Walls};
 
 /// Tries one limit.
-type Check = fn(u64) -> Finding;
+type Check = fn(u64) -> IsolationCheck;
 
 /// The user and group that every cell runs as (DESIGN 4).
 pub const CELL_UID: u32 = 10_001;
 
-/// Runs every check; the only argument is a [`Walls`] as JSON. The exit code is 0 when all held, 1 when
+/// Runs every check; the only argument is a [`ExpectedIsolation`] as JSON. The exit code is 0 when all held, 1 when
 /// one did not, 64 for a wrong command line.
 pub fn probe(args: &[OsString]) -> ExitCode {
     let walls = match args {
         [walls] => serde_json::from_str(&walls.to_string_lossy()).map_err(|error| error.to_string()),
         _ => Err(format!("{} arguments, the walls as JSON are needed", args.len())),
     };
-    let walls: Walls = match walls {
+    let walls: ExpectedIsolation = match walls {
         Ok(walls) => walls,
         Err(error) => {
             eprintln!("warden probe: {error}");
@@ -46,7 +46,7 @@ pub fn probe(args: &[OsString]) -> ExitCode {
     deadly.add(Signal::SIGXFSZ);
     let _best_effort = deadly.thread_block();
     let mut all_ok = true;
-    let mut report = |finding: Finding| -> io::Result<()> {
+    let mut report = |finding: IsolationCheck| -> io::Result<()> {
         all_ok &= finding.ok;
         let mut line = serde_json::to_vec(&finding)?;
         line.push(b'\n');
@@ -64,7 +64,7 @@ pub fn probe(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn run(walls: &Walls, report: &mut dyn FnMut(Finding) -> io::Result<()>) -> io::Result<()> {
+fn run(walls: &ExpectedIsolation, report: &mut dyn FnMut(IsolationCheck) -> io::Result<()>) -> io::Result<()> {
     for check in confinement::CHECKS {
         report(check())?;
     }

@@ -1,7 +1,7 @@
 //! The proxy of a stage: HTTP CONNECT, and plain HTTP by whole address, on the loopback of the cell.
 //!
 //! It is there as long as its stage. It knows no rules: every request goes to the worker, which
-//! answers for it (see [`warden::egress`]). What it bounds is what a project can make it hold or
+//! answers for it (see [`assize_protocol::egress`]). What it bounds is what a project can make it hold or
 //! write: connections at one time, bytes and time of a request, bytes of a connection under way, and
 //! what all of it adds to the journal.
 
@@ -13,9 +13,9 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use assize_protocol::egress::{MAX_OPEN, ToCell};
+use assize_protocol::plan::Egress;
 use nix::poll::PollFlags;
-use warden::egress::{MAX_OPEN, ToCell};
-use warden::plan::Egress;
 
 use crate::channel::Channel;
 use connection::Connection;

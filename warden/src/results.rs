@@ -12,12 +12,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path};
 
+use assize_protocol::event::ResultsStatus;
+use assize_protocol::mask::MAX_MASKED;
+use assize_protocol::plan::ResultsFile;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstatat};
-use warden::event::ResultsStatus;
-use warden::mask::MAX_MASKED;
-use warden::plan::ResultsFile;
 
 use crate::channel::Channel;
 

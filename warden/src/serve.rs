@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::process::ExitCode;
 
+use assize_protocol::event::{End, EndStatus, Hello, ResultsStatus};
+use assize_protocol::frame::{Frame, FrameError, Kind};
+use assize_protocol::plan::{Input, MAX_PLAN, Plan, VERSION};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
-use warden::event::{End, EndStatus, Hello, ResultsStatus};
-use warden::frame::{Frame, FrameError, Kind};
-use warden::plan::{Input, MAX_PLAN, Plan, VERSION};
 
 use crate::channel::Channel;
 use crate::clock;

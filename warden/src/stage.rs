@@ -8,13 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use assize_protocol::event::{StageExit, Stream};
+use assize_protocol::plan::{Plan, Scratch, Stage};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Pid, eaccess, mkdtemp, pipe2};
-use warden::event::{StageExit, Stream};
-use warden::plan::{Plan, Scratch, Stage};
 
 use crate::channel::Channel;
 use crate::clock;

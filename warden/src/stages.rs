@@ -47,12 +47,12 @@ mod kept_back;
 
 use std::io;
 
+use assize_protocol::egress::ToCell;
+use assize_protocol::event::{EndStatus, StageEnded, StageExit, StageReady, StageStarted};
+use assize_protocol::frame::{Kind, MAX_PAYLOAD};
+use assize_protocol::plan::{Plan, Stage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use warden::egress::ToCell;
-use warden::event::{EndStatus, StageEnded, StageExit, StageReady, StageStarted};
-use warden::frame::{Kind, MAX_PAYLOAD};
-use warden::plan::{Plan, Stage};
 
 use crate::cgroup;
 use crate::channel::Channel;

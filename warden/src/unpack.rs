@@ -12,11 +12,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 
+use assize_protocol::content::{Content, HEAD};
+use assize_protocol::plan::Input;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
-use warden::content::{Content, HEAD};
-use warden::plan::Input;
 use zip::ZipReadOptions;
 use zip::read::{Config, ZipFileEntry};
 use zip::result::ZipError;

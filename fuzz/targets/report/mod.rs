@@ -1,6 +1,6 @@
 //! What must hold of every report, whatever its format.
 
-use assize::verdict::{self, Format, Integrity, Limits, Test, TestStatus, Verdict};
+use assize_domain::verdict::{self, Format, Integrity, Limits, Test, TestStatus, Verdict};
 
 const INTEGRITY: Integrity = Integrity::Isolated;
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use assize::run::retry::MAX_RETRIES;
-use assize::run::{StageName, Status};
+use assize_domain::run::retry::MAX_RETRIES;
+use assize_domain::run::{StageName, Status};
 use serde_json::Value;
 use uuid::Uuid;
 

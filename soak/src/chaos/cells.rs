@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use assize::cell::spec::{BERTH, LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN, LABEL_WORKER};
-use assize::clock;
+use assize_cell::spec::{BERTH, LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN, LABEL_WORKER};
+use assize_host::clock;
 use bollard::Docker;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};

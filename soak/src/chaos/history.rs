@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use assize::clock;
-use assize::run::Status;
+use assize_domain::run::Status;
+use assize_host::clock;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;

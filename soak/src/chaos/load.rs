@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use assize::clock;
+use assize_host::clock;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::StatusCode;

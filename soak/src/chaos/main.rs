@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assize::clock;
+use assize_host::clock;
 use bollard::query_parameters::ListVolumesOptions;
 use futures_util::StreamExt;
 

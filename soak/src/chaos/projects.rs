@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use anyhow::Result;
-use assize::run::{FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};

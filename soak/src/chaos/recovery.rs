@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize::clock;
 use assize::embedded::Server;
+use assize_host::clock;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use assize::embedded::{Durability, Embedded, Server};
-use assize::key;
-use assize::signing::{PrivateKey, key_file};
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_signing::{PrivateKey, key_file};
+use assize_store::Store;
+use assize_store::keys::NewKey;
 use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -287,7 +288,7 @@ async fn organisation(store: &Store, name: &str) -> Result<String> {
     let new = NewKey {
         id: minted.id,
         organization_id: store.ensure_organization(name).await?,
-        role: Role::Admin,
+        role: KeyRole::Admin,
         secret_sha256: &minted.secret_sha256,
         label: "chaos",
         expires_at: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assize::run::Status;
+use assize_domain::run::Status;
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};

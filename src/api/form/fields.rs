@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::problem::Problem;
-use crate::unicode::fold;
+use assize_domain::unicode::fold;
 
 /// The maximum number of characters of a user; the column has the same limit.
 const MAX_USER_CHARS: usize = 200;

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::code::{ProblemCode, for_archive, for_repository};
 use super::{DISK_RETRY_AFTER_S, Problem, RETRY_AFTER_S, codes};
 use crate::admission::Refused;
-use crate::intake::archive::ArchiveProblem;
 use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
-use crate::store::StoreError;
+use assize_archive::ArchiveProblem;
+use assize_store::StoreError;
 
 impl Problem {
     pub fn internal(cause: &dyn Display) -> Self {

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, header};
 
 use super::{Problem, codes};
-use crate::run::{FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 
 /// The key.
 impl Problem {

@@ -26,7 +26,7 @@ pub(super) fn take_locally(full_at: &mut Option<Instant>, bucket: Bucket, wanted
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use assize_host::clock;
 
     #[test]
     fn a_local_bucket_gives_its_burst_and_then_its_rate() {

@@ -1,8 +1,8 @@
 //! Entries whose two headers, descriptors and sizes contradict each other, overlap or hide something.
 
 use super::{members, refused};
-use crate::attack::crafted::{Ending, Member, archive, file, folder, longs, numbers};
 use crate::attack::trial::Trial;
+use assize_corpus::{Ending, Member, archive, file, folder, longs, numbers};
 
 const CRC: u32 = 0x1234_5678;
 

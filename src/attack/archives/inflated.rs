@@ -4,10 +4,10 @@ use std::io::{Cursor, Write};
 
 use super::{TEMPLATE, members};
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted::{Ending, Member, archive, file, numbers};
 use crate::attack::templates;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_corpus::{Ending, Member, archive, file, numbers};
+use assize_domain::run::FailureCode;
 
 const REJECTED: &[FailureCode] = &[FailureCode::ArchiveRejected];
 

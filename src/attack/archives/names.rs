@@ -1,8 +1,8 @@
 //! Names that lead elsewhere, mean something elsewhere, or are one name to some file system.
 
 use super::{members, refused};
-use crate::attack::crafted::{Ending, Member, archive, file, folder};
 use crate::attack::trial::Trial;
+use assize_corpus::{Ending, Member, archive, file, folder};
 
 /// Case, entry's name, reason.
 const LEADING: [(&str, &str, &str); 34] = [

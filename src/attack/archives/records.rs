@@ -1,8 +1,8 @@
 //! End records, zip64 records and files that are cut, doubled, padded or something else altogether.
 
 use super::{members, refused};
-use crate::attack::crafted::{Ending, Member, archive, file, numbers};
 use crate::attack::trial::Trial;
+use assize_corpus::{Ending, Member, archive, file, numbers};
 
 pub(super) fn all() -> Vec<Trial> {
     [ends(), zip64(), whole()].concat()

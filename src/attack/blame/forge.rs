@@ -10,7 +10,7 @@ use super::{case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
 use crate::attack::trial::{self, Must};
-use crate::run::FailureCode;
+use assize_domain::run::FailureCode;
 
 /// What a server does with its words.
 enum Way {

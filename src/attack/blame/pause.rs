@@ -10,12 +10,13 @@ use super::outside::NOBODY;
 use super::{case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
 use crate::attack::trial;
-use crate::clock;
-use crate::key;
-use crate::run::FailureCode;
-use crate::store::keys::{NewKey, Role};
+use assize_corpus as crafted;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_domain::run::FailureCode;
+use assize_host::clock;
+use assize_store::keys::NewKey;
 
 /// Failures in a row that make the installation's worker look; fewer than the submissions of each case.
 pub const PAUSE_AFTER: usize = 3;
@@ -111,7 +112,7 @@ async fn neighbour(arena: &Arena) -> Result<String, String> {
     let new = NewKey {
         id: minted.id,
         organization_id,
-        role: Role::Submit,
+        role: KeyRole::Submit,
         secret_sha256: &minted.secret_sha256,
         label: "neighbour",
         expires_at: Some(clock::wall() + TimeDelta::hours(1)),

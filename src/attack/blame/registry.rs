@@ -6,9 +6,9 @@ use super::outside::{NOBODY, ROOM};
 use super::{case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
 use crate::attack::trial::{self, Must};
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 /// What every project begins with. `@PORT@` is the registry's.
 const FRAME: &str = "import os, socket, sys, threading, time\n\

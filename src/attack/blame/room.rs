@@ -1,8 +1,8 @@
 //! Archives that no cell of their template can hold: none of them must get as far as one.
 
 use super::case;
-use crate::attack::crafted::{Ending, Member, archive, file};
 use crate::attack::trial::{Must, Trial};
+use assize_corpus::{Ending, Member, archive, file};
 
 /// Stored, so that what is packed is what comes out; the scan inflates nothing.
 fn stored(name: &str, bytes: usize) -> Member {

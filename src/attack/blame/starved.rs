@@ -1,9 +1,9 @@
 //! Cells whose warden is left with next to nothing: what becomes of them is the project's.
 
 use super::case;
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 /// Fifty processes that never stop, for a twentieth of a processor; TERM changes nothing.
 const SPINNING: &str =

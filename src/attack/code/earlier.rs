@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Group, Judgement};
-use crate::attack::crafted;
 use crate::attack::trial;
+use assize_corpus as crafted;
 
 const LITTER: &str = include_str!("litter.py");
 const LOOK: &str = include_str!("look.py");

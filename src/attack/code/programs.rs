@@ -1,9 +1,9 @@
 //! Programs that go for the host's strength or will not end: each has a cell of its own, and must end there.
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 const PROCESSES: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout];
 /// Each of Node's threads takes some MiB: which limit it meets first depends on how busy the host is.

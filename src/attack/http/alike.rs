@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{case, id};
 use crate::attack::arena::{AT_ONCE, Arena};
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
-use crate::clock;
+use assize_corpus as crafted;
+use assize_host::clock;
 
 /// Active runs of one user in the installation under attack: as many as any other attack has at one time, and
 /// fewer than its half-slots.

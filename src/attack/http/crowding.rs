@@ -14,8 +14,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::store::keys::{NewKey, Role};
-use crate::{host, key};
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_host as host;
+use assize_store::keys::NewKey;
 
 /// Connections of one attack: more than the 4,096 that are let in, and more than 1,024 of each of five addresses.
 const CROWD: usize = 5_150;
@@ -175,12 +177,12 @@ async fn flood(arena: &Arena, sent: &str, addresses: usize) -> Result<Judgement,
 }
 
 async fn new_key(arena: &Arena) -> Result<String, String> {
-    let told = |error: crate::store::StoreError| error.to_string();
+    let told = |error: assize_store::StoreError| error.to_string();
     let minted = key::mint();
     let new = NewKey {
         id: minted.id,
         organization_id: arena.store.ensure_organization("demo").await.map_err(told)?,
-        role: Role::Read,
+        role: KeyRole::Read,
         secret_sha256: &minted.secret_sha256,
         label: "attack",
         expires_at: None,

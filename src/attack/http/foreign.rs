@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::{case, id, judge};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
-use crate::clock;
-use crate::key;
-use crate::store::keys::{NewKey, Role};
+use assize_corpus as crafted;
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_host::clock;
+use assize_store::keys::NewKey;
 
 /// Every route that takes an id: name, method, path, of what.
 const ROUTES: &[(&str, &str, &str, &str)] = &[
@@ -144,7 +145,7 @@ async fn check_keys(arena: &Arena, keys: &Keys, run: &str) {
 
 async fn make_keys(arena: &Arena) -> Result<Keys, String> {
     let store = &arena.store;
-    let told = |error: crate::store::StoreError| error.to_string();
+    let told = |error: assize_store::StoreError| error.to_string();
     let other = store.ensure_organization("elsewhere").await.map_err(told)?;
     let home = store.ensure_organization("demo").await.map_err(told)?;
     let make = async |organization_id, role, expires_at| {
@@ -154,10 +155,10 @@ async fn make_keys(arena: &Arena) -> Result<Keys, String> {
         store.insert_key(new).await.map_err(told)?;
         Ok::<_, String>((minted.id, minted.text().to_owned()))
     };
-    let (_, stranger) = make(other, Role::Admin, None).await?;
-    let (_, reader) = make(home, Role::Read, None).await?;
-    let (_, expired) = make(home, Role::Admin, Some(clock::wall() - TimeDelta::seconds(1))).await?;
-    let (revoked_id, revoked) = make(home, Role::Admin, None).await?;
+    let (_, stranger) = make(other, KeyRole::Admin, None).await?;
+    let (_, reader) = make(home, KeyRole::Read, None).await?;
+    let (_, expired) = make(home, KeyRole::Admin, Some(clock::wall() - TimeDelta::seconds(1))).await?;
+    let (revoked_id, revoked) = make(home, KeyRole::Admin, None).await?;
     store.revoke_key(revoked_id).await.map_err(told)?;
     Ok(Keys { stranger, reader, revoked, expired })
 }

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use super::{case, judge};
 use crate::attack::arena::{Answer, Arena};
 use crate::attack::case::Case;
-use crate::attack::crafted;
+use assize_corpus as crafted;
 
 /// Name, what, the code of the answer.
 const ALL: &[(&str, &str, &str)] = &[

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::{bytes, case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::clock;
+use assize_host::clock;
 
 /// A connection that ended sooner was not ended for being slow.
 const AT_LEAST: Duration = Duration::from_secs(2);

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use super::{case, id, percentile};
 use crate::attack::arena::{AT_ONCE, Arena};
 use crate::attack::case::{Case, Judgement};
-use crate::attack::{crafted, templates};
-use crate::run::Status;
+use crate::attack::templates;
 use crate::worker::GRACE_MS;
+use assize_corpus as crafted;
+use assize_domain::run::Status;
 
 /// Stages of each kind. The four kinds together are more than a hundred: of fewer, the 99th percentile is the maximum.
 const EACH: usize = 26;

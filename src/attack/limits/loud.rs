@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{case, id};
 use crate::attack::arena::{AT_ONCE, Arena};
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
-use crate::clock;
+use assize_corpus as crafted;
+use assize_host::clock;
 
 /// What the quiet run writes before it waits.
 const QUIET: &str = "for line in range(20):\n    print('quiet', line, flush=True)\nimport time\ntime.sleep(120)\n";

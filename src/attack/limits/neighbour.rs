@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{case, id, percentile};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::attack::crafted;
 use crate::attack::trial;
-use crate::host;
+use assize_corpus as crafted;
+use assize_host as host;
 
 /// Where the neighbour listens, in its own namespace.
 pub const NEIGHBOUR_PORT: u16 = 8099;

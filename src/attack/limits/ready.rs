@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{case, id};
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Judgement};
-use crate::clock;
+use assize_host::clock;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -13,8 +13,8 @@ mod starved;
 use std::path::Path;
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
+use assize_corpus as crafted;
 
 const RUNNER: &str = include_str!("blame/runner.py");
 const DRIVER: &str = include_str!("blame/driver.py");

@@ -1,12 +1,12 @@
 //! Projects that want points from a driver that asks them ten questions, and answer none rightly.
 
-use warden::event::{End, EndStatus, Output, ResultsStatus, Stream};
-use warden::frame::{FLUSH, Kind};
-use warden::mask;
+use assize_protocol::event::{End, EndStatus, Output, ResultsStatus, Stream};
+use assize_protocol::frame::{FLUSH, Kind};
+use assize_protocol::mask;
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
+use assize_corpus as crafted;
 
 /// The project; what it does is told by its file `mode`.
 const SUBJECT: &str = include_str!("subject.py");
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_frames_are_the_wardens_own() {
-        let mut decoder = warden::frame::Decoder::default();
+        let mut decoder = assize_protocol::frame::Decoder::default();
         decoder.feed(&frames());
         let frames: Vec<_> = std::iter::from_fn(|| decoder.next_frame().unwrap()).collect();
         assert_eq!(frames.iter().map(|frame| frame.kind).collect::<Vec<_>>(), [Kind::Output, Kind::Results, Kind::End]);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::attack::arena::Arena;
 use crate::attack::case::{Case, Group, Judgement};
-use crate::attack::crafted;
+use assize_corpus as crafted;
 
 /// Of every kind one: controls of direction, separators, what is not seen, fillers, tags, annotations, selectors.
 const HIDING: &str = "\u{61c}\u{200e}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{2029}\u{ad}\u{34f}\u{180b}\u{180e}\u{200b}\

@@ -5,9 +5,9 @@
 //! saw, harm the reader, or make it read something else.
 
 use crate::attack::case::{Case, Group};
-use crate::attack::crafted;
 use crate::attack::trial::{Must, Trial};
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 const INVALID: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
 const COPY: &str = "cp report results";

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::cli::outcome::Fault;
 use crate::cli::report::{Run, points, whereabouts};
-use crate::run::{FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 
 /// One sample's end, as it must be.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -17,15 +17,15 @@ use crate::attack::blame::outside::Outside;
 use crate::attack::case::{Case, matches};
 use crate::attack::http::alike::USER_MAX_ACTIVE;
 use crate::attack::templates;
-use crate::cell::Engine;
-use crate::cell::counters::Cgroups;
 use crate::cli::outcome::{Exit, Fault, Outcome};
 use crate::cli::screen::{Ink, Screen};
 use crate::cli::services::searchable;
 use crate::cli::signals;
 use crate::cli::up::{Installation, Place};
-use crate::config::{Config, ConfigError};
 use crate::upkeep::leftovers;
+use assize_cell::Engine;
+use assize_cell::counters::Cgroups;
+use assize_config::{Config, ConfigError};
 
 /// All of it; it takes some five minutes on two cores.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);

@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use warden::walls::Finding;
+use assize_protocol::isolation::IsolationCheck;
 
 use super::Report;
-use crate::cell::counters::Cgroups;
-use crate::cell::probe::{Probed, probe};
-use crate::cell::slice::Slice;
-use crate::cell::{Engine, EngineError};
-use crate::clock;
-use crate::config::Config;
-use crate::template::{Limits, Templates};
+use crate::template::Templates;
 use crate::upkeep::leftovers;
+use assize_cell::counters::Cgroups;
+use assize_cell::probe::{Probed, probe};
+use assize_cell::slice::Slice;
+use assize_cell::{Engine, EngineError};
+use assize_config::Config;
+use assize_domain::limits::CellLimits;
+use assize_host::clock;
 
 /// A container of an earlier doctor that is this old was left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
 
 /// One set of limits, and who has it.
 struct Case {
-    limits: Limits,
+    limits: CellLimits,
     image: String,
     runtime: Option<String>,
     owners: Vec<String>,
@@ -85,12 +86,13 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
 /// What all cells may have together. The parent of this check is not that of the workers, but is made alike.
 fn totals(slice: &Slice, report: &mut Report) {
     let findings = slice.findings();
-    let broken: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
-    for Finding { check, seen, limit, .. } in &broken {
+    let broken: Vec<&IsolationCheck> = findings.iter().filter(|finding| !finding.ok).collect();
+    for IsolationCheck { check, seen, limit, .. } in &broken {
         report.fail("totals", format!("{check} is to be {limit}, seen: {seen}"), &slice.advice());
     }
     if broken.is_empty() {
-        let told: Vec<String> = findings.iter().map(|Finding { check, seen, .. }| format!("{check} {seen}")).collect();
+        let told: Vec<String> =
+            findings.iter().map(|IsolationCheck { check, seen, .. }| format!("{check} {seen}")).collect();
         report.ok("totals", told.join(", "));
     }
 }
@@ -120,21 +122,23 @@ fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
         Ok(probed) => probed,
         Err(error) => return report.fault("limits", format!("{owners}: {error}")),
     };
-    let (unavailable, tried): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.unavailable);
-    for Finding { check, seen, limit, .. } in unavailable {
+    let (unavailable, tried): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) =
+        findings.iter().partition(|finding| finding.unavailable);
+    for IsolationCheck { check, seen, limit, .. } in unavailable {
         let advice = "a newer kernel holds it; until then it is not enforced here";
         report.warn("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), advice);
     }
-    let (held, broken): (Vec<&Finding>, Vec<&Finding>) = tried.into_iter().partition(|finding| finding.ok);
+    let (held, broken): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) =
+        tried.into_iter().partition(|finding| finding.ok);
     for finding in &broken {
-        let Finding { check, seen, limit, .. } = finding;
+        let IsolationCheck { check, seen, limit, .. } = finding;
         report.fail("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), ADVICE);
     }
     if let Some(trouble) = &trouble {
         report.fail("limits", format!("{owners}: {trouble}"), ADVICE);
     }
     if broken.is_empty() && trouble.is_none() {
-        let Limits { cpus, memory_mib, pids, .. } = case.limits;
+        let CellLimits { cpus, memory_mib, pids, .. } = case.limits;
         let size = format!("{cpus} cpus, {memory_mib} MiB, {pids} pids");
         report.ok("limits", format!("{owners}: {} walls hold from inside ({size})", held.len()));
     }
@@ -146,7 +150,7 @@ async fn clean(engine: &Engine, worker: &str) -> Result<(), EngineError> {
     let old = i64::try_from(LEFTOVER.as_secs()).unwrap_or(i64::MAX);
     for container in engine.ours().await? {
         let labels = container.labels.unwrap_or_default();
-        let is_ours = labels.get(crate::cell::spec::LABEL_WORKER).is_some_and(|owner| owner == worker);
+        let is_ours = labels.get(assize_cell::spec::LABEL_WORKER).is_some_and(|owner| owner == worker);
         let is_old = container.created.is_some_and(|at| now.saturating_sub(at) > old);
         if (is_ours || is_old)
             && let Some(id) = &container.id

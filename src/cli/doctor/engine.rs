@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Report;
 use super::warden::{self, Linkage};
-use crate::cell::berth::BERTH_IMAGE;
-use crate::cell::{Engine, EngineError};
 use crate::cli::screen::bytes;
-use crate::config::Config;
 use crate::template::Templates;
 use crate::upkeep::pressure::{Host, Limits};
 use crate::worker::FETCH_IMAGE;
+use assize_cell::berth::BERTH_IMAGE;
+use assize_cell::{Engine, EngineError};
+use assize_config::Config;
 
 /// Looks at all of it; gives the engine if cells can be made with it.
 pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use super::Report;
 use crate::cli::screen::bytes;
-use crate::clock;
-use crate::config::Config;
-use crate::host;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
-use crate::signing::key_file;
-use crate::store::Store;
+use assize_config::Config;
+use assize_host as host;
+use assize_host::clock;
+use assize_signing::key_file;
+use assize_store::Store;
 
 /// A round trip that is slower than this is felt in every claim.
 const SLOW_MS: u128 = 50;

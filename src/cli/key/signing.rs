@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::super::outcome::{Exit, Fault, Outcome};
 use super::super::screen::{self, Ink, Screen};
-use crate::signing::keys::{PublishedKey, SigningKeys};
-use crate::signing::{KeyFileError, PrivateKey, PublicKey, key_file};
-use crate::store::Store;
+use assize_signing::keys::{PublishedKey, SigningKeys};
+use assize_signing::{KeyFileError, PrivateKey, PublicKey, key_file};
+use assize_store::Store;
 
 const EXAMPLES: &str = "\
 EXAMPLES:

@@ -2,8 +2,8 @@
 
 use super::{Failed, Run, ink_of, points};
 use crate::cli::screen::{Ink, Screen, printable, shorten};
-use crate::run::Cause;
-use crate::verdict::{Integrity, TestStatus, Verdict};
+use assize_domain::run::Cause;
+use assize_domain::verdict::{Integrity, TestStatus, Verdict};
 
 /// Lines of the last output that are shown with a failure.
 const SHOWN_LAST_OUTPUT: usize = 20;

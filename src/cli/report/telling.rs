@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use assize_protocol::event::Stream;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use warden::event::Stream;
 
 use super::{Run, conclude, exit_of, ink_of, seconds, verdict_of, whereabouts};
 use crate::cli::client::Client;
 use crate::cli::follow::{Follow, Move, Told};
 use crate::cli::outcome::{Exit, Fault, Outcome};
 use crate::cli::screen::{self, Ink, Screen, printable};
-use crate::output::Entry;
-use crate::run::{StageName, Status};
+use assize_domain::output::Entry;
+use assize_domain::run::{StageName, Status};
 
 /// A run is queued this long before it is told where it stands.
 const QUEUE_GRACE: Duration = Duration::from_secs(1);

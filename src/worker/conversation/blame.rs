@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use warden::event::{EndStatus, StageEnded};
-use warden::plan::Stage;
+use assize_protocol::event::{EndStatus, StageEnded};
+use assize_protocol::plan::Stage;
 
 use super::Conversation;
-use crate::cell::Role;
-use crate::cell::spec::{TMP, WORKSPACE};
 use crate::egress::{HeardOf, Tunnels};
-use crate::observe::metrics;
-use crate::run::outcome::{StageLimits, stage_failure};
-use crate::run::{Cause, Failure, FailureCode, StageName};
 use crate::worker::attempt::{Attempt, Stop};
 use crate::worker::fetch::git::{Seen, judge};
+use assize_cell::Role;
+use assize_cell::spec::{TMP, WORKSPACE};
+use assize_domain::run::outcome::{StageLimits, stage_failure};
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_observe::metrics;
 
 impl Conversation {
     /// What became of the hosts that a stage asked for; it is forgotten then.
@@ -166,7 +166,7 @@ fn is_of_the_project(stage: &Stage) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use warden::plan::OutputLimits;
+    use assize_protocol::plan::OutputLimits;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Conversation;
-use crate::cell::Event;
 use crate::worker::attempt::{Attempt, Stop};
+use assize_cell::Event;
 
 impl Conversation {
     /// Tells the cell to stop and hears it out, for a moment: the last of its output may be waiting.

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::{Conversation, LAST_WORDS};
-use crate::cell::stream::StreamError;
-use crate::cell::{Cell, EngineError, Role};
-use crate::clock;
 use crate::egress::HeardOf;
-use crate::observe::metrics;
-use crate::run::{Failure, FailureCode};
 use crate::worker::attempt::{Attempt, Stop};
+use assize_cell::stream::StreamError;
+use assize_cell::{Cell, EngineError, Role};
+use assize_domain::run::{Failure, FailureCode};
+use assize_host::clock;
+use assize_observe::metrics;
 
 impl Conversation {
     /// The stream broke, but the cell may be as well as before: its journal has what was missed. A

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use warden::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
+use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
-use crate::cell::spec::{TMP, WORKSPACE, WRITABLE};
-use crate::config::Config;
 use crate::intake::repository::Repository;
-use crate::run::{Cause, Failure, FailureCode, StageName};
-use crate::template::Limits;
 use crate::worker::egress;
 use crate::worker::plan::{GRACE_MS, PATH, capped};
+use assize_cell::spec::{TMP, WORKSPACE, WRITABLE};
+use assize_config::Config;
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 
 /// Git and its certificates, made by `images/build`.
 pub const FETCH_IMAGE: &str = "assize/fetch:1";
@@ -43,10 +43,10 @@ pub const fn quota(config: &Config) -> u64 {
 
 /// Room for what was sent, its archive, and the lists in between.
 #[must_use]
-pub const fn limits(config: &Config) -> Limits {
+pub const fn limits(config: &Config) -> CellLimits {
     let workspace_mib = (quota(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
     // The workspace is memory too; Git itself holds large files in pieces.
-    Limits {
+    CellLimits {
         cpus: 1.0,
         memory_mib: workspace_mib + 320,
         pids: 64,

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use assize::key;
-use assize::store::Store;
-use assize::store::keys::{NewKey, Role};
+use assize_domain::key;
+use assize_domain::key::KeyRole;
+use assize_store::Store;
+use assize_store::keys::NewKey;
 use sqlx::{Connection, PgConnection, PgPool};
 
 /// The socket that `DATABASE_URL` names with `?host=<folder>`.
@@ -32,10 +33,10 @@ pub async fn make(name: String) -> (String, String) {
     sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
     let url = with_database(&base, &name);
     let pool = PgPool::connect(&url).await.unwrap();
-    sqlx::migrate!("sql/migrations").run(&pool).await.unwrap();
+    sqlx::migrate!("crates/store/sql/migrations").run(&pool).await.unwrap();
     let store = Store::on(pool.clone());
     let organization_id = store.ensure_organization("school").await.unwrap();
-    let (minted, role) = (key::mint(), Role::Submit);
+    let (minted, role) = (key::mint(), KeyRole::Submit);
     let secret_sha256 = &minted.secret_sha256;
     let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "", expires_at: None };
     store.insert_key(new).await.unwrap();

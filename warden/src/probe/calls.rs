@@ -3,8 +3,8 @@
 //! Arguments are chosen so that a call which is let through changes nothing: null pointers, no such
 //! descriptor. What is denied says EPERM before it looks at them; a kernel without the call, ENOSYS.
 
+use assize_protocol::isolation::IsolationCheck;
 use nix::errno::Errno;
-use warden::walls::Finding;
 
 use super::program::{self, Call, Ran};
 
@@ -184,23 +184,23 @@ impl Denied {
 }
 
 /// One finding for each class.
-pub fn findings() -> Vec<Finding> {
-    let mut findings: Vec<Finding> = CLASSES.iter().map(finding).collect();
+pub fn findings() -> Vec<IsolationCheck> {
+    let mut findings: Vec<IsolationCheck> = CLASSES.iter().map(finding).collect();
     findings.push(clone3());
     findings.push(foreign());
     findings
 }
 
-fn finding(class: &Class) -> Finding {
+fn finding(class: &Class) -> IsolationCheck {
     let limit = "EPERM or ENOSYS";
     let (names, calls): (Vec<&str>, Vec<Call>) =
         class.calls.iter().filter_map(|denied| Some((denied.name, denied.here()?))).unzip();
     let returned = match program::make(&calls) {
         Ok(Ran::Returned(returned)) => returned,
         Ok(Ran::Killed(signal)) => {
-            return Finding::new(class.check, true, format!("ended by signal {signal}"), limit);
+            return IsolationCheck::new(class.check, true, format!("ended by signal {signal}"), limit);
         }
-        Err(error) => return Finding::new(class.check, false, format!("cannot be tried: {error}"), limit),
+        Err(error) => return IsolationCheck::new(class.check, false, format!("cannot be tried: {error}"), limit),
     };
     let is_denied = |value: i64| [Errno::EPERM, Errno::ENOSYS].iter().any(|errno| value == -i64::from(*errno as i32));
     let allowed: Vec<String> = names
@@ -210,31 +210,31 @@ fn finding(class: &Class) -> Finding {
         .map(|(name, value)| format!("{name} said {}", words(*value)))
         .collect();
     let seen = if allowed.is_empty() { format!("{} calls denied", names.len()) } else { allowed.join(", ") };
-    Finding::new(class.check, allowed.is_empty(), seen, limit)
+    IsolationCheck::new(class.check, allowed.is_empty(), seen, limit)
 }
 
-fn clone3() -> Finding {
+fn clone3() -> IsolationCheck {
     let (check, limit) = ("seccomp_clone3", "ENOSYS");
     match program::make(&[Call { number: CLONE3, args: [0; 6], forks: true }]) {
         Ok(Ran::Returned(returned)) => {
             let ok = returned == [-i64::from(Errno::ENOSYS as i32)];
-            Finding::new(check, ok, returned.first().map_or_else(String::new, |value| words(*value)), limit)
+            IsolationCheck::new(check, ok, returned.first().map_or_else(String::new, |value| words(*value)), limit)
         }
-        Ok(Ran::Killed(signal)) => Finding::new(check, false, format!("ended by signal {signal}"), limit),
-        Err(error) => Finding::new(check, false, format!("cannot be tried: {error}"), limit),
+        Ok(Ran::Killed(signal)) => IsolationCheck::new(check, false, format!("ended by signal {signal}"), limit),
+        Err(error) => IsolationCheck::new(check, false, format!("cannot be tried: {error}"), limit),
     }
 }
 
 /// Calls by the gate of 32-bit programs, which have other numbers than those that the filter knows.
-fn foreign() -> Finding {
+fn foreign() -> IsolationCheck {
     let (check, limit) = ("seccomp_32_bit", "ended by a signal");
     match program::make_32_bit() {
-        None => Finding::new(check, true, "there is no such gate", limit),
-        Some(Ok(Ran::Killed(signal))) => Finding::new(check, true, format!("ended by signal {signal}"), limit),
+        None => IsolationCheck::new(check, true, "there is no such gate", limit),
+        Some(Ok(Ran::Killed(signal))) => IsolationCheck::new(check, true, format!("ended by signal {signal}"), limit),
         Some(Ok(Ran::Returned(returned))) => {
-            Finding::new(check, false, format!("getpid said {}", returned.first().copied().unwrap_or(0)), limit)
+            IsolationCheck::new(check, false, format!("getpid said {}", returned.first().copied().unwrap_or(0)), limit)
         }
-        Some(Err(error)) => Finding::new(check, false, format!("cannot be tried: {error}"), limit),
+        Some(Err(error)) => IsolationCheck::new(check, false, format!("cannot be tried: {error}"), limit),
     }
 }
 

@@ -3,29 +3,29 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 
+use assize_protocol::isolation::IsolationCheck;
 use nix::unistd::{getgroups, getresgid, getresuid};
-use warden::walls::Finding;
 
 use super::CELL_UID;
 
 /// Seccomp mode 2 is a filter, as Docker installs it.
 const SECCOMP_FILTER: &str = "2";
 
-pub const CHECKS: &[fn() -> Finding] = &[network, rootfs, uid, capabilities, no_new_privileges, seccomp];
+pub const CHECKS: &[fn() -> IsolationCheck] = &[network, rootfs, uid, capabilities, no_new_privileges, seccomp];
 
-fn network() -> Finding {
+fn network() -> IsolationCheck {
     let limit = "only lo";
     match fs::read_to_string("/proc/net/dev") {
         Ok(listed) => {
             let names: Vec<&str> =
                 listed.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-            Finding::new("network", names == ["lo"], format!("interfaces: {}", names.join(" ")), limit)
+            IsolationCheck::new("network", names == ["lo"], format!("interfaces: {}", names.join(" ")), limit)
         }
-        Err(error) => Finding::new("network", false, format!("/proc/net/dev cannot be read: {error}"), limit),
+        Err(error) => IsolationCheck::new("network", false, format!("/proc/net/dev cannot be read: {error}"), limit),
     }
 }
 
-fn rootfs() -> Finding {
+fn rootfs() -> IsolationCheck {
     let mut seen = Vec::new();
     let mut ok = true;
     for path in ["/assize-probe", "/etc/assize-probe"] {
@@ -42,44 +42,44 @@ fn rootfs() -> Finding {
             }
         }
     }
-    Finding::new("rootfs", ok, seen.join("; "), "read-only")
+    IsolationCheck::new("rootfs", ok, seen.join("; "), "read-only")
 }
 
-fn uid() -> Finding {
+fn uid() -> IsolationCheck {
     let limit = format!("{CELL_UID} for real, effective and saved user and group, no other group");
     let (Ok(user), Ok(group), Ok(groups)) = (getresuid(), getresgid(), getgroups()) else {
-        return Finding::new("uid", false, "the ids cannot be read", &limit);
+        return IsolationCheck::new("uid", false, "the ids cannot be read", &limit);
     };
     let users = [user.real, user.effective, user.saved].map(|id| id.as_raw());
     let main = [group.real, group.effective, group.saved].map(|id| id.as_raw());
     let others: Vec<u32> = groups.iter().map(|id| id.as_raw()).filter(|id| *id != CELL_UID).collect();
     let ok = users == [CELL_UID; 3] && main == [CELL_UID; 3] && others.is_empty();
-    Finding::new("uid", ok, format!("users {users:?}, groups {main:?}, others {others:?}"), &limit)
+    IsolationCheck::new("uid", ok, format!("users {users:?}, groups {main:?}, others {others:?}"), &limit)
 }
 
-fn capabilities() -> Finding {
+fn capabilities() -> IsolationCheck {
     let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
     let values: Vec<String> = sets.iter().map(|set| status_field(set)).collect();
     let ok = values.iter().all(|value| !value.is_empty() && value.bytes().all(|digit| digit == b'0'));
     let seen: Vec<String> = sets.iter().zip(&values).map(|(set, value)| format!("{set} {value}")).collect();
-    Finding::new("capabilities", ok, seen.join(", "), "none in any set")
+    IsolationCheck::new("capabilities", ok, seen.join(", "), "none in any set")
 }
 
-fn no_new_privileges() -> Finding {
+fn no_new_privileges() -> IsolationCheck {
     let seen = status_field("NoNewPrivs");
-    Finding::new("no_new_privs", seen == "1", format!("NoNewPrivs {seen}"), "1")
+    IsolationCheck::new("no_new_privs", seen == "1", format!("NoNewPrivs {seen}"), "1")
 }
 
-fn seccomp() -> Finding {
+fn seccomp() -> IsolationCheck {
     let seen = status_field("Seccomp");
-    Finding::new("seccomp", seen == SECCOMP_FILTER, format!("Seccomp {seen}"), SECCOMP_FILTER)
+    IsolationCheck::new("seccomp", seen == SECCOMP_FILTER, format!("Seccomp {seen}"), SECCOMP_FILTER)
 }
 
 /// The processors that this process may run on.
-pub fn processors(wanted: &str) -> Finding {
+pub fn processors(wanted: &str) -> IsolationCheck {
     let seen = status_field("Cpus_allowed_list");
     let is_any = wanted.is_empty();
-    Finding::new("processors", is_any || seen == wanted, seen, if is_any { "any" } else { wanted })
+    IsolationCheck::new("processors", is_any || seen == wanted, seen, if is_any { "any" } else { wanted })
 }
 
 fn status_field(name: &str) -> String {

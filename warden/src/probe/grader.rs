@@ -7,9 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use assize_protocol::isolation::IsolationCheck;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use warden::walls::Finding;
 
 use crate::fence;
 
@@ -52,7 +52,7 @@ const NEEDED: &[Try] = &[
 ];
 
 /// Tries from a process that is held to `writable` as a stage is.
-pub fn grader(writable: &[String]) -> Finding {
+pub fn grader(writable: &[String]) -> IsolationCheck {
     let limit = "no stage can change the tests in it";
     let at = Path::new(FOLDER);
     let prepared = File::create_new(at.join("file")).and_then(|_| fs::create_dir(at.join("folder")));
@@ -66,9 +66,9 @@ pub fn grader(writable: &[String]) -> Finding {
     }
     if !fence::holds_whole() {
         let seen = format!("the kernel has no Landlock of version 3 (Linux 6.2); {seen}");
-        return Finding { unavailable: true, ..Finding::new(CHECK, false, seen, limit) };
+        return IsolationCheck { unavailable: true, ..IsolationCheck::new(CHECK, false, seen, limit) };
     }
-    Finding::new(CHECK, seen == all_held(), seen, limit)
+    IsolationCheck::new(CHECK, seen == all_held(), seen, limit)
 }
 
 fn all_held() -> String {

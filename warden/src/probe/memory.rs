@@ -8,14 +8,14 @@ use std::process::{Command, ExitCode, Stdio};
 
 use nix::sys::signal::Signal;
 
-use warden::walls::Finding;
+use assize_protocol::isolation::IsolationCheck;
 
 /// How much is taken at a time, in MiB: the precision of what is seen.
 const STEP_MIB: u64 = 8;
 
 /// Takes memory in a child until the child is killed.
-pub fn memory(limit_mib: u64) -> Finding {
-    let finding = |ok, seen: String| Finding::new("memory", ok, seen, format!("{limit_mib} MiB"));
+pub fn memory(limit_mib: u64) -> IsolationCheck {
+    let finding = |ok, seen: String| IsolationCheck::new("memory", ok, seen, format!("{limit_mib} MiB"));
     let most_mib = limit_mib.saturating_mul(2);
     let spawned = Command::new("/proc/self/exe")
         .args(["probe-memory", &most_mib.to_string()])

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use warden::walls::Finding;
+use assize_protocol::isolation::IsolationCheck;
 
 use crate::clock;
 
@@ -21,7 +21,7 @@ const SPIN_MS: u64 = 300;
 const CPU_TOLERANCE: f64 = 1.4;
 
 /// Processes until the cell refuses one, this one included.
-pub fn pids(limit: u64) -> Finding {
+pub fn pids(limit: u64) -> IsolationCheck {
     let mut children: Vec<Child> = Vec::new();
     let refusal = loop {
         if children.len() as u64 >= limit.saturating_mul(2) {
@@ -48,11 +48,11 @@ pub fn pids(limit: u64) -> Finding {
     let is_refused = refusal.as_ref().is_some_and(|error| error.raw_os_error() == Some(Errno::EAGAIN as i32));
     let stopped_by = refusal.map_or_else(|| "nothing".to_owned(), |error| error.to_string());
     let seen = format!("{reached} processes, stopped by {stopped_by}");
-    Finding::new("pids", is_refused && reached <= limit, seen, format!("{limit} processes"))
+    IsolationCheck::new("pids", is_refused && reached <= limit, seen, format!("{limit} processes"))
 }
 
 /// Bytes that one file in `folder` can take.
-pub fn bytes(check: &str, folder: &str, limit: u64) -> Finding {
+pub fn bytes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
     let path = Path::new(folder).join("assize-probe-bytes");
     let piece = vec![0x5A; 1 << 20];
     let mut reached: u64 = 0;
@@ -67,7 +67,7 @@ pub fn bytes(check: &str, folder: &str, limit: u64) -> Finding {
 }
 
 /// Files that `folder` can hold.
-pub fn inodes(check: &str, folder: &str, limit: u64) -> Finding {
+pub fn inodes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
     let home: PathBuf = Path::new(folder).join("assize-probe-inodes");
     let mut reached: u64 = 0;
     let outcome = fs::create_dir(&home).and_then(|()| {
@@ -84,15 +84,15 @@ pub fn inodes(check: &str, folder: &str, limit: u64) -> Finding {
 }
 
 /// The wall must be there, and be the one of a full file system.
-fn wall(check: &str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> Finding {
+fn wall(check: &str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> IsolationCheck {
     let is_full =
         matches!(&outcome, Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     let stopped_by = outcome.map_or_else(|error| error.to_string(), |()| "nothing".to_owned());
-    Finding::new(check, is_full && is_within, format!("{reached}, stopped by {stopped_by}"), limit)
+    IsolationCheck::new(check, is_full && is_within, format!("{reached}, stopped by {stopped_by}"), limit)
 }
 
 /// CPU time that busy threads get, against the time that passes.
-pub fn cpus(limit: f64) -> Finding {
+pub fn cpus(limit: f64) -> IsolationCheck {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
     let (began, used) = (clock::now_us(), used_us());
     let until = clock::after_ms(began, SPIN_MS);
@@ -106,7 +106,7 @@ pub fn cpus(limit: f64) -> Finding {
     let share = ratio(cpu_ms, wall_ms);
     let seen = format!("{share:.2} CPUs: {cpu_ms} ms of CPU in {wall_ms} ms by {threads} threads");
     let wanted = format!("{limit} CPUs, with a tolerance of {CPU_TOLERANCE}");
-    Finding::new("cpus", share <= limit * CPU_TOLERANCE, seen, wanted)
+    IsolationCheck::new("cpus", share <= limit * CPU_TOLERANCE, seen, wanted)
 }
 
 fn used_us() -> u64 {

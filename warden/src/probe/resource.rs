@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
+use assize_protocol::isolation::{ExpectedIsolation, IsolationCheck};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use warden::walls::{Finding, Walls};
 
 /// Of those that are to be tried.
-pub fn findings(walls: &Walls) -> Vec<Finding> {
+pub fn findings(walls: &ExpectedIsolation) -> Vec<IsolationCheck> {
     let limits = [
         ("core", Resource::RLIMIT_CORE, walls.core),
         ("memlock", Resource::RLIMIT_MEMLOCK, walls.memlock),
@@ -21,17 +21,22 @@ pub fn findings(walls: &Walls) -> Vec<Finding> {
     limits.map(|(check, resource, limit)| finding(check, resource, limit)).collect()
 }
 
-fn finding(check: &str, resource: Resource, limit: u64) -> Finding {
+fn finding(check: &str, resource: Resource, limit: u64) -> IsolationCheck {
     let (soft, hard) = match getrlimit(resource) {
         Ok(limits) => limits,
-        Err(errno) => return Finding::new(check, false, errno.to_string(), limit.to_string()),
+        Err(errno) => return IsolationCheck::new(check, false, errno.to_string(), limit.to_string()),
     };
     let (is_refused, what) = match resource {
         Resource::RLIMIT_NOFILE => open_files(limit),
         Resource::RLIMIT_FSIZE => longest_file(limit),
         _ => (true, String::new()),
     };
-    Finding::new(check, hard <= limit && is_refused, format!("soft {soft}, hard {hard}{what}"), limit.to_string())
+    IsolationCheck::new(
+        check,
+        hard <= limit && is_refused,
+        format!("soft {soft}, hard {hard}{what}"),
+        limit.to_string(),
+    )
 }
 
 /// Opens one file more than may be open.

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use assize_protocol::isolation::IsolationCheck;
 use nix::sys::stat::{major, minor};
-use warden::walls::Finding;
 
 /// Major and minor numbers of the devices that every container has: null, zero, full, random, urandom;
 /// tty, console, ptmx.
@@ -20,7 +20,7 @@ const TERMINALS: u64 = 136;
 const WRITABLE: &[&str] = &["/workspace", "/tmp", "/grader", "/dev/shm", "/dev/mqueue"];
 
 /// No device but those without a host behind them.
-pub fn devices() -> Finding {
+pub fn devices() -> IsolationCheck {
     let limit = "null, zero, full, random, urandom and terminals";
     let mut strange = Vec::new();
     let mut seen = 0;
@@ -42,19 +42,19 @@ pub fn devices() -> Finding {
         }
     }
     let said = if strange.is_empty() { format!("{seen} devices") } else { strange.join(", ") };
-    Finding::new("devices", strange.is_empty(), said, limit)
+    IsolationCheck::new("devices", strange.is_empty(), said, limit)
 }
 
 /// Nothing can be written to but what the cell was given.
-pub fn mounts() -> Finding {
+pub fn mounts() -> IsolationCheck {
     let limit = format!("only {}", WRITABLE.join(", "));
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
-        return Finding::new("mounts", false, "/proc/self/mounts cannot be read", limit);
+        return IsolationCheck::new("mounts", false, "/proc/self/mounts cannot be read", limit);
     };
     let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     let written: Vec<&str> = points.iter().copied().filter(|point| can_write_in(point)).collect();
     let ok = written.iter().all(|point| WRITABLE.contains(point));
-    Finding::new("mounts", ok, format!("of {} mounts writable: {}", points.len(), written.join(", ")), limit)
+    IsolationCheck::new("mounts", ok, format!("of {} mounts writable: {}", points.len(), written.join(", ")), limit)
 }
 
 fn can_write_in(folder: &str) -> bool {
@@ -67,10 +67,10 @@ fn can_write_in(folder: &str) -> bool {
 }
 
 /// Each of these is missing, empty or closed.
-pub fn masked(paths: &[String]) -> Finding {
+pub fn masked(paths: &[String]) -> IsolationCheck {
     let open: Vec<&str> = paths.iter().map(String::as_str).filter(|path| says_something(Path::new(path))).collect();
     let seen = if open.is_empty() { format!("{} paths", paths.len()) } else { format!("open: {}", open.join(", ")) };
-    Finding::new("masked", open.is_empty(), seen, "missing, empty or closed")
+    IsolationCheck::new("masked", open.is_empty(), seen, "missing, empty or closed")
 }
 
 fn says_something(path: &Path) -> bool {
@@ -83,7 +83,7 @@ fn says_something(path: &Path) -> bool {
 
 /// Nothing can be made in or written to any of these. A file that root alone may write to says nothing of
 /// the mount, so the mount itself is looked at.
-pub fn read_only(paths: &[String]) -> Finding {
+pub fn read_only(paths: &[String]) -> IsolationCheck {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let is_mounted_so = |path: &str| {
         let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
@@ -99,11 +99,11 @@ pub fn read_only(paths: &[String]) -> Finding {
         .collect();
     let seen =
         if open.is_empty() { format!("{} paths", paths.len()) } else { format!("writable: {}", open.join(", ")) };
-    Finding::new("read_only", open.is_empty(), seen, "mounted read-only")
+    IsolationCheck::new("read_only", open.is_empty(), seen, "mounted read-only")
 }
 
 /// The cell shares none of these with the host.
-pub fn namespaces(host: &BTreeMap<String, String>) -> Finding {
+pub fn namespaces(host: &BTreeMap<String, String>) -> IsolationCheck {
     let mut shared = Vec::new();
     for (name, theirs) in host {
         match fs::read_link(format!("/proc/self/ns/{name}")) {
@@ -114,14 +114,14 @@ pub fn namespaces(host: &BTreeMap<String, String>) -> Finding {
     }
     let names: Vec<&str> = host.keys().map(String::as_str).collect();
     let seen = if shared.is_empty() { names.join(", ") } else { shared.join(", ") };
-    Finding::new("namespaces", shared.is_empty(), seen, format!("{} of the cell's own", names.join(", ")))
+    IsolationCheck::new("namespaces", shared.is_empty(), seen, format!("{} of the cell's own", names.join(", ")))
 }
 
 /// The profile that is enforced on this process.
-pub fn apparmor(profile: &str) -> Finding {
+pub fn apparmor(profile: &str) -> IsolationCheck {
     let paths = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
     let seen = paths.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let seen = seen.trim_end_matches(['\n', '\0']).to_owned();
     let wanted = format!("{profile} (enforce)");
-    Finding::new("apparmor", seen == wanted, seen, wanted)
+    IsolationCheck::new("apparmor", seen == wanted, seen, wanted)
 }

@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use assize_protocol::egress::{FRAME_COST, FromCell, How, MAX_PIECE, WINDOW_DOWN, WINDOW_UP};
 use nix::libc;
 use nix::poll::PollFlags;
 use nix::sys::socket::{setsockopt, sockopt};
-use warden::egress::{FRAME_COST, FromCell, How, MAX_PIECE, WINDOW_DOWN, WINDOW_UP};
 
 use super::head::{self, MAX_HEAD, Parsed, Request};
 use super::journal::Journal;

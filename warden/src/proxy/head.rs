@@ -3,7 +3,7 @@
 //! It comes from the project, so it is read strictly: what is not plainly one of the two is refused,
 //! and never guessed at. What it names is only carried on; the worker judges it.
 
-use warden::egress::MAX_HOST;
+use assize_protocol::egress::MAX_HOST;
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 8 * 1024;

@@ -1,7 +1,7 @@
 //! What the tunnel may still add to the journal. The engine keeps a journal up to a size, and the
 //! results come last, so nothing that a project sends may fill it.
 
-/// Bytes, as [`warden::egress`] counts them.
+/// Bytes, as [`assize_protocol::egress`] counts them.
 pub struct Journal {
     left: u64,
 }

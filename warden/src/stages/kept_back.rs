@@ -2,8 +2,8 @@
 
 use std::io;
 
-use warden::event::{StageEnded, StageExit};
-use warden::frame::Kind;
+use assize_protocol::event::{StageEnded, StageExit};
+use assize_protocol::frame::Kind;
 
 use super::Stages;
 use crate::cgroup;

@@ -1,10 +1,10 @@
 use std::io::{Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 
-use warden::content::Content;
-use warden::event::{EndStatus, StageExit};
-use warden::frame::Kind;
-use warden::plan::{Input, Plan};
+use assize_protocol::content::Content;
+use assize_protocol::event::{EndStatus, StageExit};
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{Input, Plan};
 use zip::write::SimpleFileOptions;
 
 use crate::cell::{Cell, Story};

@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use assize_protocol::event::{End, EndStatus, Output, ResultsStatus, StageEnded, StageExit};
+use assize_protocol::frame::{Decoder, Frame, Kind, encode};
+use assize_protocol::mask;
+use assize_protocol::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
-use warden::event::{End, EndStatus, Output, ResultsStatus, StageEnded, StageExit};
-use warden::frame::{Decoder, Frame, Kind, encode};
-use warden::mask;
-use warden::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
 
 /// How long a test waits for the next frame: only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);

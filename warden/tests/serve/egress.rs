@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use warden::egress::{FRAME_COST, FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP, resync};
-use warden::event::StageExit;
-use warden::frame::Kind;
-use warden::plan::{Egress, OutputLimits, Plan, Stage};
+use assize_protocol::egress::{FRAME_COST, FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP, resync};
+use assize_protocol::event::StageExit;
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{Egress, OutputLimits, Plan, Stage};
 
 use crate::cell::Cell;
 

@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use warden::event::{EndStatus, StageExit};
-use warden::frame::Kind;
-use warden::plan::{Input, Plan, Scratch, Stage};
+use assize_protocol::event::{EndStatus, StageExit};
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{Input, Plan, Scratch, Stage};
 
 use crate::cell::{Cell, Story};
 use crate::zip_bytes::{Entry, zip};

@@ -1,7 +1,7 @@
 //! What only a PID 1 does: it outlives what is sent to it, and inherits and ends everybody.
 
-use warden::event::{EndStatus, StageExit};
-use warden::plan::{Plan, Stage};
+use assize_protocol::event::{EndStatus, StageExit};
+use assize_protocol::plan::{Plan, Stage};
 
 use crate::cell::{Cell, Story};
 use crate::zip_bytes::{Entry, zip};
@@ -82,7 +82,7 @@ fn an_archive_that_fills_the_disk_is_told_from_a_bad_one() {
         let mut cell = Cell::start_as_init();
         // The file system lies over the folder only inside, so `into` must be the folder itself.
         let into = cell.path().display().to_string();
-        let input = warden::plan::Input { into: into.clone(), max_entries: 100, ..cell.input() };
+        let input = assize_protocol::plan::Input { into: into.clone(), max_entries: 100, ..cell.input() };
         let plan = Plan { inputs: vec![input], disks: vec!["/".into(), into.clone()], ..cell.empty_plan() };
         cell.send_plan(&plan);
         cell.send_archive(0, &archive);

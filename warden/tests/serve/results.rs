@@ -1,6 +1,6 @@
-use warden::event::{EndStatus, ResultsStatus, StageExit};
-use warden::frame::Kind;
-use warden::plan::{Plan, ResultsFile};
+use assize_protocol::event::{EndStatus, ResultsStatus, StageExit};
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{Plan, ResultsFile};
 
 use crate::cell::{Cell, Story, is_alive};
 

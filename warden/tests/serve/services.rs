@@ -1,9 +1,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use warden::event::StageExit;
-use warden::frame::Kind;
-use warden::plan::{Plan, Stage};
+use assize_protocol::event::StageExit;
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{Plan, Stage};
 
 use crate::cell::Cell;
 

@@ -1,6 +1,6 @@
-use warden::event::{EndStatus, ResultsStatus, StageExit, Stream};
-use warden::frame::Kind;
-use warden::plan::{OutputLimits, Plan, Stage};
+use assize_protocol::event::{EndStatus, ResultsStatus, StageExit, Stream};
+use assize_protocol::frame::Kind;
+use assize_protocol::plan::{OutputLimits, Plan, Stage};
 
 use crate::cell::{Cell, Story, is_alive};
 

@@ -1,10 +1,10 @@
 use std::fs::File;
 use std::io::Write;
 
+use assize_protocol::event::{EndStatus, StageExit};
+use assize_protocol::frame::{Kind, MAX_PAYLOAD, encode};
+use assize_protocol::plan::Plan;
 use nix::sys::stat::Mode;
-use warden::event::{EndStatus, StageExit};
-use warden::frame::{Kind, MAX_PAYLOAD, encode};
-use warden::plan::Plan;
 
 use crate::cell::{Cell, plan_bytes};
 

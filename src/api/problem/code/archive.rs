@@ -1,7 +1,7 @@
 //! Codes for archives that the scan rejects.
 
 use super::{ProblemCode, codes, limit, service};
-use crate::intake::archive::{ArchiveProblem, Field, NameFault, Special};
+use assize_archive::{ArchiveProblem, Field, NameFault, Special};
 
 codes! {
     ARCHIVE_NOT_A_ZIP: "archive_not_a_zip", 422,

@@ -1,9 +1,9 @@
 //! Tests that the project ends, in the cell that it shares with them.
 
 use super::{FULL, Trial, WRONG, trial, unit, wrong};
-use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);
 const NOTHING: Must = Must::NothingOf(FULL);

@@ -1,9 +1,9 @@
 //! Reports that the project spoils after the runner wrote them, and reports outside the scale.
 
 use super::{FULL, Trial, trial, wrong};
-use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 const SPOILED: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
 const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);

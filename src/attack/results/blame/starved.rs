@@ -1,9 +1,9 @@
 //! Drivers that run the project's code, and are starved or ended by it.
 
 use super::{FULL, Trial, pages, trial};
-use crate::attack::crafted;
 use crate::attack::trial::Must;
-use crate::run::FailureCode;
+use assize_corpus as crafted;
+use assize_domain::run::FailureCode;
 
 /// The first page was right before the second one struck.
 const FIRST: Must = Must::ScoreOf(1.0, FULL);

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::attack::case::{Case, Finding, Group, Judgement};
 use crate::cli::outcome::Exit;
 use crate::cli::screen::{self, Ink, Screen, printable, shorten};
-use crate::clock;
+use assize_host::clock;
 
 /// Characters of a line that is not on a terminal.
 const COLUMNS: usize = 150;

@@ -1,0 +1,214 @@
+//! Looks through an uploaded zip archive without ever unpacking it.
+//!
+//! The archive is unpacked later, inside a cell, by one reader; students, graders and virus scanners use others. They
+//! disagree on everything that a zip file says twice, so what is said twice must agree here, and what only some readers
+//! would see is refused: entries that overlap, bytes that belong to no entry, a local header that differs from the
+//! directory, two end records, data before the first entry. What is left means the same to every reader.
+//!
+//! ```text
+//!  offset 0                                    directory                 end record, last
+//!  [local header, data, (descriptor)] [ ... ]  [central header] [ ... ]  [zip64 records] [end] [comment]
+//!  └ each range begins where the one before ends, and the last ends where the directory begins
+//! ```
+//!
+//! Sizes are those that the archive declares; the cell counts again while it inflates. Nested archives are plain files,
+//! unless a template denies that content.
+//!
+//! Memory is bounded by the limits (entries x name length), never by what the file claims; every read is positional and
+//! of bounded size, so the file can be shared. Of local headers no more is read than the file is long.
+
+mod entry;
+mod fault;
+mod layout;
+mod name;
+mod problem;
+mod record;
+mod room;
+mod source;
+mod tree;
+mod types;
+
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod crafted;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod seeds;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Field, NameFault, Special};
+pub use problem::ArchiveProblem;
+pub use room::{NODE_BYTES, Needed, PAGE, Room, in_pages};
+pub use types::FileTypes;
+
+use assize_config::Config;
+use entry::Entry;
+use layout::Layout;
+use record::{Directory, End};
+use source::{Source, Window};
+use std::fs::File;
+use tree::Tree;
+
+/// How much of an archive is accepted, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// Bytes of the archive itself. 100 MiB: a project with its assets, but without its dependencies.
+    pub max_archive_bytes: u64,
+    /// Entries, folders included. 10,000: ten times a large course project.
+    pub max_entries: u64,
+    /// Declared bytes of all files together. 512 MiB: what a cell's workspace holds, with room to build in.
+    pub max_unpacked_bytes: u64,
+    /// Unpacked bytes per packed byte, of any file above [`RATIO_FLOOR`] and of the whole. 200: text reaches 20, deflate
+    /// itself stops at about 1,030.
+    pub max_ratio: u64,
+    /// Bytes of one name with its folders. 1,024: a quarter of what Linux can open.
+    pub max_name_bytes: u64,
+    /// Components of one name. 32: dependencies left out, projects rarely reach 12.
+    pub max_depth: u64,
+    /// Which files; by default all.
+    pub types: FileTypes,
+    /// What the cell has room for; by default for anything.
+    pub room: Room,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self {
+            max_archive_bytes: 100 * 1024 * 1024,
+            max_entries: 10_000,
+            max_unpacked_bytes: 512 * 1024 * 1024,
+            max_ratio: 200,
+            max_name_bytes: 1024,
+            max_depth: 32,
+            types: FileTypes::default(),
+            room: Room::default(),
+        }
+    }
+}
+
+impl ScanLimits {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_archive_bytes: config.max_archive_bytes,
+            max_entries: config.max_archive_entries,
+            max_unpacked_bytes: config.max_unpacked_bytes,
+            max_ratio: config.max_archive_ratio,
+            ..Self::default()
+        }
+    }
+}
+
+/// Unpacked bytes up to which no ratio is asked for: a log of 1 MiB of zeros harms nobody.
+pub const RATIO_FLOOR: u64 = 1024 * 1024;
+
+/// Bytes of extra fields and comment that an entry of the directory may have on average; real ones have about 30.
+const EXTRA_BYTES: u64 = 1024;
+
+/// Name, extra fields and comment of one entry at their longest, 16-bit lengths each: room for one odd entry, so that
+/// it is refused by its own name.
+const ONE_ENTRY_BYTES: u64 = 3 * 0xffff;
+
+/// What an accepted archive holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveSummary {
+    /// Entries, folders included.
+    pub entries: u64,
+    /// Entries that are files; at least one.
+    pub files: u64,
+    /// Declared bytes of all files together.
+    pub unpacked_bytes: u64,
+    /// Bytes of the archive itself.
+    pub bytes: u64,
+}
+
+/// Looks through the archive in `file`, wherever its cursor stands.
+///
+/// Takes time in proportion to the entries, at most [`ScanLimits::max_entries`] of them; it blocks on the disk.
+///
+/// # Errors
+///
+/// The first [`ArchiveProblem`] that is found. All but [`ArchiveProblem::Io`] are the submission's.
+pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveProblem> {
+    let source = Source::new(file)?;
+    if source.len() > limits.max_archive_bytes {
+        return Err(ArchiveProblem::TooLarge { limit: limits.max_archive_bytes, seen: source.len() });
+    }
+    let end = End::find(&source)?;
+    let directory = end.directory(&source)?;
+    check_directory(&directory, limits)?;
+
+    let (mut tree, mut layout) = (Tree::default(), Layout::default());
+    let mut summary = ArchiveSummary { entries: directory.entries, files: 0, unpacked_bytes: 0, bytes: source.len() };
+    let mut needed = Needed { archive_bytes: source.len(), ..Needed::default() };
+    let mut window = Window::new(&source, directory.offset, directory.end());
+    for _ in 0..directory.entries {
+        let entry = Entry::read(&mut window, limits)?;
+        layout.claim(entry.offset, || name::shown(entry.name.as_bytes()))?;
+        tree.insert(&entry.name, entry.is_folder)?;
+        if !entry.is_folder {
+            limits.types.check_name(&entry.name)?;
+        }
+        summary.files += u64::from(!entry.is_folder);
+        needed.bytes = needed.bytes.saturating_add(in_pages(entry.unpacked));
+        // Cannot overflow: each size was held to the limit, and the sum is after each.
+        summary.unpacked_bytes += entry.unpacked;
+        if summary.unpacked_bytes > limits.max_unpacked_bytes {
+            let seen = summary.unpacked_bytes;
+            return Err(ArchiveProblem::UnpackedTooLarge { limit: limits.max_unpacked_bytes, seen });
+        }
+        layout.add(entry.check_local(&source, &limits.types)?, directory.offset)?;
+    }
+    if window.position() != directory.end() {
+        return Err(ArchiveProblem::DirectoryMismatch {
+            detail: "it is longer than its entries",
+            limit: directory.end() - directory.offset,
+            seen: window.position() - directory.offset,
+        });
+    }
+    layout.check(directory.offset)?;
+    if summary.files == 0 {
+        return Err(ArchiveProblem::Empty { seen: source.len() });
+    }
+    if let Some(seen) = excessive_ratio(summary.unpacked_bytes, source.len(), limits) {
+        return Err(ArchiveProblem::Ratio { name: None, limit: limits.max_ratio, seen });
+    }
+    // Last: what lies of itself is refused for that.
+    needed.inodes = tree.len();
+    needed.check(&limits.room)?;
+    Ok(summary)
+}
+
+/// Unpacked bytes per packed byte, rounded up, if that is more than is accepted.
+fn excessive_ratio(unpacked: u64, packed: u64, limits: &ScanLimits) -> Option<u64> {
+    let packed = packed.max(1);
+    let excessive = unpacked > RATIO_FLOOR && unpacked > packed.saturating_mul(limits.max_ratio);
+    excessive.then(|| unpacked.div_ceil(packed))
+}
+
+/// Holds what the end record claims to the limits, before anything is read or kept on its word.
+fn check_directory(directory: &Directory, limits: &ScanLimits) -> Result<(), ArchiveProblem> {
+    if directory.entries > limits.max_entries {
+        return Err(ArchiveProblem::TooManyEntries { limit: limits.max_entries, seen: directory.entries });
+    }
+    let each = record::CENTRAL_LEN + limits.max_name_bytes + EXTRA_BYTES;
+    let most = directory.entries.saturating_mul(each).saturating_add(ONE_ENTRY_BYTES);
+    if directory.len > most {
+        return Err(ArchiveProblem::DirectoryTooLarge { limit: most, seen: directory.len });
+    }
+    let least = directory.entries.saturating_mul(record::CENTRAL_LEN);
+    if directory.len < least {
+        return Err(ArchiveProblem::DirectoryMismatch {
+            detail: "it is shorter than its entries",
+            limit: directory.len,
+            seen: least,
+        });
+    }
+    Ok(())
+}

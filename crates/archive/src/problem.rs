@@ -1,0 +1,256 @@
+//! Why an archive is refused.
+
+use super::fault::{Field, NameFault, Special};
+use assize_protocol::content::Content;
+use std::io::ErrorKind;
+
+/// Why an archive is refused: what was wrong, the limit, what was seen, and what to do.
+///
+/// Names are escaped and at most 120 characters long.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveProblem {
+    #[error("the spooled archive cannot be read ({kind}); this is not the submission's fault: submit it again")]
+    Io { kind: ErrorKind },
+    #[error("the upload of {seen} bytes is not a zip archive; submit a .zip file")]
+    NotAZip { seen: u64 },
+    #[error("the archive of {seen} bytes holds no file; add the project to it")]
+    Empty { seen: u64 },
+    #[error(
+        "the archive is cut off: its {what} would end at byte {seen}, but byte {limit} is the end; upload it again"
+    )]
+    Truncated { what: &'static str, limit: u64, seen: u64 },
+    #[error("the archive has {seen} bytes, over the limit of {limit}; leave out dependencies and build results")]
+    TooLarge { limit: u64, seen: u64 },
+    #[error("the archive has {seen} entries, over the limit of {limit}; leave out dependencies and build results")]
+    TooManyEntries { limit: u64, seen: u64 },
+    #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}; leave out large files")]
+    UnpackedTooLarge { limit: u64, seen: u64 },
+    #[error(
+        "unpacked, the files take {seen} bytes in whole pages, but the workspace has {limit}; leave out large files"
+    )]
+    ExceedsWorkspace { limit: u64, seen: u64 },
+    #[error(
+        "the archive makes {seen} files and folders, but the workspace has room for {limit}; leave out dependencies"
+    )]
+    ExceedsInodes { limit: u64, seen: u64 },
+    #[error(
+        "the archive and what it unpacks to need {seen} bytes of memory, but the cell has {limit} for them; leave out large files"
+    )]
+    ExceedsMemory { limit: u64, seen: u64 },
+    #[error("{} unpacks to {seen} times its size, and the limit is {limit}; leave it out or make it smaller",
+            .name.as_ref().map_or("the archive".to_owned(), |name| format!("\"{name}\"")))]
+    Ratio { name: Option<String>, limit: u64, seen: u64 },
+    #[error("the archive's directory has {seen} bytes, over the limit of {limit}; pack it without comments and extras")]
+    DirectoryTooLarge { limit: u64, seen: u64 },
+    #[error("the archive's directory is inconsistent: {detail} (expected {limit}, seen {seen}); pack it again")]
+    DirectoryMismatch { detail: &'static str, limit: u64, seen: u64 },
+    #[error("the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
+    NameTooLong { name: String, limit: u64, seen: u64 },
+    #[error("the name \"{name}\" has {seen} components, over the limit of {limit}; nest fewer folders")]
+    TooDeep { name: String, limit: u64, seen: u64 },
+    #[error("the name \"{name}\" leads out of the project with \"..\"; pack the project's folder itself")]
+    PathOutside { name: String },
+    #[error("the name \"{name}\" is absolute; pack names relative to the project's folder")]
+    AbsolutePath { name: String },
+    #[error("the name \"{name}\" begins with a drive; pack names relative to the project's folder")]
+    DrivePath { name: String },
+    #[error("the name \"{name}\" lies on another host; pack names relative to the project's folder")]
+    UncPath { name: String },
+    #[error("the name \"{name}\" holds a backslash; pack it with a tool that separates folders by \"/\"")]
+    Backslash { name: String },
+    #[error("the name \"{name}\" holds a NUL byte; rename it")]
+    NulInName { name: String },
+    #[error("the name \"{name}\" {}; rename it", .fault.as_str())]
+    BadName { name: String, fault: NameFault },
+    #[error("\"{name}\" lies in a Git folder, whose hooks and settings run code; leave .git out (`git archive` does)")]
+    GitFolder { name: String },
+    #[error("\"{name}\" is a symbolic link; pack the file itself in its place")]
+    Symlink { name: String },
+    #[error("\"{name}\" is a hard link to something else; pack the file itself in its place")]
+    HardLink { name: String },
+    #[error("\"{name}\" is {}, not a file or folder (mode {seen:o}); leave it out", .special.as_str())]
+    SpecialFile { name: String, special: Special, seen: u64 },
+    #[error("\"{name}\" runs with its owner's rights (mode {seen:o}); clear the set-uid and set-gid bits")]
+    Setuid { name: String, seen: u64 },
+    #[error("\"{name}\" is encrypted; pack it without a password")]
+    Encrypted { name: String },
+    #[error(
+        "\"{name}\" is compressed by method {seen}, but only stored (0) and deflate (8) are read; pack it with deflate"
+    )]
+    UnsupportedMethod { name: String, seen: u64 },
+    #[error("\"{name}\" is in the archive twice; keep one of them")]
+    DuplicateName { name: String },
+    #[error("\"{name}\" and \"{other}\" differ only in case; rename one of them")]
+    CaseCollision { name: String, other: String },
+    #[error("\"{name}\" and \"{other}\" differ only in how letters are composed; rename one of them")]
+    CompositionCollision { name: String, other: String },
+    #[error("\"{name}\" is or lies in something that is both a file and a folder; rename one of them")]
+    FileAndFolder { name: String },
+    #[error("\"{name}\" overlaps with what follows it in the archive; pack it again with a common tool")]
+    Overlap { name: String },
+    #[error("{seen} bytes after \"{name}\" belong to no entry; pack the archive again with a common tool")]
+    HiddenData { name: String, seen: u64 },
+    #[error("the archive says two things of \"{name}\": {}; pack it again with a common tool", .field.as_str())]
+    HeaderMismatch { name: String, field: Field },
+    #[error("the sizes or the CRC after the data of \"{name}\" are not those of the directory; pack the archive again")]
+    DescriptorMismatch { name: String },
+    #[error("the extra fields of \"{name}\" are malformed; pack the archive again with a common tool")]
+    BadExtraField { name: String },
+    #[error("{seen} bytes lie before the archive's first entry; submit the .zip file itself, nothing self-extracting")]
+    PrependedData { seen: u64 },
+    #[error("{seen} bytes follow the archive's end; submit the .zip file itself")]
+    TrailingData { seen: u64 },
+    #[error("the archive can be read as {seen} different ones; pack it again with a common tool, without a comment")]
+    FalseEndRecord { seen: u64 },
+    #[error("the archive is one part of several; pack it into one file")]
+    MultiDisk,
+    #[error("the archive's 64-bit records are inconsistent: {detail}; pack it again with a common tool")]
+    Zip64Lie { detail: &'static str },
+    #[error("\"{name}\" is a file of a type that is refused ({pattern}); leave it out")]
+    TypeDenied { name: String, pattern: String },
+    #[error("\"{name}\" is a file of a type that is not expected (only {allowed}); leave it out")]
+    TypeNotAllowed { name: String, allowed: String },
+    #[error("\"{name}\" is of the kind `{}`, which is refused whatever its name; leave it out", .content.as_str())]
+    ContentDenied { name: String, content: Content },
+}
+
+impl ArchiveProblem {
+    /// A stable word for the problem, for the API and for counting.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::NotAZip { .. } => "not_a_zip",
+            Self::Empty { .. } => "empty",
+            Self::Truncated { .. } => "truncated",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooManyEntries { .. } => "too_many_entries",
+            Self::UnpackedTooLarge { .. } => "unpacked_too_large",
+            Self::ExceedsWorkspace { .. } => "exceeds_workspace",
+            Self::ExceedsInodes { .. } => "exceeds_inodes",
+            Self::ExceedsMemory { .. } => "exceeds_memory",
+            Self::Ratio { .. } => "ratio",
+            Self::DirectoryTooLarge { .. } => "directory_too_large",
+            Self::DirectoryMismatch { .. } => "directory_mismatch",
+            Self::NameTooLong { .. } => "name_too_long",
+            Self::TooDeep { .. } => "too_deep",
+            Self::PathOutside { .. } => "path_outside",
+            Self::AbsolutePath { .. } => "absolute_path",
+            Self::Backslash { .. } => "backslash",
+            Self::NulInName { .. } => "nul_in_name",
+            Self::DrivePath { .. } => "drive_path",
+            Self::UncPath { .. } => "unc_path",
+            Self::BadName { fault, .. } => fault.code(),
+            Self::GitFolder { .. } => "git_folder",
+            Self::Symlink { .. } => "symlink",
+            Self::HardLink { .. } => "hard_link",
+            Self::SpecialFile { special, .. } => special.code(),
+            Self::Setuid { .. } => "setuid",
+            Self::Encrypted { .. } => "encrypted",
+            Self::UnsupportedMethod { .. } => "unsupported_method",
+            Self::DuplicateName { .. } => "duplicate_name",
+            Self::CaseCollision { .. } => "case_collision",
+            Self::CompositionCollision { .. } => "composition_collision",
+            Self::FileAndFolder { .. } => "file_and_folder",
+            Self::Overlap { .. } => "overlap",
+            Self::HiddenData { .. } => "hidden_data",
+            Self::HeaderMismatch { field, .. } => field.code(),
+            Self::DescriptorMismatch { .. } => "descriptor_mismatch",
+            Self::BadExtraField { .. } => "bad_extra_field",
+            Self::PrependedData { .. } => "prepended_data",
+            Self::TrailingData { .. } => "data_after_end",
+            Self::FalseEndRecord { .. } => "false_end_record",
+            Self::MultiDisk => "multi_disk",
+            Self::Zip64Lie { .. } => "zip64_lie",
+            Self::TypeDenied { .. } => "type_denied",
+            Self::TypeNotAllowed { .. } => "type_not_allowed",
+            Self::ContentDenied { .. } => "content_denied",
+        }
+    }
+
+    /// Whether the fault lies with this host and not with the submission.
+    pub fn is_infrastructure(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+
+    /// The limit that was passed, where there is one, in the unit of [`Self::seen`].
+    pub fn limit(&self) -> Option<u64> {
+        match *self {
+            Self::Truncated { limit, .. }
+            | Self::TooLarge { limit, .. }
+            | Self::TooManyEntries { limit, .. }
+            | Self::UnpackedTooLarge { limit, .. }
+            | Self::ExceedsWorkspace { limit, .. }
+            | Self::ExceedsInodes { limit, .. }
+            | Self::ExceedsMemory { limit, .. }
+            | Self::Ratio { limit, .. }
+            | Self::DirectoryTooLarge { limit, .. }
+            | Self::NameTooLong { limit, .. }
+            | Self::TooDeep { limit, .. } => Some(limit),
+            _ => None,
+        }
+    }
+
+    /// The value that was seen, where there is one: bytes, entries, components, a ratio, a mode or a method.
+    pub fn seen(&self) -> Option<u64> {
+        match *self {
+            Self::NotAZip { seen }
+            | Self::Empty { seen }
+            | Self::Truncated { seen, .. }
+            | Self::TooLarge { seen, .. }
+            | Self::TooManyEntries { seen, .. }
+            | Self::UnpackedTooLarge { seen, .. }
+            | Self::ExceedsWorkspace { seen, .. }
+            | Self::ExceedsInodes { seen, .. }
+            | Self::ExceedsMemory { seen, .. }
+            | Self::Ratio { seen, .. }
+            | Self::DirectoryTooLarge { seen, .. }
+            | Self::DirectoryMismatch { seen, .. }
+            | Self::NameTooLong { seen, .. }
+            | Self::TooDeep { seen, .. }
+            | Self::SpecialFile { seen, .. }
+            | Self::Setuid { seen, .. }
+            | Self::UnsupportedMethod { seen, .. }
+            | Self::HiddenData { seen, .. }
+            | Self::PrependedData { seen }
+            | Self::TrailingData { seen }
+            | Self::FalseEndRecord { seen } => Some(seen),
+            _ => None,
+        }
+    }
+
+    /// The entry that it is about, where it is about one.
+    pub fn entry(&self) -> Option<&str> {
+        match self {
+            Self::Ratio { name, .. } => name.as_deref(),
+            Self::NameTooLong { name, .. }
+            | Self::TooDeep { name, .. }
+            | Self::PathOutside { name }
+            | Self::AbsolutePath { name }
+            | Self::DrivePath { name }
+            | Self::UncPath { name }
+            | Self::Backslash { name }
+            | Self::NulInName { name }
+            | Self::BadName { name, .. }
+            | Self::GitFolder { name }
+            | Self::Symlink { name }
+            | Self::HardLink { name }
+            | Self::SpecialFile { name, .. }
+            | Self::Setuid { name, .. }
+            | Self::Encrypted { name }
+            | Self::UnsupportedMethod { name, .. }
+            | Self::DuplicateName { name }
+            | Self::CaseCollision { name, .. }
+            | Self::CompositionCollision { name, .. }
+            | Self::FileAndFolder { name }
+            | Self::Overlap { name }
+            | Self::HiddenData { name, .. }
+            | Self::HeaderMismatch { name, .. }
+            | Self::DescriptorMismatch { name }
+            | Self::BadExtraField { name }
+            | Self::TypeDenied { name, .. }
+            | Self::TypeNotAllowed { name, .. }
+            | Self::ContentDenied { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One call to the engine: bounded in time, and what its refusal means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use assize_domain::run::FailureCode;
+
+/// The longest wait for the engine. Creating and starting take 0.2 s on a busy host of two cores;
+/// an engine that needs 30 s is as good as gone.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    #[error("the Docker engine did not {what}: {reason}; check that it runs and that docker_host is right")]
+    Unavailable { what: &'static str, reason: String },
+    #[error("there is no image {image}; run `make images`, or set the template's image")]
+    ImageMissing { image: String },
+    #[error(
+        "image {image} declares the volume {volume}, which would be a writable folder on the host's disk; build it without"
+    )]
+    ImageVolume { image: String, volume: String },
+    #[error("{0}")]
+    Unfit(String),
+    #[error("the engine could not {what}: {reason}")]
+    Missing { what: &'static str, reason: String },
+    #[error("the engine refused to {what}: {reason} ({code})")]
+    Refused { what: &'static str, code: u16, reason: String },
+    #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
+    Unwanted,
+    #[error(
+        "a berth did not renew its network namespace: {0}; the engine must let a container that has CAP_SYS_ADMIN and \
+         CAP_NET_ADMIN unshare its network (SECURITY.md, What a berth may do)"
+    )]
+    Unrenewed(String),
+    #[error("the warden binary {} {reason}; set warden_path", .path.display())]
+    Warden { path: PathBuf, reason: String },
+}
+
+impl EngineError {
+    /// The code that a run fails with.
+    #[must_use]
+    pub const fn code(&self) -> FailureCode {
+        match self {
+            Self::Unavailable { .. }
+            | Self::Refused { .. }
+            | Self::Unrenewed(_)
+            | Self::Warden { .. }
+            | Self::Unfit(_) => FailureCode::DockerUnavailable,
+            Self::Unwanted => FailureCode::WorkerLost,
+            Self::ImageMissing { .. } | Self::ImageVolume { .. } => FailureCode::ImagePullFailed,
+            Self::Missing { .. } => FailureCode::CellLost,
+        }
+    }
+}
+
+/// Makes a call, for [`CALL_TIMEOUT`] at most.
+///
+/// # Errors
+/// [`EngineError`]; `what` is what was asked for.
+pub(super) async fn bounded<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(|error| sort(what, &error)),
+        Err(_) => Err(EngineError::Unavailable { what, reason: format!("no answer in {} s", CALL_TIMEOUT.as_secs()) }),
+    }
+}
+
+/// The engine says 404 for whatever is not there; callers know what that was.
+pub(super) fn sort(what: &'static str, error: &bollard::errors::Error) -> EngineError {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code: 404, message } => {
+            EngineError::Missing { what, reason: message.clone() }
+        }
+        bollard::errors::Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
+            EngineError::Refused { what, code: *status_code, reason: message.clone() }
+        }
+        other => EngineError::Unavailable { what, reason: other.to_string() },
+    }
+}

@@ -1,0 +1,18 @@
+//! The domain: what a run is, how it may move, and what its end says.
+//!
+//! [`run`] has the states, classes, failures and leases of a run. [`queue`] says why a run waits. [`verdict`] reads the
+//! reports of test tools. [`output`] numbers the pieces of a run's output. [`limits`] are those of one cell, [`cpu_list`]
+//! reads lists of processors, [`egress`]
+//! records connections, [`key`] is an API key, and [`unicode`] finds characters that deceive.
+//!
+//! Everything here is pure: no I/O, no clock, no database, no engine. The model of the protocol needs only this crate.
+
+pub mod cpu_list;
+pub mod egress;
+pub mod key;
+pub mod limits;
+pub mod output;
+pub mod queue;
+pub mod run;
+pub mod unicode;
+pub mod verdict;

@@ -1,0 +1,186 @@
+//! The closed list of reasons why a run ends without a verdict.
+
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+use crate::names;
+use crate::verdict::Integrity;
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The submitted project.
+    Submission,
+    /// The template, its driver or its tests.
+    Grader,
+    /// The host or a service on it. Never costs a student an attempt.
+    Infrastructure,
+    /// A person or the platform asked for it.
+    Platform,
+}
+
+names!(Cause, "cause", {
+    Submission => "submission",
+    Grader => "grader",
+    Infrastructure => "infrastructure",
+    Platform => "platform",
+});
+
+/// Why a run ended without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    DockerUnavailable,
+    ImagePullFailed,
+    RegistryUnreachable,
+    NetworkError,
+    PortConflict,
+    WorkerLost,
+    CellLost,
+    HostOutOfDisk,
+
+    FetchFailed,
+    ArchiveRejected,
+    InstallFailed,
+    BuildFailed,
+    StartFailed,
+    StartTimeout,
+    StageTimeout,
+    GlobalTimeout,
+    OutOfMemory,
+    OutOfDisk,
+    TooManyProcesses,
+    OutputLimit,
+    /// The tests ran beside the project's code and ended without a report that can be used.
+    TestsInterrupted,
+    /// The report of tests that ran beside the project's code is not what their runner would have written.
+    ReportSpoiled,
+
+    TemplateInvalid,
+    DriverFailed,
+    ResultsMissing,
+    ResultsInvalid,
+
+    Cancelled,
+}
+
+names!(FailureCode, "failure code", {
+    DockerUnavailable => "docker_unavailable",
+    ImagePullFailed => "image_pull_failed",
+    RegistryUnreachable => "registry_unreachable",
+    NetworkError => "network_error",
+    PortConflict => "port_conflict",
+    WorkerLost => "worker_lost",
+    CellLost => "cell_lost",
+    HostOutOfDisk => "host_out_of_disk",
+    FetchFailed => "fetch_failed",
+    ArchiveRejected => "archive_rejected",
+    InstallFailed => "install_failed",
+    BuildFailed => "build_failed",
+    StartFailed => "start_failed",
+    StartTimeout => "start_timeout",
+    StageTimeout => "stage_timeout",
+    GlobalTimeout => "global_timeout",
+    OutOfMemory => "out_of_memory",
+    OutOfDisk => "out_of_disk",
+    TooManyProcesses => "too_many_processes",
+    OutputLimit => "output_limit",
+    TestsInterrupted => "tests_interrupted",
+    ReportSpoiled => "report_spoiled",
+    TemplateInvalid => "template_invalid",
+    DriverFailed => "driver_failed",
+    ResultsMissing => "results_missing",
+    ResultsInvalid => "results_invalid",
+    Cancelled => "cancelled",
+});
+
+impl FailureCode {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn cause(self) -> Cause {
+        use FailureCode::*;
+        match self {
+            DockerUnavailable | ImagePullFailed | RegistryUnreachable | NetworkError | PortConflict | WorkerLost
+            | CellLost | HostOutOfDisk => Cause::Infrastructure,
+            FetchFailed | ArchiveRejected | InstallFailed | BuildFailed | StartFailed | StartTimeout | StageTimeout
+            | GlobalTimeout | OutOfMemory | OutOfDisk | TooManyProcesses | OutputLimit | TestsInterrupted
+            | ReportSpoiled => Cause::Submission,
+            TemplateInvalid | DriverFailed | ResultsMissing | ResultsInvalid => Cause::Grader,
+            Cancelled => Cause::Platform,
+        }
+    }
+
+    /// Of tests that left no report: with the project's own code in their cell it may have ended them.
+    #[must_use]
+    pub const fn no_report(integrity: Integrity) -> Self {
+        match integrity {
+            Integrity::Shared => Self::TestsInterrupted,
+            Integrity::Isolated => Self::ResultsMissing,
+        }
+    }
+
+    /// Of a report that cannot be used: with the project's own code in the cell it may have written there.
+    #[must_use]
+    pub const fn bad_report(integrity: Integrity) -> Self {
+        match integrity {
+            Integrity::Shared => Self::ReportSpoiled,
+            Integrity::Isolated => Self::ResultsInvalid,
+        }
+    }
+
+    /// Whether the same run may go better the next time: exactly the infrastructure's own faults.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        matches!(self.cause(), Cause::Infrastructure)
+    }
+
+    /// The terminal state that a run with this code ends in.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::StartTimeout | Self::StageTimeout | Self::GlobalTimeout => Status::TimedOut,
+            Self::Cancelled => Status::Aborted,
+            _ => Status::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_infrastructure_is_retried() {
+        for code in FailureCode::ALL {
+            assert_eq!(code.is_transient(), code.cause() == Cause::Infrastructure, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_code_ends_a_run_without_a_verdict() {
+        for code in FailureCode::ALL {
+            assert!(code.status().is_terminal() && code.status() != Status::Completed, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_projects_code_could_have_done_is_never_the_graders_fault() {
+        for code in [FailureCode::no_report(Integrity::Shared), FailureCode::bad_report(Integrity::Shared)] {
+            assert_eq!((code.cause(), code.status()), (Cause::Submission, Status::Failed), "{code}");
+        }
+        for code in [FailureCode::no_report(Integrity::Isolated), FailureCode::bad_report(Integrity::Isolated)] {
+            assert_eq!(code.cause(), Cause::Grader, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_spelled_one_way() {
+        for code in FailureCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), serde_json::json!(code.as_str()));
+            assert_eq!(code.as_str().parse::<FailureCode>(), Ok(*code));
+        }
+    }
+}

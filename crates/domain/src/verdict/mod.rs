@@ -1,0 +1,299 @@
+//! Formats in, one [`Verdict`] out: Gradescope JSON, JUnit XML, TAP 14, CTRF, or an exit code alone.
+//!
+//! The bytes come from a cell, so they may be anything. What holds for every format:
+//!
+//! - Parsing is pure and bounded: in bytes, in tests, in depth and in the length of what is kept ([`Limits`]). No input
+//!   takes more time than in proportion to its length.
+//! - Nothing is expanded, fetched or opened. XML entities other than the five predefined ones stay text.
+//! - One bad byte costs one character, never the report: UTF-8 is repaired, control characters are made visible.
+//! - A report that was cut off, or that contradicts itself, never scores better than the whole one would have:
+//!   either it is refused ([`ParseError`]) or what is missing counts as [`TestStatus::Errored`].
+//! - `failure` (an assertion did not hold) stays apart from `error` (something else broke).
+
+mod ctrf;
+mod error;
+mod gradescope;
+mod json;
+mod junit;
+mod limits;
+mod scale;
+mod tap;
+mod text;
+mod xml;
+
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;
+
+pub use error::ParseError;
+pub use gradescope::to_gradescope;
+pub use junit::to_junit;
+pub use limits::Limits;
+pub use scale::{Scale, ScaleError};
+
+use serde::{Deserialize, Serialize};
+
+/// What an evaluation came to.
+///
+/// Every number is finite and not negative, and no zero has a sign. Names are one line without control characters, and neither names nor
+/// messages hold a NUL, so a verdict fits into XML 1.0 and into a Postgres `jsonb` as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Verdict {
+    /// Points reached. May exceed `max_score` by the extra credit that the template allows.
+    pub score: f64,
+    /// Points that full marks give. 0 where there was nothing to score (every test skipped).
+    pub max_score: f64,
+    /// The tests in the order of the report.
+    pub tests: Vec<Test>,
+    /// Who could have written the report.
+    pub integrity: Integrity,
+}
+
+/// One test of a [`Verdict`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Test {
+    /// One line, at most [`Limits::name_bytes`] bytes. Not necessarily unique.
+    pub name: String,
+    /// How it ended.
+    pub status: TestStatus,
+    /// Points reached.
+    pub score: f64,
+    /// Points it could have reached; 0 takes it out of the score.
+    pub max_score: f64,
+    /// How long it took, in milliseconds, where the report says so.
+    pub duration_ms: Option<u64>,
+    /// Why it did not pass, or what it had to say; at most [`Limits::message_bytes`] bytes.
+    pub message: Option<String>,
+    /// Who may see it.
+    pub visibility: Visibility,
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TestStatus {
+    /// It held.
+    Passed,
+    /// An assertion did not hold (JUnit `failure`, TAP `not ok`).
+    Failed,
+    /// Something other than an assertion broke (JUnit `error`), or the test was announced and never ran.
+    Errored,
+    /// Left out on purpose; not scored.
+    Skipped,
+    /// Not expected to hold yet (`TODO`); not scored, whichever way it went.
+    Pending,
+    /// The report's own word for something else. Scores 0 of its maximum.
+    Other,
+}
+
+impl TestStatus {
+    /// The word that is used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::Skipped => "skipped",
+            Self::Pending => "pending",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether a test that ended so speaks against the submission.
+    pub fn is_failing(self) -> bool {
+        matches!(self, Self::Failed | Self::Errored)
+    }
+}
+
+/// Who may see a test, and from when; Gradescope's four words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// The student, at once.
+    #[default]
+    Visible,
+    /// Graders only.
+    Hidden,
+    /// The student, once the assignment is due.
+    AfterDueDate,
+    /// The student, once grades are published.
+    AfterPublished,
+}
+
+/// Who could have written the report that a verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Integrity {
+    /// Only the driver, in a cell of its own: the submission could not touch the report.
+    Isolated,
+    /// The tests ran inside the submission's process: it could have written the report itself.
+    Shared,
+}
+
+/// The format of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Gradescope's `results.json`.
+    Gradescope,
+    /// JUnit XML, in any of its dialects.
+    Junit,
+    /// Test Anything Protocol 12 to 14.
+    Tap,
+    /// Common Test Report Format JSON, before 2.0.
+    Ctrf,
+    /// No report: the driver's exit code decides.
+    ExitCode,
+}
+
+impl Format {
+    /// The word that templates and JSON use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gradescope => "gradescope",
+            Self::Junit => "junit",
+            Self::Tap => "tap",
+            Self::Ctrf => "ctrf",
+            Self::ExitCode => "exit_code",
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether there was something to score, every scored point was reached, and no test failed or errored.
+    ///
+    /// A verdict without tests passes only on points: a report in which nothing ran is not a pass.
+    pub fn all_passed(&self) -> bool {
+        self.max_score > 0.0 && self.score >= self.max_score && !self.tests.iter().any(|test| test.status.is_failing())
+    }
+
+    /// How many tests ended in `status`.
+    pub fn count(&self, status: TestStatus) -> usize {
+        self.tests.iter().filter(|test| test.status == status).count()
+    }
+
+    /// A verdict whose score is the sum over its tests.
+    fn of_tests(tests: Vec<Test>, integrity: Integrity) -> Self {
+        // Not `sum`, which is minus zero where there is no test.
+        let score = tests.iter().fold(0.0, |sum, test| sum + test.score);
+        let max_score = tests.iter().fold(0.0, |sum, test| sum + test.max_score);
+        Self { score, max_score, tests, integrity }.without_minus_zero()
+    }
+
+    /// The same verdict, in which no zero has a sign: it would be printed.
+    #[must_use]
+    pub fn without_minus_zero(mut self) -> Self {
+        let of_tests = self.tests.iter_mut().flat_map(|test| [&mut test.score, &mut test.max_score]);
+        for number in of_tests.chain([&mut self.score, &mut self.max_score]) {
+            *number = unsigned(*number);
+        }
+        self
+    }
+}
+
+impl Test {
+    /// A test of a format that has no points: one point each, none for what is left out of the score.
+    fn unweighted(name: String, status: TestStatus) -> Self {
+        let (score, max_score) = match status {
+            TestStatus::Passed => (1.0, 1.0),
+            TestStatus::Failed | TestStatus::Errored | TestStatus::Other => (0.0, 1.0),
+            TestStatus::Skipped | TestStatus::Pending => (0.0, 0.0),
+        };
+        Self { name, status, score, max_score, duration_ms: None, message: None, visibility: Visibility::Visible }
+    }
+}
+
+/// Turns a report into a verdict.
+///
+/// `integrity` is what the caller kept, never what the report says of itself. For [`Format::ExitCode`], `bytes` is
+/// the code in decimal.
+///
+/// # Errors
+///
+/// [`ParseError`] where no verdict can be reached; each says what was wrong and what to do.
+pub fn parse(format: Format, bytes: &[u8], integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
+    if bytes.len() > limits.bytes {
+        return Err(ParseError::TooLarge { limit: limits.bytes, seen: bytes.len() });
+    }
+    let report = text::decode(bytes)?;
+    if report.trim().is_empty() {
+        return Err(ParseError::Empty { format, seen: bytes.len() });
+    }
+    match format {
+        Format::Gradescope => gradescope::parse(&report, integrity, limits),
+        Format::Junit => junit::parse(&report, integrity, limits),
+        Format::Tap => tap::parse(&report, integrity, limits),
+        Format::Ctrf => ctrf::parse(&report, integrity, limits),
+        Format::ExitCode => match report.trim().parse() {
+            Ok(code) => Ok(from_exit_code(code, integrity)),
+            Err(_) => Err(ParseError::NotAnExitCode { seen: text::excerpt(report.trim()) }),
+        },
+    }
+}
+
+/// Turns the report of a driver that was interrupted into a verdict, where its format allows it: a TAP stream counts as
+/// far as it came, if it is known how many `tests` there are. What the stream lacks is planned and did not run.
+///
+/// # Errors
+///
+/// [`ParseError`] as [`parse`] has it, where the format does not allow it.
+pub fn parse_partial(
+    format: Format,
+    bytes: &[u8],
+    integrity: Integrity,
+    limits: &Limits,
+    tests: Option<usize>,
+) -> Result<Verdict, ParseError> {
+    let parsed = parse(format, bytes, integrity, limits);
+    let (Format::Tap, Some(tests), Err(_)) = (format, tests, &parsed) else { return parsed };
+    // The last line may have been cut: what it says is not known.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let stream = bytes.get(..whole).unwrap_or_default();
+    let planned = [stream, format!("1..{tests}\n").as_bytes()].concat();
+    // One with a plan has the one it needs.
+    parse(format, stream, integrity, limits).or_else(|_| parse(format, &planned, integrity, limits)).or(parsed)
+}
+
+/// The verdict of a driver that reports by its exit code alone: 1 of 1 for 0, else 0 of 1.
+///
+/// A code above 128 is a signal in the eyes of a shell, so it is an error and not a failed assertion.
+pub fn from_exit_code(code: i32, integrity: Integrity) -> Verdict {
+    let status = match code {
+        0 => TestStatus::Passed,
+        1..=128 => TestStatus::Failed,
+        _ => TestStatus::Errored,
+    };
+    let mut test = Test::unweighted("exit code".to_owned(), status);
+    if code != 0 {
+        test.message = Some(format!("the tests exited with code {code}; 0 is a pass"));
+    }
+    Verdict::of_tests(vec![test], integrity)
+}
+
+/// The number, without the sign that a zero can have: `-0.0` would be printed as it is.
+#[must_use]
+pub fn unsigned(number: f64) -> f64 {
+    number + 0.0
+}
+
+/// A duration in milliseconds, rounded; `None` for what is no duration (negative, NaN, beyond a century).
+fn whole_millis(millis: f64) -> Option<u64> {
+    const CENTURY_MS: f64 = 100.0 * 366.0 * 86_400_000.0;
+    if !(0.0..=CENTURY_MS).contains(&millis) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within a century")]
+    let whole = millis.round() as u64;
+    Some(whole)
+}

@@ -1,0 +1,17 @@
+//! The byte stream between a worker and a cell, as both ends see it.
+//!
+//! A worker writes a [`plan`] to the standard input of a cell, in [`frame`]s. The warden, PID 1 of the cell, answers
+//! with [`event`]s. Connections of a stage to the outside travel in the same stream ([`egress`]). Output of the
+//! project travels under a [`mask`]. [`content`] names the kinds of file that both ends recognise, [`cgroup_stats`]
+//! reads the same counters on both ends, and [`isolation`] describes what a probe checks inside a cell.
+//!
+//! This crate may know serde, JSON and the standard library. It may not know the engine, the network or the database.
+
+pub mod cgroup_stats;
+pub mod content;
+pub mod egress;
+pub mod event;
+pub mod frame;
+pub mod isolation;
+pub mod mask;
+pub mod plan;

@@ -1,0 +1,268 @@
+//! What the worker asks of a warden: one [`Plan`] per cell, sent as the first frames.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::Content;
+
+/// The version of the protocol; a warden refuses a plan of another one.
+pub const VERSION: u16 = 4;
+
+/// The longest plan in bytes.
+pub const MAX_PLAN: usize = 256 * 1024;
+
+/// Everything that one cell does, in order: receive every input, unpack those that no stage must come before,
+/// run every stage, stop everything, read the results, report.
+///
+/// Stages run one after another; the first that fails ends the plan. A stage with `ready` is a
+/// service: it keeps running behind the stages that follow. When the last stage is a service, the
+/// warden waits for a `Finish` frame (or for the service to die).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    pub version: u16,
+    /// Archives to expect, in this order.
+    pub inputs: Vec<Input>,
+    pub stages: Vec<Stage>,
+    /// From the receipt of the plan to the end of the last stage, in ms.
+    pub global_timeout_ms: u64,
+    /// Between TERM and KILL, in ms.
+    pub grace_ms: u64,
+    /// The file to read when every process is gone.
+    pub results: Option<ResultsFile>,
+    /// Mount points to look at when a stage has failed: a full one is named in its report. Before each stage
+    /// their owner may use them again, whatever a stage before has made of their modes.
+    pub disks: Vec<String>,
+    /// Folders beneath which stages may write, as far as the kernel can hold them to that; empty: wherever file
+    /// systems and modes let them.
+    #[serde(default)]
+    pub writable: Vec<String>,
+}
+
+/// One zip archive and the folder that it is unpacked into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// An absolute folder that exists and is writable.
+    pub into: String,
+    /// The archive itself, in bytes.
+    pub max_archive_bytes: u64,
+    /// Files and folders.
+    pub max_entries: u64,
+    /// All files together, unpacked, in bytes.
+    pub max_bytes: u64,
+    /// What no file may be by its first bytes.
+    #[serde(default)]
+    pub deny_content: Vec<Content>,
+    /// The index of the stage before which it is unpacked, when nothing of the stages before that one lives: they
+    /// see nothing of it. Absent: before the first.
+    #[serde(default)]
+    pub before: Option<u8>,
+}
+
+/// One command with its own time limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    pub name: String,
+    /// The program and its arguments; no shell unless it names one.
+    pub command: Vec<String>,
+    pub cwd: String,
+    /// The whole environment: nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Until it exits or, for a service, until it is ready; in ms.
+    pub timeout_ms: u64,
+    pub output: OutputLimits,
+    /// Present on a service.
+    pub ready: Option<Ready>,
+    /// Present if it may ask for connections: the proxy is there as long as the stage.
+    #[serde(default)]
+    pub egress: Option<Egress>,
+    /// Present if it gets a new folder of its own.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
+}
+
+/// A folder that the warden makes right before a stage, under a name that nobody could know: no stage before has
+/// left anything in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// The folder that it is made in.
+    pub into: String,
+    /// The environment variables that name it.
+    pub variables: Vec<String>,
+}
+
+/// The proxy of a stage. What it may reach the worker decides, not the warden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// On the loopback of the cell: [`crate::egress::PROXY_PORT`].
+    pub port: u16,
+    /// What its frames may add to the journal, as [`crate::egress`] counts.
+    pub journal_bytes: u64,
+}
+
+/// What is kept of a stage's stdout and stderr together, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputLimits {
+    /// Sent as it comes.
+    pub head: u64,
+    /// Of what comes after the head, the last bytes, sent when the stage ends.
+    pub tail: u64,
+    /// The stage is killed when it has written more than this.
+    pub limit: u64,
+}
+
+/// How a service shows that it is up: a TCP connection to `127.0.0.1:port`, and, if `http` is
+/// set, any HTTP answer to `GET http`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    pub port: u16,
+    pub http: Option<String>,
+}
+
+/// A file to hand to the worker: a plain file, opened without following links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultsFile {
+    pub path: String,
+    pub max_bytes: u64,
+}
+
+/// The most stages and inputs that a plan may have; their indexes travel as one byte.
+pub const MAX_STAGES: usize = 64;
+pub const MAX_INPUTS: usize = 16;
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u16,
+}
+
+impl Plan {
+    /// Reads a plan and checks it.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the log of the worker that sent it. The version is looked at
+    /// first: a plan of another version may well be unreadable.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_PLAN {
+            return Err(format!("the plan has {} bytes, the limit is {MAX_PLAN}", bytes.len()));
+        }
+        let AnyVersion { version } =
+            serde_json::from_slice(bytes).map_err(|error| format!("the plan cannot be read: {error}"))?;
+        if version != VERSION {
+            return Err(format!(
+                "the plan is of version {version}, this warden speaks {VERSION}: install both from one build"
+            ));
+        }
+        let plan: Self = serde_json::from_slice(bytes).map_err(|error| format!("the plan cannot be read: {error}"))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// What must hold of a plan beyond its shape.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), String> {
+        if self.stages.len() > MAX_STAGES {
+            return Err(format!("the plan has {} stages, the limit is {MAX_STAGES}", self.stages.len()));
+        }
+        if self.inputs.len() > MAX_INPUTS {
+            return Err(format!("the plan has {} inputs, the limit is {MAX_INPUTS}", self.inputs.len()));
+        }
+        for (index, input) in self.inputs.iter().enumerate() {
+            require_absolute(&format!("`into` of input {index}"), &input.into)?;
+            self.check_before(index, input)?;
+        }
+        for folder in &self.writable {
+            require_absolute("a folder of `writable`", folder)?;
+        }
+        for stage in &self.stages {
+            stage.check()?;
+        }
+        if let Some(results) = &self.results {
+            require_absolute("the path of the results", &results.path)?;
+        }
+        Ok(())
+    }
+
+    /// A service lives on behind the stages that follow, so nothing can be kept from it.
+    fn check_before(&self, index: usize, input: &Input) -> Result<(), String> {
+        let Some(before) = input.before else { return Ok(()) };
+        let Some(earlier) = self.stages.get(..usize::from(before)).filter(|_| usize::from(before) < self.stages.len())
+        else {
+            let count = self.stages.len();
+            return Err(format!("input {index} is due before stage {before}, and there are {count} stages"));
+        };
+        match earlier.iter().find(|stage| stage.ready.is_some()) {
+            Some(service) => {
+                let service = &service.name;
+                Err(format!("input {index} is due before stage {before}, when the service {service} already runs"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Stage {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(format!("stage {name}: the command names no program"));
+        }
+        if self.command.iter().any(|word| word.contains('\0')) {
+            return Err(format!("stage {name}: the command contains a NUL"));
+        }
+        require_absolute(&format!("`cwd` of stage {name}"), &self.cwd)?;
+        for (key, value) in &self.env {
+            if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+                return Err(format!("stage {name}: {key:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(scratch) = &self.scratch {
+            require_absolute(&format!("`scratch` of stage {name}"), &scratch.into)?;
+            if let Some(key) = scratch.variables.iter().find(|key| key.is_empty() || key.contains(['=', '\0'])) {
+                return Err(format!("stage {name}: {key:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(path) = self.ready.as_ref().and_then(|ready| ready.http.as_ref())
+            && !(path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(format!(
+                "stage {name}: {path:?} cannot be requested; it must begin with `/` and be printable ASCII, at most 2048 bytes"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn require_absolute(what: &str, path: &str) -> Result<(), String> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(());
+    }
+    Err(format!("{what} is {path:?}, an absolute path is needed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
+        let full = include_bytes!("../../../fuzz/seeds/plan/full").as_slice();
+        let empty = include_bytes!("../../../fuzz/seeds/plan/empty").as_slice();
+        for seed in [full, empty] {
+            let plan = Plan::parse(seed).unwrap();
+            let again = serde_json::to_vec(&plan).unwrap();
+            assert_eq!(Plan::parse(&again).unwrap(), plan);
+        }
+        let full = Plan::parse(full).unwrap();
+        assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! What is said in a signed statement: an in-toto Statement v1 and our two predicates.
+//!
+//! Fields may be added to a predicate; a verifier passes by what it does not know. One whose meaning changes
+//! gets another type.
+
+use assize_protocol::event::StageExit;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use assize_domain::run::{Cause, FailureCode, StageName, Status};
+use assize_domain::verdict::{Integrity, Verdict};
+
+/// `_type` of every statement.
+pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of a [`RunStatement`].
+pub const RUN: &str = "urn:assize:run:v1";
+/// `predicateType` of a [`Receipt`].
+pub const RECEIPT: &str = "urn:assize:receipt:v1";
+
+/// The outer form: what it is about, and what is said of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InToto<P> {
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// The archive: named by the submission's id, found by its SHA-256.
+    pub subject: Vec<Material>,
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+    pub predicate: P,
+}
+
+impl<P> InToto<P> {
+    /// A statement about the archive of a submission.
+    pub fn about(submission: Uuid, archive_sha256: &str, predicate_type: &str, predicate: P) -> Self {
+        Self {
+            kind: STATEMENT.to_owned(),
+            subject: vec![Material::new(submission.to_string(), archive_sha256)],
+            predicate_type: predicate_type.to_owned(),
+            predicate,
+        }
+    }
+}
+
+/// A thing with a name, and the digest that tells which one is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Material {
+    pub name: String,
+    pub digest: Sha256Digest,
+}
+
+impl Material {
+    /// From its name and 64 hexadecimal digits.
+    pub fn new(name: impl Into<String>, sha256: &str) -> Self {
+        Self { name: name.into(), digest: Sha256Digest { sha256: sha256.to_owned() } }
+    }
+}
+
+/// As in-toto writes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sha256Digest {
+    /// 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// That a project was received: what, from whom, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub submission_id: Uuid,
+    /// Its first run.
+    pub run_id: Uuid,
+    pub organization_id: Uuid,
+    /// In the platform's words.
+    pub user: String,
+    pub template: String,
+    /// As it was uploaded.
+    pub archive_bytes: i64,
+    /// When the last byte was here and looked through, by the database's clock. The row is written after that.
+    pub received_at: DateTime<Utc>,
+    /// Where it was fetched from, if it was not uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    pub key_id: String,
+}
+
+/// What was fetched from a git repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub repository_url: String,
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The commit that this was, in hexadecimal.
+    pub commit: String,
+}
+
+/// How a run ended, and all that this was decided by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStatement {
+    pub run_id: Uuid,
+    pub submission_id: Uuid,
+    pub organization_id: Uuid,
+    /// The one that ended, from 1.
+    pub attempt: i32,
+    /// Name, and digest over `template.toml` and the tests. Absent if the worker had no such template.
+    pub template: Option<Material>,
+    pub cells: Vec<CellStatement>,
+    pub global_timeout_ms: Option<u64>,
+    /// In the order in which they ended.
+    pub stages: Vec<StageStatement>,
+    /// The kept output of this attempt, as `GET /v1/runs/{id}/output?format=ndjson` gives it. Absent if it could
+    /// not be kept.
+    pub output: Option<OutputStatement>,
+    /// Who could have written the results.
+    pub integrity: Option<Integrity>,
+    pub status: Status,
+    /// Of a completed run.
+    pub verdict: Option<Verdict>,
+    /// Of every other.
+    pub failure: Option<FailureStatement>,
+    /// When it was claimed, by the database's clock.
+    pub started_at: DateTime<Utc>,
+    /// When this was signed, by the database's clock. The row's own end is written after that.
+    pub finished_at: DateTime<Utc>,
+    pub key_id: String,
+}
+
+/// A cell, as it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellStatement {
+    /// `subject` or `driver`.
+    pub role: String,
+    /// The name in the template.
+    pub image: String,
+    /// The id of the image that the engine made the cell from: SHA-256 of its configuration. Absent if there
+    /// was no such cell at the end, or the engine did not say.
+    pub image_digest: Option<Sha256Digest>,
+    /// As the template has them.
+    pub limits: serde_json::Value,
+    /// Bytes that one stage may write.
+    pub output_limit_bytes: u64,
+    pub stages: Vec<StageLimit>,
+}
+
+/// How long a stage may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageLimit {
+    pub name: String,
+    pub timeout_ms: u64,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageStatement {
+    /// Role of its cell.
+    pub cell: String,
+    pub name: StageName,
+    pub exit: StageExit,
+    pub duration_ms: u64,
+    pub cpu_ms: u64,
+    pub max_rss_kib: u64,
+    /// Kept or not.
+    pub output_bytes: u64,
+}
+
+/// The output as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputStatement {
+    pub digest: Sha256Digest,
+    pub bytes: u64,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureStatement {
+    pub code: FailureCode,
+    pub cause: Cause,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageName>,
+}
+
+/// To the microsecond, as Postgres keeps times.
+#[must_use]
+pub fn to_micros(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_written_one_way() {
+        let receipt = Receipt {
+            submission_id: Uuid::nil(),
+            run_id: Uuid::max(),
+            organization_id: Uuid::nil(),
+            user: "ada".to_owned(),
+            template: "trivial".to_owned(),
+            archive_bytes: 22,
+            received_at: to_micros("2026-11-21T10:15:30.123456789Z".parse().unwrap()),
+            source: None,
+            key_id: "k".to_owned(),
+        };
+        let statement = InToto::about(Uuid::nil(), &"a".repeat(64), RECEIPT, receipt);
+        let expected = format!(
+            r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"name":"{nil}","digest":{{"sha256":"{}"}}}}],"predicateType":"urn:assize:receipt:v1","predicate":{{"submission_id":"{nil}","run_id":"{}","organization_id":"{nil}","user":"ada","template":"trivial","archive_bytes":22,"received_at":"2026-11-21T10:15:30.123456Z","key_id":"k"}}}}"#,
+            "a".repeat(64),
+            Uuid::max(),
+            nil = Uuid::nil(),
+        );
+        assert_eq!(serde_json::to_string(&statement).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_source_of_a_fetched_project_has_its_place() {
+        let source = Source {
+            repository_url: "https://example.org/a.git".to_owned(),
+            reference: "main".to_owned(),
+            commit: "0".repeat(40),
+        };
+        let written = serde_json::to_value(&source).unwrap();
+        assert_eq!((&written["ref"], &written["commit"]), (&"main".into(), &"0".repeat(40).into()));
+    }
+}

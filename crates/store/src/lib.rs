@@ -1,0 +1,175 @@
+//! Postgres, the only truth. No other module names sqlx.
+//!
+//! One function per file of `sql/queries`; each call is bounded by [`QUERY_TIMEOUT`], measured, and
+//! fails with a [`StoreError`] that says whether trying again may help. Writes to a run go through
+//! [`leases`], fenced by attempt and epoch.
+
+pub mod about;
+pub mod events;
+pub mod keys;
+pub mod leases;
+pub mod queue;
+pub mod retention;
+pub mod runs;
+pub mod signing;
+pub mod submissions;
+pub mod takeover;
+mod types;
+pub mod workers;
+
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use assize_host::clock;
+use assize_observe::metrics;
+
+/// The longest that a query may take before the caller is told. Every query is an index probe of
+/// well under a millisecond, so this is only ever reached by a database that is in trouble.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("sql/migrations");
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The address in `database_url` is not one.
+    #[error("database_url is not a Postgres address: {0}")]
+    Address(String),
+    /// Away, overloaded or cut off; trying again may help.
+    #[error("Postgres did not answer {query} ({reason}); check that it runs and that database_url is right")]
+    Unavailable { query: &'static str, reason: String },
+    /// The lease is no longer ours, or the run is not where we left it: stop, write nothing more.
+    #[error("{query} changed no row: the run has another lease or another state")]
+    LeaseLost { query: &'static str },
+    /// The statement is at odds with the schema: a fault of ours.
+    #[error("Postgres refused {query}: {reason}")]
+    Refused { query: &'static str, reason: String },
+    /// The schema is older or newer than this program.
+    #[error("the schema does not fit this program: {0}; run `assize migrate`")]
+    Schema(String),
+}
+
+/// The pool, and all that can be asked of it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Opens a pool of at most `connections`; connects at the first query.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] if the address cannot be read.
+    pub fn open(database_url: &str, connections: u32) -> Result<Self, StoreError> {
+        let timeout_ms = QUERY_TIMEOUT.as_millis().to_string();
+        let options = PgConnectOptions::from_str(database_url)
+            // The error's own text quotes what it does not know, and passwords end up in odd places.
+            .map_err(|_| {
+                StoreError::Address("it cannot be read; try postgres://user:password@host/database".to_owned())
+            })?
+            .application_name("assize")
+            .options([("statement_timeout", timeout_ms.as_str())]);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(QUERY_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// A store on a pool that exists: for tests, which make a database each.
+    #[must_use]
+    pub const fn on(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Brings the schema up to this program's version; waits for another process that is doing so.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] if a migration fails or was changed after it ran.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATOR.run(&self.pool).await.map_err(|error| StoreError::Schema(error.to_string()))
+    }
+
+    /// Whether every migration of this program has been applied.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] if one is missing, [`StoreError::Unavailable`] without an answer.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let newest = self
+            .timed("check_schema", sqlx::query_file_scalar!("sql/queries/newest_migration.sql").fetch_one(&self.pool))
+            .await
+            .map_err(|error| match error {
+                StoreError::Refused { reason, .. } => StoreError::Schema(reason),
+                other => other,
+            })?;
+        let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        match newest {
+            Some(version) if version >= wanted => Ok(()),
+            seen => {
+                Err(StoreError::Schema(format!("version {wanted} is needed, the database has {}", seen.unwrap_or(0))))
+            }
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.timed("ping", sqlx::query_file_scalar!("sql/queries/ping.sql").fetch_one(&self.pool)).await?;
+        Ok(())
+    }
+
+    /// The database's clock, by which all leases are judged.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without an answer.
+    pub async fn now(&self) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
+        self.timed("now", sqlx::query_file_scalar!("sql/queries/now.sql").fetch_one(&self.pool)).await
+    }
+
+    async fn timed<T>(
+        &self,
+        query: &'static str,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        timed(query, work).await
+    }
+}
+
+/// Bounds and measures one query, and sorts its errors.
+async fn timed<T>(query: &'static str, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    let begun = clock::monotonic();
+    let answer = tokio::time::timeout(QUERY_TIMEOUT, work).await;
+    metrics().observe_query(query, begun.elapsed());
+    match answer {
+        Err(_) => Err(StoreError::Unavailable { query, reason: format!("no answer in {} s", QUERY_TIMEOUT.as_secs()) }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(sort(query, &error)),
+    }
+}
+
+/// A refusal names what Postgres said of the statement; everything else is a matter of reaching it.
+fn sort(query: &'static str, error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(refused) => {
+            let code = refused.code().unwrap_or_default();
+            // Class 57 is shutdown and cancellation, 53 is exhaustion, 08 a broken connection,
+            // 40 a conflict between transactions: all pass.
+            if ["57", "53", "08", "40"].iter().any(|class| code.starts_with(class)) {
+                StoreError::Unavailable { query, reason: refused.message().to_owned() }
+            } else {
+                StoreError::Refused { query, reason: format!("{} ({code})", refused.message()) }
+            }
+        }
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::RowNotFound => StoreError::Refused { query, reason: error.to_string() },
+        other => StoreError::Unavailable { query, reason: other.to_string() },
+    }
+}

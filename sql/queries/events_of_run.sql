@@ -1,7 +1,0 @@
--- The moves of a run after the event $2, oldest first.
-SELECT id, attempt, at, from_status AS "from_status: _", to_status AS "to_status: _", phase AS "phase: _",
-    failure_code AS "failure_code: _"
-FROM run_events
-WHERE run_id = $1 AND id > $2 AND (evidence -> 'egress') IS NULL
-ORDER BY id
-LIMIT 200

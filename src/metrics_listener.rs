@@ -1,0 +1,82 @@
+//! `/metrics` of a process, and for a worker `/livez` and `/readyz`, on an address of their own.
+//!
+//! Few ask, and each gets one answer on a connection: who opens many, or is slow, is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use assize_observe::metrics;
+
+/// Connections at one time; more are closed at once.
+const MOST_CONNECTIONS: usize = 64;
+
+/// From a connection to the end of its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says why the process is not ready; an empty list if it is.
+pub type Unready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub async fn serve(listen: &str, unready: Unready, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot listen on {listen} for metrics: {error}; set api_metrics_listen or worker_metrics_listen"
+        )
+    })?;
+    serve_on(listener, unready, PATIENCE, stop).await;
+    Ok(())
+}
+
+/// [`serve`] on a listener, with another time for each connection.
+pub async fn serve_on(listener: TcpListener, unready: Unready, patience: Duration, stop: CancellationToken) {
+    let router = Router::new()
+        .route(
+            "/metrics",
+            get(async || {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                ([(header::CONTENT_TYPE, kind)], metrics().text())
+            }),
+        )
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(move || std::future::ready(readiness(&unready()))));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).keep_alive(false);
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, _)) = accepted else {
+            // Out of file descriptors, most likely.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else { continue };
+        let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            tokio::time::timeout(patience, connection).await.ok();
+            drop(permit);
+        });
+    }
+}
+
+/// 200 with `ready`, or 503 with the reasons.
+pub fn readiness(reasons: &[String]) -> impl IntoResponse + use<> {
+    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons })))
+}
