@@ -45,7 +45,7 @@ impl IntoResponses for ReadyProblems {
 
 /// Check that the process runs
 #[utoipa::path(
-    get, path = "/livez", tag = "health", security(()),
+    get, path = "/livez", tag = "health", operation_id = "checkLiveness", security(()),
     responses((status = 200, description = "`ok`", body = String), LiveProblems)
 )]
 pub(super) async fn livez() -> &'static str {
@@ -54,7 +54,7 @@ pub(super) async fn livez() -> &'static str {
 
 /// Check that the process can answer requests
 #[utoipa::path(
-    get, path = "/readyz", tag = "health", security(()),
+    get, path = "/readyz", tag = "health", operation_id = "checkReadiness", security(()),
     responses(
         (status = 200, description = "Ready", body = Readiness),
         ReadyProblems,

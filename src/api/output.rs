@@ -23,12 +23,13 @@ use assize_domain::run::StageName;
 #[into_params(parameter_in = Query)]
 pub(super) struct OutputParams {
     /// Only the output of this stage.
+    #[param(value_type = StageName, required = false)]
     stage: Option<StageName>,
     /// The format of the whole output; `json` by default. With a format the answer is never live.
-    #[param(inline)]
+    #[param(value_type = OutputFormat, required = false, inline)]
     format: Option<OutputFormat>,
     /// Only the output after this id. The header `Last-Event-ID` has the same meaning and takes precedence.
-    #[param(pattern = "^[1-9][0-9]{0,8}-[0-9]{1,9}$")]
+    #[param(value_type = String, required = false, pattern = "^[1-9][0-9]{0,8}-[0-9]{1,9}$")]
     after: Option<String>,
 }
 
@@ -93,10 +94,10 @@ problem_responses!(OutputProblems: ROUTE, WITH_KEY, WITH_ID,
 /// - `gap`: live output was lost; it follows completely when the attempt ends.
 /// - `end`: the run as it ended; then the stream closes.
 #[utoipa::path(
-    get, path = "/v1/runs/{id}/output", tag = "runs",
+    get, path = "/v1/runs/{id}/output", tag = "runs", operation_id = "readOutput",
     params(
         ("id" = Uuid, Path, description = "The id of the run"), OutputParams,
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^[1-9][0-9]{0,8}-[0-9]{1,9}$",
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = "^[1-9][0-9]{0,8}-[0-9]{1,9}$",
             description = "The id of the last output event that arrived")
     ),
     responses(

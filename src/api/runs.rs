@@ -39,13 +39,16 @@ const MAX_WAIT_S: u64 = 60;
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
     /// Only runs with this status.
+    #[param(value_type = Status, required = false)]
     status: Option<Status>,
     /// The number of runs on the page: 1 to 200, 50 by default.
-    #[param(minimum = 1, maximum = 200)]
+    #[param(value_type = u64, required = false, minimum = 1, maximum = 200)]
     limit: Option<u64>,
     /// `next_cursor` of the previous page.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]{34}$")]
     cursor: Option<String>,
     /// Up to 100 run ids, separated by commas. It cannot be combined with another parameter.
+    #[param(value_type = String, required = false, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(,[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}){0,99}$")]
     ids: Option<String>,
 }
 
@@ -63,7 +66,7 @@ pub(super) struct RunPage {
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitParams {
     /// Wait at most this many seconds for the run to end. With `If-None-Match`, wait for any change of the run.
-    #[param(maximum = 60)]
+    #[param(value_type = u64, required = false, maximum = 60)]
     wait: Option<u64>,
 }
 
@@ -79,7 +82,7 @@ problem_responses!(CancelProblems: ROUTE, WITH_KEY, WITH_ID, &[codes::ROLE_MISSI
 /// The newest run comes first. With `ids`, the answer has these runs instead of a page; ids of runs that do not exist
 /// are left out.
 #[utoipa::path(
-    get, path = "/v1/runs", tag = "runs", params(ListParams),
+    get, path = "/v1/runs", tag = "runs", operation_id = "listRuns", params(ListParams),
     responses(
         (status = 200, description = "A page of runs", body = RunPage),
         ListProblems,
@@ -119,10 +122,10 @@ pub(super) async fn list(
 /// With `wait`, the answer comes when the run has ended, or when it has changed since the `If-None-Match` of the request,
 /// or when the time is over.
 #[utoipa::path(
-    get, path = "/v1/runs/{id}", tag = "runs",
+    get, path = "/v1/runs/{id}", tag = "runs", operation_id = "readRun",
     params(
         ("id" = Uuid, Path, description = "The id of the run"), WaitParams,
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of the previous answer")
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The ETag of the previous answer")
     ),
     responses(
         (status = 200, description = "The run", body = RunView,
@@ -177,7 +180,7 @@ pub(super) async fn read(
 ///
 /// A queued run ends at once. The worker of an active run stops it.
 #[utoipa::path(
-    post, path = "/v1/runs/{id}/cancel", tag = "runs",
+    post, path = "/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancelRun",
     params(("id" = Uuid, Path, description = "The id of the run")),
     responses(
         (status = 202, description = "The run ended, or is going to end. A repetition changes nothing", body = RunView),

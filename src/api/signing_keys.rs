@@ -16,7 +16,7 @@ problem_responses!(ListProblems: ROUTE, WITH_KEY);
 /// The answer has all keys of this installation, retired keys too. Save it for `assize verify --keys`. If you do not
 /// trust the database of the installation, get the keys from its administrator instead.
 #[utoipa::path(
-    get, path = "/v1/signing-keys", tag = "signing",
+    get, path = "/v1/signing-keys", tag = "signing", operation_id = "listSigningKeys",
     responses(
         (status = 200, description = "All keys, the oldest first", body = SigningKeys),
         ListProblems,

@@ -139,8 +139,8 @@ problem_responses!(ReadProblems: ROUTE, WITH_KEY, WITH_ID);
 /// The service stores the project and queues its first run. A project is an archive, or a repository that a worker
 /// fetches later.
 #[utoipa::path(
-    post, path = "/v1/submissions", tag = "submissions",
-    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible \
+    post, path = "/v1/submissions", tag = "submissions", operation_id = "createSubmission",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible \
         ASCII characters. A repetition with the same key and the same submission returns the first submission again, \
         with the header idempotent-replayed")),
     request_body(content((FormSchema = "multipart/form-data"), (JsonSubmission = "application/json"))),
@@ -183,7 +183,7 @@ pub(super) async fn create(
 
 /// Read a submission and its runs
 #[utoipa::path(
-    get, path = "/v1/submissions/{id}", tag = "submissions",
+    get, path = "/v1/submissions/{id}", tag = "submissions", operation_id = "readSubmission",
     params(("id" = Uuid, Path, description = "The id of the submission")),
     responses(
         (status = 200, description = "The submission", body = SubmissionWithRuns),

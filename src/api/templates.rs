@@ -70,7 +70,7 @@ problem_responses!(ListProblems: ROUTE, WITH_KEY);
 
 /// List the templates
 #[utoipa::path(
-    get, path = "/v1/templates", tag = "templates",
+    get, path = "/v1/templates", tag = "templates", operation_id = "listTemplates",
     responses(
         (status = 200, description = "All templates, sorted by name", body = TemplateList),
         ListProblems,

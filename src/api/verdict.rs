@@ -33,7 +33,7 @@ pub(super) enum VerdictFormat {
 #[into_params(parameter_in = Query)]
 pub(super) struct VerdictParams {
     /// Another format than the service's own.
-    #[param(inline)]
+    #[param(value_type = VerdictFormat, required = false, inline)]
     format: Option<VerdictFormat>,
 }
 
@@ -95,7 +95,7 @@ problem_responses!(VerdictProblems: ROUTE, WITH_KEY, WITH_ID,
 /// Only a completed run has a verdict. With `format=dsse`, the answer is the signed statement of how the run ended,
 /// which every signed run has.
 #[utoipa::path(
-    get, path = "/v1/runs/{id}/verdict", tag = "runs",
+    get, path = "/v1/runs/{id}/verdict", tag = "runs", operation_id = "readVerdict",
     params(("id" = Uuid, Path, description = "The id of the run"), VerdictParams),
     responses(
         (status = 200, description = "The verdict", content(

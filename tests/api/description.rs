@@ -41,6 +41,10 @@ async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPoo
         "/v1/templates",
     ];
     assert!(wanted.iter().all(|path| paths.contains(path)) && paths.len() == wanted.len(), "{paths:?}");
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let ids: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len(), "{ids:?}");
     let mut found = Vec::new();
     references(&document, &mut found);
     assert!(found.len() > 10);
