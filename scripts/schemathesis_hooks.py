@@ -10,10 +10,24 @@ import zipfile
 import schemathesis
 from schemathesis import GenerationMode
 
-_BUFFER = io.BytesIO()
-with zipfile.ZipFile(_BUFFER, "w") as archive:
-    archive.writestr("main.py", "print('hello')\n")
-ARCHIVE = _BUFFER.getvalue()
+
+def ascii_archive():
+    """A zip of ASCII bytes only, because the document describes the archive as a string.
+
+    The checksum depends on the content, so that this tries contents until all bytes of the zip are ASCII.
+    """
+    for number in range(1_000):
+        buffer = io.BytesIO()
+        entry = zipfile.ZipInfo("main.py")
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr(entry, f"print({number})\n")
+            entry.external_attr = 0
+        if buffer.getvalue().isascii():
+            return buffer.getvalue().decode()
+    raise AssertionError("no content has a checksum of ASCII bytes")
+
+
+ARCHIVE = ascii_archive()
 
 
 def has_nul(value):

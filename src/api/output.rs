@@ -97,8 +97,8 @@ problem_responses!(OutputProblems: ROUTE, WITH_KEY, WITH_ID,
     get, path = "/v1/runs/{id}/output", tag = "runs", operation_id = "readOutput",
     params(
         ("id" = Uuid, Path, description = "The id of the run"), OutputParams,
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = "^[1-9][0-9]{0,8}-[0-9]{1,9}$",
-            description = "The id of the last output event that arrived")
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = "^([1-9][0-9]{0,8}-[0-9]{1,9})?$",
+            description = "The id of the last output event that arrived; empty if none arrived")
     ),
     responses(
         (status = 200, description = "The output", content(
@@ -144,14 +144,19 @@ pub(super) async fn read(
     })
 }
 
+/// Returns the id after which the client wants output. The header takes precedence over the parameter, but both must be
+/// valid.
 fn last_event_id(headers: &HeaderMap, after: Option<&str>) -> Result<Option<EntryId>, Problem> {
-    let text = match headers.get("last-event-id") {
+    let parse = |text: &str| text.parse().map_err(|reason: String| Problem::malformed_event_id(&reason));
+    let after = after.map(parse).transpose()?;
+    match headers.get("last-event-id") {
         // A browser sends an empty header when it has received no id yet.
-        Some(value) if value.is_empty() => after,
-        Some(value) => Some(value.to_str().map_err(|_| Problem::malformed_event_id("it is not text"))?),
-        None => after,
-    };
-    text.map(|text| text.parse().map_err(|reason: String| Problem::malformed_event_id(&reason))).transpose()
+        Some(value) if !value.is_empty() => {
+            let text = value.to_str().map_err(|_| Problem::malformed_event_id("it is not text"))?;
+            parse(text).map(Some)
+        }
+        _ => Ok(after),
+    }
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
