@@ -9,7 +9,6 @@
 
 pub mod admission;
 pub mod api;
-pub mod attack;
 pub mod cli;
 pub mod egress;
 pub mod embedded;

@@ -9,7 +9,7 @@ fn the_list_of_attacks_is_what_the_code_tries() {
     let document = std::fs::read_to_string("docs/ATTACKS.md").unwrap();
     let (head, rest) = document.split_once(BEGIN).expect("docs/ATTACKS.md has no cases:begin");
     let (seen, tail) = rest.split_once(END).expect("docs/ATTACKS.md has no cases:end");
-    let table = assize::attack::table();
+    let table = assize_attack::table();
     if std::env::var_os("UPDATE_ATTACKS").is_some() {
         std::fs::write("docs/ATTACKS.md", format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
         return;

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use assize::attack;
-use assize::attack::case::matches;
+use assize_attack::case::matches;
 use assize_domain::run::FailureCode;
 
 /// The rows of the table: the codes, and how they were tried.
@@ -37,8 +36,8 @@ fn every_failure_code_has_a_row() {
 
 #[test]
 fn what_is_named_as_tried_is_there() {
-    let cases = attack::cases();
-    let sources = walk(Path::new("src")) + &walk(Path::new("tests")) + &walk(Path::new("warden"));
+    let cases = assize_attack::cases();
+    let sources: String = ["src", "crates", "tests", "warden"].map(|folder| walk(Path::new(folder))).concat();
     for (codes, tried) in rows() {
         for name in quoted(&tried) {
             if name.ends_with(".rs") {

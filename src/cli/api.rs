@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
 use crate::admission::{Explanations, Quotas};
+use crate::cli::fault;
 use crate::intake::blob::Blobs;
 use crate::metrics_listener;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
+use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host as host;
 use assize_signing::Signer;
@@ -39,8 +40,8 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::stop(command.lifeline)?;
     open_files(&config);
-    let store = Store::open(&config.database_url, config.database_connections)?;
-    store.check_schema().await?;
+    let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
+    store.check_schema().await.map_err(fault::store)?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {
         Fault::infrastructure(format!(

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::outcome::{Exit, Outcome};
-use super::screen::{self, Ink, Screen};
 use crate::template::Templates;
+use assize_client::outcome::{Exit, Outcome};
+use assize_client::screen::{self, Ink, Screen};
 use assize_config::{Config, ConfigError};
 
 const EXAMPLES: &str = "\

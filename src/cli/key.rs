@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::outcome::{Exit, Fault, Outcome};
-use super::screen::{self, Ink, Screen, printable};
+use crate::cli::fault;
+use assize_client::outcome::{Exit, Fault, Outcome};
+use assize_client::screen::{self, Ink, Screen, printable};
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
@@ -95,8 +96,8 @@ struct Revoke {
 /// # Errors
 /// [`Fault`] for a person.
 pub async fn run(command: Key, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2)?;
-    store.check_schema().await?;
+    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    store.check_schema().await.map_err(fault::store)?;
     match command.command {
         KeyCommand::Create(create) => run_create(create, &store).await,
         KeyCommand::List(list) => run_list(list, &store).await,
@@ -110,7 +111,7 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
     if length > 200 {
         return Err(Fault::usage(format!("--label has {length} characters, the limit is 200")));
     }
-    let organization_id = store.ensure_organization(&create.org).await?;
+    let organization_id = store.ensure_organization(&create.org).await.map_err(fault::store)?;
     let expires_at = create.expires_in.map(|time| clock::wall() + time);
     let minted = key::mint();
     let new = NewKey {
@@ -121,7 +122,7 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
         label: &create.label,
         expires_at,
     };
-    store.insert_key(new).await?;
+    store.insert_key(new).await.map_err(fault::store)?;
     if create.json {
         screen::json(&serde_json::json!({
             "id": minted.id, "organization": create.org, "role": create.role, "label": create.label,
@@ -137,7 +138,7 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
 }
 
 async fn run_list(list: List, store: &Store) -> Outcome {
-    let keys = store.list_keys(list.org.as_deref()).await?;
+    let keys = store.list_keys(list.org.as_deref()).await.map_err(fault::store)?;
     if list.json {
         screen::json(&keys);
         return Ok(Exit::Success);
@@ -169,7 +170,7 @@ async fn run_list(list: List, store: &Store) -> Outcome {
 }
 
 async fn run_revoke(revoke: Revoke, store: &Store) -> Outcome {
-    let revoked = store.revoke_key(revoke.id).await?;
+    let revoked = store.revoke_key(revoke.id).await.map_err(fault::store)?;
     if revoke.json {
         screen::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
     } else if revoked {

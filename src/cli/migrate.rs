@@ -1,7 +1,8 @@
 //! `assize migrate`: brings the database up to this program's version.
 
-use super::outcome::{Exit, Outcome};
-use super::screen::{self, Screen};
+use crate::cli::fault;
+use assize_client::outcome::{Exit, Outcome};
+use assize_client::screen::{self, Screen};
 use assize_config::Config;
 use assize_store::Store;
 
@@ -21,11 +22,11 @@ pub struct Migrate {
 /// # Errors
 /// A fault for a person.
 pub async fn run(command: Migrate, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2)?;
+    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
     // Its timeout is short; a migration's is as long as the migration.
-    store.ping().await?;
-    store.migrate().await?;
-    let version = store.schema_version().await?;
+    store.ping().await.map_err(fault::store)?;
+    store.migrate().await.map_err(fault::store)?;
+    let version = store.schema_version().await.map_err(fault::store)?;
     if command.json {
         screen::json(&serde_json::json!({ "schema_version": version }));
     } else {

@@ -1,30 +1,20 @@
-//! The command line. Each command has a module with its arguments and its one function; what
-//! several need stands beside them: the API [`client`], a run as it happens ([`follow`], [`report`]),
-//! the [`screen`], and the [`outcome`] that becomes the exit code.
+//! The server half of the command line: each command has a module with its arguments and its one function. The client
+//! half is [`assize_client`], whose commands are flattened into these.
 
 pub mod api;
-pub mod client;
 pub mod demo;
 pub mod doctor;
-pub mod follow;
+mod fault;
 pub mod key;
 pub mod migrate;
-pub mod outcome;
-pub mod pack;
-pub mod queue;
-pub mod report;
-pub mod runs;
-pub mod screen;
 pub mod services;
 pub mod signals;
-pub mod sse;
-pub mod submit;
 pub mod up;
-pub mod verdict;
-pub mod verify;
 pub mod worker;
 
 use std::path::PathBuf;
+
+use assize_client::{ClientCommand, outcome};
 
 /// Runs evaluations of software projects that nobody trusts, and returns a verdict that the project
 /// could not forge.
@@ -47,14 +37,8 @@ pub enum Command {
     Up(up::Up),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
-    Submit(submit::Submit),
-    Watch(runs::Watch),
-    Status(runs::Show),
-    Verdict(verdict::ReadVerdict),
-    Verify(verify::Verify),
-    Cancel(runs::Cancel),
-    Runs(runs::Runs),
-    Templates(runs::ListTemplates),
+    #[command(flatten)]
+    Client(ClientCommand),
     Api(api::Api),
     Worker(worker::Worker),
     Migrate(migrate::Migrate),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::outcome::{Exit, Fault, Outcome};
-use super::screen::Screen;
 use crate::embedded::{Durability, Embedded, EmbeddedError};
+use assize_client::outcome::{Exit, Fault, Outcome};
+use assize_client::screen::Screen;
 use assize_host as host;
 
 /// How long the command may take to end when its services are gone.

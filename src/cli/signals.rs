@@ -5,7 +5,7 @@ use std::io::Read;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::Fault;
+use assize_client::outcome::Fault;
 
 /// Cancelled by SIGTERM or SIGINT; with `lifeline` also when stdin ends, which is how a child of
 /// `assize up` learns that its parent is gone, however it went.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{Exit, Fault, Outcome};
-use super::screen::{Ink, Screen, shorten};
 use super::signals;
+use crate::cli::fault;
 use crate::embedded::{Durability, Embedded, EmbeddedError, Process};
+use assize_client::outcome::{Exit, Fault, Outcome};
+use assize_client::screen::{Ink, Screen, shorten};
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
@@ -268,8 +269,8 @@ fn report(screen: Screen, complaints: Vec<String>) {
 
 /// Brings the schema up to date and gives the key of this installation.
 async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
-    let store = Store::open(&embedded.database_url, 2)?;
-    store.migrate().await?;
+    let store = Store::open(&embedded.database_url, 2).map_err(fault::store)?;
+    store.migrate().await.map_err(fault::store)?;
     // API and worker make its public half known.
     let signing_key = signing_key(embedded);
     if !signing_key.exists() {
@@ -284,13 +285,13 @@ async fn prepare(embedded: &Embedded) -> Result<String, Fault> {
     let minted = key::mint();
     let new = NewKey {
         id: minted.id,
-        organization_id: store.ensure_organization(ORGANIZATION).await?,
+        organization_id: store.ensure_organization(ORGANIZATION).await.map_err(fault::store)?,
         role: KeyRole::Admin,
         secret_sha256: &minted.secret_sha256,
         label: "assize up",
         expires_at: None,
     };
-    store.insert_key(new).await?;
+    store.insert_key(new).await.map_err(fault::store)?;
     keep(&path, minted.text())
         .map_err(|error| Fault::infrastructure(format!("cannot write the key to {}: {error}", path.display())))?;
     Ok(minted.text().to_owned())
@@ -304,7 +305,11 @@ fn signing_key(embedded: &Embedded) -> PathBuf {
 /// Whether the key in the folder is one of this database, which may be newer than the key.
 async fn is_live(store: &Store, text: &str) -> Result<bool, Fault> {
     let Some(presented) = key::Presented::read(text) else { return Ok(false) };
-    Ok(store.find_key(presented.id).await?.is_some_and(|stored| presented.proves(&stored.secret_sha256)))
+    Ok(store
+        .find_key(presented.id)
+        .await
+        .map_err(fault::store)?
+        .is_some_and(|stored| presented.proves(&stored.secret_sha256)))
 }
 
 /// Whole or not at all, and never readable for others.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::outcome::{Exit, Fault, Outcome};
 use super::signals;
 use crate::metrics_listener;
 use assize_cell::unenforced;
+use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_observe::metrics;
 

@@ -50,7 +50,6 @@ use assize_store::Store;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use leases::{About, Leases};
-pub use plan::GRACE_MS;
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use assize_protocol::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
+use assize_protocol::plan::{GRACE_MS, Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
 use crate::template::{self, Template};
 use assize_cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
 use assize_config::Config;
 use assize_domain::run::StageName;
-
-/// Between TERM and KILL, in ms.
-pub const GRACE_MS: u64 = 2_000;
 
 /// Where the programs of every image are.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

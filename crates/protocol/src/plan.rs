@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
 
+/// How long a stage has between SIGTERM and SIGKILL, in ms: long enough to write a report, short enough for whoever waits.
+pub const GRACE_MS: u64 = 2_000;
+
 /// The version of the protocol; a warden refuses a plan of another one.
 pub const VERSION: u16 = 4;
 

@@ -1,6 +1,6 @@
 //! One line for each run, overwritten in place on a terminal, written as it changes elsewhere.
 
-use crate::cli::screen::{Ink, Screen, shorten};
+use assize_client::screen::{Ink, Screen, shorten};
 
 /// The lines on the screen.
 pub struct Board {

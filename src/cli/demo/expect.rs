@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::cli::outcome::Fault;
-use crate::cli::report::{Run, points, whereabouts};
+use assize_client::outcome::Fault;
+use assize_client::report::{Run, points, whereabouts};
 use assize_domain::run::{FailureCode, Status};
 
 /// One sample's end, as it must be.

@@ -10,21 +10,21 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use self::told::Told;
-use crate::attack;
-use crate::attack::arena::{AT_ONCE, Arena, Target};
-use crate::attack::blame::PAUSE_AFTER;
-use crate::attack::blame::outside::Outside;
-use crate::attack::case::{Case, matches};
-use crate::attack::http::alike::USER_MAX_ACTIVE;
-use crate::attack::templates;
-use crate::cli::outcome::{Exit, Fault, Outcome};
-use crate::cli::screen::{Ink, Screen};
 use crate::cli::services::searchable;
 use crate::cli::signals;
 use crate::cli::up::{Installation, Place};
 use crate::upkeep::leftovers;
+use assize_attack as attack;
+use assize_attack::arena::{AT_ONCE, Arena, Target};
+use assize_attack::blame::PAUSE_AFTER;
+use assize_attack::blame::outside::Outside;
+use assize_attack::case::{Case, matches};
+use assize_attack::http::alike::USER_MAX_ACTIVE;
+use assize_attack::templates;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
+use assize_client::outcome::{Exit, Fault, Outcome};
+use assize_client::screen::{Ink, Screen};
 use assize_config::{Config, ConfigError};
 
 /// All of it; it takes some five minutes on two cores.

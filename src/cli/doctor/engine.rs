@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::Report;
 use super::warden::{self, Linkage};
-use crate::cli::screen::bytes;
 use crate::template::Templates;
 use crate::upkeep::pressure::{Host, Limits};
 use crate::worker::FETCH_IMAGE;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::{Engine, EngineError};
+use assize_client::screen::bytes;
 use assize_config::Config;
 
 /// Looks at all of it; gives the engine if cells can be made with it.

@@ -5,9 +5,9 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::Report;
-use crate::cli::screen::bytes;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
+use assize_client::screen::bytes;
 use assize_config::Config;
 use assize_host as host;
 use assize_host::clock;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::super::outcome::{Exit, Fault, Outcome};
-use super::super::screen::{self, Ink, Screen};
+use crate::cli::fault;
+use assize_client::outcome::{Exit, Fault, Outcome};
+use assize_client::screen::{self, Ink, Screen};
 use assize_signing::keys::{PublishedKey, SigningKeys};
 use assize_signing::{KeyFileError, PrivateKey, PublicKey, key_file};
 use assize_store::Store;
@@ -111,7 +112,7 @@ fn check_path(path: &Path) -> Result<(), Fault> {
 /// A new key, whose public half is in the table before anyone can sign with it.
 async fn introduced(store: &Store) -> Result<PrivateKey, Fault> {
     let key = PrivateKey::generate();
-    store.ensure_signing_key(key.public()).await?;
+    store.ensure_signing_key(key.public()).await.map_err(fault::store)?;
     Ok(key)
 }
 
@@ -126,7 +127,7 @@ fn tell(key: &PrivateKey, path: &Path, json: bool, note: &str) {
 }
 
 async fn published(store: &Store) -> Result<Vec<PublishedKey>, Fault> {
-    let rows = store.list_signing_keys().await?;
+    let rows = store.list_signing_keys().await.map_err(fault::store)?;
     let keys = rows.into_iter().map(|row| {
         let key = PublicKey::from_bytes(&row.public_key).map_err(|error| {
             Fault::infrastructure(format!("the table signing_keys has a key that is none: {error}"))
@@ -169,7 +170,7 @@ async fn run_retire(retire: &Retire, path: &Path, store: &Store) -> Outcome {
     if own(path).as_ref() == Some(&retire.id) {
         return Err(Fault::usage("this host signs with that key; run `assize key signing rotate` first"));
     }
-    let retired = store.retire_signing_key(&retire.id).await?;
+    let retired = store.retire_signing_key(&retire.id).await.map_err(fault::store)?;
     if retire.json {
         screen::json(&serde_json::json!({ "id": retire.id, "retired": retired }));
     } else if retired {

@@ -6,11 +6,12 @@ use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
 use crate::intake::repository::Repository;
 use crate::worker::egress;
-use crate::worker::plan::{GRACE_MS, PATH, capped};
+use crate::worker::plan::{PATH, capped};
 use assize_cell::spec::{TMP, WORKSPACE, WRITABLE};
 use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
+use assize_protocol::plan::GRACE_MS;
 
 /// Git and its certificates, made by `images/build`.
 pub const FETCH_IMAGE: &str = "assize/fetch:1";

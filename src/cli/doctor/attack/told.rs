@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::attack::case::{Case, Finding, Group, Judgement};
-use crate::cli::outcome::Exit;
-use crate::cli::screen::{self, Ink, Screen, printable, shorten};
+use assize_attack::case::{Case, Finding, Group, Judgement};
+use assize_client::outcome::Exit;
+use assize_client::screen::{self, Ink, Screen, printable, shorten};
 use assize_host::clock;
 
 /// Characters of a line that is not on a terminal.

@@ -1,0 +1,155 @@
+//! What a run finds of an earlier one that was in the same berth: nothing.
+//!
+//! Runs that leave all they can behind are put into every berth of the installation, twice; then runs that look for it.
+//! A look counts only in a berth that was littered, which the host name of its cells tells.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Deserialize;
+
+use crate::arena::Arena;
+use crate::case::{Case, Group, Judgement};
+use crate::trial;
+use assize_corpus as crafted;
+
+const LITTER: &str = include_str!("litter.py");
+const LOOK: &str = include_str!("look.py");
+
+/// Berths of the installation: one for each half-slot.
+const BERTHS: usize = crate::arena::AT_ONCE;
+
+/// Where the litter and the looks run.
+const TEMPLATE: &str = "python";
+
+/// Each look, what it looks for, and what must have taken that away.
+const LOOKS: &[(&str, &str, &str)] = &[
+    ("sockets", "reads /proc/net/tcp for an earlier run's sockets", NAMESPACE),
+    ("waiting", "counts the sockets in TIME_WAIT that an earlier run left", NAMESPACE),
+    ("tcp", "counts the connections that an earlier run made, in /proc/net/snmp", NAMESPACE),
+    ("udp", "counts the datagrams that an earlier run sent", NAMESPACE),
+    ("ip", "counts the packets of an earlier run", NAMESPACE),
+    ("icmp", "counts the errors that an earlier run caused", NAMESPACE),
+    ("netstat", "reads what TCP counted for an earlier run in /proc/net/netstat", NAMESPACE),
+    ("octets", "reads how many bytes an earlier run sent to itself", NAMESPACE),
+    ("loopback", "reads the traffic of the loopback since it is up", NAMESPACE),
+    ("datagrams", "takes a UDP port that an earlier run had", NAMESPACE),
+    ("abstract", "looks for an abstract Unix socket of an earlier run, and takes its name", NAMESPACE),
+    ("message", "reads sixteen bytes that an earlier run spelled with ports that wait", NAMESPACE),
+    ("port", "starts services on ports that an earlier run used, without SO_REUSEADDR", NAMESPACE),
+    ("port-low", "does so on ports below 1024", NAMESPACE),
+    ("port-range", "reads a range of ports that an earlier run tried to change", "/proc/sys is read-only"),
+    ("files-tmp", "looks for files of an earlier run in /tmp", TMPFS),
+    ("files-shm", "looks for files of an earlier run in /dev/shm", TMPFS),
+    ("files-workspace", "looks for files of an earlier run in /workspace", TMPFS),
+    ("processes", "looks for processes that outlived their run", "a PID namespace of its own"),
+];
+
+const NAMESPACE: &str = "the berth renews its network namespace after each run";
+const TMPFS: &str = "a tmpfs of its own";
+
+#[derive(Debug, Deserialize)]
+struct Looked {
+    name: String,
+    seen: Option<String>,
+    broke: Option<String>,
+}
+
+fn id_of(name: &str) -> String {
+    format!("code/earlier-{name}")
+}
+
+/// The names of all.
+pub(super) fn cases() -> Vec<Case> {
+    let case =
+        |(name, tried, wall): &(&str, &str, &str)| Case::new(Group::Code, &format!("earlier-{name}"), *tried, *wall);
+    LOOKS.iter().map(case).collect()
+}
+
+/// Tries all that are wanted.
+pub(super) async fn run(arena: &Arena) {
+    let wanted: Vec<String> = LOOKS.iter().map(|(name, ..)| id_of(name)).filter(|id| arena.wants(id)).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let looked = look_everywhere(arena, &wanted).await;
+    for id in wanted {
+        arena.judge(&id, judge(&looked, &id));
+    }
+}
+
+/// Of each look in a littered berth, what it came to.
+async fn look_everywhere(arena: &Arena, ids: &[String]) -> Result<Vec<Looked>, String> {
+    let mut littered = HashSet::new();
+    for text in texts(arena, ids, LITTER, BERTHS * 2).await? {
+        littered.extend(berth_in(&text).map(str::to_owned));
+    }
+    let mut found = Vec::new();
+    for text in texts(arena, ids, LOOK, BERTHS).await? {
+        if berth_in(&text).is_some_and(|berth| littered.contains(berth)) {
+            found.extend(text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("LOOK ")?).ok()));
+        }
+    }
+    Ok(found)
+}
+
+/// Runs a program so many times at once, and returns what each run wrote.
+async fn texts(arena: &Arena, ids: &[String], program: &str, count: usize) -> Result<Vec<String>, String> {
+    let archive = crafted::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
+    let runs = (0..count).map(async |_| {
+        let run = arena.begin(ids, TEMPLATE, archive.clone()).await?;
+        let ended = arena.ended(run).await?;
+        match ended["score"].as_f64() {
+            Some(1.0) => arena.text(run).await,
+            _ => Err(format!("a run that should leave or look for something ended as {}", trial::told(&ended))),
+        }
+    });
+    futures_util::future::try_join_all(runs).await
+}
+
+fn berth_in(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("BERTH "))
+}
+
+fn judge(looked: &Result<Vec<Looked>, String>, id: &str) -> Judgement {
+    let looked = match looked {
+        Ok(looked) => looked,
+        Err(why) => return Judgement::Unjudged(why.clone()),
+    };
+    let of_this: Vec<&Looked> = looked.iter().filter(|look| id_of(&look.name) == id).collect();
+    if let Some(broke) = of_this.iter().find_map(|look| look.broke.as_deref()) {
+        return Judgement::Unjudged(broke.to_owned());
+    }
+    let seen: BTreeMap<&str, usize> =
+        of_this.iter().filter_map(|look| look.seen.as_deref()).fold(BTreeMap::new(), |mut seen, what| {
+            *seen.entry(what).or_default() += 1;
+            seen
+        });
+    match (of_this.len(), seen.keys().find(|what| !what.is_empty())) {
+        (0, _) => Judgement::Unjudged("no run looked in a berth where another had been".to_owned()),
+        (count, None) => Judgement::Contained(format!("nothing in {count} berths")),
+        (_, Some(what)) => Judgement::Escaped(what.chars().take(200).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_look_is_in_the_program() {
+        for (name, ..) in LOOKS {
+            assert!(LOOK.contains(&format!("    \"{name}\": ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_look_that_saw_nothing_contains() {
+        let looked = |seen: &[&str]| {
+            Ok(seen.iter().map(|seen| Looked { name: "tcp".into(), seen: Some((*seen).into()), broke: None }).collect())
+        };
+        assert!(matches!(judge(&looked(&["", ""]), "code/earlier-tcp"), Judgement::Contained(_)));
+        assert!(matches!(judge(&looked(&["", "1"]), "code/earlier-tcp"), Judgement::Escaped(_)));
+        assert!(matches!(judge(&looked(&[]), "code/earlier-tcp"), Judgement::Unjudged(_)));
+        assert!(matches!(judge(&Err("no run".into()), "code/earlier-tcp"), Judgement::Unjudged(_)));
+    }
+}

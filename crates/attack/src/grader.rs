@@ -1,0 +1,101 @@
+//! Projects that go for the tests themselves, in the cell that they share with them: in the build, before the tests
+//! are there; while they run; and by files that a program of the grader's may read by itself.
+//!
+//! Two templates: `graded`, whose project runs code of its own in both stages, and the shipped `python-unit`, in whose
+//! tests the project's module is loaded.
+
+mod attempts;
+mod planted;
+
+use std::path::Path;
+
+use super::arena::Arena;
+use super::case::{Case, Judgement};
+use super::trial::{self, Must, Trial};
+use assize_corpus as crafted;
+
+/// Of the shipped template that runs pytest.
+pub const PYTEST_IMAGE: &str = "assize/python-unit:1";
+
+const GRADED: &str = "graded";
+const UNIT: &str = "python-unit";
+
+const FILES: [(&str, &str); 7] = [
+    ("graded/template.toml", include_str!("grader/template.toml")),
+    ("graded/tests/check.py", include_str!("grader/check.py")),
+    ("graded/tests/expected.json", include_str!("grader/expected.json")),
+    ("python-unit/template.toml", include_str!("../../../templates/python-unit/template.toml")),
+    ("python-unit/tests/conftest.py", include_str!("../../../templates/python-unit/tests/conftest.py")),
+    ("python-unit/tests/pytest.ini", include_str!("../../../templates/python-unit/tests/pytest.ini")),
+    ("python-unit/tests/test_rational.py", include_str!("../../../templates/python-unit/tests/test_rational.py")),
+];
+
+/// Names and texts.
+type Files = &'static [(&'static str, &'static str)];
+
+/// Projects that answer all, by template: where those have no points, the lack of points says nothing.
+const HONEST: [(&str, Files, f64); 2] = [
+    (
+        GRADED,
+        &[("build.sh", "true"), ("answer.py", "import sys\nprint(['a7', 'b19', 'c23'][int(sys.argv[1])])\n")],
+        3.0,
+    ),
+    (UNIT, &[("rational.py", include_str!("../../../templates/python-unit/sample/passing/rational.py"))], 10.0),
+];
+
+/// The names of all.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    all().into_iter().map(|trial| trial.case).collect()
+}
+
+fn all() -> Vec<Trial> {
+    [attempts::all(), planted::all()].concat()
+}
+
+/// Writes the templates that these cases need into `folder`.
+///
+/// # Errors
+/// If the folder cannot be written to.
+pub fn write_templates(folder: &Path) -> std::io::Result<()> {
+    for (name, text) in FILES {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// Tries all that are wanted.
+pub async fn run(arena: &Arena) {
+    let wanted: Vec<Trial> = all().into_iter().filter(|trial| arena.wants(&trial.case.id)).collect();
+    for (template, files, score) in HONEST {
+        let of_it: Vec<Trial> = wanted.iter().filter(|trial| trial.template == template).cloned().collect();
+        if of_it.is_empty() {
+            continue;
+        }
+        match honest(arena, template, files, score).await {
+            Ok(()) => trial::run(arena, of_it).await,
+            Err(why) => {
+                for trial in of_it {
+                    arena.judge(&trial.case.id, Judgement::Unjudged(why.clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn honest(arena: &Arena, template: &str, files: Files, score: f64) -> Result<(), String> {
+    let run = arena.begin(&[], template, project(files)).await?;
+    let ended = arena.ended(run).await?;
+    match trial::judge(&ended, Must::Score(score)) {
+        Judgement::Contained(_) => Ok(()),
+        judgement => Err(format!("an honest project should have all points: {}", judgement.seen())),
+    }
+}
+
+fn project(files: &[(&str, &str)]) -> Vec<u8> {
+    let files: Vec<(String, Vec<u8>)> =
+        files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+    crafted::project(&files)
+}

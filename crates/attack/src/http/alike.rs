@@ -1,0 +1,146 @@
+//! One user under many names that look alike: they share what one user may have.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{case, id};
+use crate::arena::{AT_ONCE, Arena};
+use crate::case::{Case, Judgement};
+use assize_corpus as crafted;
+use assize_host::clock;
+
+/// Active runs of one user in the installation under attack: as many as any other attack has at one time, and
+/// fewer than its half-slots.
+pub const USER_MAX_ACTIVE: usize = AT_ONCE + 2;
+
+/// How long a run may take to be claimed, or to be told why it is not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Holds its place for as long as the template lets it.
+const SCRIPT: &[u8] = b"sleep 18";
+const TEMPLATE: &str = "long";
+
+const NAME: &str = "grace hopper";
+
+/// Name, what, the user.
+const ALL: &[(&str, &str, &str)] = &[
+    ("user-alike-case", "hands in under the same name in capitals", "Grace HOPPER"),
+    ("user-alike-spaces", "hands in under the same name with other spaces", " grace\u{a0}\u{2003}hopper "),
+    (
+        "user-alike-zero-width",
+        "hands in under the same name with zero-width characters",
+        "gra\u{200b}ce\u{2060} hop\u{feff}per",
+    ),
+    ("user-alike-soft-hyphen", "hands in under the same name with soft hyphens", "grace hop\u{ad}per"),
+    (
+        "user-alike-tags",
+        "hands in under the same name with tags and selectors",
+        "grace hopper\u{e0061}\u{e007f}\u{fe0f}\u{e0100}",
+    ),
+    (
+        "user-alike-bidi",
+        "hands in under the same name with controls of direction",
+        "\u{61c}\u{202d}grace hopper\u{202c}\u{2069}",
+    ),
+    ("user-alike-width", "hands in under the same name in wide and mathematical letters", "ｇｒａｃｅ 𝐡𝐨𝐩𝐩𝐞𝐫"),
+    (
+        "user-alike-filler",
+        "hands in under the same name with fillers that are letters",
+        "grace hopper\u{3164}\u{115f}\u{ffa0}\u{2800}",
+    ),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let wall = "names are counted in one form and case, without what is not seen";
+    let alike = ALL.iter().map(|(name, tried, _)| case(name, tried, wall));
+    let nobody = case("user-invisible", "hands in under a name of which nothing is seen", "bad_field");
+    alike.chain([nobody]).collect()
+}
+
+pub(super) async fn run(arena: &Arena) {
+    if arena.wants(&id("user-invisible")) {
+        let answer = arena.submit("\u{3164}\u{200b}\u{e0041}", TEMPLATE, archive()).await;
+        super::judge(arena, "user-invisible", answer.map(|answer| answer.told()), &["bad_field"]).await;
+    }
+    if ALL.iter().all(|(name, ..)| !arena.wants(&id(name))) {
+        return;
+    }
+    let mut runs = Vec::new();
+    let tried = try_all(arena, &mut runs).await;
+    for (name, ..) in ALL {
+        let judgement = match &tried {
+            Ok(judged) => judged.iter().find(|(of, _)| of == name).map(|(_, judgement)| judgement.clone()),
+            Err(why) => Some(Judgement::Unjudged(why.clone())),
+        };
+        arena.judge(&id(name), judgement.unwrap_or_else(|| Judgement::Unjudged("it was not tried".to_owned())));
+    }
+    for run in runs {
+        arena.send(arena.request(Method::POST, &format!("/v1/runs/{run}/cancel"))).await.ok();
+        arena.ended(run).await.ok();
+    }
+}
+
+fn archive() -> Vec<u8> {
+    crafted::project(&[("run.sh".to_owned(), SCRIPT.to_vec())])
+}
+
+async fn begin(arena: &Arena, runs: &mut Vec<Uuid>, user: &str, case: &str) -> Result<Uuid, String> {
+    let answer = arena.submit(user, TEMPLATE, archive()).await?;
+    let run = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
+    let run = run.ok_or_else(|| format!("the project was not taken: {}", answer.told()))?;
+    arena.of(run, &[id(case)]);
+    runs.push(run);
+    Ok(run)
+}
+
+async fn look(arena: &Arena, run: Uuid) -> Result<Value, String> {
+    Ok(arena.send(arena.request(Method::GET, &format!("/v1/runs/{run}"))).await?.body)
+}
+
+/// Fills what one name may have, and looks what the others wait for.
+async fn try_all(arena: &Arena, runs: &mut Vec<Uuid>) -> Result<Vec<(&'static str, Judgement)>, String> {
+    for _ in 0..USER_MAX_ACTIVE {
+        begin(arena, runs, NAME, ALL[0].0).await?;
+    }
+    let begun = clock::monotonic();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    for run in runs.clone() {
+        while look(arena, run).await?["status"] == "queued" {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("run {run} was not claimed within {} s", PATIENCE.as_secs()));
+            }
+            tick.tick().await;
+        }
+    }
+    let mut alike = Vec::new();
+    for (name, _, user) in ALL {
+        alike.push((*name, begin(arena, runs, user, name).await?));
+    }
+    let mut judged = Vec::new();
+    for (name, run) in alike {
+        let judgement = loop {
+            let seen = look(arena, run).await?;
+            let (status, waiting) = (seen["status"].as_str().unwrap_or("?"), seen["queue"]["waiting_for"].as_str());
+            match waiting {
+                _ if status != "queued" => {
+                    break Judgement::Escaped(format!(
+                        "{status} beside {USER_MAX_ACTIVE} runs of the name it looks like"
+                    ));
+                }
+                Some("user_cap") => {
+                    break Judgement::Contained(seen["queue"]["detail"].as_str().unwrap_or_default().to_owned());
+                }
+                _ if begun.elapsed() > PATIENCE => {
+                    break Judgement::Unjudged(format!("it waits for {}", waiting.unwrap_or("nothing that is known")));
+                }
+                _ => {}
+            }
+            tick.tick().await;
+        };
+        judged.push((name, judgement));
+    }
+    Ok(judged)
+}

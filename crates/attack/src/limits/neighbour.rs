@@ -1,0 +1,307 @@
+//! A neighbour that works while others attack.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use uuid::Uuid;
+
+use super::{case, id, percentile};
+use crate::arena::Arena;
+use crate::case::{Case, Judgement};
+use crate::trial;
+use assize_corpus as crafted;
+use assize_host as host;
+
+/// Where the neighbour listens, in its own namespace.
+pub const NEIGHBOUR_PORT: u16 = 8099;
+pub const NEIGHBOUR_SOCKET: &str = "assize-attack-neighbour";
+
+const PROGRAM: &str = include_str!("neighbour.py");
+
+/// How much slower than when it is quiet the neighbour may be, at the 95th percentile.
+const MOST: f64 = 1.10;
+
+/// Turns of quiet and attack of every kind; where the ratio is not held, more, for the host may have been
+/// busy with something else.
+const TURNS: usize = 3;
+const MOST_TURNS: usize = 10;
+
+/// How long it is left alone, and how long it is attacked, in one turn.
+const QUIET: Duration = Duration::from_millis(2_000);
+
+/// Fewer samples than this in a window say nothing about its 95th percentile.
+const LEAST_SAMPLES: usize = 60;
+
+/// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
+/// may have (half of one), and as much for the service and the engine. Without it the two share what is left, whoever
+/// they are, and the ratio says nothing of the walls between them.
+const SPARE_CPUS: f64 = 1.0;
+
+/// Name, what, program: each goes on for two seconds, whatever is done to it.
+const KINDS: &[(&str, &str, &str)] = &[
+    (
+        "neighbour-memory",
+        "processes take all the memory that they may have without being killed for it, again and again",
+        "import subprocess, sys\n\
+        while time.monotonic() < end:\n    subprocess.run([sys.executable, '-c', 'x = bytearray(70 << 20)\\nx[::4096] = b\"1\" * (70 << 8)'], check=True)\n",
+    ),
+    (
+        "neighbour-pids",
+        "a fork bomb",
+        "import os, signal\nwhile time.monotonic() < end:\n    try:\n        if os.fork() == 0:\n            \
+        time.sleep(0.05)\n            os._exit(0)\n    except OSError:\n        try:\n            os.wait()\n        except OSError:\n            pass\n",
+    ),
+    (
+        "neighbour-output",
+        "output without end, at the limit of what is kept",
+        "import os\nwhile time.monotonic() < end:\n    os.write(1, b'x' * 65536)\n    time.sleep(0.003)\n",
+    ),
+    (
+        "neighbour-disk",
+        "the workspace is filled and emptied, again and again",
+        "import os\nwhile time.monotonic() < end:\n    \
+        try:\n        with open('/workspace/big', 'wb', buffering=0) as file:\n            while True:\n                file.write(b'x' * 65536)\n    \
+        except OSError:\n        os.unlink('/workspace/big')\n",
+    ),
+];
+
+/// What an attacker says of itself: from when to when.
+const FRAME: &str = "import time\nbegun = time.monotonic_ns() // 1000\nend = time.monotonic() + 2\n";
+const FRAME_END: &str = "\nprint('\\nA', begun, time.monotonic_ns() // 1000, flush=True)\n";
+
+pub(super) fn cases() -> Vec<Case> {
+    let wall = "the neighbour's p95 rises by at most 10 %";
+    let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), wall));
+    let canary = case(
+        "neighbour-canary",
+        "all of this beside a neighbour that listens and has files",
+        "no visit, no file changed, no process seen",
+    );
+    kinds.chain([canary]).collect()
+}
+
+/// A neighbour that was submitted.
+pub struct Neighbour {
+    run: Uuid,
+}
+
+/// One look of the neighbour at itself.
+struct Sample {
+    at_us: u64,
+    took_ms: f64,
+    visits: u64,
+    intact: bool,
+}
+
+impl Neighbour {
+    /// Lets one work for at most so long, and waits until it does.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub async fn begin(arena: &Arena, seconds: u64, measure: bool) -> Result<Self, String> {
+        let site = serde_json::json!({
+            "port": NEIGHBOUR_PORT, "socket": NEIGHBOUR_SOCKET, "seconds": seconds, "measure": measure,
+        });
+        let files = [("run.py", PROGRAM.to_owned()), ("site.json", site.to_string())];
+        let files = files.map(|(name, text)| (name.to_owned(), text.into_bytes()));
+        let run = arena.begin(&[id("neighbour-canary")], "neighbour", crafted::project(&files)).await?;
+        let neighbour = Self { run };
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        for _ in 0..300 {
+            look.tick().await;
+            if !neighbour.samples(arena).await?.is_empty() {
+                return Ok(neighbour);
+            }
+        }
+        Err("the neighbour did not begin to work".to_owned())
+    }
+
+    async fn samples(&self, arena: &Arena) -> Result<Vec<Sample>, String> {
+        let text = arena.text(self.run).await?;
+        Ok(text.lines().filter_map(sample).collect())
+    }
+
+    /// Ends it and says whether anybody was there.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub async fn end(self, arena: &Arena) -> Result<(), String> {
+        self.end_with_samples(arena).await.map(drop)
+    }
+
+    /// The same, and all its samples: of live output only a share is kept, of output that has ended everything.
+    async fn end_with_samples(self, arena: &Arena) -> Result<Vec<Sample>, String> {
+        arena.send(arena.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
+        arena.ended(self.run).await?;
+        let samples = self.samples(arena).await?;
+        let visits = samples.last().map_or(0, |last| last.visits);
+        let touched = samples.iter().filter(|sample| !sample.intact).count();
+        let seen = format!("{visits} visits, {touched} of {} looks found something changed", samples.len());
+        arena.judge(&id("neighbour-canary"), Judgement::of(visits == 0 && touched == 0 && !samples.is_empty(), seen));
+        Ok(samples)
+    }
+}
+
+fn sample(line: &str) -> Option<Sample> {
+    let mut words = line.strip_prefix("N ")?.split(' ');
+    let mut next = || words.next()?.parse::<u64>().ok();
+    let (at_us, took_us, visits, intact) = (next()?, next()?, next()?, next()?);
+    Some(Sample { at_us, took_ms: Duration::from_micros(took_us).as_secs_f64() * 1000.0, visits, intact: intact == 1 })
+}
+
+/// From when to when, on the clock that all cells share.
+type Window = (u64, u64);
+
+pub(super) async fn run(arena: &Arena) {
+    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| arena.wants(&id(name))).collect();
+    if wanted.is_empty() && !arena.wants(&id("neighbour-canary")) {
+        return;
+    }
+    if let Err(why) = measure(arena, &wanted).await {
+        for name in wanted.iter().map(|(name, ..)| *name).chain(["neighbour-canary"]) {
+            arena.judge(&id(name), Judgement::Unjudged(why.clone()));
+        }
+    }
+}
+
+async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
+    let neighbour = Neighbour::begin(arena, 280, true).await?;
+    let mut windows: Vec<(Vec<Window>, Vec<Window>)> = vec![Default::default(); wanted.len()];
+    let (mut idle_s, mut quiet_s) = (0.0, 0.0);
+    for turn in 0..MOST_TURNS {
+        for ((name, _, program), (quiet, attacked)) in wanted.iter().zip(&mut windows) {
+            let (begun, idle) = (host::monotonic_us(), idle_seconds()?);
+            tokio::time::sleep(QUIET).await;
+            let ended = host::monotonic_us();
+            idle_s += idle_seconds()? - idle;
+            quiet_s += Duration::from_micros(ended - begun).as_secs_f64();
+            quiet.push((begun, ended));
+            attacked.push(attack(arena, name, program).await?);
+        }
+        let samples = neighbour.samples(arena).await?;
+        let ratios = windows.iter().map(|(quiet, attacked)| compare(&samples, quiet, attacked));
+        let held = ratios.flatten().all(|compared| compared.ratio() <= MOST);
+        // One look early and one at the end: whoever looks until it fits finds what he wants.
+        if turn + 1 == TURNS && held {
+            break;
+        }
+    }
+    let samples = neighbour.end_with_samples(arena).await?;
+    let spare = idle_s / quiet_s;
+    for ((name, ..), (quiet, attacked)) in wanted.iter().zip(&windows) {
+        let judgement = match compare(&samples, quiet, attacked) {
+            None => Judgement::Unjudged("too few samples".to_owned()),
+            Some(compared) if compared.ratio() > MOST && spare < SPARE_CPUS => Judgement::Unjudged(format!(
+                "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
+                compared.told()
+            )),
+            Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told()),
+        };
+        arena.judge(&id(name), judgement);
+    }
+    Ok(())
+}
+
+/// The time that all processors together were idle since the host began, waiting for a disk included.
+fn idle_seconds() -> Result<f64, String> {
+    /// The kernel counts for user space in hundredths of a second, whatever it counts in itself.
+    const TICKS: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
+    let ticks = idle_ticks(&text).ok_or("/proc/stat does not say how long the processors were idle")?;
+    Ok(ticks / TICKS)
+}
+
+/// `cpu  user nice system idle iowait ...`
+fn idle_ticks(stat: &str) -> Option<f64> {
+    let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().skip(3);
+    let mut next = || fields.next()?.parse::<f64>().ok();
+    Some(next()? + next()?)
+}
+
+/// One attack, and from when to when it went on.
+async fn attack(arena: &Arena, name: &str, program: &str) -> Result<Window, String> {
+    let text = format!("{FRAME}{program}{FRAME_END}");
+    let archive = crafted::project(&[("run.py".to_owned(), text.into_bytes())]);
+    let run = arena.begin(&[id(name)], "beside", archive).await?;
+    let ended = arena.ended(run).await?;
+    let said = arena.text(run).await?;
+    let window = said.lines().rev().find_map(|line| {
+        let (from, to) = line.strip_prefix("A ")?.split_once(' ')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    });
+    window.ok_or_else(|| format!("an attack on the neighbour did not take place: {}", trial::told(&ended)))
+}
+
+struct Compared {
+    /// p95 of each turn when quiet, when attacked, and the one by the other.
+    turns: Vec<(f64, f64, f64)>,
+    samples: usize,
+}
+
+impl Compared {
+    /// The middle one of the turns: each is compared with the quiet right before it, and what else a host does for a
+    /// moment decides nothing.
+    fn ratio(&self) -> f64 {
+        self.median(|(_, _, ratio)| ratio)
+    }
+
+    fn median(&self, of: impl Fn((f64, f64, f64)) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.turns.iter().copied().map(of).collect();
+        percentile(&mut values, 50).unwrap_or(f64::INFINITY)
+    }
+
+    fn told(&self) -> String {
+        let (quiet_ms, attacked_ms) = (self.median(|(quiet, ..)| quiet), self.median(|(_, attacked, _)| attacked));
+        let (ratio, turns, samples) = (self.ratio(), self.turns.len(), self.samples);
+        format!(
+            "p95 {attacked_ms:.1} ms, quiet {quiet_ms:.1} ms, ratio {ratio:.2}, the medians of {turns} turns with {samples} samples"
+        )
+    }
+}
+
+fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<Compared> {
+    let within = |(from, to): &Window| -> Vec<f64> {
+        let inside = samples.iter().filter(|sample| (*from..*to).contains(&sample.at_us));
+        inside.map(|sample| sample.took_ms).collect()
+    };
+    let mut compared = Compared { turns: Vec::new(), samples: 0 };
+    for (quiet, attacked) in quiet.iter().zip(attacked) {
+        let (mut quiet, mut attacked) = (within(quiet), within(attacked));
+        if quiet.len() < LEAST_SAMPLES {
+            continue;
+        }
+        compared.samples += attacked.len();
+        let quiet_ms = percentile(&mut quiet, 95)?;
+        // Few samples while it is attacked, and enough before: it hardly came to its work at all.
+        let attacked_ms =
+            percentile(&mut attacked, 95).filter(|_| attacked.len() >= LEAST_SAMPLES).unwrap_or(f64::INFINITY);
+        compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
+    }
+    (!compared.turns.is_empty()).then_some(compared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_and_attacked_samples_are_told_apart_by_their_time() {
+        let at = |at_us: u64, took_ms: f64| Sample { at_us, took_ms, visits: 0, intact: true };
+        let samples: Vec<Sample> = (0..200).map(|n| if n < 100 { at(n, 10.0) } else { at(n, 11.5) }).collect();
+        let (quiet, attacked) = ((0, 100), (100, 200));
+        let compared = compare(&samples, &[quiet], &[attacked]).unwrap();
+        assert_eq!(compared.samples, 100);
+        assert!((compared.ratio() - 1.15).abs() < 1e-9);
+        assert!(compare(&samples, &[(0, 10)], &[attacked]).is_none(), "too few");
+        let starved = compare(&samples, &[quiet], &[(100, 110)]).unwrap().ratio();
+        assert!(starved > 1e9, "what keeps it from its work leaves few samples: {starved}");
+        // One turn in which the host did something else decides nothing, two of three do.
+        let ratio = |windows: &[Window]| compare(&samples, &[quiet; 3], windows).unwrap().ratio();
+        assert!((ratio(&[quiet, attacked, quiet]) - 1.0).abs() < 1e-9);
+        assert!((ratio(&[attacked, quiet, attacked]) - 1.15).abs() < 1e-9);
+        assert!(sample("N 5 1000 2 1").is_some_and(|sample| sample.visits == 2 && sample.intact));
+        assert!(sample("N 5 1000").is_none());
+        assert_eq!(idle_ticks("cpu  1 2 3 40 5 6 7 8 9 10\ncpu0 1 2 3"), Some(45.0));
+        assert_eq!(idle_ticks("intr 5"), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether the API stays ready while all of it happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::{case, id};
+use crate::arena::Arena;
+use crate::case::{Case, Judgement};
+use assize_host::clock;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A readiness probe of a load balancer waits this long, as a rule.
+const LONGEST: Duration = Duration::from_secs(5);
+
+const NAME: &str = "api-ready";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![case(NAME, "asks /readyz four times a second during everything else", "always 200, within 5 s")]
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    asked: usize,
+    slowest: Duration,
+    refused: Vec<String>,
+}
+
+/// Asks until it is told to stop.
+pub struct Poll {
+    stop: Arc<AtomicBool>,
+    asking: JoinHandle<Seen>,
+}
+
+impl Poll {
+    /// Begins to ask.
+    #[must_use]
+    pub fn begin(arena: &Arena) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (http, url) = (arena.http.clone(), format!("http://{}/readyz", arena.target.address));
+        let until = Arc::clone(&stop);
+        let asking = tokio::spawn(async move {
+            let mut seen = Seen::default();
+            let mut tick = tokio::time::interval(PAUSE);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            while !until.load(Ordering::Relaxed) {
+                tick.tick().await;
+                let begun = clock::monotonic();
+                let answer = http.get(&url).timeout(LONGEST).send().await;
+                seen.asked += 1;
+                seen.slowest = seen.slowest.max(begun.elapsed());
+                match answer {
+                    Ok(answer) if answer.status().is_success() => {}
+                    Ok(answer) => seen.refused.push(answer.status().to_string()),
+                    Err(error) => seen.refused.push(error.to_string()),
+                }
+            }
+            seen
+        });
+        Self { stop, asking }
+    }
+
+    /// Stops, and says what was seen.
+    pub async fn end(self, arena: &Arena) {
+        self.stop.store(true, Ordering::Relaxed);
+        let judgement = match self.asking.await {
+            Ok(Seen { asked, slowest, refused }) => {
+                let slowest = slowest.as_millis();
+                match refused.first() {
+                    None => Judgement::Contained(format!("{asked} times 200, the slowest after {slowest} ms")),
+                    Some(first) => Judgement::Escaped(format!("{} of {asked} not: {first}", refused.len())),
+                }
+            }
+            Err(error) => Judgement::Unjudged(error.to_string()),
+        };
+        arena.judge(&id(NAME), judgement);
+    }
+}

@@ -1,0 +1,173 @@
+//! A run as it happens: its event stream, over as many connections as it takes.
+//!
+//! A cut is mended by connecting again with the last id, so no piece of output is missed or shown
+//! twice. Moves of the run may be told again after that; those that were told already are dropped.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use reqwest::Response;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::outcome::Fault;
+use crate::sse::{Event, Parser};
+use assize_domain::output::Entry;
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_host::clock;
+
+/// The first wait before connecting again; it doubles up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Connections in a row that may fail or bring nothing new: about half a minute.
+const MAX_CUTS: u32 = 10;
+
+/// A connection that held this long was a good one: a proxy closed it for being idle.
+const GOOD_CONNECTION: Duration = Duration::from_secs(15);
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Output(Entry),
+    Moved(Move),
+    /// The connection was cut; it is being mended.
+    Cut {
+        reason: String,
+    },
+}
+
+/// A move of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub struct Move {
+    pub status: Status,
+    #[serde(default)]
+    pub phase: Option<StageName>,
+    pub attempt: i32,
+    pub at: DateTime<Utc>,
+    #[serde(default)]
+    pub failure_code: Option<FailureCode>,
+}
+
+struct Connection {
+    response: Response,
+    parser: Parser,
+    since: Instant,
+}
+
+/// Follows one run to its end.
+pub struct Follow<'a> {
+    client: &'a Client,
+    run: Uuid,
+    connection: Option<Connection>,
+    last_id: Option<String>,
+    waiting: VecDeque<Told>,
+    told: HashSet<Move>,
+    cuts: u32,
+    is_over: bool,
+}
+
+impl<'a> Follow<'a> {
+    /// Connects at the first [`Follow::next`].
+    #[must_use]
+    pub fn new(client: &'a Client, run: Uuid) -> Self {
+        Self {
+            client,
+            run,
+            connection: None,
+            last_id: None,
+            waiting: VecDeque::new(),
+            told: HashSet::new(),
+            cuts: 0,
+            is_over: false,
+        }
+    }
+
+    /// What happened next; `None` when the run has ended and all was told.
+    ///
+    /// # Errors
+    /// If the service refuses, or stays away.
+    pub async fn next(&mut self) -> Result<Option<Told>, Fault> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                return Ok(Some(told));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let Some(connection) = &mut self.connection else {
+                self.connect().await?;
+                continue;
+            };
+            let events = match connection.response.chunk().await {
+                Ok(Some(piece)) => connection.parser.feed(&piece).map_err(|error| error.to_string()),
+                Ok(None) => Err("the server closed it".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            match events {
+                Ok(events) => events.into_iter().for_each(|event| self.take(event)),
+                Err(reason) => self.cut(reason)?,
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Fault> {
+        if self.cuts > 0 {
+            tokio::time::sleep((MIN_BACKOFF * 2_u32.pow(self.cuts.min(8) - 1)).min(MAX_BACKOFF)).await;
+        }
+        match self.client.events(self.run, self.last_id.as_deref()).await {
+            Ok(response) => {
+                self.connection = Some(Connection { response, parser: Parser::default(), since: clock::monotonic() });
+            }
+            // The first connection tells at once what is wrong; so does a refusal.
+            Err(fault @ Fault::Usage(_)) => return Err(fault),
+            Err(fault) if self.last_id.is_none() && self.told.is_empty() => return Err(fault),
+            Err(fault) => self.cut(fault.to_string())?,
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, reason: String) -> Result<(), Fault> {
+        if self.connection.take().is_some_and(|connection| connection.since.elapsed() >= GOOD_CONNECTION) {
+            self.cuts = 0;
+        }
+        self.cuts += 1;
+        if self.cuts > MAX_CUTS {
+            let run = self.run;
+            return Err(Fault::infrastructure(format!(
+                "the connection was cut {} times in a row, lastly: {reason}; the run goes on, follow it with `assize watch {run}`",
+                self.cuts
+            )));
+        }
+        self.waiting.push_back(Told::Cut { reason });
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) {
+        match event.name.as_str() {
+            "output" => {
+                self.cuts = 0;
+                self.last_id.clone_from(&event.id);
+                if let Ok(entry) = serde_json::from_str(&event.data) {
+                    self.waiting.push_back(Told::Output(entry));
+                }
+            }
+            "status" => {
+                if event.id.is_some() {
+                    self.last_id.clone_from(&event.id);
+                }
+                if let Ok(moved) = serde_json::from_str::<Move>(&event.data)
+                    && self.told.insert(moved.clone())
+                {
+                    self.cuts = 0;
+                    self.waiting.push_back(Told::Moved(moved));
+                }
+            }
+            "end" => self.is_over = true,
+            // A later version may tell more.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The client half of the command line: everything that asks an API, and the offline check of signed statements.
+//!
+//! Each command has a module with its arguments and its one function: [`submit`], [`runs`] (watch, status, cancel, list
+//! and templates), [`verdict`] and [`verify`]. What several need stands beside them: the API [`client`], a run as it
+//! happens ([`follow`], [`report`]), the [`screen`], and the [`outcome`] that becomes the exit code.
+//!
+//! Whoever only submits or verifies needs this crate alone, without a database or an engine.
+
+pub mod client;
+pub mod follow;
+pub mod outcome;
+pub mod pack;
+pub mod queue;
+pub mod report;
+pub mod runs;
+pub mod screen;
+pub mod sse;
+pub mod submit;
+pub mod verdict;
+pub mod verify;
+
+use outcome::Outcome;
+
+/// A command that asks an API, or checks a signed statement offline.
+#[derive(Debug, clap::Subcommand)]
+pub enum ClientCommand {
+    Submit(submit::Submit),
+    Watch(runs::Watch),
+    Status(runs::Show),
+    Verdict(verdict::ReadVerdict),
+    Verify(verify::Verify),
+    Cancel(runs::Cancel),
+    Runs(runs::Runs),
+    Templates(runs::ListTemplates),
+}
+
+impl ClientCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`outcome::Fault`] for a person.
+    pub async fn run(self) -> Outcome {
+        match self {
+            Self::Submit(submit) => submit::run(submit).await,
+            Self::Watch(watch) => runs::watch(watch).await,
+            Self::Status(show) => runs::status(show).await,
+            Self::Verdict(verdict) => verdict::run(verdict).await,
+            Self::Verify(verify) => verify::run(&verify),
+            Self::Cancel(cancel) => runs::cancel(cancel).await,
+            Self::Runs(list) => runs::list(list).await,
+            Self::Templates(templates) => runs::templates(templates).await,
+        }
+    }
+}
+
+/// Turns what a command returned into its exit code, and prints why it failed.
+#[must_use]
+pub fn exit_code(outcome: Outcome) -> std::process::ExitCode {
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(fault) => {
+            let screen = screen::Screen::stderr();
+            let label = screen.paint(screen::Ink::Bad, "error:");
+            screen.line(format!("{label} {}", screen::printable_lines(&fault.to_string())));
+            fault.exit().into()
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Small questions about runs and templates: `watch`, `status`, `cancel`, `runs`, `templates`.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::client::{Server, read};
+use crate::outcome::{Exit, Outcome};
+use crate::report::{self, Run, conclude, exit_of, ink_of, points, verdict_of};
+use crate::screen::{self, Ink, Screen, printable};
+use assize_domain::run::Status;
+
+/// Follow a run to its end: its phases, its output, its verdict.
+///
+/// The exit code is that of the run; see `assize --help`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EXAMPLES:\n  assize watch 01936f2e-7c1a-7000-8000-000000000001\n  assize watch $RUN --json | jq .verdict"
+)]
+pub struct Watch {
+    run: Uuid,
+    /// The run with its verdict as one JSON document on stdout; progress goes to stderr.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Show where a run is, or how it ended.
+///
+/// The exit code is that of the run if it has ended, else 0; see `assize --help`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EXAMPLES:\n  assize status 01936f2e-7c1a-7000-8000-000000000001\n  assize status $RUN --json | jq -r .status"
+)]
+pub struct Show {
+    run: Uuid,
+    /// The run as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Cancel a run.
+///
+/// A queued run ends at once, a running one within seconds. One that has ended stays as it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES:\n  assize cancel 01936f2e-7c1a-7000-8000-000000000001")]
+pub struct Cancel {
+    run: Uuid,
+    /// The answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// List the newest runs.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EXAMPLES:\n  assize runs\n  assize runs --status failed --limit 100\n  assize runs --json | jq '.runs[].id'"
+)]
+pub struct Runs {
+    /// Only those in this state.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str())))]
+    status: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    limit: u16,
+    /// The service's answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// List the templates that projects can be submitted to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES:\n  assize templates\n  assize templates --json")]
+pub struct ListTemplates {
+    /// The service's answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Runs `assize watch`.
+///
+/// # Errors
+/// A fault for a person.
+pub async fn watch(command: Watch) -> Outcome {
+    report::watch(&command.server.client()?, command.run, command.json).await
+}
+
+/// Runs `assize status`.
+///
+/// # Errors
+/// A fault for a person.
+pub async fn status(command: Show) -> Outcome {
+    let client = command.server.client()?;
+    let (run, mut document) = Run::fetch(&client, command.run).await?;
+    let verdict = verdict_of(&client, &run).await?;
+    let exit = exit_of(&run, verdict.as_ref().map(|(verdict, _)| verdict));
+    if command.json {
+        if let (Some(fields), Some((_, raw))) = (document.as_object_mut(), verdict) {
+            fields.insert("verdict".to_owned(), raw);
+        }
+        screen::json(&document);
+        return Ok(exit);
+    }
+    let screen = Screen::stdout();
+    screen.line(format!("run      {}", run.id));
+    screen.line(format!("status   {}", screen.paint(ink_of(run.status), run.whereabouts())));
+    screen.line(format!("template {}", printable(&run.template)));
+    screen.line(format!("user     {}", printable(&run.user)));
+    screen.line(format!("attempt  {}", run.attempt));
+    if run.status.is_terminal() {
+        conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
+    } else if let Some(queue) = &run.queue {
+        screen.line(format!("queue    {}", queue.phrase()));
+        screen.line(format!("         {}", printable(&queue.detail)));
+        if let Some(start) = queue.estimated_start {
+            screen.line(format!("start    about {}", start.format("%F %T UTC")));
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs `assize cancel`.
+///
+/// # Errors
+/// A fault for a person.
+pub async fn cancel(command: Cancel) -> Outcome {
+    let client = command.server.client()?;
+    let answer = client.cancel(command.run).await?;
+    if command.json {
+        screen::json(&answer);
+        return Ok(Exit::Success);
+    }
+    let run: Run = read("run", answer.get("run").unwrap_or(&answer))?;
+    let screen = Screen::stdout();
+    match run.status {
+        Status::Aborted => screen.line(format!("run {} is cancelled", run.id)),
+        status if status.is_terminal() => {
+            screen.line(format!("run {} had ended before: {}", run.id, run.whereabouts()))
+        }
+        _ => screen.line(format!("run {} will stop; it is {}", run.id, run.whereabouts())),
+    }
+    Ok(Exit::Success)
+}
+
+/// Runs `assize runs`.
+///
+/// # Errors
+/// A fault for a person.
+pub async fn list(command: Runs) -> Outcome {
+    let client = command.server.client()?;
+    let status = command.status.map_or_else(String::new, |status| format!("&status={status}"));
+    let answer = client.get(&format!("/v1/runs?limit={}{status}", command.limit)).await?;
+    if command.json {
+        screen::json(&answer);
+        return Ok(Exit::Success);
+    }
+    let runs: Vec<Run> = read("list of runs", items(&answer, "runs"))?;
+    let screen = Screen::stdout();
+    if runs.is_empty() {
+        screen.line("no runs");
+        return Ok(Exit::Success);
+    }
+    let rows = runs.iter().map(|run| {
+        let score = match (run.score, run.max_score) {
+            (Some(score), Some(most)) => format!("{}/{}", points(score), points(most)),
+            _ => String::new(),
+        };
+        let result = run.failure.as_ref().map_or(score, |failed| failed.code.to_string());
+        vec![
+            (Ink::Plain, run.id.to_string()),
+            (Ink::Plain, printable(&run.template)),
+            (Ink::Plain, printable(&run.user)),
+            (ink_of(run.status), run.whereabouts()),
+            (Ink::Plain, result),
+            (Ink::Dim, run.took().unwrap_or_default()),
+            (Ink::Dim, run.submitted_at.map_or_else(String::new, |at| at.format("%F %T").to_string())),
+        ]
+    });
+    screen.table(&["run", "template", "user", "status", "result", "took", "submitted (UTC)"], rows.collect());
+    Ok(Exit::Success)
+}
+
+/// Runs `assize templates`.
+///
+/// # Errors
+/// A fault for a person.
+pub async fn templates(command: ListTemplates) -> Outcome {
+    let answer = command.server.client()?.get("/v1/templates").await?;
+    if command.json {
+        screen::json(&answer);
+        return Ok(Exit::Success);
+    }
+    let templates: Vec<Value> = read("list of templates", items(&answer, "templates"))?;
+    let text = |template: &Value, key: &str| match template.get(key) {
+        Some(Value::String(text)) => printable(text),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let rows = templates.iter().map(|template| {
+        ["name", "class", "integrity", "description"].map(|key| (Ink::Plain, text(template, key))).to_vec()
+    });
+    Screen::stdout().table(&["template", "class", "integrity", "description"], rows.collect());
+    Ok(Exit::Success)
+}
+
+/// The list in an answer: under its name, or the answer itself.
+pub fn items<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer.get(name).or_else(|| answer.get("items")).unwrap_or(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_found_under_its_name() {
+        let list = serde_json::json!([1]);
+        assert_eq!(items(&serde_json::json!({ "runs": [1] }), "runs"), &list);
+        assert_eq!(items(&list, "runs"), &list);
+    }
+}

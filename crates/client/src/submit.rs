@@ -1,0 +1,159 @@
+//! `assize submit`: sends a project, and with `--watch` follows its run to the verdict.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::client::{Client, Handin, Project, Server, read};
+use crate::outcome::{Exit, Fault, Outcome};
+use crate::pack::pack;
+use crate::report;
+use crate::screen::{self, Ink, Screen, bytes};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize submit ./my-project --template python-api --watch
+  assize submit project.zip --template trivial --user alice --metadata '{\"course\": 7}'
+  assize submit . --template python-unit --watch --json | jq .verdict.score
+  assize submit --repository https://github.com/ada/notes --ref v1.0 --template node-api --watch";
+
+/// Send a project for evaluation.
+///
+/// PATH is the project's folder, or a .zip file of it. A folder is packed on the fly: what its
+/// .gitignore names stays out, so does .git, and so do symlinks. With --repository nothing is sent but an
+/// address: the service fetches the project itself.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Submit {
+    /// The project: a folder, or a .zip file.
+    #[arg(required_unless_present = "repository", conflicts_with = "repository")]
+    path: Option<PathBuf>,
+    /// Address of a public Git repository over HTTPS; the service says which hosts it fetches from.
+    #[arg(long, value_name = "URL")]
+    repository: Option<String>,
+    /// Branch, tag or whole commit of the repository; else its default branch.
+    #[arg(long = "ref", value_name = "REF", requires = "repository")]
+    reference: Option<String>,
+    /// How to evaluate it; see `assize templates`.
+    #[arg(long, short)]
+    template: String,
+    /// Whose project it is, as the platform names its users; else the user who is logged in here.
+    #[arg(long, short, env = "USER", hide_env = true, default_value = "local", hide_default_value = true)]
+    user: String,
+    /// A JSON object that is kept with the submission.
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+    /// Sending the same again with the same key submits once.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Save the signed receipt here; `assize verify` checks it.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    /// Follow the run and end with its verdict; the exit code tells it too.
+    #[arg(long, short)]
+    watch: bool,
+    /// One JSON document on stdout; progress goes to stderr.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What the service took in.
+#[derive(Debug, Deserialize)]
+pub struct Accepted {
+    pub submission: Id,
+    pub run: Id,
+}
+
+/// Only the id of a thing.
+#[derive(Debug, Deserialize)]
+pub struct Id {
+    pub id: Uuid,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Fault`] for a person.
+pub async fn run(command: Submit) -> Outcome {
+    if let Some(metadata) = &command.metadata {
+        check_metadata(metadata)?;
+    }
+    let screen = Screen::progress(command.json);
+    let project = match (&command.path, &command.repository) {
+        (Some(path), None) => Project::Archive(pack(path)?),
+        (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
+        (None, None) => return Err(Fault::usage("give the project's folder, or --repository")),
+    };
+    let client = command.server.client()?;
+    announce(screen, &command, &project, &client);
+    let handin = Handin {
+        template: &command.template,
+        user: &command.user,
+        metadata: command.metadata.as_deref(),
+        idempotency_key: command.idempotency_key.as_deref(),
+    };
+    let answer = client.submit(project, &handin).await?;
+    let accepted: Accepted = read("submission", &answer)?;
+    if let Some(path) = &command.receipt {
+        keep_receipt(path, &answer)?;
+    }
+    if command.watch {
+        screen.line(format!("run {}", accepted.run.id));
+        return report::watch(&client, accepted.run.id, command.json).await;
+    }
+    if command.json {
+        screen::json(&answer);
+    } else {
+        screen.line(format!("submission {}", accepted.submission.id));
+        screen.line(format!("run        {}", accepted.run.id));
+        screen.line(screen.paint(Ink::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
+    }
+    Ok(Exit::Success)
+}
+
+/// The submission stands, whatever becomes of its receipt.
+fn keep_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
+    let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
+    let receipt =
+        receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
+    std::fs::write(path, format!("{receipt}\n")).map_err(|error| {
+        Fault::usage(format!(
+            "the project was taken in, but the receipt cannot be written to {}: {error}",
+            path.display()
+        ))
+    })
+}
+
+fn check_metadata(metadata: &str) -> Result<(), Fault> {
+    match serde_json::from_str::<serde_json::Value>(metadata) {
+        Ok(value) if value.is_object() => Ok(()),
+        Ok(_) => Err(Fault::usage("--metadata must be a JSON object, as in '{\"course\": 7}'")),
+        Err(error) => Err(Fault::usage(format!("--metadata is not JSON: {error}"))),
+    }
+}
+
+fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Client) {
+    let packed = match project {
+        Project::Archive(packed) => packed,
+        Project::Repository { url, reference } => {
+            let reference = reference.map_or_else(String::new, |reference| format!(" at {reference}"));
+            return screen.line(format!("submitting {url}{reference} to {}", client.url()));
+        }
+    };
+    for warning in &packed.warnings {
+        Screen::stderr().line(Screen::stderr().paint(Ink::Warn, format!("warning: {warning}")));
+    }
+    let what = match packed.contents {
+        Some(contents) => {
+            let files = if contents.files == 1 { "1 file".to_owned() } else { format!("{} files", contents.files) };
+            format!("{files}, {}, packed {}", bytes(contents.bytes), bytes(packed.bytes))
+        }
+        None => bytes(packed.bytes),
+    };
+    let path = command.path.as_deref().unwrap_or_else(|| std::path::Path::new(".")).display();
+    screen.line(format!("submitting {path} ({what}) to {}", client.url()));
+}

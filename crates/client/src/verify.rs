@@ -1,0 +1,273 @@
+//! `assize verify`: whether a receipt or a verdict is one that was signed. Asks nobody.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use assize_protocol::event::StageExit;
+use sha2::{Digest, Sha256};
+
+use crate::outcome::{Exit, Fault, Outcome};
+use crate::report::points;
+use crate::screen::{self, Ink, Screen, printable, shorten};
+use assize_domain::output::Entry;
+use assize_signing::statement::{Receipt, RunStatement};
+use assize_signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  assize verify verdict.dsse.json --keys keys.json
+  assize verify receipt.json --key public.pem --archive project.zip
+  assize verdict $RUN --format dsse | assize verify - --keys keys.json --json | jq .statement
+  assize verify verdict.dsse.json --keys keys.json --output output.ndjson
+
+EXIT CODES:
+  0  it is signed by one of the keys, and what was given with it is what it is about
+  1  it is not
+  2  wrong usage: a file cannot be read, or a key is none";
+
+/// The longest line of output that is read, in bytes: an entry holds one frame, and JSON may make six of each.
+const MAX_LINE: u64 = 1024 * 1024;
+
+/// Check a signed receipt or verdict, offline.
+///
+/// FILE is a DSSE envelope as `assize verdict --format dsse`, `assize submit --receipt` or the API gives it; `-` is
+/// stdin. The keys must come from a source that you trust: `assize key signing export` on the host of the
+/// service, or `GET /v1/signing-keys`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Verify {
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A public key: in base64, or a file with it in PEM.
+    #[arg(long, value_name = "PUBKEY", required_unless_present = "keys")]
+    key: Option<String>,
+    /// A file with public keys: the JSON of `assize key signing export`, or PEM.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// The archive that the statement must be about.
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+    /// The output that the run must have written, as `GET /v1/runs/{id}/output?format=ndjson` gives it.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The outcome and the whole statement as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Fault`] for a person: what could not be read. That a statement is not to be believed is no fault.
+pub fn run(command: &Verify) -> Outcome {
+    let trusted = trusted(command)?;
+    let bytes = if command.file.as_os_str() == "-" {
+        bounded(std::io::stdin().lock(), envelope::MAX_BYTES)
+            .map_err(|error| Fault::usage(format!("stdin: {error}")))?
+    } else {
+        read(&command.file, envelope::MAX_BYTES)?
+    };
+    let checked = match verify(&bytes, &trusted) {
+        Ok(verified) => check_files(command, &verified)?.map(|()| verified),
+        Err(refused) => Err(refused),
+    };
+    match checked {
+        Ok(verified) => {
+            tell(command, &verified);
+            Ok(Exit::Success)
+        }
+        Err(refused) => {
+            if command.json {
+                screen::json(&serde_json::json!({ "verified": false, "reason": refused.to_string() }));
+            } else {
+                let screen = Screen::stdout();
+                let reason = shorten(&printable(&refused.to_string()), 1000);
+                screen.line(format!("{}: {reason}", screen.paint(Ink::Bad, "NOT VERIFIED")));
+            }
+            Ok(Exit::NotVerified)
+        }
+    }
+}
+
+fn trusted(command: &Verify) -> Result<TrustedKeys, Fault> {
+    let mut trusted = TrustedKeys::default();
+    if let Some(path) = &command.keys {
+        trusted = trusted.and(keys_in(path)?);
+    }
+    if let Some(key) = &command.key {
+        trusted = trusted.and(match TrustedKeys::read(key) {
+            Ok(keys) => keys,
+            Err(_) if Path::new(key).exists() => keys_in(Path::new(key))?,
+            Err(error) => return Err(Fault::usage(format!("--key is no file, and no key: {error}"))),
+        });
+    }
+    Ok(trusted)
+}
+
+fn keys_in(path: &Path) -> Result<TrustedKeys, Fault> {
+    let fault = |reason: String| Fault::usage(format!("the keys in {}: {reason}", path.display()));
+    let text = String::from_utf8(read(path, keys::MAX_BYTES)?).map_err(|_| fault("it is no text".to_owned()))?;
+    TrustedKeys::read(&text).map_err(|error| fault(error.to_string()))
+}
+
+/// One byte more than the limit is enough to be refused for its length.
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Fault> {
+    let fault = |error: std::io::Error| Fault::usage(format!("cannot read {}: {error}", path.display()));
+    bounded(File::open(path).map_err(fault)?, limit).map_err(fault)
+}
+
+fn bounded(from: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_files(command: &Verify, verified: &Verified) -> Result<Result<(), Refused>, Fault> {
+    if let Some(path) = &command.archive
+        && let Err(refused) = verified.check_archive(&sha256_of(path)?)
+    {
+        return Ok(Err(refused));
+    }
+    match (&command.output, &verified.statement) {
+        (None, _) => Ok(Ok(())),
+        (Some(_), Statement::Receipt(_)) => Ok(Err(Refused::NoOutput)),
+        (Some(path), Statement::Run(run)) => Ok(verified.check_output(&sha256_of_attempt(path, run.attempt)?)),
+    }
+}
+
+/// Of a file of any size, in pieces.
+fn sha256_of(path: &Path) -> Result<String, Fault> {
+    let fault = |error: std::io::Error| Fault::usage(format!("cannot read {}: {error}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(fault)?);
+    let mut digest = Sha256::new();
+    loop {
+        let piece = file.fill_buf().map_err(fault)?;
+        if piece.is_empty() {
+            return Ok(hex::encode(digest.finalize()));
+        }
+        digest.update(piece);
+        let taken = piece.len();
+        file.consume(taken);
+    }
+}
+
+/// Of the lines of one attempt.
+fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
+    let fault = |reason: String| Fault::usage(format!("the output in {}: {reason}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(|error| fault(error.to_string()))?);
+    let mut digest = Sha256::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        (&mut file).take(MAX_LINE).read_until(b'\n', &mut line).map_err(|error| fault(error.to_string()))?;
+        if line.is_empty() {
+            return Ok(hex::encode(digest.finalize()));
+        }
+        let entry: Entry = serde_json::from_slice(&line)
+            .map_err(|error| fault(format!("a line is no entry ({error}); get it with ?format=ndjson")))?;
+        if i32::try_from(entry.id.attempt) == Ok(attempt) {
+            digest.update(&line);
+        }
+    }
+}
+
+fn tell(command: &Verify, verified: &Verified) {
+    if command.json {
+        screen::json(&serde_json::json!({
+            "verified": true, "key_id": verified.key_id, "archive_sha256": verified.archive_sha256,
+            "archive_checked": command.archive.is_some(), "output_checked": command.output.is_some(),
+            "statement": verified.signed,
+        }));
+        return;
+    }
+    let screen = Screen::stdout();
+    screen.line(screen.paint(Ink::Good, "VERIFIED"));
+    let rows = match &verified.statement {
+        Statement::Receipt(receipt) => receipt_rows(receipt),
+        Statement::Run(run) => run_rows(run),
+    };
+    let checked = |path: &Option<PathBuf>| if path.is_some() { " (the given file is it)" } else { "" };
+    let mut all = vec![("archive", format!("sha256 {}{}", verified.archive_sha256, checked(&command.archive)))];
+    all.extend(rows);
+    if command.output.is_some() {
+        all.push(("", "the given output is that of the run".to_owned()));
+    }
+    all.push(("signed by", verified.key_id.clone()));
+    for (name, what) in all {
+        screen.line(format!("  {} {}", screen.paint(Ink::Dim, format!("{name:<12}")), shorten(&printable(&what), 500)));
+    }
+}
+
+fn receipt_rows(receipt: &Receipt) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("receipt", format!("submission {}", receipt.submission_id)),
+        ("received", receipt.received_at.format("%F %T%.6f UTC").to_string()),
+        ("size", format!("{} bytes", receipt.archive_bytes)),
+        ("template", receipt.template.clone()),
+        ("user", receipt.user.clone()),
+        ("run", receipt.run_id.to_string()),
+        ("organisation", receipt.organization_id.to_string()),
+    ];
+    if let Some(source) = &receipt.source {
+        rows.push(("source", format!("{} {} at {}", source.repository_url, source.reference, source.commit)));
+    }
+    rows
+}
+
+fn run_rows(run: &RunStatement) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("run", format!("{} attempt {}", run.run_id, run.attempt)),
+        ("submission", run.submission_id.to_string()),
+        ("organisation", run.organization_id.to_string()),
+    ];
+    if let Some(template) = &run.template {
+        rows.push(("template", format!("{} sha256 {}", template.name, template.digest.sha256)));
+    }
+    for cell in &run.cells {
+        let digest = cell.image_digest.as_ref().map_or("unknown", |digest| digest.sha256.as_str());
+        rows.push(("cell", format!("{}: {} sha256 {digest}", cell.role, cell.image)));
+        let limits = cell.limits.as_object().into_iter().flatten();
+        let limits: Vec<String> = limits.map(|(name, value)| format!("{name} {value}")).collect();
+        rows.push(("limits", limits.join(", ")));
+    }
+    for stage in &run.stages {
+        rows.push((
+            "stage",
+            format!("{} {}: {} in {} ms", stage.cell, stage.name, exit(&stage.exit), stage.duration_ms),
+        ));
+    }
+    match &run.output {
+        Some(output) => rows.push(("output", format!("sha256 {} ({} bytes)", output.digest.sha256, output.bytes))),
+        None => rows.push(("output", "was not kept".to_owned())),
+    }
+    rows.push(("started", run.started_at.format("%F %T%.6f UTC").to_string()));
+    rows.push(("finished", run.finished_at.format("%F %T%.6f UTC").to_string()));
+    rows.push(("status", run.status.to_string()));
+    if let Some(failure) = &run.failure {
+        rows.push(("failure", format!("{} ({}): {}", failure.code, failure.cause, failure.message)));
+    }
+    if let Some(verdict) = &run.verdict {
+        rows.push(("score", format!("{} of {}", points(verdict.score), points(verdict.max_score))));
+        let counted = verdict.tests.len();
+        let passed = verdict.tests.iter().filter(|test| test.status.as_str() == "passed").count();
+        rows.push(("tests", format!("{passed} of {counted} passed")));
+    }
+    if let Some(integrity) = run.integrity {
+        let word = serde_json::to_value(integrity).ok().and_then(|word| word.as_str().map(str::to_owned));
+        rows.push(("integrity", word.unwrap_or_default()));
+    }
+    rows
+}
+
+fn exit(exit: &StageExit) -> String {
+    match exit {
+        StageExit::Exited { code } => format!("exit code {code}"),
+        StageExit::Signalled { signal } => format!("signal {signal}"),
+        StageExit::NotStarted { error } => format!("not started: {error}"),
+        StageExit::TimedOut => "out of its time".to_owned(),
+        StageExit::GlobalTimedOut => "out of the run's time".to_owned(),
+        StageExit::OutputLimit => "wrote too much".to_owned(),
+        StageExit::Stopped => "stopped".to_owned(),
+    }
+}
