@@ -6,6 +6,7 @@
 mod fields;
 mod json;
 mod multipart;
+mod schema;
 
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ use assize_config::Config;
 
 pub(super) use json::{JsonSubmission, read_json};
 pub(super) use multipart::read_multipart;
+pub(super) use schema::FormSchema;
 
 /// A complete and valid form. The content of the archive has not been checked yet.
 #[derive(Debug)]

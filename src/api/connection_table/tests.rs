@@ -80,7 +80,7 @@ fn where_all_are_authenticated_the_next_is_rejected_and_a_closed_one_makes_room(
 fn requests_that_are_answered_without_a_key_keep_no_other_address_out() {
     let connections = ConnectionTable::new(4, 4);
     let many = [(); 4].map(|()| accept(&connections, 1));
-    many.iter().for_each(Connection::begins);
+    many.iter().for_each(Connection::request_started);
     assert_eq!(connections.accept(address(1), false).unwrap_err(), TooManyConnections::FromAddress);
     let other = accept(&connections, 2);
     assert!(must_close(&many[0]) && !must_close(&other));
