@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::admission::{Place, Refused};
+use crate::admission::{QueueRefusal, QueueReservation};
 
 /// The check of one submission against the limits of the queue. A repetition of an accepted submission, under the same
 /// `Idempotency-Key`, passes however full the queue is.
@@ -26,8 +26,8 @@ impl QueueQuotaCheck<'_> {
     }
 
     /// Reserves a place in the queue. A repetition needs none.
-    pub async fn reserve(&self, user: &str) -> Result<Option<Place>, Problem> {
-        match self.api.quotas.enter(self.organization, user).await {
+    pub async fn reserve(&self, user: &str) -> Result<Option<QueueReservation>, Problem> {
+        match self.api.quotas.reserve(self.organization, user).await {
             Ok(reservation) => Ok(Some(reservation)),
             Err(refused) if self.is_repetition(&refused).await? => Ok(None),
             Err(refused) => Err(refused.into()),
@@ -35,9 +35,9 @@ impl QueueQuotaCheck<'_> {
     }
 
     /// Whether the queue is full but the submission was accepted before.
-    async fn is_repetition(&self, refused: &Refused) -> Result<bool, Problem> {
+    async fn is_repetition(&self, refused: &QueueRefusal) -> Result<bool, Problem> {
         match (refused, self.idempotency_key) {
-            (Refused::Full(_), Some(key)) => Ok(self.api.store.first_use(self.organization, key).await?.is_some()),
+            (QueueRefusal::Full(_), Some(key)) => Ok(self.api.store.first_use(self.organization, key).await?.is_some()),
             _ => Ok(false),
         }
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::client_address::TrustedProxies;
 use super::open_requests::OpenRequestLimiter;
 use super::rate_limit::RateLimiter;
-use crate::admission::{Explanations, Quotas};
+use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
@@ -27,8 +27,8 @@ pub struct ApiState {
     pub blobs: Blobs,
     pub templates: Arc<Templates>,
     pub config: Arc<Config>,
-    pub quotas: Quotas,
-    pub explanations: Explanations,
+    pub quotas: QueueQuotas,
+    pub wait_reasons: WaitReasonCache,
     /// `None` if the installation signs nothing.
     pub signer: Option<Signer>,
 }

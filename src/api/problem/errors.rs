@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::code::{ProblemCode, for_archive, for_repository};
 use super::{DISK_RETRY_AFTER_S, Problem, RETRY_AFTER_S, codes};
-use crate::admission::Refused;
+use crate::admission::QueueRefusal;
 use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
@@ -64,11 +64,11 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<QueueRefusal> for Problem {
+    fn from(refused: QueueRefusal) -> Self {
         match refused {
-            Refused::Full(full) => Self::queue_full(full),
-            Refused::Store(error) => error.into(),
+            QueueRefusal::Full(full) => Self::queue_full(full),
+            QueueRefusal::Store(error) => error.into(),
         }
     }
 }

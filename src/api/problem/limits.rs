@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{DISK_RETRY_AFTER_S, Problem, RETRY_AFTER_S, codes};
-use crate::admission::{Full, Quota};
+use crate::admission::{QueueFull, QueueQuota};
 
 /// Seconds in `Retry-After` where another request or connection must end first.
 const CONCURRENCY_RETRY_AFTER_S: u32 = 1;
@@ -59,12 +59,12 @@ impl Problem {
 
 /// Numbers.
 impl Problem {
-    pub fn queue_full(full: Full) -> Self {
-        let Full { quota, limit, seen, retry_after_s } = full;
+    pub fn queue_full(full: QueueFull) -> Self {
+        let QueueFull { quota, limit, queued: seen, retry_after_s } = full;
         let (code, whose, setting) = match quota {
-            Quota::User => (codes::USER_QUEUE_FULL, "this user", "per_user_max_queued"),
-            Quota::Organization => (codes::ORG_QUEUE_FULL, "your organisation", "per_org_max_queued"),
-            Quota::All => (codes::QUEUE_FULL, "all organisations", "max_queued"),
+            QueueQuota::User => (codes::USER_QUEUE_FULL, "this user", "per_user_max_queued"),
+            QueueQuota::Organization => (codes::ORG_QUEUE_FULL, "your organisation", "per_org_max_queued"),
+            QueueQuota::All => (codes::QUEUE_FULL, "all organisations", "max_queued"),
         };
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         Self::new(code, format!("{seen} runs of {whose} are queued, the limit is {limit} ({setting})"))
