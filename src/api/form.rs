@@ -8,6 +8,7 @@ mod json;
 mod multipart;
 mod schema;
 
+use assize_config::Config;
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -16,7 +17,6 @@ use super::request_body::BodyProgress;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, Repository};
 use crate::intake::spool::Spooled;
 use crate::template::Templates;
-use assize_config::Config;
 
 pub(super) use json::{JsonSubmission, read_json};
 pub(super) use multipart::read_multipart;

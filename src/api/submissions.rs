@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use assize_archive::{self, ArchiveSummary};
+use assize_observe::event::{self, Subject};
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::to_micros;
+use assize_store::runs::RunRow;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 use axum::Json;
 use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -23,13 +30,6 @@ use super::views::{RunView, SubmissionView};
 use super::{disk_space, idempotency};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
-use assize_archive::{self, ArchiveSummary};
-use assize_observe::event::{self, Subject};
-use assize_signing::Envelope;
-use assize_signing::receipt::{ReceivedProject, sign_receipt};
-use assize_signing::statement::to_micros;
-use assize_store::runs::RunRow;
-use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
 /// A stored submission.
 #[derive(Serialize, ToSchema)]

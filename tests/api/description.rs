@@ -78,8 +78,8 @@ fn the_copy_of_the_openapi_document_is_current() {
 fn the_copy_of_the_list_of_problem_codes_is_current() {
     let mut text = "# Problem codes\n\n\
         Every error of the API is a problem document (RFC 9457, `application/problem+json`). Its member `code` is one of\n\
-        the codes below. A code never changes its meaning or its status. New versions may add codes; treat an unknown\n\
-        code by its HTTP status.\n\n\
+        the codes below. From version 0.1.0 on, a code keeps its meaning and its status. New versions may add codes; treat an\n\
+        unknown code by its HTTP status.\n\n\
         The members `limit` and `seen` are present where a limit was exceeded. `help` describes what to do next. Where\n\
         `help` is absent, the last part of `detail` does.\n\n\
         This file is generated: `UPDATE_DOCS=1 cargo test --test api the_copy`.\n"

@@ -1,4 +1,4 @@
-//! Heads of requests that mean harm, over raw TCP (the HTTP list of FAILURES).
+//! Malicious heads of requests, over raw TCP (the HTTP list of FAILURES).
 
 use sqlx::PgPool;
 

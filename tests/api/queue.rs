@@ -1,4 +1,4 @@
-//! What a queued run says of itself: where it stands, what it waits for, when it may start.
+//! What the API reports about a queued run: its position, what it waits for, and its estimated start.
 
 use std::time::Duration;
 

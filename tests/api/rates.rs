@@ -1,4 +1,4 @@
-//! Limits of requests: of a key, of an address, of wrong keys; over processes, and without Redis.
+//! Rate limits of keys, of addresses and of wrong keys, over several processes and without Redis.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Every route refuses who may not use it. The routes are those of the generated description, so that
-//! none can be forgotten; what is not in it is listed here, and the code is searched for more.
+//! Every route rejects callers without the right to use it. The routes come from the OpenAPI document, so that no route
+//! is forgotten. This file lists the routes outside the document, and searches the code for more.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Receipts, signed statements of ends, and the keys to check them with.
+//! Receipts, signed statements of how runs ended, and the keys that verify them.
 
 use assize_signing::statement::RECEIPT;
 use assize_signing::{Envelope, PrivateKey, Receipt, Statement, TrustedKeys, Verified, key_file, verify};

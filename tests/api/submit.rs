@@ -1,4 +1,4 @@
-//! Taking in a submission: the good one, and every bad one, of which nothing stays.
+//! Submissions: a valid one, and every invalid one, of which nothing is stored.
 
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
