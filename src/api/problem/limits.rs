@@ -40,7 +40,8 @@ impl Problem {
 
     /// `min_mean` is the minimum mean size of a chunk in bytes.
     pub fn chunks_too_small(min_mean: u64, chunks: u64, bytes: u64) -> Self {
-        let detail = format!("{bytes} bytes of the body arrived in {chunks} chunks, the minimum mean is {min_mean} bytes");
+        let detail =
+            format!("{bytes} bytes of the body arrived in {chunks} chunks, the minimum mean is {min_mean} bytes");
         Self::new(codes::CHUNKS_TOO_SMALL, detail)
     }
 
