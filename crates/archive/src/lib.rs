@@ -17,6 +17,8 @@
 //! Memory is bounded by the limits (entries x name length), never by what the file claims; every read is positional and
 //! of bounded size, so the file can be shared. Of local headers no more is read than the file is long.
 
+#![warn(missing_docs)]
+
 mod entry;
 mod fault;
 mod layout;
@@ -92,9 +94,9 @@ impl Default for ScanLimits {
 }
 
 impl ScanLimits {
-    /// As the settings say.
+    /// The limits that the settings define.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn from_config(config: &Config) -> Self {
         Self {
             max_archive_bytes: config.max_archive_bytes,
             max_entries: config.max_archive_entries,

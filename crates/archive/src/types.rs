@@ -5,8 +5,8 @@ use assize_protocol::content::Content;
 use serde::Deserialize;
 
 /// The longest list of patterns, and the longest pattern in bytes: each entry is held to each.
-const MOST_PATTERNS: usize = 200;
-const MOST_PATTERN_BYTES: usize = 64;
+const MAX_PATTERNS: usize = 200;
+const MAX_PATTERN_BYTES: usize = 64;
 
 /// Bytes of a message that the allowed patterns may take up.
 const SHOWN_BYTES: usize = 200;
@@ -34,11 +34,11 @@ impl FileTypes {
     /// The first pattern that cannot match, or a list that is too long, in words.
     pub fn check(&self) -> Result<(), String> {
         for (key, list) in [("allow", &self.allow), ("deny", &self.deny)] {
-            if list.len() > MOST_PATTERNS {
-                return Err(format!("archive.{key} has {} patterns, the limit is {MOST_PATTERNS}", list.len()));
+            if list.len() > MAX_PATTERNS {
+                return Err(format!("archive.{key} has {} patterns, the limit is {MAX_PATTERNS}", list.len()));
             }
             let usable = |pattern: &str| {
-                (1..=MOST_PATTERN_BYTES).contains(&pattern.len())
+                (1..=MAX_PATTERN_BYTES).contains(&pattern.len())
                     && pattern != "."
                     && !pattern.contains(['/', '*', '?'])
                     && !pattern.chars().any(char::is_control)
@@ -46,7 +46,7 @@ impl FileTypes {
             if let Some(pattern) = list.iter().find(|pattern| !usable(pattern)) {
                 return Err(format!(
                     "archive.{key} has {pattern:?}; a pattern is the end of a name (.py) or a whole name (Makefile), \
-                     1 to {MOST_PATTERN_BYTES} bytes without wildcards"
+                     1 to {MAX_PATTERN_BYTES} bytes without wildcards"
                 ));
             }
         }
@@ -73,7 +73,7 @@ impl FileTypes {
 
     /// Holds the first bytes of a file to the list.
     pub(super) fn check_head(&self, path: &str, head: &[u8]) -> Result<(), ArchiveProblem> {
-        match Content::of(head) {
+        match Content::detect(head) {
             Some(content) if self.deny_content.contains(&content) => {
                 Err(ArchiveProblem::ContentDenied { name: name::shown(path.as_bytes()), content })
             }

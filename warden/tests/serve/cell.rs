@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 /// How long a test waits for the next frame: only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 
 const WARDEN: &str = env!("CARGO_BIN_EXE_warden");
 
@@ -197,7 +197,7 @@ impl Cell {
 
     pub fn wait_for(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let frame = self.frames.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            let frame = self.frames.recv_timeout(FRAME_TIMEOUT).unwrap_or_else(|error| {
                 panic!(
                     "no such frame ({error}); seen: {:?}",
                     self.seen.iter().map(|seen| seen.kind).collect::<Vec<_>>()

@@ -1,18 +1,17 @@
 //! End records, zip64 records and files that are cut, doubled, padded or something else altogether.
 
-use super::{members, refused};
-use crate::trial::Trial;
-use assize_corpus::{Ending, Member, archive, file, numbers};
+use super::{HostileArchive, members, refused};
+use crate::{Ending, Member, archive, file, numbers};
 
-pub(super) fn all() -> Vec<Trial> {
+pub(super) fn all() -> Vec<HostileArchive> {
     [ends(), zip64(), whole()].concat()
 }
 
-fn end(name: &str, tried: &str, code: &'static str, ending: &Ending) -> Trial {
+fn end(name: &str, tried: &str, code: &'static str, ending: &Ending) -> HostileArchive {
     refused(name, tried, code, archive(&[file("a"), file("b")], ending))
 }
 
-fn ends() -> Vec<Trial> {
+fn ends() -> Vec<HostileArchive> {
     let plain = Ending::default;
     let inner = archive(&[file("x")], &plain());
     vec![
@@ -92,7 +91,7 @@ fn ends() -> Vec<Trial> {
     ]
 }
 
-fn zip64() -> Vec<Trial> {
+fn zip64() -> Vec<HostileArchive> {
     let field = |values: &[u64]| {
         let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         [numbers(&[1, u16::try_from(content.len()).unwrap_or_default()]), content].concat()
@@ -174,7 +173,7 @@ fn zip64() -> Vec<Trial> {
     ]
 }
 
-fn whole() -> Vec<Trial> {
+fn whole() -> Vec<HostileArchive> {
     let good = archive(&[file("a"), file("b")], &Ending::default());
     let moved = [b"MZ stub".to_vec(), archive(&[file("a")], &Ending::default())].concat();
     vec![
