@@ -41,6 +41,7 @@ const SECRET_LENGTH: usize = 43;
 
 /// A key that was just made. Its text exists nowhere else: show it once.
 pub struct Minted {
+    /// Id of the key: the row in the table.
     pub id: Uuid,
     /// What goes into the table.
     pub secret_sha256: [u8; 32],
@@ -71,6 +72,7 @@ pub fn mint() -> Minted {
 
 /// A key as it came with a request; it may be none of ours.
 pub struct Presented<'a> {
+    /// Id of the key, which finds the row in the table.
     pub id: Uuid,
     secret: &'a str,
 }

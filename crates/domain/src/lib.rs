@@ -7,6 +7,8 @@
 //!
 //! Everything here is pure: no I/O, no clock, no database, no engine. The model of the protocol needs only this crate.
 
+#![warn(missing_docs)]
+
 pub mod cpu_list;
 pub mod egress;
 pub mod key;

@@ -17,7 +17,9 @@ use crate::run::StageName;
 /// the `id:` of its Server-Sent Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryId {
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// Number of the piece within its attempt, from 1.
     pub number: u64,
 }
 
@@ -53,10 +55,15 @@ impl<'de> Deserialize<'de> for EntryId {
 /// middle of a flood was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Place of the piece in its run.
     pub id: EntryId,
+    /// The stage that wrote the piece.
     pub stage: StageName,
+    /// The pipe that the stage wrote to.
     pub stream: Stream,
+    /// Bytes of the stage before this piece, over both streams.
     pub offset: u64,
+    /// The text; bytes that are not UTF-8 were replaced by U+FFFD.
     pub text: String,
 }
 

@@ -59,40 +59,84 @@ pub enum How {
     Reset,
 }
 
-/// From the warden.
+/// A message from the warden to the worker. `id` is the number of a connection, unique in its cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromCell {
-    Open { id: u32, stage: u8, at_us: u64, port: u16, host: String },
-    Data { id: u32, bytes: Vec<u8> },
-    Credit { id: u32, bytes: u32 },
-    End { id: u32, how: How },
-}
-
-/// From the worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ToCell {
-    Opened {
+    /// A stage asks for a connection.
+    Open {
+        /// Number of the new connection.
         id: u32,
+        /// Index into the plan's stages.
+        stage: u8,
+        /// Time of the request, in µs of the host's monotonic clock.
+        at_us: u64,
+        /// Port that the stage asks for.
+        port: u16,
+        /// Host that the stage asks for, at most [`MAX_HOST`] bytes.
+        host: String,
     },
-    /// The client gets this HTTP status and these words.
-    Refused {
-        id: u32,
-        status: u16,
-        reason: String,
-    },
+    /// The stage sent these bytes.
     Data {
+        /// The connection.
         id: u32,
+        /// At most [`MAX_PIECE`] bytes.
         bytes: Vec<u8>,
     },
+    /// The stage read this many bytes: the worker may send as many more.
     Credit {
+        /// The connection.
         id: u32,
+        /// Bytes that the stage read.
         bytes: u32,
     },
+    /// The end of the stage ended the connection.
     End {
+        /// The connection.
         id: u32,
+        /// How that end ended.
         how: How,
     },
-    /// Every connection that there is ends here.
+}
+
+/// A message from the worker to the warden. `id` is the number of a connection, unique in its cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToCell {
+    /// The worker made the connection.
+    Opened {
+        /// The connection.
+        id: u32,
+    },
+    /// The worker refused or failed to make the connection.
+    Refused {
+        /// The connection.
+        id: u32,
+        /// HTTP status for the client.
+        status: u16,
+        /// Message for the client, at most [`MAX_REASON`] bytes.
+        reason: String,
+    },
+    /// The remote host sent these bytes.
+    Data {
+        /// The connection.
+        id: u32,
+        /// At most [`MAX_PIECE`] bytes.
+        bytes: Vec<u8>,
+    },
+    /// The remote host accepted this many bytes: the warden may send as many more.
+    Credit {
+        /// The connection.
+        id: u32,
+        /// Bytes that the remote host accepted.
+        bytes: u32,
+    },
+    /// The remote end ended the connection.
+    End {
+        /// The connection.
+        id: u32,
+        /// How that end ended.
+        how: How,
+    },
+    /// Every open connection of the cell ends.
     Reset,
 }
 
@@ -269,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_cell_says_survives_the_wire(
+        fn messages_of_a_cell_survive_the_wire(
             id in any::<u32>(), stage in any::<u8>(), at_us in any::<u64>(), port in any::<u16>(),
             host in "[a-z.]{1,253}", bytes in prop::collection::vec(any::<u8>(), 0..600),
         ) {
@@ -280,10 +324,10 @@ mod tests {
                 FromCell::End { id, how: How::Eof },
                 FromCell::End { id, how: How::Reset },
             ];
-            for said in all {
+            for message in all {
                 let mut payload = Vec::new();
-                said.encode(&mut payload);
-                prop_assert_eq!(FromCell::decode(&payload), Some(said));
+                message.encode(&mut payload);
+                prop_assert_eq!(FromCell::decode(&payload), Some(message));
             }
         }
 
@@ -302,12 +346,12 @@ mod tests {
             bytes.extend_from_slice(&frame[..at]);
             bytes.extend_from_slice(&resync());
             bytes.extend_from_slice(&before.frame());
-            let mut heard = decoded(&bytes);
-            prop_assert_eq!(heard.remove(0), Some(before.clone()));
-            if heard.len() == 3 {
-                prop_assert_eq!(heard.remove(0), None, "the cut frame");
+            let mut received = decoded(&bytes);
+            prop_assert_eq!(received.remove(0), Some(before.clone()));
+            if received.len() == 3 {
+                prop_assert_eq!(received.remove(0), None, "the cut frame");
             }
-            prop_assert_eq!(heard, [Some(ToCell::Reset), Some(before)]);
+            prop_assert_eq!(received, [Some(ToCell::Reset), Some(before)]);
         }
     }
 }

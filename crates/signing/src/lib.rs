@@ -19,6 +19,8 @@
 //! - No signature by a key before its public half is in the table.
 //! - A private key reaches no log, no error, no table and no `Debug`.
 
+#![warn(missing_docs)]
+
 pub mod envelope;
 pub mod key;
 pub mod key_file;

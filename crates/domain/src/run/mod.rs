@@ -11,7 +11,7 @@ pub mod state;
 
 pub use class::Class;
 pub use failure::{Cause, FailureCode};
-pub use outcome::{Evidence, Failure, Outcome, StageName};
+pub use outcome::{Evidence, Failure, StageName};
 pub use state::Status;
 
 use uuid::Uuid;
@@ -21,9 +21,11 @@ use uuid::Uuid;
 /// `epoch` grows at every claim, so a writer whose lease was taken over changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
+    /// The run.
     pub run_id: Uuid,
     /// From 1; a retry of the same run has the next.
     pub attempt: i32,
+    /// Number of the claim; grows at every claim of the run.
     pub epoch: i64,
 }
 
@@ -31,7 +33,9 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} {value:?}")]
 pub struct UnknownName {
+    /// What the name was expected to name, for example `status`.
     pub kind: &'static str,
+    /// The name that was seen, at most 64 characters of it.
     pub value: String,
 }
 

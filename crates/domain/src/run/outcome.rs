@@ -5,20 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::FailureCode;
 use crate::names;
-use crate::verdict::Verdict;
-
-/// How a run ended: with a verdict, or with a failure that says whose fault it was.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    Completed(Box<Verdict>),
-    Failed(Box<Failure>),
-}
 
 /// A failure code with what was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
+    /// Reason of the failure.
     pub code: FailureCode,
+    /// What was observed.
     pub evidence: Evidence,
 }
 
@@ -36,10 +30,13 @@ impl Failure {
 pub struct Evidence {
     /// What was wrong, the limit and the value that was seen.
     pub message: String,
+    /// The stage in which the run failed, if it failed in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageName>,
+    /// Exit code of the stage's first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Signal that ended the stage's first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// The last lines of the stage's output.
@@ -53,10 +50,15 @@ pub struct Evidence {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
+    /// Fetches the repository, in a cell of its own.
     Fetch,
+    /// Installs dependencies.
     Install,
+    /// Builds the project.
     Build,
+    /// Starts the project's service.
     Start,
+    /// Runs the tests.
     Tests,
 }
 
@@ -105,10 +107,13 @@ impl CellCounters {
 /// The limits that a failure message names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageLimits {
+    /// Time limit of the stage, in ms.
     pub timeout_ms: u64,
+    /// Time limit of all stages together, in ms.
     pub global_timeout_ms: u64,
     /// Of the cell, in bytes.
     pub memory_bytes: u64,
+    /// Processes and threads of the cell.
     pub pids: u64,
     /// Of stdout and stderr together, in bytes.
     pub output_bytes: u64,

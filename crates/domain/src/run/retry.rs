@@ -17,7 +17,10 @@ const BACKOFF: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The same run goes back to the queue with this attempt.
-    Retry { attempt: i32 },
+    Retry {
+        /// Number of the next attempt, from 2.
+        attempt: i32,
+    },
     /// The run ends with the failure.
     End,
 }
