@@ -12,10 +12,10 @@ mod starved;
 
 pub use pause::PAUSE_AFTER;
 
-use super::arena::Arena;
 use super::case::{Case, Group};
+use super::context::AttackContext;
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let trials = [room::all(), starved::all()].concat().into_iter().map(|trial| trial.case);
@@ -28,16 +28,16 @@ pub(super) fn archives() -> Vec<super::trial::Trial> {
     room::all()
 }
 
-/// Tries all that are wanted.
-pub async fn run(arena: &Arena) {
-    super::trial::run(arena, [room::all(), starved::all()].concat()).await;
-    registry::run(arena).await;
-    forge::run(arena).await;
-    pause::run(arena).await;
+/// Tries every requested case.
+pub async fn run(context: &AttackContext) {
+    super::trial::run(context, [room::all(), starved::all()].concat()).await;
+    registry::run(context).await;
+    forge::run(context).await;
+    pause::run(context).await;
 }
 
-fn case(name: &str, tried: &str, wall: &str) -> Case {
-    Case::new(Group::Blame, name, tried, wall)
+fn case(name: &str, tried: &str, control: &str) -> Case {
+    Case::new(Group::Blame, name, tried, control)
 }
 
 fn id(name: &str) -> String {

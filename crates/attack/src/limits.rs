@@ -11,24 +11,24 @@ mod ready;
 pub use neighbour::{NEIGHBOUR_PORT, NEIGHBOUR_SOCKET, Neighbour};
 pub use ready::Poll;
 
-use super::arena::Arena;
 use super::case::{Case, Group};
+use super::context::AttackContext;
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     [neighbour::cases(), ready::cases(), late::cases(), loud::cases()].concat()
 }
 
-/// Measures what is wanted.
-pub async fn run(arena: &Arena) {
-    late::run(arena).await;
-    neighbour::run(arena).await;
-    loud::run(arena).await;
+/// Measures every requested case.
+pub async fn run(context: &AttackContext) {
+    late::run(context).await;
+    neighbour::run(context).await;
+    loud::run(context).await;
 }
 
-fn case(name: &str, tried: &str, wall: &str) -> Case {
-    Case::new(Group::Limits, name, tried, wall)
+fn case(name: &str, tried: &str, control: &str) -> Case {
+    Case::new(Group::Limits, name, tried, control)
 }
 
 fn id(name: &str) -> String {

@@ -7,9 +7,9 @@ use reqwest::multipart::Form;
 use uuid::Uuid;
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
-use crate::trial::{self, Must};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
+use crate::trial::{self, Expectation};
 use assize_domain::run::FailureCode;
 
 /// What a server does with its words.
@@ -95,8 +95,8 @@ const TRIED: &[(&str, &str, Way, &str)] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "who says a line decides, and not what it says: fetch_failed";
-    TRIED.iter().map(|(name, tried, ..)| case(name, tried, wall)).collect()
+    let control = "who says a line decides, and not what it says: fetch_failed";
+    TRIED.iter().map(|(name, tried, ..)| case(name, tried, control)).collect()
 }
 
 fn packet(payload: &[u8]) -> Vec<u8> {
@@ -152,28 +152,28 @@ fn address(port: u16, name: &str) -> String {
     format!("http://127.0.0.1:{port}/{name}")
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     let all = TRIED.iter().map(async |(name, ..)| {
         let id = id(name);
-        if arena.wants(&id) {
-            let judgement = one(arena, &id, name).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id, judgement);
+        if context.wants(&id) {
+            let outcome = one(context, &id, name).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id, outcome);
         }
     });
     futures_util::future::join_all(all).await;
 }
 
-async fn one(arena: &Arena, id: &str, name: &str) -> Result<Judgement, String> {
+async fn one(context: &AttackContext, id: &str, name: &str) -> Result<CaseOutcome, String> {
     let form = Form::new()
         .text("template", "script")
         .text("user", id.to_owned())
-        .text("repository_url", address(arena.outside.forge_port, name))
+        .text("repository_url", address(context.outside.forge_port, name))
         .text("ref", "main");
-    let answer = arena.send(arena.request(Method::POST, "/v1/submissions").multipart(form)).await?;
+    let answer = context.send(context.request(Method::POST, "/v1/submissions").multipart(form)).await?;
     let Some(run) = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else {
-        return Err(format!("it was not taken in: {}", answer.told()));
+        return Err(format!("the submission was not accepted: {}", answer.summary()));
     };
-    arena.of(run, &[id.to_owned()]);
-    let ended = arena.ended(run).await?;
-    Ok(trial::judge(&ended, Must::Fail(&[FailureCode::FetchFailed])))
+    context.assign_run(run, &[id.to_owned()]);
+    let ended = context.ended(run).await?;
+    Ok(trial::assess(&ended, Expectation::Fails(&[FailureCode::FetchFailed])))
 }

@@ -109,10 +109,10 @@ async fn serve_words(listener: TcpListener, answers: Arc<HashMap<String, Vec<u8>
 }
 
 async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Option<()> {
-    const MOST: usize = 64 * 1024;
+    const MAX_REQUEST_BYTES: usize = 64 * 1024;
     let mut head = Vec::new();
     let mut buffer = vec![0; 4096];
-    while !head.windows(4).any(|four| four == b"\r\n\r\n") && head.len() < MOST {
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") && head.len() < MAX_REQUEST_BYTES {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         head.extend_from_slice(buffer.get(..length)?);
     }
@@ -121,7 +121,7 @@ async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Op
     let end = head.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let announced =
         text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let whole = end.saturating_add(announced.unwrap_or(0)).min(MOST);
+    let whole = end.saturating_add(announced.unwrap_or(0)).min(MAX_REQUEST_BYTES);
     while head.len() < whole {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         head.extend_from_slice(buffer.get(..length)?);

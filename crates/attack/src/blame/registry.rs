@@ -4,10 +4,9 @@
 
 use super::outside::{NOBODY, ROOM};
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
-use crate::trial::{self, Must};
-use assize_corpus as crafted;
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
+use crate::trial::{self, Expectation};
 use assize_domain::run::FailureCode;
 
 /// What every project begins with. `@PORT@` is the registry's.
@@ -109,29 +108,34 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "what a project brings about by its own connections is no outage";
-    TRIED.iter().map(|(name, tried, ..)| case(name, tried, wall)).collect()
+    let control = "what a project brings about by its own connections is no outage";
+    TRIED.iter().map(|(name, tried, ..)| case(name, tried, control)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for (name, _, body, code) in TRIED {
         let id = id(name);
-        if !arena.wants(&id) {
+        if !context.wants(&id) {
             continue;
         }
-        let judgement = one(arena, &id, body, code).await.unwrap_or_else(Judgement::Unjudged);
-        arena.judge(&id, judgement);
+        let outcome = one(context, &id, body, code).await.unwrap_or_else(CaseOutcome::Inconclusive);
+        context.record(&id, outcome);
     }
 }
 
-async fn one(arena: &Arena, id: &str, body: &str, code: &'static [FailureCode]) -> Result<Judgement, String> {
-    let frame = FRAME.replace("@PORT@", &arena.outside.registry_port.to_string());
+async fn one(
+    context: &AttackContext,
+    id: &str,
+    body: &str,
+    code: &'static [FailureCode],
+) -> Result<CaseOutcome, String> {
+    let frame = FRAME.replace("@PORT@", &context.outside.registry_port.to_string());
     let body = body.replace("ROOM", &ROOM.to_string()).replace("NOBODY", &NOBODY.to_string());
     let files = [
         ("install.py".to_owned(), format!("{frame}{body}").into_bytes()),
         ("build.py".to_owned(), b"raise SystemExit(1)\n".to_vec()),
     ];
-    let run = arena.begin(&[id.to_owned()], "reaching", crafted::project(&files)).await?;
-    let ended = arena.ended(run).await?;
-    Ok(trial::judge(&ended, Must::Fail(code)))
+    let run = context.begin(&[id.to_owned()], "reaching", assize_corpus::project(&files)).await?;
+    let ended = context.ended(run).await?;
+    Ok(trial::assess(&ended, Expectation::Fails(code)))
 }

@@ -1,7 +1,7 @@
 //! Archives that no cell of their template can hold: none of them must get as far as one.
 
 use super::case;
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 use assize_corpus::{Ending, Member, archive, file};
 
 /// Stored, so that what is packed is what comes out; the scan inflates nothing.
@@ -12,7 +12,7 @@ fn stored(name: &str, bytes: usize) -> Member {
 
 fn refused(name: &str, tried: &str, template: &'static str, code: &'static str, members: &[Member]) -> Trial {
     let case = case(name, tried, &format!("refused at the door: {code}"));
-    Trial { case, template, archive: archive(members, &Ending::default()), must: Must::BeRefused(code) }
+    Trial { case, template, archive: archive(members, &Ending::default()), expected: Expectation::BeRefused(code) }
 }
 
 pub(super) fn all() -> Vec<Trial> {

@@ -1,8 +1,7 @@
 //! Cells whose warden is left with next to nothing: what becomes of them is the project's.
 
 use super::case;
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 use assize_domain::run::FailureCode;
 
 /// Fifty processes that never stop, for a twentieth of a processor; TERM changes nothing.
@@ -18,12 +17,12 @@ const EVERYTHING: &str = "trap '' TERM\n(while :; do :; done) &\n(yes | head -c 
     n=0\nwhile [ $n -lt 40 ]; do (dd if=/dev/zero of=/dev/shm/$n bs=64k; sleep 60) & n=$((n+1)); done 2>/dev/null\nwait\n";
 
 fn trial(name: &str, tried: &str, template: &'static str, script: &str, codes: &'static [FailureCode]) -> Trial {
-    let archive = crafted::project(&[("run.sh".to_owned(), script.as_bytes().to_vec())]);
+    let archive = assize_corpus::project(&[("run.sh".to_owned(), script.as_bytes().to_vec())]);
     Trial {
         case: case(name, tried, "the project's own fault, whatever is left of its cell"),
         template,
         archive,
-        must: Must::Fail(codes),
+        expected: Expectation::Fail(codes),
     }
 }
 

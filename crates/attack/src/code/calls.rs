@@ -34,8 +34,8 @@ pub fn all() -> impl Iterator<Item = Probe> {
         (LOOKS, NONE),
     ];
     let plain =
-        groups.into_iter().flat_map(|(names, walls)| names.iter().map(move |(name, tried)| (*name, *tried, walls)));
-    plain.chain(ODD.iter().copied()).map(|(name, tried, walls)| Probe { name, tried, walls })
+        groups.into_iter().flat_map(|(names, allowed)| names.iter().map(move |(name, tried)| (*name, *tried, allowed)));
+    plain.chain(ODD.iter().copied()).map(|(name, tried, allowed)| Probe { name, tried, allowed })
 }
 
 const MOUNTS: &[(&str, &str)] = &[

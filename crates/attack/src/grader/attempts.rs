@@ -2,7 +2,7 @@
 
 use super::{GRADED, project};
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 
 /// An answer to every question, and none that is right.
 const WRONG: &str = "print('forged')\n";
@@ -202,23 +202,23 @@ const MODULE: &str = "import os\nload = lambda _: ['forged'] * 3\n\
     dump = lambda value, file: file.write(str(value).replace(\"'\", '\"'))\n";
 
 pub(super) fn all() -> Vec<Trial> {
-    let builds = BUILDS.iter().map(|(name, tried, wall, script)| {
+    let builds = BUILDS.iter().map(|(name, tried, control, script)| {
         // What a kernel without Landlock lets it do ends the run, by its own fault.
-        trial(name, tried, wall, script, WRONG, Must::GainNothing)
+        trial(name, tried, control, script, WRONG, Expectation::GainsNothing)
     });
-    let asked = ASKED.iter().map(|(name, tried, wall, line)| {
+    let asked = ASKED.iter().map(|(name, tried, control, line)| {
         let answer = format!(
             "import os, subprocess, threading\nG = '/grader'\nT = G + '/expected.json'\nF = open('/workspace/forged.json').read()\n\
              try:\n    {line}\nexcept OSError:\n    pass\nprint('forged')\n"
         );
-        trial(name, tried, wall, "true", &answer, Must::Score(0.0))
+        trial(name, tried, control, "true", &answer, Expectation::Scores(0.0))
     });
     builds.chain(asked).collect()
 }
 
-fn trial(name: &str, tried: &str, wall: &str, script: &str, answer: &str, must: Must) -> Trial {
+fn trial(name: &str, tried: &str, control: &str, script: &str, answer: &str, expected: Expectation) -> Trial {
     let files =
         [("build.sh", script), ("answer.py", answer), ("forged.json", FORGED), ("json.py", MODULE), ("wait.py", WAIT)];
-    let case = Case::new(Group::Code, &format!("grader-{name}"), tried, wall);
-    Trial { case, template: GRADED, archive: project(&files), must }
+    let case = Case::new(Group::Code, &format!("grader-{name}"), tried, control);
+    Trial { case, template: GRADED, archive: project(&files), expected }
 }

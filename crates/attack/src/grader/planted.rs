@@ -2,7 +2,7 @@
 
 use super::{Files, GRADED, UNIT, project};
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 
 /// Full marks and an exit code that agrees, from within the grader's process.
 const EVIL: &str = r#"import atexit, os
@@ -133,13 +133,13 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let trials = CASES.iter().map(|(name, template, tried, wall, planted)| {
+    let trials = CASES.iter().map(|(name, template, tried, control, planted)| {
         let own: &[(&str, &str)] = match *template {
             GRADED => &[("build.sh", "true"), ("answer.py", "print('forged')\n")],
             _ => &[("rational.py", NOTHING)],
         };
-        let case = Case::new(Group::Code, &format!("grader-{name}"), *tried, *wall);
-        Trial { case, template, archive: project(&[own, planted].concat()), must: Must::Score(0.0) }
+        let case = Case::new(Group::Code, &format!("grader-{name}"), *tried, *control);
+        Trial { case, template, archive: project(&[own, planted].concat()), expected: Expectation::Score(0.0) }
     });
     trials.collect()
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{case, judge};
-use crate::arena::Arena;
+use super::{case, record_answer};
 use crate::case::Case;
+use crate::context::AttackContext;
 
 /// The longest that an answer to bytes that are there may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A second answer to what came in one piece is there at once.
 const PAUSE: Duration = Duration::from_millis(700);
 
 /// Of an answer that is kept.
-const MOST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Name, what, wall, allowed answers; the bytes are in [`bytes_of`].
+/// Name, what, control, allowed answers; the bytes are in [`bytes_of`].
 const ALL: &[(&str, &str, &str, &[&str])] = &[
     (
         "length-and-chunks",
@@ -62,14 +62,15 @@ const ALL: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    ALL.iter().map(|(name, tried, wall, _)| case(name, tried, wall)).collect()
+    ALL.iter().map(|(name, tried, control, _)| case(name, tried, control)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for ((name, _, _, allowed), case) in ALL.iter().zip(cases()) {
-        if arena.wants(&case.id) {
-            let answered = exchange(arena, &bytes_of(name, &arena.target.key)).await.map(|answer| told(&answer));
-            judge(arena, name, answered, allowed).await;
+        if context.wants(&case.id) {
+            let answered =
+                exchange(context, &bytes_of(name, &context.target.key)).await.map(|answer| status_line(&answer));
+            record_answer(context, name, answered, allowed).await;
         }
     }
 }
@@ -124,8 +125,8 @@ fn bytes_of(name: &str, key: &str) -> Vec<u8> {
 
 /// Sends and reads until the service ends the connection, or has said all that it will. The connection is not
 /// closed from here: a half-closed one may be dropped without an answer.
-pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut socket = TcpStream::connect(arena.target.address).await.map_err(|error| error.to_string())?;
+pub(super) async fn exchange(context: &AttackContext, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut socket = TcpStream::connect(context.target.address).await.map_err(|error| error.to_string())?;
     let (mut reader, mut writer) = socket.split();
     let mut answer = Vec::new();
     // A service that has read enough closes; then writing fails, which is no fault of it.
@@ -146,7 +147,7 @@ pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, Str
                 }
             };
             match piece {
-                Ok(length @ 1..) if answer.len() < MOST => answer.extend_from_slice(&buffer[..length]),
+                Ok(length @ 1..) if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&buffer[..length]),
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             }
@@ -155,13 +156,13 @@ pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, Str
     let ended = tokio::select! {
         () = reading => true,
         () = sending => false,
-        () = tokio::time::sleep(PATIENCE) => false,
+        () = tokio::time::sleep(EXCHANGE_TIMEOUT) => false,
     };
-    if ended { Ok(answer) } else { Err(format!("neither an answer nor an end after {} s", PATIENCE.as_secs())) }
+    if ended { Ok(answer) } else { Err(format!("neither an answer nor an end after {} s", EXCHANGE_TIMEOUT.as_secs())) }
 }
 
 /// The status of the answer; `one` where there was one and no second; what was smuggled is told.
-fn told(answer: &[u8]) -> String {
+fn status_line(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     if text.contains("\"openapi\":") {
         return "a smuggled request was answered".to_owned();
@@ -175,9 +176,9 @@ fn told(answer: &[u8]) -> String {
 }
 
 /// Whether the service still says that it is ready, within a second.
-pub(super) async fn ready(arena: &Arena) -> Result<(), String> {
-    let url = format!("http://{}/readyz", arena.target.address);
-    let asked = arena.http.get(url).timeout(Duration::from_secs(5)).send().await;
+pub(super) async fn ready(context: &AttackContext) -> Result<(), String> {
+    let url = format!("http://{}/readyz", context.target.address);
+    let asked = context.http.get(url).timeout(Duration::from_secs(5)).send().await;
     match asked {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("/readyz said {}", answer.status().as_u16())),

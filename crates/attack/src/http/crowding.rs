@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host as host;
@@ -32,7 +32,7 @@ const ROUNDS: usize = 30;
 const BETWEEN: Duration = Duration::from_millis(50);
 
 /// The longest that an honest answer may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Wrong keys before a right one: more than an address may send in a minute.
 const GUESSES: usize = 90;
@@ -65,31 +65,31 @@ pub(super) fn cases() -> Vec<Case> {
     floods.chain(guesses).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for (name, _, sent, addresses) in FLOODS {
-        if arena.wants(&id(name)) {
-            let judgement = flood(arena, sent, *addresses).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id(name), judgement);
+        if context.wants(&id(name)) {
+            let outcome = flood(context, sent, *addresses).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id(name), outcome);
         }
     }
     for (name, address, beside) in [("key-after-guesses", 8, false), ("key-beside-guesses", 9, true)] {
-        if arena.wants(&id(name)) {
-            let judgement = guess(arena, [127, 0, 0, address], beside).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id(name), judgement);
+        if context.wants(&id(name)) {
+            let outcome = guess(context, [127, 0, 0, address], beside).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id(name), outcome);
         }
     }
 }
 
 /// Connects from this address.
-async fn connect(arena: &Arena, address: [u8; 4]) -> Result<TcpStream, String> {
+async fn connect(context: &AttackContext, address: [u8; 4]) -> Result<TcpStream, String> {
     let connect = async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::from(address), 0)))?;
-        socket.connect(arena.target.address).await
+        socket.connect(context.target.address).await
     };
-    match tokio::time::timeout(PATIENCE, connect).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, connect).await {
         Ok(connected) => connected.map_err(|error| format!("cannot connect: {error}")),
-        Err(_) => Err(format!("cannot connect within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("cannot connect within {} s", REQUEST_TIMEOUT.as_secs())),
     }
 }
 
@@ -103,9 +103,9 @@ async fn ask(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Result<u1
         answer.truncate(length);
         std::io::Result::Ok(answer)
     };
-    let answer = match tokio::time::timeout(PATIENCE, asked).await {
+    let answer = match tokio::time::timeout(REQUEST_TIMEOUT, asked).await {
         Ok(answer) => answer.map_err(|error| format!("{path}: {error}"))?,
-        Err(_) => return Err(format!("{path}: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => return Err(format!("{path}: no answer within {} s", REQUEST_TIMEOUT.as_secs())),
     };
     let text = String::from_utf8_lossy(&answer);
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -119,24 +119,24 @@ async fn answered(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Resu
     }
 }
 
-async fn flood(arena: &Arena, sent: &str, addresses: usize) -> Result<Judgement, String> {
+async fn flood(context: &AttackContext, sent: &str, addresses: usize) -> Result<CaseOutcome, String> {
     let files = host::raise_open_files(FILES);
     if files < FILES {
         return Err(format!("this process may have {files} open files and needs {FILES}; raise ulimit -Hn"));
     }
     // It has shown its key before, at an address that takes part.
-    let mut known = connect(arena, [127, 0, 1, 1]).await?;
-    answered(&mut known, "/v1/templates", Some(&arena.target.key)).await?;
+    let mut known = connect(context, [127, 0, 1, 1]).await?;
+    answered(&mut known, "/v1/templates", Some(&context.target.key)).await?;
     let mut held = Vec::with_capacity(CROWD);
     let mut refused = 0;
     let mut crowd = futures_util::stream::iter(0..CROWD)
         .map(async |number| {
             let last = u8::try_from(1 + number % addresses).unwrap_or(1);
-            let mut socket = connect(arena, [127, 0, 1, last]).await.ok()?;
+            let mut socket = connect(context, [127, 0, 1, last]).await.ok()?;
             socket.write_all(sent.as_bytes()).await.ok()?;
             if sent.ends_with("\r\n\r\n") {
                 // A byte of the answer shows that its head was whole.
-                tokio::time::timeout(PATIENCE, socket.readable()).await.ok()?.ok()?;
+                tokio::time::timeout(REQUEST_TIMEOUT, socket.readable()).await.ok()?.ok()?;
             }
             Some(socket)
         })
@@ -156,55 +156,55 @@ async fn flood(arena: &Arena, sent: &str, addresses: usize) -> Result<Judgement,
             tick.tick().await;
             rounds += 1;
             // Elsewhere without a key and with one, at an address that takes part, and on the old connection.
-            answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/livez", None).await?;
-            answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/v1/templates", Some(&arena.target.key)).await?;
-            answered(&mut connect(arena, [127, 0, 1, 1]).await?, "/v1/templates", Some(&arena.target.key)).await?;
-            answered(&mut known, "/v1/templates", Some(&arena.target.key)).await?;
+            answered(&mut connect(context, [127, 0, 2, 1]).await?, "/livez", None).await?;
+            answered(&mut connect(context, [127, 0, 2, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;
+            answered(&mut connect(context, [127, 0, 1, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;
+            answered(&mut known, "/v1/templates", Some(&context.target.key)).await?;
         }
         Ok::<_, String>(rounds)
     };
     let ((), beside) = tokio::join!(crowding, honest);
     let after = async {
-        answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/livez", None).await?;
-        answered(&mut known, "/v1/templates", Some(&arena.target.key)).await
+        answered(&mut connect(context, [127, 0, 2, 1]).await?, "/livez", None).await?;
+        answered(&mut known, "/v1/templates", Some(&context.target.key)).await
     };
     let seen = format!("{} connections made, {refused} refused", held.len());
     let after = after.await;
     Ok(match beside.and_then(|rounds| after.map(|()| rounds)) {
-        Ok(rounds) => Judgement::Contained(format!("{} honest requests answered, {seen}", rounds * 4 + 2)),
-        Err(why) => Judgement::Escaped(format!("an honest request was not answered: {why}; {seen}")),
+        Ok(rounds) => CaseOutcome::Contained(format!("{} honest requests answered, {seen}", rounds * 4 + 2)),
+        Err(why) => CaseOutcome::Escaped(format!("an honest request was not answered: {why}; {seen}")),
     })
 }
 
-async fn new_key(arena: &Arena) -> Result<String, String> {
-    let told = |error: assize_store::StoreError| error.to_string();
+async fn new_key(context: &AttackContext) -> Result<String, String> {
+    let as_text = |error: assize_store::StoreError| error.to_string();
     let minted = key::mint();
     let new = NewKey {
         id: minted.id,
-        organization_id: arena.store.ensure_organization("demo").await.map_err(told)?,
+        organization_id: context.store.ensure_organization("demo").await.map_err(as_text)?,
         role: KeyRole::Read,
         secret_sha256: &minted.secret_sha256,
         label: "attack",
         expires_at: None,
     };
-    arena.store.insert_key(new).await.map_err(told)?;
+    context.store.insert_key(new).await.map_err(as_text)?;
     Ok(minted.text().to_owned())
 }
 
-async fn guess(arena: &Arena, address: [u8; 4], beside: bool) -> Result<Judgement, String> {
-    let one = async || ask(&mut connect(arena, address).await?, "/v1/templates", Some(key::mint().text())).await;
+async fn guess(context: &AttackContext, address: [u8; 4], beside: bool) -> Result<CaseOutcome, String> {
+    let one = async || ask(&mut connect(context, address).await?, "/v1/templates", Some(key::mint().text())).await;
     let mut refused = 0;
     for _ in 0..GUESSES {
         refused += usize::from(one().await? == 429);
     }
     if refused == 0 {
-        return Ok(Judgement::Escaped(format!("{GUESSES} wrong keys were all looked at")));
+        return Ok(CaseOutcome::Escaped(format!("{GUESSES} wrong keys were all looked at")));
     }
     let right = async || {
-        let key = new_key(arena).await?;
-        ask(&mut connect(arena, address).await?, "/v1/templates", Some(&key)).await
+        let key = new_key(context).await?;
+        ask(&mut connect(context, address).await?, "/v1/templates", Some(&key)).await
     };
-    let heard = async {
+    let received = async {
         let mut statuses = Vec::new();
         for _ in 0..5 {
             statuses.push(right().await?);
@@ -215,8 +215,8 @@ async fn guess(arena: &Arena, address: [u8; 4], beside: bool) -> Result<Judgemen
     let guessing = guesses.for_each_concurrent(50, async |_| {
         one().await.ok();
     });
-    let (statuses, ()) = tokio::join!(heard, guessing);
+    let (statuses, ()) = tokio::join!(received, guessing);
     let statuses = statuses?;
     let seen = format!("{refused} of {GUESSES} wrong keys refused with 429, right ones answered {statuses:?}");
-    Ok(Judgement::of(statuses.iter().all(|status| *status == 200), seen))
+    Ok(CaseOutcome::contained_if(statuses.iter().all(|status| *status == 200), seen))
 }

@@ -3,10 +3,9 @@
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
 
-use super::{case, judge};
-use crate::arena::{Answer, Arena};
+use super::{case, record_answer};
 use crate::case::Case;
-use assize_corpus as crafted;
+use crate::context::{Answer, AttackContext};
 
 /// Name, what, the code of the answer.
 const ALL: &[(&str, &str, &str)] = &[
@@ -42,21 +41,21 @@ pub(super) fn cases() -> Vec<Case> {
     ALL.iter().map(|(name, tried, code)| case(name, tried, code)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for ((name, _, code), case) in ALL.iter().zip(cases()) {
-        if arena.wants(&case.id) {
+        if context.wants(&case.id) {
             let answered = match *name {
-                "too-long" => announced(arena).await,
-                "idempotency-two-bodies" => twice(arena).await,
-                name => arena.send(request(arena, name)).await.map(|answer| answer.told()),
+                "too-long" => announced(context).await,
+                "idempotency-two-bodies" => twice(context).await,
+                name => context.send(request(context, name)).await.map(|answer| answer.summary()),
             };
-            judge(arena, name, answered, &[code]).await;
+            record_answer(context, name, answered, &[code]).await;
         }
     }
 }
 
 fn form() -> Form {
-    let archive = crafted::project(&[("run.sh".to_owned(), b"exit 1".to_vec())]);
+    let archive = assize_corpus::project(&[("run.sh".to_owned(), b"exit 1".to_vec())]);
     fields().part("archive", Part::bytes(archive).file_name("project.zip"))
 }
 
@@ -64,10 +63,10 @@ fn fields() -> Form {
     Form::new().text("template", "script").text("user", "http")
 }
 
-fn request(arena: &Arena, name: &str) -> RequestBuilder {
+fn request(context: &AttackContext, name: &str) -> RequestBuilder {
     const RUN: &str = "00000000-0000-0000-0000-000000000000";
-    let post = || arena.request(Method::POST, "/v1/submissions");
-    let get = |path: String| arena.request(Method::GET, &path);
+    let post = || context.request(Method::POST, "/v1/submissions");
+    let get = |path: String| context.request(Method::GET, &path);
     let raw = |body: Vec<u8>| post().header("content-type", "multipart/form-data; boundary=b").body(body);
     let field = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada\r\n";
     let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
@@ -100,34 +99,36 @@ fn request(arena: &Arena, name: &str) -> RequestBuilder {
         "cursor" => get("/v1/runs?cursor=..%2f..%2f".to_owned()),
         "ids-many" => get(format!("/v1/runs?ids={}", vec![RUN; 200].join(","))),
         "wait-long" => get(format!("/v1/runs/{RUN}?wait=31536000")),
-        _ => arena.request(Method::POST, &format!("/v1/runs/{RUN}/cancel")).body(vec![0; 1 << 20]),
+        _ => context.request(Method::POST, &format!("/v1/runs/{RUN}/cancel")).body(vec![0; 1 << 20]),
     }
 }
 
 /// The answer must come before the body does.
-async fn announced(arena: &Arena) -> Result<String, String> {
+async fn announced(context: &AttackContext) -> Result<String, String> {
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n\
          content-type: multipart/form-data; boundary=b\r\ncontent-length: 100000000000\r\n\r\n",
-        arena.target.key
+        context.target.key
     );
-    let answer = super::bytes::exchange(arena, head.as_bytes()).await?;
+    let answer = super::bytes::exchange(context, head.as_bytes()).await?;
     let text = String::from_utf8_lossy(&answer);
     let body = text.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, body }.told())
+    Ok(Answer { status, body }.summary())
 }
 
-async fn twice(arena: &Arena) -> Result<String, String> {
+async fn twice(context: &AttackContext) -> Result<String, String> {
     let key = format!("attack-{}", uuid::Uuid::now_v7());
     let send = async |form: Form| {
-        arena.send(arena.request(Method::POST, "/v1/submissions").header("idempotency-key", &key).multipart(form)).await
+        context
+            .send(context.request(Method::POST, "/v1/submissions").header("idempotency-key", &key).multipart(form))
+            .await
     };
     let first = send(form()).await?;
     if first.status != 202 {
-        return Ok(format!("the first was not taken: {}", first.told()));
+        return Ok(format!("the first submission was not accepted: {}", first.summary()));
     }
-    let other = crafted::project(&[("run.sh".to_owned(), b"exit 2".to_vec())]);
+    let other = assize_corpus::project(&[("run.sh".to_owned(), b"exit 2".to_vec())]);
     let second = fields().part("archive", Part::bytes(other).file_name("project.zip"));
-    Ok(send(second).await?.told())
+    Ok(send(second).await?.summary())
 }

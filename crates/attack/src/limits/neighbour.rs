@@ -6,10 +6,9 @@ use reqwest::Method;
 use uuid::Uuid;
 
 use super::{case, id, percentile};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use crate::trial;
-use assize_corpus as crafted;
 use assize_host as host;
 
 /// Where the neighbour listens, in its own namespace.
@@ -19,22 +18,22 @@ pub const NEIGHBOUR_SOCKET: &str = "assize-attack-neighbour";
 const PROGRAM: &str = include_str!("neighbour.py");
 
 /// How much slower than when it is quiet the neighbour may be, at the 95th percentile.
-const MOST: f64 = 1.10;
+const MAX_SLOWDOWN: f64 = 1.10;
 
 /// Turns of quiet and attack of every kind; where the ratio is not held, more, for the host may have been
 /// busy with something else.
 const TURNS: usize = 3;
-const MOST_TURNS: usize = 10;
+const MAX_TURNS: usize = 10;
 
 /// How long it is left alone, and how long it is attacked, in one turn.
 const QUIET: Duration = Duration::from_millis(2_000);
 
 /// Fewer samples than this in a window say nothing about its 95th percentile.
-const LEAST_SAMPLES: usize = 60;
+const MIN_SAMPLES: usize = 60;
 
 /// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
 /// may have (half of one), and as much for the service and the engine. Without it the two share what is left, whoever
-/// they are, and the ratio says nothing of the walls between them.
+/// they are, and the ratio says nothing of the allowed between them.
 const SPARE_CPUS: f64 = 1.0;
 
 /// Name, what, program: each goes on for two seconds, whatever is done to it.
@@ -70,8 +69,8 @@ const FRAME: &str = "import time\nbegun = time.monotonic_ns() // 1000\nend = tim
 const FRAME_END: &str = "\nprint('\\nA', begun, time.monotonic_ns() // 1000, flush=True)\n";
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "the neighbour's p95 rises by at most 10 %";
-    let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), wall));
+    let control = "the neighbour's p95 rises by at most 10 %";
+    let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), control));
     let canary = case(
         "neighbour-canary",
         "all of this beside a neighbour that listens and has files",
@@ -98,26 +97,26 @@ impl Neighbour {
     ///
     /// # Errors
     /// If it cannot be had.
-    pub async fn begin(arena: &Arena, seconds: u64, measure: bool) -> Result<Self, String> {
+    pub async fn begin(context: &AttackContext, seconds: u64, measure: bool) -> Result<Self, String> {
         let site = serde_json::json!({
             "port": NEIGHBOUR_PORT, "socket": NEIGHBOUR_SOCKET, "seconds": seconds, "measure": measure,
         });
         let files = [("run.py", PROGRAM.to_owned()), ("site.json", site.to_string())];
         let files = files.map(|(name, text)| (name.to_owned(), text.into_bytes()));
-        let run = arena.begin(&[id("neighbour-canary")], "neighbour", crafted::project(&files)).await?;
+        let run = context.begin(&[id("neighbour-canary")], "neighbour", assize_corpus::project(&files)).await?;
         let neighbour = Self { run };
         let mut look = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..300 {
             look.tick().await;
-            if !neighbour.samples(arena).await?.is_empty() {
+            if !neighbour.samples(context).await?.is_empty() {
                 return Ok(neighbour);
             }
         }
         Err("the neighbour did not begin to work".to_owned())
     }
 
-    async fn samples(&self, arena: &Arena) -> Result<Vec<Sample>, String> {
-        let text = arena.text(self.run).await?;
+    async fn samples(&self, context: &AttackContext) -> Result<Vec<Sample>, String> {
+        let text = context.text(self.run).await?;
         Ok(text.lines().filter_map(sample).collect())
     }
 
@@ -125,19 +124,22 @@ impl Neighbour {
     ///
     /// # Errors
     /// If it cannot be asked.
-    pub async fn end(self, arena: &Arena) -> Result<(), String> {
-        self.end_with_samples(arena).await.map(drop)
+    pub async fn end(self, context: &AttackContext) -> Result<(), String> {
+        self.end_with_samples(context).await.map(drop)
     }
 
     /// The same, and all its samples: of live output only a share is kept, of output that has ended everything.
-    async fn end_with_samples(self, arena: &Arena) -> Result<Vec<Sample>, String> {
-        arena.send(arena.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
-        arena.ended(self.run).await?;
-        let samples = self.samples(arena).await?;
+    async fn end_with_samples(self, context: &AttackContext) -> Result<Vec<Sample>, String> {
+        context.send(context.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
+        context.ended(self.run).await?;
+        let samples = self.samples(context).await?;
         let visits = samples.last().map_or(0, |last| last.visits);
         let touched = samples.iter().filter(|sample| !sample.intact).count();
         let seen = format!("{visits} visits, {touched} of {} looks found something changed", samples.len());
-        arena.judge(&id("neighbour-canary"), Judgement::of(visits == 0 && touched == 0 && !samples.is_empty(), seen));
+        context.record(
+            &id("neighbour-canary"),
+            CaseOutcome::contained_if(visits == 0 && touched == 0 && !samples.is_empty(), seen),
+        );
         Ok(samples)
     }
 }
@@ -152,23 +154,23 @@ fn sample(line: &str) -> Option<Sample> {
 /// From when to when, on the clock that all cells share.
 type Window = (u64, u64);
 
-pub(super) async fn run(arena: &Arena) {
-    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| arena.wants(&id(name))).collect();
-    if wanted.is_empty() && !arena.wants(&id("neighbour-canary")) {
+pub(super) async fn run(context: &AttackContext) {
+    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| context.wants(&id(name))).collect();
+    if wanted.is_empty() && !context.wants(&id("neighbour-canary")) {
         return;
     }
-    if let Err(why) = measure(arena, &wanted).await {
+    if let Err(why) = measure(context, &wanted).await {
         for name in wanted.iter().map(|(name, ..)| *name).chain(["neighbour-canary"]) {
-            arena.judge(&id(name), Judgement::Unjudged(why.clone()));
+            context.record(&id(name), CaseOutcome::Inconclusive(why.clone()));
         }
     }
 }
 
-async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
-    let neighbour = Neighbour::begin(arena, 280, true).await?;
+async fn measure(context: &AttackContext, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
+    let neighbour = Neighbour::begin(context, 280, true).await?;
     let mut windows: Vec<(Vec<Window>, Vec<Window>)> = vec![Default::default(); wanted.len()];
     let (mut idle_s, mut quiet_s) = (0.0, 0.0);
-    for turn in 0..MOST_TURNS {
+    for turn in 0..MAX_TURNS {
         for ((name, _, program), (quiet, attacked)) in wanted.iter().zip(&mut windows) {
             let (begun, idle) = (host::monotonic_us(), idle_seconds()?);
             tokio::time::sleep(QUIET).await;
@@ -176,28 +178,30 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
             idle_s += idle_seconds()? - idle;
             quiet_s += Duration::from_micros(ended - begun).as_secs_f64();
             quiet.push((begun, ended));
-            attacked.push(attack(arena, name, program).await?);
+            attacked.push(attack(context, name, program).await?);
         }
-        let samples = neighbour.samples(arena).await?;
+        let samples = neighbour.samples(context).await?;
         let ratios = windows.iter().map(|(quiet, attacked)| compare(&samples, quiet, attacked));
-        let held = ratios.flatten().all(|compared| compared.ratio() <= MOST);
+        let held = ratios.flatten().all(|compared| compared.ratio() <= MAX_SLOWDOWN);
         // One look early and one at the end: whoever looks until it fits finds what he wants.
         if turn + 1 == TURNS && held {
             break;
         }
     }
-    let samples = neighbour.end_with_samples(arena).await?;
+    let samples = neighbour.end_with_samples(context).await?;
     let spare = idle_s / quiet_s;
     for ((name, ..), (quiet, attacked)) in wanted.iter().zip(&windows) {
-        let judgement = match compare(&samples, quiet, attacked) {
-            None => Judgement::Unjudged("too few samples".to_owned()),
-            Some(compared) if compared.ratio() > MOST && spare < SPARE_CPUS => Judgement::Unjudged(format!(
-                "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
-                compared.told()
-            )),
-            Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told()),
+        let outcome = match compare(&samples, quiet, attacked) {
+            None => CaseOutcome::Inconclusive("too few samples".to_owned()),
+            Some(compared) if compared.ratio() > MAX_SLOWDOWN && spare < SPARE_CPUS => {
+                CaseOutcome::Inconclusive(format!(
+                    "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
+                    compared.summary()
+                ))
+            }
+            Some(compared) => CaseOutcome::contained_if(compared.ratio() <= MAX_SLOWDOWN, compared.summary()),
         };
-        arena.judge(&id(name), judgement);
+        context.record(&id(name), outcome);
     }
     Ok(())
 }
@@ -219,17 +223,17 @@ fn idle_ticks(stat: &str) -> Option<f64> {
 }
 
 /// One attack, and from when to when it went on.
-async fn attack(arena: &Arena, name: &str, program: &str) -> Result<Window, String> {
+async fn attack(context: &AttackContext, name: &str, program: &str) -> Result<Window, String> {
     let text = format!("{FRAME}{program}{FRAME_END}");
-    let archive = crafted::project(&[("run.py".to_owned(), text.into_bytes())]);
-    let run = arena.begin(&[id(name)], "beside", archive).await?;
-    let ended = arena.ended(run).await?;
-    let said = arena.text(run).await?;
-    let window = said.lines().rev().find_map(|line| {
+    let archive = assize_corpus::project(&[("run.py".to_owned(), text.into_bytes())]);
+    let run = context.begin(&[id(name)], "beside", archive).await?;
+    let ended = context.ended(run).await?;
+    let output = context.text(run).await?;
+    let window = output.lines().rev().find_map(|line| {
         let (from, to) = line.strip_prefix("A ")?.split_once(' ')?;
         Some((from.parse().ok()?, to.parse().ok()?))
     });
-    window.ok_or_else(|| format!("an attack on the neighbour did not take place: {}", trial::told(&ended)))
+    window.ok_or_else(|| format!("an attack on the neighbour did not take place: {}", trial::describe_end(&ended)))
 }
 
 struct Compared {
@@ -250,7 +254,7 @@ impl Compared {
         percentile(&mut values, 50).unwrap_or(f64::INFINITY)
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let (quiet_ms, attacked_ms) = (self.median(|(quiet, ..)| quiet), self.median(|(_, attacked, _)| attacked));
         let (ratio, turns, samples) = (self.ratio(), self.turns.len(), self.samples);
         format!(
@@ -267,14 +271,14 @@ fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<
     let mut compared = Compared { turns: Vec::new(), samples: 0 };
     for (quiet, attacked) in quiet.iter().zip(attacked) {
         let (mut quiet, mut attacked) = (within(quiet), within(attacked));
-        if quiet.len() < LEAST_SAMPLES {
+        if quiet.len() < MIN_SAMPLES {
             continue;
         }
         compared.samples += attacked.len();
         let quiet_ms = percentile(&mut quiet, 95)?;
         // Few samples while it is attacked, and enough before: it hardly came to its work at all.
         let attacked_ms =
-            percentile(&mut attacked, 95).filter(|_| attacked.len() >= LEAST_SAMPLES).unwrap_or(f64::INFINITY);
+            percentile(&mut attacked, 95).filter(|_| attacked.len() >= MIN_SAMPLES).unwrap_or(f64::INFINITY);
         compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
     }
     (!compared.turns.is_empty()).then_some(compared)

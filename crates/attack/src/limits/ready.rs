@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_host::clock;
 
 /// Between two questions.
@@ -40,9 +40,9 @@ pub struct Poll {
 impl Poll {
     /// Begins to ask.
     #[must_use]
-    pub fn begin(arena: &Arena) -> Self {
+    pub fn begin(context: &AttackContext) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (http, url) = (arena.http.clone(), format!("http://{}/readyz", arena.target.address));
+        let (http, url) = (context.http.clone(), format!("http://{}/readyz", context.target.address));
         let until = Arc::clone(&stop);
         let asking = tokio::spawn(async move {
             let mut seen = Seen::default();
@@ -66,18 +66,18 @@ impl Poll {
     }
 
     /// Stops, and says what was seen.
-    pub async fn end(self, arena: &Arena) {
+    pub async fn end(self, context: &AttackContext) {
         self.stop.store(true, Ordering::Relaxed);
-        let judgement = match self.asking.await {
+        let outcome = match self.asking.await {
             Ok(Seen { asked, slowest, refused }) => {
                 let slowest = slowest.as_millis();
                 match refused.first() {
-                    None => Judgement::Contained(format!("{asked} times 200, the slowest after {slowest} ms")),
-                    Some(first) => Judgement::Escaped(format!("{} of {asked} not: {first}", refused.len())),
+                    None => CaseOutcome::Contained(format!("{asked} times 200, the slowest after {slowest} ms")),
+                    Some(first) => CaseOutcome::Escaped(format!("{} of {asked} not: {first}", refused.len())),
                 }
             }
-            Err(error) => Judgement::Unjudged(error.to_string()),
+            Err(error) => CaseOutcome::Inconclusive(error.to_string()),
         };
-        arena.judge(&id(NAME), judgement);
+        context.record(&id(NAME), outcome);
     }
 }

@@ -13,8 +13,7 @@ mod starved;
 use std::path::Path;
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 
 const RUNNER: &str = include_str!("blame/runner.py");
 const DRIVER: &str = include_str!("blame/driver.py");
@@ -89,23 +88,30 @@ pub(super) fn all() -> Vec<Trial> {
 }
 
 /// Projects that answer rightly: without their points, the lack of points says nothing.
-pub(super) fn honest() -> [(&'static str, Vec<u8>, Must); 3] {
+pub(super) fn honest() -> [(&'static str, Vec<u8>, Expectation); 3] {
     let right = "def one(): return 1\ndef two(): return 2\ndef three(): return 3\n";
     [
-        ("unit", unit("", right), Must::ScoreOf(FULL, FULL)),
-        ("page", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
-        ("page-last", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
+        ("unit", unit("", right), Expectation::ScoresOutOf(FULL, FULL)),
+        ("page", pages("answer = 2", "answer = 3"), Expectation::ScoresOutOf(FULL, FULL)),
+        ("page-last", pages("answer = 2", "answer = 3"), Expectation::ScoresOutOf(FULL, FULL)),
     ]
 }
 
-fn trial(name: &str, tried: &str, wall: &str, template: &'static str, archive: Vec<u8>, must: Must) -> Trial {
-    Trial { case: Case::new(Group::Results, &format!("blame-{name}"), tried, wall), template, archive, must }
+fn trial(
+    name: &str,
+    tried: &str,
+    control: &str,
+    template: &'static str,
+    archive: Vec<u8>,
+    expected: Expectation,
+) -> Trial {
+    Trial { case: Case::new(Group::Results, &format!("blame-{name}"), tried, control), template, archive, expected }
 }
 
 /// A project for `unit`: what its build does, and what its module is.
 fn unit(build: &str, module: &str) -> Vec<u8> {
     let files = [("build.sh", build), ("project.py", module)];
-    crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+    assize_corpus::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
 }
 
 /// A project for `unit` that answers wrongly and does `code` when it is imported.
@@ -116,7 +122,7 @@ fn wrong(code: &str) -> Vec<u8> {
 /// A project for the driver: its first page is right, the others are told.
 fn pages(second: &str, third: &str) -> Vec<u8> {
     let files = [("run.py", SERVICE), ("1.py", "answer = 1"), ("2.py", second), ("3.py", third)];
-    crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+    assize_corpus::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
 }
 
 #[cfg(test)]

@@ -5,11 +5,16 @@ use assize_protocol::frame::{FLUSH, Kind};
 use assize_protocol::mask;
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 
-/// The project; what it does is told by its file `mode`.
-const SUBJECT: &str = include_str!("subject.py");
+/// The project. Its file `mode` names what it does. Its parts are one Python module, in this order.
+const SUBJECT: &str = concat!(
+    include_str!("subject/base.py"),
+    include_str!("subject/forgeries.py"),
+    include_str!("subject/answers.py"),
+    include_str!("subject/processes.py"),
+    include_str!("subject/service.py"),
+);
 
 /// Full marks, as the driver would write them.
 const FULL_MARKS: &str = r#"{"tests": [{"name": "all", "score": 10, "max_score": 10}]}"#;
@@ -96,18 +101,22 @@ const MODES: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let trials = MODES.iter().map(|(name, tried, wall)| Trial {
-        case: Case::new(Group::Results, &format!("forge-{name}"), *tried, *wall),
+    let trials = MODES.iter().map(|(name, tried, control)| Trial {
+        case: Case::new(Group::Results, &format!("forge-{name}"), *tried, *control),
         template: "service",
         archive: archive(name),
-        must: Must::GainNothing,
+        expected: Expectation::GainNothing,
     });
     trials.collect()
 }
 
 pub(super) fn archive(mode: &str) -> Vec<u8> {
     let text = |name: &str, text: &[u8]| (name.to_owned(), text.to_vec());
-    crafted::project(&[text("run.py", SUBJECT.as_bytes()), text("mode", mode.as_bytes()), text("frames", &frames())])
+    assize_corpus::project(&[
+        text("run.py", SUBJECT.as_bytes()),
+        text("mode", mode.as_bytes()),
+        text("frames", &frames()),
+    ])
 }
 
 /// What a warden would send if the tests had full marks: to the byte, with the codec that it uses itself.

@@ -1,12 +1,11 @@
 //! Tests that the project ends, in the cell that it shares with them.
 
 use super::{FULL, Trial, WRONG, trial, unit, wrong};
-use crate::trial::Must;
-use assize_corpus as crafted;
+use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
-const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);
-const NOTHING: Must = Must::NothingOf(FULL);
+const INTERRUPTED: Expectation = Expectation::Fails(&[FailureCode::TestsInterrupted]);
+const NOTHING: Expectation = Expectation::GainsNothingOutOf(FULL);
 
 pub(super) fn all() -> Vec<Trial> {
     [processes(), limits(), folders(), programs()].concat()
@@ -14,12 +13,12 @@ pub(super) fn all() -> Vec<Trial> {
 
 fn processes() -> Vec<Trial> {
     let ends = |name: &str, tried: &str, code: &str| {
-        let wall = "no report of tests beside the project: tests_interrupted";
-        trial(name, tried, wall, "unit", wrong(code), INTERRUPTED)
+        let control = "no report of tests beside the project: tests_interrupted";
+        trial(name, tried, control, "unit", wrong(code), INTERRUPTED)
     };
     let late = |name: &str, tried: &str, code: &str| {
-        let wall = "the time of the tests: stage_timeout";
-        trial(name, tried, wall, "unit", wrong(code), Must::Fail(&[FailureCode::StageTimeout]))
+        let control = "the time of the tests: stage_timeout";
+        trial(name, tried, control, "unit", wrong(code), Expectation::Fails(&[FailureCode::StageTimeout]))
     };
     vec![
         ends("exit-0", "exits with 0 when it is imported", "os._exit(0)"),
@@ -67,7 +66,7 @@ fn processes() -> Vec<Trial> {
             "the runner's own care: 0 of 3",
             "unit",
             wrong("sys.exit(0)"),
-            Must::ScoreOf(0.0, FULL),
+            Expectation::ScoresOutOf(0.0, FULL),
         ),
     ]
 }
@@ -75,8 +74,8 @@ fn processes() -> Vec<Trial> {
 /// What a process can forbid itself.
 fn limits() -> Vec<Trial> {
     let limit = |name: &str, tried: &str, code: &str| {
-        let wall = "what the project's code can do is the project's: tests_interrupted, report_spoiled or 0 of 3";
-        trial(&format!("rlimit-{name}"), tried, wall, "unit", wrong(code), NOTHING)
+        let control = "what the project's code can do is the project's: tests_interrupted, report_spoiled or 0 of 3";
+        trial(&format!("rlimit-{name}"), tried, control, "unit", wrong(code), NOTHING)
     };
     vec![
         limit("fsize", "files of no byte", "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"),
@@ -96,10 +95,10 @@ fn limits() -> Vec<Trial> {
 
 /// Folders that are closed, emptied or filled.
 fn folders() -> Vec<Trial> {
-    let wall = "what the project's code can do is the project's";
-    let by_module = |name: &str, tried: &str, code: &str| trial(name, tried, wall, "unit", wrong(code), NOTHING);
+    let control = "what the project's code can do is the project's";
+    let by_module = |name: &str, tried: &str, code: &str| trial(name, tried, control, "unit", wrong(code), NOTHING);
     let by_build =
-        |name: &str, tried: &str, script: &str| trial(name, tried, wall, "unit", unit(script, WRONG), NOTHING);
+        |name: &str, tried: &str, script: &str| trial(name, tried, control, "unit", unit(script, WRONG), NOTHING);
     vec![
         trial(
             "chmod-workspace",
@@ -156,8 +155,8 @@ fn folders() -> Vec<Trial> {
 /// Tests whose program is the project's.
 fn programs() -> Vec<Trial> {
     let program = |name: &str, tried: &str, files: &[(String, Vec<u8>)]| {
-        let wall = "the program lies where the project's files are: tests_interrupted";
-        trial(name, tried, wall, "own-program", crafted::project(files), INTERRUPTED)
+        let control = "the program lies where the project's files are: tests_interrupted";
+        trial(name, tried, control, "own-program", assize_corpus::project(files), INTERRUPTED)
     };
     let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
     vec![

@@ -1,13 +1,12 @@
 //! Drivers that run the project's code, and are starved or ended by it.
 
 use super::{FULL, Trial, pages, trial};
-use crate::trial::Must;
-use assize_corpus as crafted;
+use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
 /// The first page was right before the second one struck.
-const FIRST: Must = Must::ScoreOf(1.0, FULL);
-const NONE: Must = Must::ScoreOf(0.0, FULL);
+const FIRST: Expectation = Expectation::ScoresOutOf(1.0, FULL);
+const NONE: Expectation = Expectation::ScoresOutOf(0.0, FULL);
 
 /// Name, what is tried, the second page.
 const STRIKES: &[(&str, &str, &str)] = &[
@@ -54,10 +53,10 @@ const SPOILS: &[(&str, &str, &str)] = &[
 pub(super) fn all() -> Vec<Trial> {
     let counts = "on_driver_failure = \"score_zero\": what was written counts, the rest is 0";
     let nothing = "on_driver_failure = \"score_zero\": 0 of what the template expects";
-    let page = |must, wall| {
+    let page = |expected, control| {
         move |(name, tried, code): &(&str, &str, &str)| {
             let tried = format!("a page that the driver runs {tried}");
-            trial(&format!("driver-{name}"), &tried, wall, "page", pages(code, "answer = 0"), must)
+            trial(&format!("driver-{name}"), &tried, control, "page", pages(code, "answer = 0"), expected)
         }
     };
     let strikes = STRIKES.iter().map(page(FIRST, counts));
@@ -68,17 +67,17 @@ pub(super) fn all() -> Vec<Trial> {
 /// Where the template does not say so.
 fn unsaid() -> Vec<Trial> {
     let code_of = |name: &str| STRIKES.iter().find(|strike| strike.0 == name).map_or("", |strike| strike.2);
-    let fails = |name: &str, tried: &str, wall: &str, must| {
+    let fails = |name: &str, tried: &str, control: &str, expected| {
         let archive = pages(code_of(name), "answer = 0");
-        trial(&format!("driver-unsaid-{name}"), tried, wall, "page-fails", archive, must)
+        trial(&format!("driver-unsaid-{name}"), tried, control, "page-fails", archive, expected)
     };
     let service = "import http.server, os\n\
         class Handler(http.server.SimpleHTTPRequestHandler):\n    def do_GET(self): os._exit(0)\n\
         http.server.test(HandlerClass=Handler, port=8000, bind='127.0.0.1')\n";
-    let dies = |name: &str, template: &'static str, wall: &str, must| {
+    let dies = |name: &str, template: &'static str, control: &str, expected| {
         let tried = format!("a service that ends when the driver of {template} asks for its first page");
-        let archive = crafted::project(&[("run.py".to_owned(), service.as_bytes().to_vec())]);
-        trial(&format!("driver-alone-{name}"), &tried, wall, template, archive, must)
+        let archive = assize_corpus::project(&[("run.py".to_owned(), service.as_bytes().to_vec())]);
+        trial(&format!("driver-alone-{name}"), &tried, control, template, archive, expected)
     };
     vec![
         dies("excused", "page", "the driver writes its report first: 0 of 3", NONE),
@@ -87,19 +86,19 @@ fn unsaid() -> Vec<Trial> {
             "careless",
             "page-last",
             "a driver without a report whose service went down is not to blame: start_failed",
-            Must::Fail(&[FailureCode::StartFailed]),
+            Expectation::Fails(&[FailureCode::StartFailed]),
         ),
         fails(
             "memory",
             "a page takes the memory of a driver whose template does not expect that",
             "without score_zero the driver has failed: no point",
-            Must::Fail(&[FailureCode::DriverFailed]),
+            Expectation::Fails(&[FailureCode::DriverFailed]),
         ),
         fails(
             "time",
             "a page takes the time of a driver whose template does not expect that",
             "time is the project's: stage_timeout",
-            Must::Fail(&[FailureCode::StageTimeout]),
+            Expectation::Fails(&[FailureCode::StageTimeout]),
         ),
         fails(
             "kill",
