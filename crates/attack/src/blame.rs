@@ -1,7 +1,8 @@
-//! Attempts to have the infrastructure blamed: for an archive that no cell can hold, for a registry that the project
-//! filled itself, for what a Git server says, for a cell that was starved; and to have a worker pause for that.
+//! Failures that a project causes and that must not count as failures of the infrastructure: an archive that no cell
+//! can hold, a registry that the project filled itself, the texts of a Git server, a starved cell. Other cases try to
+//! make a worker pause in this way.
 //!
-//! Who succeeds is tried again for nothing, three times, and takes the worker's time from everybody.
+//! A project that succeeded would be retried three times at no cost and take the worker's time from everybody.
 
 mod forge;
 pub mod outside;
@@ -22,7 +23,7 @@ pub fn cases() -> Vec<Case> {
     trials.chain(registry::cases()).chain(forge::cases()).chain(pause::cases()).collect()
 }
 
-/// Those that are an archive which the scan must refuse.
+/// The cases whose archive the scan must refuse.
 #[cfg(test)]
 pub(super) fn archives() -> Vec<super::trial::Trial> {
     room::all()

@@ -1,5 +1,5 @@
-//! Addresses of repositories that lead elsewhere. Each is handed in as `repository_url` of a submission;
-//! it must be refused, or end without a point, and this host's host_canary must not be reached.
+//! Addresses of repositories that lead to forbidden places. Each is submitted as `repository_url`. The submission must
+//! be rejected or end without a point, and the canaries of this host must not be reached.
 
 use reqwest::Method;
 use reqwest::multipart::Form;
@@ -9,7 +9,7 @@ use super::case::{Case, CaseOutcome, Group};
 use super::context::AttackContext;
 use super::trial::{self, Expectation};
 
-/// Name, address (`{port}` is a listener on this host), what it is.
+/// Name, address (`{port}` stands for a listener on this host), what the address is.
 const ADDRESSES: &[(&str, &str, &str)] = &[
     ("ext", "ext::sh -c touch% /tmp/assize-attack", "a command, by git's ext transport"),
     ("fd", "fd::17", "a descriptor of the fetcher"),
@@ -57,7 +57,7 @@ pub fn cases() -> Vec<Case> {
     cases.collect()
 }
 
-/// Tries all that are wanted, one after another: who was reached is told apart only so.
+/// Tries every requested case, one after another, because a connection to a canary does not identify its case.
 pub async fn run(context: &AttackContext) {
     for ((_, address, _), case) in ADDRESSES.iter().zip(cases()) {
         if context.wants(&case.id) {
@@ -91,7 +91,7 @@ async fn one(context: &AttackContext, id: &str, address: &str) -> Result<CaseOut
         return Ok(CaseOutcome::contained_if((400..500).contains(&answer.status), answer.summary()));
     };
     context.assign_run(run, &[id.to_owned()]);
-    // A name that cannot be looked up here is nobody's escape, whoever is blamed for it.
+    // A name that does not resolve on this host is not an escape, whatever the cause of the failure.
     let ended = context.ended(run).await?;
     match trial::assess(&ended, Expectation::GainsNothing) {
         CaseOutcome::Escaped(seen) if ended["status"] == "failed" => Ok(CaseOutcome::Contained(seen)),

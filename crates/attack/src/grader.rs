@@ -1,5 +1,5 @@
-//! Projects that go for the tests themselves, in the cell that they share with them: in the build, before the tests
-//! are there; while they run; and by files that a program of the grader's may read by itself.
+//! Projects that attack the tests themselves, in the cell that they share with them: in the build, before the tests
+//! exist; while the tests run; and with files that a program of the grader may load by itself.
 //!
 //! Two templates: `graded`, whose project runs code of its own in both stages, and the shipped `python-unit`, in whose
 //! tests the project's module is loaded.
@@ -13,7 +13,7 @@ use super::case::{Case, CaseOutcome};
 use super::context::AttackContext;
 use super::trial::{self, Expectation, Trial};
 
-/// Of the shipped template that runs pytest.
+/// Image of the shipped template that runs pytest.
 pub const PYTEST_IMAGE: &str = "assize/python-unit:1";
 
 const GRADED: &str = "graded";
@@ -29,10 +29,10 @@ const FILES: [(&str, &str); 7] = [
     ("python-unit/tests/test_rational.py", include_str!("../../../templates/python-unit/tests/test_rational.py")),
 ];
 
-/// Names and texts.
+/// Names and contents of files.
 type Files = &'static [(&'static str, &'static str)];
 
-/// Projects that answer all, by template: where those have no points, the lack of points says nothing.
+/// Honest projects with all points, by template. If an honest project gets no points, a lack of points proves nothing.
 const HONEST: [(&str, Files, f64); 2] = [
     (
         GRADED,
@@ -55,7 +55,7 @@ fn all() -> Vec<Trial> {
 /// Writes the templates that these cases need into `folder`.
 ///
 /// # Errors
-/// If the folder cannot be written to.
+/// The folder cannot be written to.
 pub fn write_templates(folder: &Path) -> std::io::Result<()> {
     for (name, text) in FILES {
         let path = folder.join(name);

@@ -1,4 +1,4 @@
-//! Requests that are slow, cut, contradictory, too large or somebody else's.
+//! Requests that are slow, truncated, contradictory, too large or made with another organisation's key.
 
 pub mod alike;
 mod bytes;
@@ -24,7 +24,7 @@ pub async fn run(context: &AttackContext) {
     alike::run(context).await;
 }
 
-/// Those that must wait for the service's own timeouts.
+/// Tries the cases that must wait for the service's own timeouts.
 pub async fn run_slow(context: &AttackContext) {
     slow::run(context).await;
     crowding::run(context).await;
@@ -38,7 +38,7 @@ fn id(name: &str) -> String {
     format!("{}/{name}", Group::Http.as_str())
 }
 
-/// Judges by the answer: the service must have given one of these codes or statuses, and still be ready.
+/// Records the outcome by the answer: the service must answer with one of these codes or statuses, and still be ready.
 async fn record_answer(context: &AttackContext, name: &str, answered: Result<String, String>, allowed: &[&str]) {
     let outcome = match answered {
         Err(why) => CaseOutcome::Escaped(why),

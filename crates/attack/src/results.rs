@@ -1,4 +1,4 @@
-//! Results: reports that are no reports, and projects that want to write their own score.
+//! Results: malformed reports, and projects that try to write their own score.
 
 pub mod blame;
 mod forged;
@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
     trials.map(|trial| trial.case).chain(hidden::cases()).collect()
 }
 
-/// Tries all that are wanted. First an honest project is judged: where that has no points, the lack of
+/// Tries every requested case. First an honest project is judged: where that has no points, the lack of
 /// points says nothing.
 pub async fn run(context: &AttackContext) {
     trial::run(context, reports::all()).await;
@@ -25,7 +25,7 @@ pub async fn run(context: &AttackContext) {
     run_beside(context, blame::all(), &blame::honest()).await;
 }
 
-/// An honest project, its template, and what it must come to.
+/// Template and archive of an honest project, and how its run must end.
 type Honest = (&'static str, Vec<u8>, Expectation);
 
 async fn run_beside(context: &AttackContext, trials: Vec<Trial>, honest: &[Honest]) {

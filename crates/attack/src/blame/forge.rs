@@ -1,4 +1,5 @@
-//! A Git server that says what a client says of a host that is away, or of a certificate: words are not evidence.
+//! A Git server that sends the messages which Git itself prints for an unreachable host or an untrusted certificate.
+//! Such a text is not evidence.
 
 use std::collections::HashMap;
 
@@ -12,23 +13,23 @@ use crate::context::AttackContext;
 use crate::trial::{self, Expectation};
 use assize_domain::run::FailureCode;
 
-/// What a server does with its words.
+/// The place in which the server sends its text.
 enum Way {
-    /// An error in place of the list of refs.
+    /// As an error in place of the list of refs.
     Error,
-    /// The same, and the connection is reset behind it.
+    /// As an error; afterwards the server resets the connection.
     ErrorAndReset,
-    /// Messages for people, and then an error, in place of a pack.
+    /// As progress messages and then an error, in place of a pack.
     Messages,
-    /// A text beside a status.
+    /// As the body of an answer with this status.
     Body(&'static str),
     /// In place of a packet.
     Raw,
-    /// As the name of a host that it leads to.
+    /// As the target of a redirect.
     Redirect,
 }
 
-/// Name, what is tried, the way, the words (`{url}` is the repository's address).
+/// Name, what is tried, the place of the text, the text (`{url}` is the address of the repository).
 const TRIED: &[(&str, &str, Way, &str)] = &[
     (
         "git-error-reset",
@@ -108,13 +109,13 @@ fn http(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Whether the connection is reset behind the answer.
+/// Whether the server resets the connection after its answer.
 pub(super) fn resets(path: &str) -> bool {
     let name = path.split('/').nth(1).unwrap_or_default();
     TRIED.iter().any(|(known, _, way, _)| *known == name && matches!(way, Way::ErrorAndReset))
 }
 
-/// What the server answers, by path.
+/// The answers of the server, by path.
 pub(super) fn answers(port: u16) -> HashMap<String, Vec<u8>> {
     let mut all = HashMap::new();
     for (name, _, way, words) in TRIED {

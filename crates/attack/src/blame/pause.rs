@@ -1,5 +1,5 @@
-//! One organisation whose submissions fail for the infrastructure's own faults, again and again: a neighbour's run
-//! is claimed all the same, and the worker does not pause.
+//! One organisation whose submissions fail again and again for faults of the infrastructure. A neighbour's run must be
+//! claimed all the same, and the worker must not pause.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -17,18 +17,19 @@ use assize_domain::run::FailureCode;
 use assize_host::clock;
 use assize_store::keys::NewKey;
 
-/// Failures in a row that make the installation's worker look; fewer than the submissions of each case.
+/// Consecutive failures after which the installation's worker examines whether to pause; fewer than the submissions of
+/// each case.
 pub const PAUSE_AFTER: usize = 3;
 
 const SUBMISSIONS: usize = 6;
 
-/// Name, what is tried, whether each submission is another user's.
+/// Name, what is tried, whether each submission has a user of its own.
 const TRIED: &[(&str, &str, bool)] = &[
     ("pause-one-user", "six submissions of one user fail again and again for a host that is away", false),
     ("pause-one-organisation", "six users of one organisation do the same", true),
 ];
 
-/// Asks for a listed host where nobody answers, and fails for that.
+/// Connects to a permitted host without a listener, and fails for that reason.
 const FAILING: &str = "import os, socket, sys\nfrom urllib.parse import urlsplit\n\
     proxy = urlsplit(os.environ['http_proxy'])\ns = socket.create_connection((proxy.hostname, proxy.port), 15)\n\
     s.sendall(b'CONNECT 127.0.0.1:NOBODY HTTP/1.1\\r\\n\\r\\n')\nprint(s.makefile('rb').readline())\nsys.exit(1)\n";
@@ -67,7 +68,7 @@ async fn one(context: &AttackContext, id: &str, users: bool) -> Result<CaseOutco
             return Err(format!("it should fail for a host that is away: {}", trial::describe_end(&ended)));
         }
     }
-    // No success of anybody's has ended the row meanwhile.
+    // No successful run has ended the row of failures meanwhile.
     let held = held(context).await?;
     let begun = clock::monotonic();
     neighbours_run(context, &neighbour).await?;
@@ -75,7 +76,7 @@ async fn one(context: &AttackContext, id: &str, users: bool) -> Result<CaseOutco
     Ok(CaseOutcome::contained_if(!held, format!("the worker {paused}; a neighbour's run took {ms} ms")))
 }
 
-/// Hands in a project for the neighbour, and waits until it has passed.
+/// Submits a project for the neighbour and waits until its run has passed.
 async fn neighbours_run(context: &AttackContext, key: &str) -> Result<(), String> {
     let archive = assize_corpus::project(&[("run.sh".to_owned(), b"exit 0\n".to_vec())]);
     let part = Part::bytes(archive).file_name("project.zip");
@@ -95,7 +96,7 @@ async fn neighbours_run(context: &AttackContext, key: &str) -> Result<(), String
     Err("the neighbour's run did not end".to_owned())
 }
 
-/// Whether the worker has ever paused: its metric is there from then on.
+/// Whether the worker has ever paused: the metric exists from the first pause on.
 async fn held(context: &AttackContext) -> Result<bool, String> {
     let port = context.target.address.port() + 2;
     let asked = context.http.get(format!("http://127.0.0.1:{port}/metrics")).send().await;

@@ -1,6 +1,7 @@
-//! A stage that may reach a registry, and brings it about that it cannot.
+//! A stage that may reach a registry and makes the registry unreachable itself.
 //!
-//! One after another: the registry has room for few, and whoever holds it must be the one that is judged.
+//! The cases run one after another: the registry accepts few connections, and the project that holds them must be the
+//! one under test.
 
 use super::outside::{NOBODY, ROOM};
 use super::{case, id};
@@ -9,7 +10,7 @@ use crate::context::AttackContext;
 use crate::trial::{self, Expectation};
 use assize_domain::run::FailureCode;
 
-/// What every project begins with. `@PORT@` is the registry's.
+/// The beginning of every project. `@PORT@` stands for the port of the registry.
 const FRAME: &str = "import os, socket, sys, threading, time\n\
 from urllib.parse import urlsplit\n\
 proxy = urlsplit(os.environ.get('http_proxy', 'http://127.0.0.1:3128'))\n\

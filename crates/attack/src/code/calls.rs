@@ -1,9 +1,9 @@
-//! What no call of a project may get.
+//! The calls that a project must be denied, with the results that count as denied.
 
 use super::Probe;
 
 const DENIED: &[&str] = &["EPERM", "EACCES"];
-/// Stopped by the filter of system calls, or not built into this kernel.
+/// Denied by the seccomp filter, or not built into this kernel.
 const NO_CALL: &[&str] = &["EPERM", "ENOSYS", "EACCES"];
 const READ_ONLY: &[&str] = &["EROFS", "EACCES", "EPERM", "ENOENT"];
 const HIDDEN: &[&str] = &["EACCES", "EPERM", "ENOENT", "ENXIO", "0 bytes", "0 entries"];
@@ -14,7 +14,7 @@ const NONE: &[&str] = &["none"];
 const ALIVE: &[&str] = &["alive"];
 const FULL: &[&str] = &["ENOSPC"];
 
-/// All of them.
+/// Every probe.
 pub fn all() -> impl Iterator<Item = Probe> {
     type Group = (&'static [(&'static str, &'static str)], &'static [&'static str]);
     let groups: [Group; 14] = [

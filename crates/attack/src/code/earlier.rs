@@ -1,7 +1,8 @@
-//! What a run finds of an earlier one that was in the same berth: nothing.
+//! A run must find nothing of an earlier run that was in the same berth.
 //!
-//! Runs that leave all they can behind are put into every berth of the installation, twice; then runs that look for it.
-//! A look counts only in a berth that was littered, which the host name of its cells tells.
+//! First, runs that leave behind as much as possible go through every berth of the installation, twice. Then other runs
+//! search for it. A search counts only in a berth that such a run was in; the host name of its cells identifies the
+//! berth.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,13 +15,13 @@ use crate::trial;
 const LITTER: &str = include_str!("litter.py");
 const LOOK: &str = include_str!("look.py");
 
-/// Berths of the installation: one for each half-slot.
+/// Number of berths of the installation: one for each half-slot.
 const BERTHS: usize = crate::context::CONCURRENT_RUNS;
 
-/// Where the litter and the looks run.
+/// The template of both kinds of runs.
 const TEMPLATE: &str = "python";
 
-/// Each look, what it looks for, and what must have taken that away.
+/// Each search, what it searches for, and the control that must have removed it.
 const LOOKS: &[(&str, &str, &str)] = &[
     ("sockets", "reads /proc/net/tcp for an earlier run's sockets", NAMESPACE),
     ("waiting", "counts the sockets in TIME_WAIT that an earlier run left", NAMESPACE),
@@ -57,7 +58,7 @@ fn id_of(name: &str) -> String {
     format!("code/earlier-{name}")
 }
 
-/// The names of all.
+/// Every case of this group.
 pub(super) fn cases() -> Vec<Case> {
     let case = |(name, tried, control): &(&str, &str, &str)| {
         Case::new(Group::Code, &format!("earlier-{name}"), *tried, *control)
@@ -65,7 +66,7 @@ pub(super) fn cases() -> Vec<Case> {
     LOOKS.iter().map(case).collect()
 }
 
-/// Tries all that are wanted.
+/// Tries every requested case.
 pub(super) async fn run(context: &AttackContext) {
     let wanted: Vec<String> = LOOKS.iter().map(|(name, ..)| id_of(name)).filter(|id| context.wants(id)).collect();
     if wanted.is_empty() {
@@ -77,7 +78,7 @@ pub(super) async fn run(context: &AttackContext) {
     }
 }
 
-/// Of each look in a littered berth, what it came to.
+/// Returns the result of every search in a berth with leftovers.
 async fn look_everywhere(context: &AttackContext, ids: &[String]) -> Result<Vec<Looked>, String> {
     let mut littered = HashSet::new();
     for text in texts(context, ids, LITTER, BERTHS * 2).await? {
@@ -92,7 +93,7 @@ async fn look_everywhere(context: &AttackContext, ids: &[String]) -> Result<Vec<
     Ok(found)
 }
 
-/// Runs a program so many times at once, and returns what each run wrote.
+/// Runs a program this many times at once, and returns the output of each run.
 async fn texts(context: &AttackContext, ids: &[String], program: &str, count: usize) -> Result<Vec<String>, String> {
     let archive = assize_corpus::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
     let runs = (0..count).map(async |_| {

@@ -1,11 +1,11 @@
-//! Programs that go for the host's strength or will not end: each has a cell of its own, and must end there.
+//! Programs that exhaust resources or do not end. Each has a cell of its own and must be stopped there.
 
 use crate::case::{Case, Group};
 use crate::trial::{Expectation, Trial};
 use assize_domain::run::FailureCode;
 
 const PROCESSES: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout];
-/// Each of Node's threads takes some MiB: which limit it meets first depends on how busy the host is.
+/// Each thread of Node takes some MiB: which limit stops the program first depends on the load of the host.
 const WORKERS: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout, FailureCode::OutOfMemory];
 const MEMORY: &[FailureCode] = &[FailureCode::OutOfMemory];
 const TIME: &[FailureCode] = &[FailureCode::StageTimeout];
@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Trial> {
     trials.collect()
 }
 
-/// What a control must stop with one of these codes: name, what is tried, template, text.
+/// A program that a control must stop with one of these codes: name, what is tried, template, text.
 fn stopped(
     control: &'static str,
     codes: &'static [FailureCode],

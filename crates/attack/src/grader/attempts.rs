@@ -1,16 +1,16 @@
-//! What a project does to the grader's folder, in the build and while it is asked.
+//! What a project does to the grader's folder, in the build and while the tests run.
 
 use super::{GRADED, project};
 use crate::case::{Case, Group};
 use crate::trial::{Expectation, Trial};
 
-/// An answer to every question, and none that is right.
+/// A wrong answer to every question.
 const WRONG: &str = "print('forged')\n";
 
-/// What would make it right.
+/// Expected answers that would make the wrong answer right.
 const FORGED: &str = r#"["forged", "forged", "forged"]"#;
 
-/// In the build: name, what is tried, what must stop it, the script.
+/// Cases in the build: name, what is tried, the control, the script.
 const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-test",
@@ -120,7 +120,7 @@ true",
     ),
 ];
 
-/// While it is asked, once: name, what is tried, what must stop it, the statement in Python.
+/// Cases while the tests run: name, what is tried, the control, the statement in Python.
 const ASKED: &[(&str, &str, &str, &str)] = &[
     ("tests-write", "the project opens a test for writing while the tests run", LANDLOCK, "open(T, 'w').write(F)"),
     ("tests-truncate", "the project cuts a test by its path", LANDLOCK, "os.truncate(T, 0); open(T, 'r+').write(F)"),
@@ -197,13 +197,13 @@ while True:
         pass
 "#;
 
-/// In the place of a module: whatever is read, it is what makes the answers right.
+/// A module that replaces `json`: whatever it reads, it returns the forged answers.
 const MODULE: &str = "import os\nload = lambda _: ['forged'] * 3\n\
     dump = lambda value, file: file.write(str(value).replace(\"'\", '\"'))\n";
 
 pub(super) fn all() -> Vec<Trial> {
     let builds = BUILDS.iter().map(|(name, tried, control, script)| {
-        // What a kernel without Landlock lets it do ends the run, by its own fault.
+        // On a kernel without Landlock such a run fails, and the submission is at fault.
         trial(name, tried, control, script, WRONG, Expectation::GainsNothing)
     });
     let asked = ASKED.iter().map(|(name, tried, control, line)| {

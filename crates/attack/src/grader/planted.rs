@@ -1,10 +1,10 @@
-//! Files of a project that a program of the grader's may read or run by itself, without being told to.
+//! Files of a project that a program of the grader may load or run by itself.
 
 use super::{Files, GRADED, UNIT, project};
 use crate::case::{Case, Group};
 use crate::trial::{Expectation, Trial};
 
-/// Full marks and an exit code that agrees, from within the grader's process.
+/// Code that forges a full report and a matching exit code from within the grader's process.
 const EVIL: &str = r#"import atexit, os
 def forge():
     cases = "".join(f'<testcase classname="t" name="t{n}" time="0"/>' for n in range(10))
@@ -16,11 +16,11 @@ def forge():
 atexit.register(forge)
 "#;
 
-/// A module that is there and right in nothing.
+/// A module that exists and does nothing right.
 const NOTHING: &str =
     "class Rational:\n    def __init__(self, *_):\n        self.numerator = self.denominator = None\n";
 
-/// As pytest would run it.
+/// A plugin for pytest that reports every test as passed.
 const PLUGIN: &str = r#"import pytest
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -32,7 +32,7 @@ def pytest_sessionfinish(session):
 
 const INI: &str = "[pytest]\naddopts = -p evil\npython_files = evil_*.py\n";
 
-/// Name, template, what is tried, what must stop it, the files.
+/// Name, template, what is tried, the control, the files.
 const CASES: &[(&str, &str, &str, &str, Files)] = &[
     (
         "usercustomize",

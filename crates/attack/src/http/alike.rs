@@ -1,4 +1,4 @@
-//! One user under many names that look alike: they share what one user may have.
+//! One user under many names that look alike: all names must share one user's limit.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::case::{Case, CaseOutcome};
 use crate::context::{AttackContext, CONCURRENT_RUNS};
 use assize_host::clock;
 
-/// Active runs of one user in the installation under attack: as many as any other attack has at one time, and
-/// fewer than its half-slots.
+/// Limit of active runs of one user in the installation under attack: as many as any other case has at one time, and
+/// fewer than the half-slots.
 pub const USER_MAX_ACTIVE: usize = CONCURRENT_RUNS + 2;
 
-/// How long a run may take to be claimed, or to be told why it is not.
+/// Time within which a run must be claimed, or the API must name the reason why it waits.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Holds its place for as long as the template lets it.
+/// A program that keeps its run active for as long as the template permits.
 const SCRIPT: &[u8] = b"sleep 18";
 const TEMPLATE: &str = "long";
 
 const NAME: &str = "grace hopper";
 
-/// Name, what, the user.
+/// Name, what is tried, name of the user.
 const ALL: &[(&str, &str, &str)] = &[
     ("user-alike-case", "hands in under the same name in capitals", "Grace HOPPER"),
     ("user-alike-spaces", "hands in under the same name with other spaces", " grace\u{a0}\u{2003}hopper "),
@@ -99,7 +99,7 @@ async fn look(context: &AttackContext, run: Uuid) -> Result<Value, String> {
     Ok(context.send(context.request(Method::GET, &format!("/v1/runs/{run}"))).await?.body)
 }
 
-/// Fills what one name may have, and looks what the others wait for.
+/// Fills the limit under one name, and checks what the runs under the other names wait for.
 async fn try_all(context: &AttackContext, runs: &mut Vec<Uuid>) -> Result<Vec<(&'static str, CaseOutcome)>, String> {
     for _ in 0..USER_MAX_ACTIVE {
         begin(context, runs, NAME, ALL[0].0).await?;

@@ -1,7 +1,8 @@
-//! More connections than are let in, from a few addresses or from many, and keys that are guessed: honest clients
-//! must be answered all the while.
+//! More connections than the service accepts, from few addresses or many, and guessed keys. Honest clients must be
+//! answered meanwhile.
 //!
-//! Runs after the slow requests, whose half-sent heads would be closed for these.
+//! These cases run after the slow requests, whose incomplete heads the service would close in favour of new
+//! connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,22 +20,23 @@ use assize_domain::key::KeyRole;
 use assize_host as host;
 use assize_store::keys::NewKey;
 
-/// Connections of one attack: more than the 4,096 that are let in, and more than 1,024 of each of five addresses.
+/// Connections of one case: more than the 4,096 that the service accepts, and more than 1,024 from each of five
+/// addresses.
 const CROWD: usize = 5_150;
 
-/// Open files that this needs, with room for all else.
+/// Open files that these cases need, with a margin for everything else.
 const FILES: u64 = 6_500;
 
-/// Rounds of honest requests beside an attack, at least.
+/// Smallest number of rounds of honest requests during a case.
 const ROUNDS: usize = 30;
 
-/// Between two of them.
+/// Pause between two rounds.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// The longest that an honest answer may take.
+/// The longest time that an honest request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Wrong keys before a right one: more than an address may send in a minute.
+/// Number of wrong keys before a right one: more than an address may send in a minute.
 const GUESSES: usize = 90;
 
 const HALF: &str = "GET /v1/runs HTTP/1.1\r\nhost: a\r\nx-half: ";
@@ -42,7 +44,7 @@ const UNREAD: &str = "GET /v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n";
 const ANNOUNCED: &str = "POST /v1/submissions HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
 const WHOLE: &str = "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// What is sent on each connection, from how many addresses (from 127.0.1.1 on).
+/// The bytes that each connection sends, and the number of addresses (from 127.0.1.1 on).
 const FLOODS: &[(&str, &str, &str, usize)] = &[
     ("crowd-half-heads", "holds 5,150 half-sent heads from five addresses, without a key", HALF, 5),
     ("crowd-half-heads-one", "holds 5,150 half-sent heads from one address", HALF, 1),
@@ -80,7 +82,7 @@ pub(super) async fn run(context: &AttackContext) {
     }
 }
 
-/// Connects from this address.
+/// Opens a connection from this address.
 async fn connect(context: &AttackContext, address: [u8; 4]) -> Result<TcpStream, String> {
     let connect = async {
         let socket = TcpSocket::new_v4()?;
@@ -93,7 +95,7 @@ async fn connect(context: &AttackContext, address: [u8; 4]) -> Result<TcpStream,
     }
 }
 
-/// The status of one request on a connection, which stays.
+/// Returns the status of one request; the connection stays open.
 async fn ask(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Result<u16, String> {
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     let asked = async {
@@ -124,7 +126,7 @@ async fn flood(context: &AttackContext, sent: &str, addresses: usize) -> Result<
     if files < FILES {
         return Err(format!("this process may have {files} open files and needs {FILES}; raise ulimit -Hn"));
     }
-    // It has shown its key before, at an address that takes part.
+    // The connection has authenticated before, from an address that takes part in the attack.
     let mut known = connect(context, [127, 0, 1, 1]).await?;
     answered(&mut known, "/v1/templates", Some(&context.target.key)).await?;
     let mut held = Vec::with_capacity(CROWD);
@@ -135,7 +137,7 @@ async fn flood(context: &AttackContext, sent: &str, addresses: usize) -> Result<
             let mut socket = connect(context, [127, 0, 1, last]).await.ok()?;
             socket.write_all(sent.as_bytes()).await.ok()?;
             if sent.ends_with("\r\n\r\n") {
-                // A byte of the answer shows that its head was whole.
+                // One byte of the answer proves that the head of the request was complete.
                 tokio::time::timeout(REQUEST_TIMEOUT, socket.readable()).await.ok()?.ok()?;
             }
             Some(socket)
@@ -151,11 +153,12 @@ async fn flood(context: &AttackContext, sent: &str, addresses: usize) -> Result<
     };
     let honest = async {
         let (mut rounds, mut tick) = (0, tokio::time::interval(BETWEEN));
-        // As long as the attack grows, for the service ends what is idle for long, whoever it is.
+        // Only while the attack grows, because the service closes every connection that is idle for long.
         while rounds < ROUNDS || !is_crowded.load(Ordering::Relaxed) {
             tick.tick().await;
             rounds += 1;
-            // Elsewhere without a key and with one, at an address that takes part, and on the old connection.
+            // Requests from another address without a key and with one, from an address that takes part, and on the old
+            // connection.
             answered(&mut connect(context, [127, 0, 2, 1]).await?, "/livez", None).await?;
             answered(&mut connect(context, [127, 0, 2, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;
             answered(&mut connect(context, [127, 0, 1, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;

@@ -1,4 +1,4 @@
-//! Keys that are none, and keys of another organisation, at every route.
+//! Invalid keys, and keys of another organisation, at every route.
 
 use chrono::TimeDelta;
 use reqwest::Method;
@@ -13,7 +13,7 @@ use assize_domain::key::KeyRole;
 use assize_host::clock;
 use assize_store::keys::NewKey;
 
-/// Every route that takes an id: name, method, path, of what.
+/// Every route that takes an id: name, method, path, kind of the id.
 const ROUTES: &[(&str, &str, &str, &str)] = &[
     ("run", "GET", "/v1/runs/{run}", "a run"),
     ("wait", "GET", "/v1/runs/{run}?wait=1", "a run, waiting for its end"),
@@ -24,7 +24,7 @@ const ROUTES: &[(&str, &str, &str, &str)] = &[
     ("submission", "GET", "/v1/submissions/{submission}", "a submission"),
 ];
 
-/// Name, what it is, the answer.
+/// Name, what the key is, the expected answer.
 const KEYS: &[(&str, &str, &str)] = &[
     ("none", "no key", "401"),
     ("malformed", "a key that is none", "401"),
@@ -107,7 +107,7 @@ async fn try_all(context: &AttackContext) -> Result<(), String> {
     context.record(&id("foreign-idempotency"), CaseOutcome::contained_if(own_one, replay.summary()));
 
     check_keys(context, &keys, &run).await;
-    // The foreign cancel must not have reached it.
+    // The cancellation with the foreign key must have had no effect.
     let ended = context.ended(run_id).await?;
     if ended["status"] == "aborted" {
         context.record(
@@ -124,7 +124,7 @@ async fn check_keys(context: &AttackContext, keys: &Keys, run: &str) {
     let url = format!("http://{}{path}", context.target.address);
     let own = &context.target.key;
     let mut wrong = own.clone();
-    // The last character is one of the secret.
+    // The last character belongs to the secret.
     let last = if wrong.pop() == Some('A') { 'B' } else { 'A' };
     wrong.push(last);
     for (name, _, answer) in KEYS {
@@ -163,9 +163,9 @@ async fn make_keys(context: &AttackContext) -> Result<Keys, String> {
     Ok(Keys { stranger, reader, revoked, expired })
 }
 
-/// Greps everything that the installation keeps in files, but the file that the key is to be in.
+/// Searches every file of the installation for keys, except the file that contains the key by design.
 fn look_for_secrets(context: &AttackContext, keys: &Keys) -> CaseOutcome {
-    /// Of one file; logs of an attack have a few MiB.
+    /// Longest file that is searched, in bytes; logs of an attack have a few MiB.
     const MAX_FILE_BYTES: u64 = 64 << 20;
     let secret = |key: &str| key.splitn(3, '_').last().unwrap_or(key).to_owned();
     let secrets =

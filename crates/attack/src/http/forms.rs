@@ -1,4 +1,4 @@
-//! Forms that are cut, too many, too deep or something else, and ids that are paths.
+//! Forms that are truncated, too long, too deep or malformed, and ids that are paths.
 
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
@@ -7,7 +7,7 @@ use super::{case, record_answer};
 use crate::case::Case;
 use crate::context::{Answer, AttackContext};
 
-/// Name, what, the code of the answer.
+/// Name, what is tried, the code of the answer.
 const ALL: &[(&str, &str, &str)] = &[
     ("too-long", "an upload that announces more than is taken", "archive_too_large"),
     ("too-long-unannounced", "an upload that announces nothing and goes on", "archive_too_large"),
@@ -103,7 +103,7 @@ fn request(context: &AttackContext, name: &str) -> RequestBuilder {
     }
 }
 
-/// The answer must come before the body does.
+/// The service must answer before the client sends the body.
 async fn announced(context: &AttackContext) -> Result<String, String> {
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n\

@@ -1,4 +1,4 @@
-//! Clients that take their time: they wait for the service's own timeouts, beside everything else.
+//! Slow clients. The cases wait for the service's own timeouts and run at the same time as all others.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::case::{Case, CaseOutcome};
 use crate::context::AttackContext;
 use assize_host::clock;
 
-/// A connection that ended sooner was not ended for being slow.
+/// Shortest time of a slow connection: if it ended sooner, it was not closed for being slow.
 const AT_LEAST: Duration = Duration::from_secs(2);
 
-/// Name, what, control, seconds within which the service must have ended it: its timeout and a margin for a
-/// host that is being attacked.
+/// Name, what is tried, control, seconds within which the service must close the connection: its timeout plus a margin
+/// for a host under attack.
 const ALL: &[(&str, &str, &str, u64)] = &[
     ("slow-nothing", "connects and says nothing", "the time for a head", 20),
     ("slow-line", "stops in the middle of the request's line", "the time for a head", 20),
@@ -79,7 +79,7 @@ async fn one(context: &AttackContext, name: &str, limit: Duration) -> Result<Cas
     };
     let mut answer = Vec::new();
     let ended = tokio::select! {
-        // A reset is an end, too.
+        // A reset is an end too.
         ended = tokio::time::timeout(limit, reader.read_to_end(&mut answer)) => Some(ended),
         () = trickling => None,
     };
@@ -103,9 +103,10 @@ async fn one(context: &AttackContext, name: &str, limit: Duration) -> Result<Cas
     Ok(CaseOutcome::contained_if(ended && is_right, if ended { seen } else { format!("still open after {took:.0} s") }))
 }
 
-/// Many half heads at once; one honest request must be answered all the same.
+/// Sends many incomplete heads at once; one honest request must still be answered.
 async fn crowd(context: &AttackContext, limit: Duration) -> Result<CaseOutcome, String> {
-    /// Below the usual limit of 1,024 open files on both sides, with room for all else.
+    /// Number of connections: below the usual limit of 1,024 open files on both sides, with a margin for everything
+    /// else.
     const CROWD: usize = 300;
     let mut held = Vec::new();
     for _ in 0..CROWD {
@@ -114,7 +115,7 @@ async fn crowd(context: &AttackContext, limit: Duration) -> Result<CaseOutcome, 
                 socket.write_all(b"GET /livez HTTP/1.1\r\nx: ").await.ok();
                 held.push(socket);
             }
-            // A service that refuses the rest has a limit of its own.
+            // A service that refuses further connections has a limit of its own.
             Err(_) => break,
         }
     }

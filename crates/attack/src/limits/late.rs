@@ -1,4 +1,4 @@
-//! How late a time limit comes: stages that resist, many at once, on processors that have no time left.
+//! How late a time limit takes effect: many stages that resist at once, on processors without idle time.
 
 use futures_util::StreamExt;
 use uuid::Uuid;
@@ -10,13 +10,14 @@ use crate::templates;
 use assize_domain::run::Status;
 use assize_protocol::plan::GRACE_MS;
 
-/// Stages of each kind. The four kinds together are more than a hundred: of fewer, the 99th percentile is the maximum.
+/// Stages of each kind. The four kinds together are more than a hundred stages; with fewer, the 99th percentile would
+/// be the maximum.
 const EACH: usize = 26;
 
-/// What may be on top of time limit and grace, at the 99th percentile of all kinds together, in ms.
+/// Largest permitted delay after time limit and grace, at the 99th percentile of all kinds together, in ms.
 const MAX_LATENESS_MS: f64 = 1_000.0;
 
-/// Name, what, program. Every one keeps all processors that it is given busy, or stops.
+/// Name, what is tried, program. Every program keeps all its processors busy, or stops itself.
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "late-term",
@@ -60,7 +61,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 pub(super) async fn run(context: &AttackContext) {
     let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| context.wants(&id(name))).collect();
-    // In turns, so that every kind meets all others on the same processors.
+    // Alternating, so that every kind runs beside all others on the same processors.
     let all = (0..EACH).flat_map(|_| wanted.iter().copied());
     let late: Vec<(&str, Result<f64, String>)> = futures_util::stream::iter(all)
         .map(async |(name, _, program)| (*name, one(context, name, program).await))
@@ -86,7 +87,7 @@ pub(super) async fn run(context: &AttackContext) {
     }
 }
 
-/// Milliseconds between the end that a stage should have had and the one that is written in the database.
+/// Milliseconds between the due end of a stage and its end in the database.
 async fn one(context: &AttackContext, name: &str, program: &str) -> Result<f64, String> {
     let archive = assize_corpus::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
     let run: Uuid = context.begin(&[id(name)], "late", archive).await?;

@@ -1,4 +1,4 @@
-//! Runs that write as much as they may, beside one that writes little: its live output must stay.
+//! Runs that write as much as they may, beside one that writes little: the live output of the quiet run must remain.
 
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use crate::case::{Case, CaseOutcome};
 use crate::context::{AttackContext, CONCURRENT_RUNS};
 use assize_host::clock;
 
-/// What the quiet run writes before it waits.
+/// Program of the quiet run: it writes some lines and then waits.
 const QUIET: &str = "for line in range(20):\n    print('quiet', line, flush=True)\nimport time\ntime.sleep(120)\n";
 const QUIET_LINES: usize = 20;
 
-/// How long the quiet run may take to write.
+/// Time within which the quiet run must have written its lines.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Name, what, what is written again and again, and by how many runs: together more than the 64 MiB that Redis has.
+/// Name, what is tried, the piece that is written again and again, and the number of runs: together more than the 64
+/// MiB of Redis.
 const KINDS: &[(&str, &str, &str, usize)] = &[
-    // Of 1 MiB that is kept 6 MiB of JSON.
+    // 1 MiB of stored output takes 6 MiB as JSON.
     ("loud-nul", "16 runs write NULs without end", "b'\\0' * 65536", 16),
-    // 3 MiB.
+    // 1 MiB of stored output takes 3 MiB as JSON.
     ("loud-bad-utf8", "28 runs write bytes that are no UTF-8 without end", "b'\\xff' * 65536", 28),
 ];
 
@@ -73,7 +74,7 @@ fn quiet_lines(text: &str) -> usize {
     text.lines().filter(|line| line.starts_with("quiet ")).count()
 }
 
-/// The loud runs beside the quiet one, and one of the loud.
+/// Runs the loud runs beside the quiet one; returns the outcome and one of the loud runs.
 async fn beside(context: &AttackContext, name: &str, piece: &str, count: usize) -> Result<(CaseOutcome, Uuid), String> {
     let quiet = begin(context, name, &format!("{name}-quiet"), "neighbour", QUIET).await?;
     let begun = clock::monotonic();
@@ -107,7 +108,8 @@ async fn beside(context: &AttackContext, name: &str, piece: &str, count: usize) 
     Ok((CaseOutcome::contained_if(left == QUIET_LINES, seen), last))
 }
 
-/// Whether the output of a run that has ended is whole: numbers from 1 on, each once, as many bytes as are kept.
+/// Whether the output of a run that has ended is complete: numbered from 1 without gaps, with as many bytes as are
+/// stored.
 async fn whole(context: &AttackContext, run: Uuid) -> Result<CaseOutcome, String> {
     let answer = context.send(context.request(Method::GET, &format!("/v1/runs/{run}/output"))).await?;
     let Some(Value::Array(entries)) = answer.body.get("entries") else { return Err(answer.summary()) };
@@ -118,6 +120,6 @@ async fn whole(context: &AttackContext, run: Uuid) -> Result<CaseOutcome, String
         entries.len(),
         if numbered { "in a row" } else { "with gaps" }
     );
-    // Half of what is kept comes at the end of the stage.
+    // Half of the stored output is sent at the end of the stage.
     Ok(CaseOutcome::contained_if(numbered && bytes >= 1 << 20, seen))
 }

@@ -11,32 +11,32 @@ use crate::context::AttackContext;
 use crate::trial;
 use assize_host as host;
 
-/// Where the neighbour listens, in its own namespace.
+/// TCP port and abstract socket on which the neighbour listens, in its own network namespace.
 pub const NEIGHBOUR_PORT: u16 = 8099;
 pub const NEIGHBOUR_SOCKET: &str = "assize-attack-neighbour";
 
 const PROGRAM: &str = include_str!("neighbour.py");
 
-/// How much slower than when it is quiet the neighbour may be, at the 95th percentile.
+/// Largest permitted slowdown of the attacked neighbour against the quiet one, at the 95th percentile.
 const MAX_SLOWDOWN: f64 = 1.10;
 
-/// Turns of quiet and attack of every kind; where the ratio is not held, more, for the host may have been
-/// busy with something else.
+/// Number of turns of quiet and attack for every kind. If the ratio is exceeded there are more turns, because the host
+/// may have been busy with something else.
 const TURNS: usize = 3;
 const MAX_TURNS: usize = 10;
 
-/// How long it is left alone, and how long it is attacked, in one turn.
+/// Duration of the quiet part and of the attack in one turn.
 const QUIET: Duration = Duration::from_millis(2_000);
 
-/// Fewer samples than this in a window say nothing about its 95th percentile.
+/// Smallest number of samples in a window for a 95th percentile.
 const MIN_SAMPLES: usize = 60;
 
-/// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
-/// may have (half of one), and as much for the service and the engine. Without it the two share what is left, whoever
-/// they are, and the ratio says nothing of the allowed between them.
+/// Idle processors that a host must have while the neighbour is quiet: the share of an attacking cell (half a
+/// processor), and as much for the service and the engine. Without it the two cells compete for CPU time in any case,
+/// and the ratio proves nothing about their isolation.
 const SPARE_CPUS: f64 = 1.0;
 
-/// Name, what, program: each goes on for two seconds, whatever is done to it.
+/// Name, what is tried, program. Each program runs for two seconds.
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "neighbour-memory",
@@ -64,7 +64,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What an attacker says of itself: from when to when.
+/// Start of an attacking program; it prints the times of its begin and end.
 const FRAME: &str = "import time\nbegun = time.monotonic_ns() // 1000\nend = time.monotonic() + 2\n";
 const FRAME_END: &str = "\nprint('\\nA', begun, time.monotonic_ns() // 1000, flush=True)\n";
 
@@ -79,12 +79,12 @@ pub(super) fn cases() -> Vec<Case> {
     kinds.chain([canary]).collect()
 }
 
-/// A neighbour that was submitted.
+/// The run of a neighbour.
 pub struct Neighbour {
     run: Uuid,
 }
 
-/// One look of the neighbour at itself.
+/// One measurement of the neighbour.
 struct Sample {
     at_us: u64,
     took_ms: f64,
@@ -93,10 +93,10 @@ struct Sample {
 }
 
 impl Neighbour {
-    /// Lets one work for at most so long, and waits until it does.
+    /// Submits a neighbour that works for at most this time, and waits until it works.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// The neighbour could not be started.
     pub async fn begin(context: &AttackContext, seconds: u64, measure: bool) -> Result<Self, String> {
         let site = serde_json::json!({
             "port": NEIGHBOUR_PORT, "socket": NEIGHBOUR_SOCKET, "seconds": seconds, "measure": measure,
@@ -120,15 +120,16 @@ impl Neighbour {
         Ok(text.lines().filter_map(sample).collect())
     }
 
-    /// Ends it and says whether anybody was there.
+    /// Ends the neighbour and returns whether it was reached.
     ///
     /// # Errors
-    /// If it cannot be asked.
+    /// The output of the neighbour could not be read.
     pub async fn end(self, context: &AttackContext) -> Result<(), String> {
         self.end_with_samples(context).await.map(drop)
     }
 
-    /// The same, and all its samples: of live output only a share is kept, of output that has ended everything.
+    /// As [`Neighbour::end`], with all samples: only a part of live output is stored, but all output of a run that has
+    /// ended.
     async fn end_with_samples(self, context: &AttackContext) -> Result<Vec<Sample>, String> {
         context.send(context.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
         context.ended(self.run).await?;
@@ -151,7 +152,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { at_us, took_ms: Duration::from_micros(took_us).as_secs_f64() * 1000.0, visits, intact: intact == 1 })
 }
 
-/// From when to when, on the clock that all cells share.
+/// Begin and end, by the monotonic clock that all cells share.
 type Window = (u64, u64);
 
 pub(super) async fn run(context: &AttackContext) {
@@ -183,7 +184,7 @@ async fn measure(context: &AttackContext, wanted: &[&(&str, &str, &str)]) -> Res
         let samples = neighbour.samples(context).await?;
         let ratios = windows.iter().map(|(quiet, attacked)| compare(&samples, quiet, attacked));
         let held = ratios.flatten().all(|compared| compared.ratio() <= MAX_SLOWDOWN);
-        // One look early and one at the end: whoever looks until it fits finds what he wants.
+        // The ratio is checked once early and once at the end; checking until it fits would prove nothing.
         if turn + 1 == TURNS && held {
             break;
         }
@@ -206,9 +207,9 @@ async fn measure(context: &AttackContext, wanted: &[&(&str, &str, &str)]) -> Res
     Ok(())
 }
 
-/// The time that all processors together were idle since the host began, waiting for a disk included.
+/// The time that all processors together were idle since the host started, including waits for a disk.
 fn idle_seconds() -> Result<f64, String> {
-    /// The kernel counts for user space in hundredths of a second, whatever it counts in itself.
+    /// The kernel reports times to user space in hundredths of a second.
     const TICKS: f64 = 100.0;
     let text = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
     let ticks = idle_ticks(&text).ok_or("/proc/stat does not say how long the processors were idle")?;
@@ -222,7 +223,7 @@ fn idle_ticks(stat: &str) -> Option<f64> {
     Some(next()? + next()?)
 }
 
-/// One attack, and from when to when it went on.
+/// Runs one attack and returns its begin and end.
 async fn attack(context: &AttackContext, name: &str, program: &str) -> Result<Window, String> {
     let text = format!("{FRAME}{program}{FRAME_END}");
     let archive = assize_corpus::project(&[("run.py".to_owned(), text.into_bytes())]);
@@ -237,14 +238,14 @@ async fn attack(context: &AttackContext, name: &str, program: &str) -> Result<Wi
 }
 
 struct Compared {
-    /// p95 of each turn when quiet, when attacked, and the one by the other.
+    /// Of each turn: the 95th percentiles when quiet and when attacked, and their ratio.
     turns: Vec<(f64, f64, f64)>,
     samples: usize,
 }
 
 impl Compared {
-    /// The middle one of the turns: each is compared with the quiet right before it, and what else a host does for a
-    /// moment decides nothing.
+    /// The median of the turns. Each attack is compared with the quiet part right before it, so that a short
+    /// disturbance of the host has no effect.
     fn ratio(&self) -> f64 {
         self.median(|(_, _, ratio)| ratio)
     }
@@ -276,7 +277,7 @@ fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<
         }
         compared.samples += attacked.len();
         let quiet_ms = percentile(&mut quiet, 95)?;
-        // Few samples while it is attacked, and enough before: it hardly came to its work at all.
+        // Few samples during the attack, and enough before: the neighbour hardly ran.
         let attacked_ms =
             percentile(&mut attacked, 95).filter(|_| attacked.len() >= MIN_SAMPLES).unwrap_or(f64::INFINITY);
         compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
@@ -299,7 +300,7 @@ mod tests {
         assert!(compare(&samples, &[(0, 10)], &[attacked]).is_none(), "too few");
         let starved = compare(&samples, &[quiet], &[(100, 110)]).unwrap().ratio();
         assert!(starved > 1e9, "what keeps it from its work leaves few samples: {starved}");
-        // One turn in which the host did something else decides nothing, two of three do.
+        // One disturbed turn has no effect; two of three decide.
         let ratio = |windows: &[Window]| compare(&samples, &[quiet; 3], windows).unwrap().ratio();
         assert!((ratio(&[quiet, attacked, quiet]) - 1.0).abs() < 1e-9);
         assert!((ratio(&[attacked, quiet, attacked]) - 1.15).abs() < 1e-9);

@@ -1,4 +1,4 @@
-//! Whether the API stays ready while all of it happens.
+//! Whether the API stays ready during the whole attack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use crate::case::{Case, CaseOutcome};
 use crate::context::AttackContext;
 use assize_host::clock;
 
-/// Between two questions.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A readiness probe of a load balancer waits this long, as a rule.
+/// Time limit of one request: the usual timeout of a load balancer's readiness probe.
 const LONGEST: Duration = Duration::from_secs(5);
 
 const NAME: &str = "api-ready";
@@ -23,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![case(NAME, "asks /readyz four times a second during everything else", "always 200, within 5 s")]
 }
 
-/// What was seen so far.
+/// The observations so far.
 #[derive(Debug, Default)]
 struct Seen {
     asked: usize,
@@ -31,14 +31,14 @@ struct Seen {
     refused: Vec<String>,
 }
 
-/// Asks until it is told to stop.
+/// Polls until it is cancelled.
 pub struct Poll {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<Seen>,
 }
 
 impl Poll {
-    /// Begins to ask.
+    /// Starts to poll.
     #[must_use]
     pub fn begin(context: &AttackContext) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,7 +65,7 @@ impl Poll {
         Self { stop, asking }
     }
 
-    /// Stops, and says what was seen.
+    /// Stops polling and records the outcome.
     pub async fn end(self, context: &AttackContext) {
         self.stop.store(true, Ordering::Relaxed);
         let outcome = match self.asking.await {

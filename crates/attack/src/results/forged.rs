@@ -1,4 +1,4 @@
-//! Projects that want points from a driver that asks them ten questions, and answer none rightly.
+//! Projects that try to get points from a driver with ten questions and answer none correctly.
 
 use assize_protocol::event::{End, EndStatus, Output, ResultsStatus, Stream};
 use assize_protocol::frame::{FLUSH, Kind};
@@ -16,7 +16,7 @@ const SUBJECT: &str = concat!(
     include_str!("subject/service.py"),
 );
 
-/// Full marks, as the driver would write them.
+/// A report with all points, as the driver would write it.
 const FULL_MARKS: &str = r#"{"tests": [{"name": "all", "score": 10, "max_score": 10}]}"#;
 
 const MODES: &[(&str, &str, &str)] = &[
@@ -119,7 +119,7 @@ pub(super) fn archive(mode: &str) -> Vec<u8> {
     ])
 }
 
-/// What a warden would send if the tests had full marks: to the byte, with the codec that it uses itself.
+/// The frames that a warden would send for a report with all points, encoded with the warden's own codec.
 fn frames() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut send = |kind, payload: &[u8]| {

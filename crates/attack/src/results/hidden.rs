@@ -1,4 +1,4 @@
-//! Text that hides or reorders what is read, on its way to a grader's terminal and an operator's log.
+//! Text with hidden or reordering characters, on its way to a grader's terminal and an operator's log.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use uuid::Uuid;
 use crate::case::{Case, CaseOutcome, Group};
 use crate::context::AttackContext;
 
-/// Of every kind one: controls of direction, separators, what is not seen, fillers, tags, annotations, selectors.
+/// One character of each kind: controls of direction, separators, invisible characters, fillers, tags, annotations,
+/// selectors.
 const HIDING: &str = "\u{61c}\u{200e}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{2029}\u{ad}\u{34f}\u{180b}\u{180e}\u{200b}\
     \u{200d}\u{2060}\u{2064}\u{206a}\u{feff}\u{115f}\u{1160}\u{3164}\u{ffa0}\u{2800}\u{e0001}\u{e0041}\u{e007f}\
     \u{e0100}\u{fe0f}\u{fff9}\u{fffb}\u{7f}\u{85}\u{9b}\u{1d173}\u{e000}";
 
-/// The longest that a command may take.
+/// The longest time that a command may take.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 const WALL: &str = "escapes in their place, in one filter for terminals, documents and logs";
 
-/// Name, what is printed, the command without the run's id, and what it prints.
+/// Name, what is tried, the command without the id of the run, and the kind of its output.
 const COMMANDS: &[(&str, &str, &str, Printed)] = &[
     ("hidden-status", "names and messages of tests, by `assize status`", "status", Printed::Text),
     ("hidden-watch", "output and names of tests, by `assize watch`", "watch", Printed::Text),
@@ -32,7 +33,7 @@ const COMMANDS: &[(&str, &str, &str, Printed)] = &[
     ("hidden-junit", "a verdict as JUnit", "verdict --format junit", Printed::Xml),
 ];
 
-/// What a command prints.
+/// The kind of a command's output.
 #[derive(Clone, Copy, PartialEq)]
 enum Printed {
     Text,
@@ -104,13 +105,13 @@ async fn ended(
     Ok(run)
 }
 
-/// A run that has a verdict with such names and messages, and such output.
+/// Submits a run whose verdict and output contain these characters, and returns it.
 async fn completed_run(context: &AttackContext) -> Result<Uuid, String> {
     let report = format!(
         "<testsuite><testcase name=\"one{HIDING}end\"/><testcase name=\"two\">\
          <failure message=\"why{HIDING}end\">text{HIDING}end</failure></testcase></testsuite>"
     );
-    // Controls are no part of a user's name; and it counts as one user with whoever is called so.
+    // A user's name may contain no control characters, and its hidden characters do not make it another user.
     let user: String = HIDING.chars().filter(|c| !c.is_control()).collect();
     let run =
         ended(context, &format!("hidden{user}"), "report-junit", "cat report; cp report results; exit 1", &report)
@@ -122,7 +123,8 @@ async fn completed_run(context: &AttackContext) -> Result<Uuid, String> {
     }
 }
 
-/// What this program prints of a run: nothing hidden, and of a document the same value as the service sent.
+/// Runs the client: its output must contain no hidden character, and a document must have the value that the service
+/// sent.
 async fn run_client(context: &AttackContext, words: &[&str], printed: Printed) -> Result<CaseOutcome, String> {
     let as_text = |error: std::io::Error| format!("cannot run this program: {error}");
     let mut command = Command::new(std::env::current_exe().map_err(as_text)?);
@@ -159,7 +161,7 @@ async fn run_client(context: &AttackContext, words: &[&str], printed: Printed) -
     Ok(CaseOutcome::contained_if(is_same, format!("{escape} and its like in {} bytes", text.len())))
 }
 
-/// A failure whose reason the project wrote, as the worker logs it.
+/// Checks how the worker logs a failure whose reason the project wrote.
 async fn logged(context: &AttackContext) -> Result<CaseOutcome, String> {
     let report = format!("Bail out! because{HIDING}end\n1..2\nok 1\nok 2\n");
     let run = ended(context, "hidden-log", "report-tap", "cp report results", &report).await?;

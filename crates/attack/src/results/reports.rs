@@ -1,8 +1,8 @@
-//! Reports as a project can leave them where the tests run inside its own process: no plain file, no report,
-//! a bomb for whoever reads it, or points that the tests did not give.
+//! Reports that a project can leave if the tests run inside its own process: not a plain file, not a report, a bomb for
+//! the reader, or points that the tests did not award.
 //!
-//! A project can fool such tests: the verdict says `shared`. What it cannot do is contradict what the warden
-//! saw, harm the reader, or make it read something else.
+//! A project can forge such a report; the verdict then has the integrity `shared`. But a project cannot contradict what
+//! the warden observed, harm the reader, or make it read another file.
 
 use crate::case::{Case, Group};
 use crate::trial::{Expectation, Trial};
@@ -30,12 +30,12 @@ fn trial(
     Trial { case, template: format, archive: assize_corpus::project(&files), expected }
 }
 
-/// What the reader of a format must refuse: name, what is tried, what stops it, the report.
+/// Reports that the reader of a format must refuse: name, what is tried, the control, the report.
 fn invalid(format: &'static str) -> impl Fn(&str, &str, &str, &str) -> Trial {
     move |name, tried, control, report| trial(name, format, tried, control, INVALID, COPY, report.as_bytes())
 }
 
-/// What the warden refuses to open or to read.
+/// Files that the warden refuses to open or to read.
 fn files() -> Vec<Trial> {
     let refused = "the warden: no link, one name, a plain file, within its size";
     let file = |name, tried, script| trial(name, "report-tap", tried, refused, INVALID, script, b"");
@@ -219,7 +219,7 @@ fn tap() -> Vec<Trial> {
     ]
 }
 
-/// Points that contradict what was seen.
+/// Points that contradict the warden's observations.
 fn claims() -> Vec<Trial> {
     let exit = "the exit code contradicts it: report_spoiled";
     let count = "the number of tests that the template expects: report_spoiled";

@@ -1,4 +1,4 @@
-//! Tests that the project ends, in the cell that it shares with them.
+//! Projects that end the tests in the cell that they share with them.
 
 use super::{FULL, Trial, WRONG, trial, unit, wrong};
 use crate::trial::Expectation;
@@ -71,7 +71,7 @@ fn processes() -> Vec<Trial> {
     ]
 }
 
-/// What a process can forbid itself.
+/// Restrictions that a process can impose on itself.
 fn limits() -> Vec<Trial> {
     let limit = |name: &str, tried: &str, code: &str| {
         let control = "what the project's code can do is the project's: tests_interrupted, report_spoiled or 0 of 3";

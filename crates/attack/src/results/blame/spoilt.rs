@@ -11,12 +11,12 @@ pub(super) fn all() -> Vec<Trial> {
     [places(), ways(), scales()].concat()
 }
 
-/// Does something when the runner has written its report and ends.
+/// A project that runs `code` after the runner has written its report.
 fn at_exit(code: &str) -> Vec<u8> {
     wrong(&format!("def act():\n    {code}\natexit.register(act)"))
 }
 
-/// What stands in the report's place.
+/// Cases by what the project puts in the place of the report.
 fn places() -> Vec<Trial> {
     let spoilt = |name: &str, tried: &str, code: &str| {
         let control = "no report of the runner's: report_spoiled";
@@ -56,11 +56,11 @@ fn places() -> Vec<Trial> {
     ]
 }
 
-/// Who does it.
+/// Cases by the process that spoils the report.
 fn ways() -> Vec<Trial> {
     let control = "no report of tests beside the project: tests_interrupted";
     let way = |name: &str, tried: &str, code: &str| trial(name, tried, control, "unit", wrong(code), INTERRUPTED);
-    // The runner's end waits for what the others do.
+    // The end of the runner waits for the other processes.
     let wait = "def act():\n    while os.path.exists(R): time.sleep(0.01)\natexit.register(act)\n";
     vec![
         way(
@@ -87,7 +87,7 @@ fn ways() -> Vec<Trial> {
     ]
 }
 
-/// Reports that are read, and say what cannot be.
+/// Well-formed reports with impossible scores.
 fn scales() -> Vec<Trial> {
     let says = |name: &str, tried: &str, control: &str, report: &str, expected: Expectation| {
         let code = format!("open(R, 'w').write('{report}'); os._exit(0)");

@@ -1,10 +1,10 @@
-//! Drivers that run the project's code, and are starved or ended by it.
+//! Drivers that the project's code starves or ends.
 
 use super::{FULL, Trial, pages, trial};
 use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
-/// The first page was right before the second one struck.
+/// The first page was right before the second page attacked.
 const FIRST: Expectation = Expectation::ScoresOutOf(1.0, FULL);
 const NONE: Expectation = Expectation::ScoresOutOf(0.0, FULL);
 
@@ -33,7 +33,7 @@ const STRIKES: &[(&str, &str, &str)] = &[
     ("exec", "becomes another program", "import os; os.execv('/bin/true', ['true'])"),
 ];
 
-/// The same, of pages that spoil what was written.
+/// Name, what is tried, the second page, for pages that spoil the report.
 const SPOILS: &[(&str, &str, &str)] = &[
     ("unlink", "deletes its report", "import os; os.unlink('/workspace/results.json'); os._exit(0)"),
     ("truncate", "cuts its report", "import os; os.truncate('/workspace/results.json', 30); os._exit(0)"),
@@ -64,7 +64,7 @@ pub(super) fn all() -> Vec<Trial> {
     strikes.chain(spoils).chain(unsaid()).collect()
 }
 
-/// Where the template does not say so.
+/// Cases of templates without `on_driver_failure`.
 fn unsaid() -> Vec<Trial> {
     let code_of = |name: &str| STRIKES.iter().find(|strike| strike.0 == name).map_or("", |strike| strike.2);
     let fails = |name: &str, tried: &str, control: &str, expected| {
