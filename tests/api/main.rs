@@ -8,6 +8,7 @@ mod harness;
 
 mod cancel;
 mod connections;
+mod contract;
 mod crowding;
 mod description;
 mod disk;

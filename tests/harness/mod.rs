@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod client;
+pub mod contract;
 pub mod gate;
 pub mod locks;
 pub mod logs;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::{Explanations, Quotas};
+use assize::admission::{QueueQuotas, WaitReasonCache};
 use assize::api::{self, ApiState, Timeouts};
 use assize::intake::blob::Blobs;
 use assize::redis::{Hints, Redis};
@@ -29,13 +31,15 @@ use assize_store::keys::NewKey;
 use assize_store::queue::Wanted;
 use chrono::{DateTime, Utc};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use client::{ApiClient, ApiRequest};
 
 /// Nothing that a test waits for takes as long, unless it is broken.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -81,7 +85,7 @@ impl Default for Setup {
 pub struct Server {
     pub url: String,
     pub address: std::net::SocketAddr,
-    pub client: Client,
+    pub client: ApiClient,
     pub store: Store,
     pub redis: Redis,
     pub hints: Hints,
@@ -124,15 +128,15 @@ impl Server {
             hints: hints.clone(),
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
-            quotas: Quotas::new(store.clone(), &setup.config),
-            explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
+            quotas: QueueQuotas::new(store.clone(), &setup.config),
+            wait_reasons: WaitReasonCache::with_max_age(store.clone(), &setup.config, setup.oldest_answer),
             signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(api::serve_within(setup.timeouts, state, listener, stop.clone()));
-        let client = Client::builder().timeout(DEADLINE).build().unwrap();
+        let client = ApiClient::new();
         let organization = Store::on(pool.clone()).ensure_organization("school").await.unwrap();
         let url = format!("http://{address}");
         let key = String::new();
@@ -166,15 +170,15 @@ impl Server {
         self.key_with(other, KeyRole::Admin, None).await
     }
 
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub fn get(&self, path: &str) -> ApiRequest {
         self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub fn post(&self, path: &str) -> ApiRequest {
         self.client.post(format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-    pub fn submit(&self, form: Form) -> RequestBuilder {
+    pub fn submit(&self, form: Form) -> ApiRequest {
         self.post("/v1/submissions").multipart(form)
     }
 

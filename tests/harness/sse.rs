@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::DEADLINE;
+use super::client::ApiRequest;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -20,8 +21,8 @@ pub struct Events {
 }
 
 impl Events {
-    pub async fn open(request: RequestBuilder) -> Self {
-        let response = request.header("accept", "text/event-stream").send().await.unwrap();
+    pub async fn open(request: impl Into<ApiRequest>) -> Self {
+        let response = request.into().header("accept", "text/event-stream").send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, text: String::new() }

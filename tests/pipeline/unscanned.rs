@@ -250,7 +250,7 @@ async fn nothing_outside_the_workspace_is_touched() {
     }
     engine.remove(&berth.id).await.unwrap();
     let cgroups = assize_cell::counters::Cgroups::of(&engine).await.unwrap();
-    assize::upkeep::leftovers::remove_parents(&cgroups);
+    assize::maintenance::stale_cgroups::remove_parents(&cgroups);
 }
 
 /// The scan refuses every archive for cells, except those that only inflating shows and those whose folders no entry

@@ -13,7 +13,7 @@ use self::report::AttackReport;
 use crate::cli::services::searchable;
 use crate::cli::signals;
 use crate::cli::up::{Installation, Place};
-use crate::upkeep::leftovers;
+use crate::maintenance::stale_cgroups;
 use assize_attack as attack;
 use assize_attack::blame::PAUSE_AFTER;
 use assize_attack::blame::outside::Outside;
@@ -106,7 +106,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     let outcome = attack_on(&mut installation, &place, attack, as_json, screen, &stop).await;
     installation.stop(screen).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
-        leftovers::remove_parents(&cgroups);
+        stale_cgroups::remove_parents(&cgroups);
     }
     outcome
 }

@@ -1,7 +1,7 @@
 //! The domain: what a run is and how it may move. Pure: no I/O, no clock.
 //!
 //! [`state`] holds the states and the legal moves, [`class`] what a run weighs, [`failure`] the
-//! closed list of failure codes, [`outcome`] how a run ended and why.
+//! closed list of failure codes, [`outcome`] why a run ended.
 
 pub mod class;
 pub mod failure;

@@ -1,4 +1,4 @@
-//! How a run ended, and the reading of a cell's reports into a failure.
+//! A failure and its evidence, and the rules that turn a cell's report into a failure.
 
 use assize_protocol::event::{StageEnded, StageExit};
 use serde::{Deserialize, Serialize};
