@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::admission::{QueueReservation, QueueRefusal};
+use crate::admission::{QueueRefusal, QueueReservation};
 
 /// The check of one submission against the limits of the queue. A repetition of an accepted submission, under the same
 /// `Idempotency-Key`, passes however full the queue is.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::client_address::TrustedProxies;
 use super::open_requests::OpenRequestLimiter;
 use super::rate_limit::RateLimiter;
-use crate::admission::{WaitReasonCache, QueueQuotas};
+use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;

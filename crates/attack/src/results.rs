@@ -16,8 +16,8 @@ pub fn cases() -> Vec<Case> {
     trials.map(|trial| trial.case).chain(hidden::cases()).collect()
 }
 
-/// Tries every requested case. First an honest project is judged: where that has no points, the lack of
-/// points says nothing.
+/// Tries every requested case. An honest project runs first: if it gets no points, a lack of points
+/// proves nothing.
 pub async fn run(context: &AttackContext) {
     trial::run(context, reports::all()).await;
     hidden::run(context).await;

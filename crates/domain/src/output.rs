@@ -1,4 +1,4 @@
-//! A run's output as clients read it: numbered pieces of text, the same live and afterwards.
+//! The output of a run as clients read it: numbered pieces of text, which are the same during the run and afterwards.
 //!
 //! While a run is active the pieces live in a capped Redis stream; when it ends they become one
 //! blob of JSON lines. Both use the same [`EntryId`], so a reader that resumes does not notice
@@ -68,7 +68,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// As a line of the blob. Written one way only: the digest of the blob is signed, and readers get it written anew.
+    /// The entry as a line of the blob. There is only one way to write an entry, because the digest of the blob is
+    /// signed and readers receive the blob written again.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -83,7 +84,7 @@ pub fn blob_key(run: Uuid, attempt: u32) -> String {
     format!("output/{run}/{attempt}.ndjson")
 }
 
-/// Reads such a blob; a line that is not an entry is skipped, the rest survives.
+/// Reads such a blob. A line that is not an entry is skipped; the other lines are returned.
 pub fn read_blob(bytes: &[u8]) -> impl Iterator<Item = Entry> {
     bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }

@@ -1,4 +1,4 @@
-//! Characters that deceive: what no screen shows as a character of its own, and names that only look different.
+//! Deceptive characters: characters that no screen shows, and names that differ only in such characters or in case.
 //!
 //! Text from outside (names of tests and users, output, files, hosts, answers of services) reaches terminals and
 //! logs. Characters that reorder a line, end it, or are not seen let it say something else than is read. The

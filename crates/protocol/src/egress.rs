@@ -1,9 +1,8 @@
-//! The egress tunnel on the wire: connections that a stage makes through the proxy of its warden,
-//! carried as frames and dialled by the worker.
+//! The wire format of the egress tunnel. A stage connects to the proxy of its warden, frames carry the connection, and
+//! the worker makes it.
 //!
-//! A connection has an id that no other of its cell has. Each direction has a window: a sender may
-//! have that many bytes under way for which no credit has come back, so neither end ever holds more
-//! of one connection, however slow its peer is.
+//! The id of a connection is unique in its cell. Each direction has a window: a sender may send that many bytes for
+//! which it has received no credit. So neither end ever buffers more of one connection, however slow its peer is.
 //!
 //! ```text
 //!  warden                                   worker
@@ -13,11 +12,11 @@
 //!    Reset                         ◄──────   a worker that comes back: everything begun before is over
 //! ```
 //!
-//! What goes up stands in the journal, and that must not grow past what the engine keeps: each frame
-//! counts as [`FRAME_COST`] bytes more than it carries, and travels under a [`crate::mask`].
+//! Bytes from the cell are part of the journal, which must not grow beyond what the engine stores. So each frame counts
+//! as [`FRAME_COST`] bytes more than it carries, and it is encoded with a [`crate::mask`].
 //!
-//! What goes down can be cut: a worker may die in the middle of a frame. Its successor then sends
-//! [`resync`], which fills up that frame, and a frame that was filled up is known by its last byte.
+//! Bytes to the cell can be truncated: a worker may die in the middle of a frame. Its successor then sends [`resync`],
+//! which completes that frame; the last byte of a completed frame marks it as such.
 
 use crate::frame::{self, Kind};
 
@@ -273,8 +272,8 @@ impl ToCell {
     }
 }
 
-/// What a worker says first to a cell that it goes on with: fills up a frame that its predecessor
-/// may have left unfinished, and ends every connection.
+/// The first bytes that a worker sends to a cell that it adopts. They complete a frame that its predecessor may have
+/// left unfinished, and end every connection.
 #[must_use]
 pub fn resync() -> Vec<u8> {
     let mut bytes = vec![frame::FILL; frame::HEADER + frame::MAX_PAYLOAD];

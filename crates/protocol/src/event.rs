@@ -1,5 +1,5 @@
-//! What a warden reports. Times are microseconds of the host's monotonic clock, which all cells
-//! of a host share, so the reports of two cells can be put in order.
+//! The reports of a warden. Times are microseconds of the host's monotonic clock, which all cells of a host share, so
+//! that the reports of two cells can be ordered.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The file with the private key: who may read it, and how it is replaced.
+//! The file with the private key: its permissions, and how it is replaced.
 
 use std::fs::{File, Metadata};
 use std::io::{Read, Write};
@@ -30,7 +30,7 @@ pub enum KeyFileError {
     Io { path: PathBuf, error: std::io::Error },
 }
 
-/// What tells one content of a file from the next without reading it.
+/// Metadata that changes with the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,
@@ -47,7 +47,7 @@ impl Stamp {
         }
     }
 
-    /// That of the file as it is now; `None` if it cannot be looked up.
+    /// The stamp of the file at this time; `None` if its metadata cannot be read.
     #[must_use]
     pub fn read(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|about| Self::from_metadata(&about))

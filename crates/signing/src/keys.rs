@@ -1,4 +1,4 @@
-//! Public keys on their way to those who verify: as they are published, and as they are trusted.
+//! Public keys as the service publishes them, and as a verifier trusts them.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct SigningKeys {
     pub keys: Vec<PublishedKey>,
 }
 
-/// A key that whoever verifies believes.
+/// A key that the verifier trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedKey {
     /// The key itself.
@@ -55,7 +55,7 @@ pub struct TrustedKey {
     pub retired_at: Option<DateTime<Utc>>,
 }
 
-/// The keys that whoever verifies believes, from a source of his own.
+/// The keys that the verifier trusts, from a source that the verifier chose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedKeys(Vec<TrustedKey>);
 

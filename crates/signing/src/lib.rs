@@ -1,4 +1,4 @@
-//! Signed statements: that a project was received, and what became of a run.
+//! Signed statements: receipts of submissions, and the outcomes of runs.
 //!
 //! # Theory of operation
 //!

@@ -1,5 +1,5 @@
-//! Why a queued run waits, in a word and in a sentence, and when it may start: from what Postgres says
-//! of the queue by the rules of claims (`explain_queued` in `crates/store/sql/migrations/0005_admission.sql`).
+//! Why a queued run waits, as a code and as a sentence, and its estimated start. The facts come from Postgres, which
+//! applies the rules of claims (`explain_queued` in `crates/store/sql/migrations/0005_admission.sql`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{AdmissionCaps, ClaimPause};
 use crate::names;
 
-/// Positions are counted so far; at the last of them there are as many runs before it, or more.
+/// The largest position that is counted. A run at this position may have more runs before it.
 pub const MAX_COUNTED: i64 = 1000;
 
 /// What a queued run waits for.
@@ -16,7 +16,7 @@ pub const MAX_COUNTED: i64 = 1000;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
-    /// Free slots, or its turn at them.
+    /// The run waits for free slots, or for its turn.
     Slots,
     /// Runs of class B and C are at their cap.
     BrowserCap,
@@ -26,7 +26,7 @@ pub enum WaitingFor {
     OrgCap,
     /// Its user's active runs are at their cap.
     UserCap,
-    /// Slots are kept free for a heavier run that has waited for long.
+    /// Slots are reserved for a heavier run that has waited for long.
     ReservedForHeavy,
     /// The hosts of all workers are short of memory, disk or time.
     HostPressure,
@@ -46,7 +46,7 @@ names!(WaitingFor, "reason to wait", {
     NoWorker => "no_worker", Paused => "paused", RetryBackoff => "retry_backoff",
 });
 
-/// What Postgres says of a queued run and of all that it competes with.
+/// The facts of Postgres about a queued run and the runs that it competes with.
 #[derive(Debug, Clone)]
 pub struct QueuedFacts {
     /// Half-slots that the run takes.
@@ -79,9 +79,9 @@ pub struct QueuedFacts {
     pub held_by: Option<ClaimPause>,
     /// Explanation of the pause, for a person.
     pub held_detail: Option<String>,
-    /// The run that slots are kept free for.
+    /// The run for which slots are reserved.
     pub reserved_run: Option<Uuid>,
-    /// Half-slots that are kept free.
+    /// Half-slots that are reserved.
     pub reserved_half_slots: Option<i32>,
     /// Places from 1, counted to [`MAX_COUNTED`].
     pub position_in_user: i64,
@@ -97,7 +97,7 @@ pub struct QueuedFacts {
     pub at: DateTime<Utc>,
 }
 
-/// The answer to "why does it wait?".
+/// The explanation why a run waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Position among all queued runs, from 1; at most [`MAX_COUNTED`].
@@ -111,7 +111,7 @@ pub struct Waiting {
 }
 
 impl QueuedFacts {
-    /// What `run` waits for under `caps`.
+    /// Explains what `run` waits for under `caps`.
     #[must_use]
     pub fn explain(&self, run: Uuid, caps: &AdmissionCaps) -> Waiting {
         let (waiting_for, detail) = self

@@ -6,7 +6,7 @@ use super::Status;
 use crate::names;
 use crate::verdict::Integrity;
 
-/// Whose fault a failure is.
+/// The party that is at fault for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -17,7 +17,7 @@ pub enum Cause {
     Grader,
     /// The host or a service on it. Never costs a student an attempt.
     Infrastructure,
-    /// A person or the platform asked for it.
+    /// A person or the platform cancelled the run.
     Platform,
 }
 
@@ -123,7 +123,7 @@ names!(FailureCode, "failure code", {
 });
 
 impl FailureCode {
-    /// Whose fault it is.
+    /// The party that is at fault.
     #[must_use]
     pub const fn cause(self) -> Cause {
         use FailureCode::*;
@@ -138,7 +138,8 @@ impl FailureCode {
         }
     }
 
-    /// Of tests that left no report: with the project's own code in their cell it may have ended them.
+    /// The code for tests that left no report. If the project's code ran in the same cell, the project may have ended
+    /// the tests.
     #[must_use]
     pub const fn no_report(integrity: Integrity) -> Self {
         match integrity {
@@ -147,7 +148,8 @@ impl FailureCode {
         }
     }
 
-    /// Of a report that cannot be used: with the project's own code in the cell it may have written there.
+    /// The code for a report that cannot be used. If the project's code ran in the same cell, the project may have
+    /// written the report.
     #[must_use]
     pub const fn bad_report(integrity: Integrity) -> Self {
         match integrity {
@@ -156,7 +158,7 @@ impl FailureCode {
         }
     }
 
-    /// Whether the same run may go better the next time: exactly the infrastructure's own faults.
+    /// Whether a retry may succeed: exactly for faults of the infrastructure.
     #[must_use]
     pub const fn is_transient(self) -> bool {
         matches!(self.cause(), Cause::Infrastructure)

@@ -1,4 +1,4 @@
-//! Names that count as one.
+//! Folding of names that count as one.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::is_hidden;
 
-/// Characters of a folded name; what folds to more is counted by its digest, so that it fits the index.
+/// Longest folded name, in characters. A longer one is replaced by its digest, so that it fits the index.
 const MAX_CHARS: usize = 200;
 
-/// Rounds until nothing changes. Two are enough for every character by itself; a bound all the same.
+/// Largest number of rounds. Two rounds suffice for every single character; the bound guards against the rest.
 const MAX_ROUNDS: usize = 8;
 
 /// The name that `name` is counted as: without hidden characters, in one case and one form (after Unicode's

@@ -1,8 +1,8 @@
-//! Why a report gave no verdict.
+//! Errors of reports that yield no verdict.
 
 use super::Format;
 
-/// Why a report gave no verdict: what was wrong, the limit, what was seen, and what to do.
+/// Why a report yields no verdict: what was wrong, the limit, the value, and what to do.
 ///
 /// Whatever is quoted from the report is one line, without control characters and at most 80 characters long.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -81,7 +81,7 @@ pub enum ParseError {
         /// What was still open.
         detail: String,
     },
-    /// One key twice in one JSON object: readers differ in which one they take.
+    /// One key twice in one JSON object: readers differ in which one counts.
     #[error("the report has the key {key:?} twice in one object; readers differ in which one counts: write it once")]
     DuplicateKey {
         /// The key.
@@ -115,7 +115,7 @@ pub enum ParseError {
         /// The value seen.
         seen: f64,
     },
-    /// A version of the format that is not known here.
+    /// An unsupported version of the format.
     #[error("the report says it is {format} {seen}, but only {known} is known here; write that version",
             format = .format.as_str())]
     Version {
@@ -126,7 +126,7 @@ pub enum ParseError {
         /// The version seen.
         seen: String,
     },
-    /// TAP without a plan: nobody can tell whether it is complete.
+    /// A TAP stream without a plan, which may be incomplete.
     #[error(
         "the TAP stream has {seen} test points but no plan (`1..N`), so nobody can tell whether it is complete; \
          see why the tests stopped early, or print a plan"
@@ -143,7 +143,7 @@ pub enum ParseError {
         /// The plan.
         seen: String,
     },
-    /// The tests gave up before they said how many they are.
+    /// The tests bailed out before they printed a plan.
     #[error("the tests bailed out before they printed a plan: {reason}; correct that, or print the plan first")]
     BailedOut {
         /// The reason they gave.
