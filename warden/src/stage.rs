@@ -259,8 +259,8 @@ fn pipe() -> nix::Result<(File, OwnedFd)> {
     Ok((File::from(reader), writer))
 }
 
-/// Finds the program before a process is made for it, so that a missing one is told apart from one
-/// that exits with 127.
+/// Finds the program before a process is created for it, so that a missing program differs from a program that exits
+/// with 127.
 fn resolve(program: &str, cwd: &str, env: &BTreeMap<String, String>) -> Result<PathBuf, String> {
     if program.contains('/') {
         let path = Path::new(cwd).join(program);

@@ -44,7 +44,7 @@ const BRAILLE_BLANK: char = '\u{2800}';
 /// direction nobody knows (Co, Cn), [`IGNORABLE`] ones with the Hangul fillers, and the blank of Braille.
 ///
 /// Joiners in words and selectors in emoji are of this kind too: they are escaped like all others, because what
-/// they do to the text around them cannot be told from here.
+/// they do to the text around them is unknown here.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};

@@ -169,10 +169,10 @@ fn the_tunnel_closes_with_its_stage() {
     assert_eq!(cell.story().exits(), [exit.clone(), exit]);
 }
 
-/// Whoever hears that a stage has ended may rely on it. Here the warden is held up while it tells the end, by more
-/// output than a pipe holds: what it puts off until it has told is seen to be missing.
+/// The report that a stage has ended is reliable. Here the report blocks, because there is more output than a pipe
+/// holds: whatever the warden does only after the report is then visibly missing.
 #[test]
-fn the_tunnel_is_gone_before_the_end_of_its_stage_is_told() {
+fn the_tunnel_is_gone_before_the_end_of_its_stage_is_reported() {
     let mut cell = Cell::start();
     let port = free_port();
     let first = Stage {

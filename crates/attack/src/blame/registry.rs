@@ -21,7 +21,7 @@ def connect(host, port=PORT):\n    \
     words = s.makefile('rb').readline().split()\n    \
     return s, int(words[1]) if len(words) > 1 else 0\n\
 def hold(host, count):\n    return [connect(host) for _ in range(count)]\n\
-def said(name, made):\n    print(name, sorted(set(code for _, code in made)), flush=True)\n";
+def report(name, made):\n    print(name, sorted(set(code for _, code in made)), flush=True)\n";
 
 const INSTALL: &[FailureCode] = &[FailureCode::InstallFailed];
 
@@ -30,25 +30,25 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
     (
         "registry-held",
         "holds all connections that the registry has room for, asks once more, and fails",
-        "held = hold('localhost', ROOM)\nsaid('held', held)\nsaid('more', hold('localhost', 3))\nsys.exit(1)\n",
+        "held = hold('localhost', ROOM)\nreport('held', held)\nreport('more', hold('localhost', 3))\nsys.exit(1)\n",
         INSTALL,
     ),
     (
         "registry-held-dot",
         "the same, and asks for `host.` with a dot",
-        "held = hold('localhost', ROOM)\nsaid('held', held)\nsaid('dot', hold('localhost.', 3))\nsys.exit(1)\n",
+        "held = hold('localhost', ROOM)\nreport('held', held)\nreport('dot', hold('localhost.', 3))\nsys.exit(1)\n",
         INSTALL,
     ),
     (
         "registry-held-case",
         "the same, in capitals",
-        "held = hold('localhost', ROOM)\nsaid('held', held)\nsaid('case', hold('LOCALHOST', 3))\nsys.exit(1)\n",
+        "held = hold('localhost', ROOM)\nreport('held', held)\nreport('case', hold('LOCALHOST', 3))\nsys.exit(1)\n",
         INSTALL,
     ),
     (
         "registry-held-mapped",
         "the same by address, and as an IPv4-mapped one",
-        "held = hold('127.0.0.1', ROOM)\nsaid('held', held)\nsaid('mapped', hold('[::ffff:127.0.0.1]', 3))\nsys.exit(1)\n",
+        "held = hold('127.0.0.1', ROOM)\nreport('held', held)\nreport('mapped', hold('[::ffff:127.0.0.1]', 3))\nsys.exit(1)\n",
         INSTALL,
     ),
     (
@@ -69,7 +69,7 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
         "asks for the registry 50 times at once, and fails",
         "made = []\ndef one():\n    try:\n        made.append(connect('localhost'))\n    except OSError:\n        pass\n\
         all = [threading.Thread(target=one) for _ in range(50)]\n[t.start() for t in all]\n[t.join() for t in all]\n\
-        said('burst', made)\nsys.exit(1)\n",
+        report('burst', made)\nsys.exit(1)\n",
         INSTALL,
     ),
     (
@@ -82,14 +82,14 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
         "registry-bytes",
         "uses up the bytes of its stage, asks for the registry, and fails",
         "s, code = connect('localhost')\ntry:\n    for _ in range(64):\n        s.sendall(b'x' * 65536)\nexcept OSError as error:\n    print(error)\n\
-        said('more', hold('localhost', 2))\nsys.exit(1)\n",
+        report('more', hold('localhost', 2))\nsys.exit(1)\n",
         INSTALL,
     ),
     (
         "registry-unlisted",
         "asks for 100 hosts that are on no list, and for a port that is on none, and fails",
-        "made = [connect(f'h{n}.example', 443) for n in range(100)]\nsaid('unlisted', made)\n\
-        said('port', [connect('localhost', PORT ^ 1), connect('localhost.', PORT ^ 1)])\nsys.exit(1)\n",
+        "made = [connect(f'h{n}.example', 443) for n in range(100)]\nreport('unlisted', made)\n\
+        report('port', [connect('localhost', PORT ^ 1), connect('localhost.', PORT ^ 1)])\nsys.exit(1)\n",
         INSTALL,
     ),
     (
@@ -97,7 +97,7 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
         "makes up 40 names below a listed one, which do not resolve, and fails",
         "made = []\ndef one(n):\n    try:\n        made.append(connect(f'n{n}.assize-attack.invalid', 443))\n    except OSError:\n        pass\n\
         all = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(40)]\n[t.start() for t in all]\n\
-        end = time.monotonic() + 3\n[t.join(max(0, end - time.monotonic())) for t in all]\nsaid('made up', made)\nos._exit(1)\n",
+        end = time.monotonic() + 3\n[t.join(max(0, end - time.monotonic())) for t in all]\nreport('made up', made)\nos._exit(1)\n",
         INSTALL,
     ),
     (

@@ -181,7 +181,7 @@ pub(super) async fn ready(context: &AttackContext) -> Result<(), String> {
     let asked = context.http.get(url).timeout(Duration::from_secs(5)).send().await;
     match asked {
         Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("/readyz said {}", answer.status().as_u16())),
+        Ok(answer) => Err(format!("/readyz answered {}", answer.status().as_u16())),
         Err(error) => Err(format!("/readyz did not answer: {error}")),
     }
 }

@@ -20,14 +20,14 @@ def attempt(function):
     os.close(writer)
     timer = threading.Timer(PROBE_S, os.kill, (child, signal.SIGKILL))
     timer.start()
-    said = b""
+    received = b""
     while piece := os.read(reader, 4096):
-        said += piece
+        received += piece
     os.close(reader)
     _, how = os.waitpid(child, 0)
     timer.cancel()
-    if said:
-        return json.loads(said)
+    if received:
+        return json.loads(received)
     return ["died", signal.Signals(os.WTERMSIG(how)).name if os.WIFSIGNALED(how) else f"exit {os.WEXITSTATUS(how)}"]
 
 
