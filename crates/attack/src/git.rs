@@ -36,7 +36,11 @@ const ADDRESSES: &[(&str, &str, &str)] = &[
     ("metadata", "https://169.254.169.254/latest/meta-data.git", "the cloud's metadata"),
     ("private", "https://10.0.0.1/x.git", "a private address"),
     ("userinfo", "https://github.com@127.0.0.1:{port}/x.git", "a known host as the user of another"),
-    ("userinfo-encoded", "https://github.com%2f@127.0.0.1:{port}/x.git", "the same with an encoded slash"),
+    (
+        "userinfo-encoded",
+        "https://github.com%2f@127.0.0.1:{port}/x.git",
+        "a known host as the user of another, with an encoded slash",
+    ),
     ("rebinding-name", "https://127.0.0.1.nip.io:{port}/x.git", "a name that resolves to the loopback"),
     ("line-feed", "https://example.com/x.git\nHost: 127.0.0.1", "an address with a line feed"),
     ("carriage-return", "https://example.com/x\r", "a trailing carriage return (CVE-2025-48384)"),
@@ -52,7 +56,7 @@ const ADDRESSES: &[(&str, &str, &str)] = &[
 /// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let control = "refused by its form, or fetched in a cell that reaches no such place";
+    let control = "the API rejects the form of the address, or the fetch runs in a cell that cannot reach the place";
     let cases = ADDRESSES.iter().map(|(name, _, tried)| Case::new(Group::Git, name, *tried, control));
     cases.collect()
 }

@@ -96,7 +96,7 @@ const TRIED: &[(&str, &str, Way, &str)] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let control = "who says a line decides, and not what it says: fetch_failed";
+    let control = "the source of a message decides, and not its text: fetch_failed";
     TRIED.iter().map(|(name, tried, ..)| case(name, tried, control)).collect()
 }
 

@@ -109,7 +109,7 @@ const TRIED: &[(&str, &str, &str, &[FailureCode])] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let control = "what a project brings about by its own connections is no outage";
+    let control = "an outage that a project causes by its own connections is the project's fault";
     TRIED.iter().map(|(name, tried, ..)| case(name, tried, control)).collect()
 }
 

@@ -20,7 +20,7 @@ const EVERYTHING: &str = "trap '' TERM\n(while :; do :; done) &\n(yes | head -c 
 fn trial(name: &str, tried: &str, template: &'static str, script: &str, codes: &'static [FailureCode]) -> Trial {
     let archive = assize_corpus::project(&[("run.sh".to_owned(), script.as_bytes().to_vec())]);
     Trial {
-        case: case(name, tried, "the project's own fault, whatever is left of its cell"),
+        case: case(name, tried, "the submission is at fault, whatever is left of its cell"),
         template,
         archive,
         expected: Expectation::Fail(codes),

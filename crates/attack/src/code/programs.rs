@@ -78,7 +78,7 @@ fn bombs() -> Vec<Program> {
         ),
         bomb(
             "zombies",
-            "children that nobody collects",
+            "creates children that no process reaps",
             "python",
             "import os\n\
             try:\n    while True:\n        if os.fork() == 0:\n            os._exit(0)\nexcept OSError:\n    os._exit(1)\n",
@@ -101,7 +101,7 @@ fn hogs() -> Vec<Program> {
     vec![
         hog(
             "memory",
-            "takes memory until there is none",
+            "takes memory until none is left",
             "hold = []\nwhile True:\n    hold.append(bytearray(1 << 24))\n",
         ),
         hog(
@@ -159,7 +159,7 @@ fn endless() -> Vec<Program> {
         ),
         endless("stops-itself", "stops itself with SIGSTOP", "script", "kill -STOP $$"),
         endless("stops-its-group", "stops its whole group", "script", "(sleep 60 &); kill -STOP 0"),
-        endless("waits-for-fifo", "opens a FIFO that nobody writes to", "script", "mkfifo pipe; cat pipe"),
+        endless("waits-for-fifo", "opens a FIFO without a writer", "script", "mkfifo pipe; cat pipe"),
         endless(
             "leaves-its-group",
             "moves to another session and spins",
@@ -176,7 +176,7 @@ fn leavers() -> Vec<Program> {
         Program {
             name: "daemon",
             tried: "leaves a double-forked daemon behind and passes",
-            control: "the warden kills all before it reports; nothing of the cell is left",
+            control: "the warden kills every process before it reports, and nothing of the cell is left",
             template: "script",
             text: "(setsid sh -c 'trap \"\" TERM HUP; while :; do :; done' >/dev/null 2>&1 &) ; exit 0",
             expected: Expectation::Score(1.0),
@@ -200,7 +200,7 @@ fn leavers() -> Vec<Program> {
         Program {
             name: "crash",
             tried: "overflows its stack",
-            control: "its own death, and no core",
+            control: "the process dies without a core file",
             template: "node",
             text: "const vm = require('vm'); function deep() { deep(); } try { deep(); } catch { process.abort(); }\n",
             expected: Expectation::Score(0.0),
@@ -208,7 +208,7 @@ fn leavers() -> Vec<Program> {
         Program {
             name: "deep-folders",
             tried: "makes folders in folders until it cannot",
-            control: "the inodes of the workspace; the cell goes all the same",
+            control: "the inodes of the workspace are limited, and the cell is removed all the same",
             template: "python",
             text: "import os\nos.chdir('/workspace')\ntry:\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n\
                    except OSError:\n    os._exit(0)\n",

@@ -45,7 +45,7 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-root",
         "the build writes through /proc/self/root, /proc/1/root and a working folder",
-        "the kernel asks what is reached, and not by which path",
+        "the kernel checks the file that is reached, not the path",
         "cp forged.json /proc/self/root/grader/expected.json; cp forged.json /proc/1/root/grader/expected.json
          cd /grader; cp /workspace/forged.json /proc/self/cwd/expected.json; true",
     ),
@@ -59,26 +59,26 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-daemon",
         "the build leaves a daemon in a session of its own that writes as soon as the tests are there",
-        "everything of a stage is killed before the tests come",
+        "every process of a stage is killed before the tests arrive",
         "setsid sh -c 'trap \"\" TERM HUP; : > up; while :; do [ -e /grader/expected.json ] && cp forged.json /grader/expected.json; done' &
          while [ ! -e up ]; do :; done",
     ),
     (
         "build-inotify",
         "the build leaves a process that inotify wakes when a test is made, and that then writes",
-        "everything of a stage is killed before the tests come",
+        "every process of a stage is killed before the tests arrive",
         "setsid python3 wait.py & while [ ! -e up ]; do :; done",
     ),
     (
         "build-chmod",
         "the build takes the mode of the grader's folder away",
-        "the warden gives it back to its owner before the tests come",
+        "the warden restores the owner's access before the tests arrive",
         "chmod 0 /grader; true",
     ),
     (
         "build-chmod-workspace",
         "the build takes the mode of the folder away that the tests begin in",
-        "the warden gives it back to its owner before each stage",
+        "the warden restores the owner's access before each stage",
         "chmod 0 /workspace; true",
     ),
     (
@@ -92,7 +92,7 @@ true",
     (
         "build-attributes",
         "the build fills the grader's folder with extended attributes, so that nothing else fits",
-        "whatever they use up is the project's doing, and never the template's or the host's",
+        "the submission is at fault for everything that they use up, and never the template or the host",
         "python3 -c '
 import os
 for size in (60000, 4000, 200, 1):
@@ -107,7 +107,7 @@ true",
     (
         "build-scratch",
         "the build fills /tmp, where the tests get their own folder",
-        "the tests start without one, and fail by the project's doing",
+        "the tests start without the folder, and the submission is at fault for their failure",
         "head -c 16M /dev/zero > /tmp/full
          python3 -c '
 import itertools
@@ -177,7 +177,7 @@ const ASKED: &[(&str, &str, &str, &str)] = &[
     (
         "tests-chmod",
         "the project closes a test to everybody, and so to the grader",
-        "the grader counts what it cannot read as not answered",
+        "the grader counts an unreadable expectation as not answered",
         "os.chmod(T, 0)",
     ),
 ];

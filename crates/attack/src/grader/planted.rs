@@ -55,7 +55,7 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
         "user-module",
         GRADED,
         "modules of the names that the tests import, in the home's folder of modules and in the workspace",
-        "the home of the tests is a new folder, and the working folder is not looked into",
+        "the home of the tests is a new folder, and the working folder is not searched",
         &[
             (".local/lib/python3.11/site-packages/sitecustomize.py", EVIL),
             ("sitecustomize.py", EVIL),
@@ -78,7 +78,7 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
         "unit-sitecustomize",
         UNIT,
         "sitecustomize beside the module that is judged",
-        "-I: the working folder is not looked into",
+        "-I: the working folder is not searched",
         &[("sitecustomize.py", EVIL), ("usercustomize.py", EVIL)],
     ),
     (

@@ -26,36 +26,36 @@ const NAME: &str = "grace hopper";
 
 /// Name, what is tried, name of the user.
 const ALL: &[(&str, &str, &str)] = &[
-    ("user-alike-case", "hands in under the same name in capitals", "Grace HOPPER"),
-    ("user-alike-spaces", "hands in under the same name with other spaces", " grace\u{a0}\u{2003}hopper "),
+    ("user-alike-case", "submits under the same name in capitals", "Grace HOPPER"),
+    ("user-alike-spaces", "submits under the same name with other spaces", " grace\u{a0}\u{2003}hopper "),
     (
         "user-alike-zero-width",
-        "hands in under the same name with zero-width characters",
+        "submits under the same name with zero-width characters",
         "gra\u{200b}ce\u{2060} hop\u{feff}per",
     ),
-    ("user-alike-soft-hyphen", "hands in under the same name with soft hyphens", "grace hop\u{ad}per"),
+    ("user-alike-soft-hyphen", "submits under the same name with soft hyphens", "grace hop\u{ad}per"),
     (
         "user-alike-tags",
-        "hands in under the same name with tags and selectors",
+        "submits under the same name with tags and selectors",
         "grace hopper\u{e0061}\u{e007f}\u{fe0f}\u{e0100}",
     ),
     (
         "user-alike-bidi",
-        "hands in under the same name with controls of direction",
+        "submits under the same name with controls of direction",
         "\u{61c}\u{202d}grace hopper\u{202c}\u{2069}",
     ),
-    ("user-alike-width", "hands in under the same name in wide and mathematical letters", "ｇｒａｃｅ 𝐡𝐨𝐩𝐩𝐞𝐫"),
+    ("user-alike-width", "submits under the same name in wide and mathematical letters", "ｇｒａｃｅ 𝐡𝐨𝐩𝐩𝐞𝐫"),
     (
         "user-alike-filler",
-        "hands in under the same name with fillers that are letters",
+        "submits under the same name with fillers that are letters",
         "grace hopper\u{3164}\u{115f}\u{ffa0}\u{2800}",
     ),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let control = "names are counted in one form and case, without what is not seen";
+    let control = "names are compared in one form and case, without invisible characters";
     let alike = ALL.iter().map(|(name, tried, _)| case(name, tried, control));
-    let nobody = case("user-invisible", "hands in under a name of which nothing is seen", "bad_field");
+    let nobody = case("user-invisible", "submits under a name of which nothing is seen", "bad_field");
     alike.chain([nobody]).collect()
 }
 

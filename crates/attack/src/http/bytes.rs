@@ -52,7 +52,7 @@ const ALL: &[(&str, &str, &str, &[&str])] = &[
     ("http-0-9", "a request of HTTP/0.9", "400", &["400"]),
     ("http-2", "the preface of HTTP/2", "400", &["400", "505", "closed"]),
     ("tls", "a TLS handshake", "400", &["400"]),
-    ("folded-header", "a header that goes on in the next line", "400", &["400"]),
+    ("folded-header", "a header that continues in the next line", "400", &["400"]),
     ("header-nul", "a NUL in a header", "400", &["400"]),
     ("space-before-colon", "a space before a header's colon", "400", &["400"]),
     ("bare-line-feed", "a body smuggled behind bare line feeds", "one answer at most", &["one", "400", "404"]),

@@ -49,13 +49,14 @@ const FLOODS: &[(&str, &str, &str, usize)] = &[
     ("crowd-half-heads", "holds 5,150 half-sent heads from five addresses, without a key", HALF, 5),
     ("crowd-half-heads-one", "holds 5,150 half-sent heads from one address", HALF, 1),
     ("crowd-half-heads-many", "holds 5,150 half-sent heads from 250 addresses", HALF, 250),
-    ("crowd-nothing", "holds 5,150 connections from five addresses that say nothing", "", 5),
+    ("crowd-nothing", "holds 5,150 connections from five addresses that send nothing", "", 5),
     ("crowd-unread", "holds 5,150 connections from five addresses whose answers are not read", UNREAD, 5),
     ("crowd-announced", "holds 5,150 connections from five addresses with bodies that never come", ANNOUNCED, 5),
     ("crowd-idle", "holds 5,150 idle connections from five addresses that were answered once", WHOLE, 5),
 ];
 
-const WALL: &str = "at the limit what waits for a head goes first, from the address with the most of it";
+const WALL: &str =
+    "at the limit the service first closes connections that wait for a head, of the address with the most of them";
 const HEARD: &str = "a key is looked up however many wrong ones came from its address, two at a time";
 
 pub(super) fn cases() -> Vec<Case> {

@@ -9,13 +9,13 @@ use crate::context::{Answer, AttackContext};
 
 /// Name, what is tried, the code of the answer.
 const ALL: &[(&str, &str, &str)] = &[
-    ("too-long", "an upload that announces more than is taken", "archive_too_large"),
-    ("too-long-unannounced", "an upload that announces nothing and goes on", "archive_too_large"),
+    ("too-long", "an upload that declares more bytes than the limit", "archive_too_large"),
+    ("too-long-unannounced", "an upload without a declared length that does not end", "archive_too_large"),
     ("truncated", "a form that is cut off", "malformed_multipart"),
     ("no-boundary", "a form without a boundary", "malformed_multipart"),
     ("parts", "100,000 parts", "repeated_field"),
     ("part-header", "a part whose header never ends", "malformed_multipart"),
-    ("unknown-field", "a field that is not there", "unknown_field"),
+    ("unknown-field", "an unknown field", "unknown_field"),
     ("compressed", "a body that is gzip as a whole", "content_encoding"),
     ("not-a-form", "plain text instead of a form", "not_multipart"),
     ("json-without-address", "JSON that names no repository", "malformed_json"),
@@ -31,10 +31,10 @@ const ALL: &[(&str, &str, &str)] = &[
     ("id-path-encoded", "an encoded path instead of an id", "not_found"),
     ("id-nul", "an id with a NUL", "not_found"),
     ("id-sql", "an id with a quote and a statement", "not_found"),
-    ("cursor", "a cursor that nobody gave out", "malformed_cursor"),
+    ("cursor", "an invented cursor", "malformed_cursor"),
     ("ids-many", "200 ids in one request", "bad_parameter"),
     ("wait-long", "a wait of a year", "bad_parameter"),
-    ("small-body", "1 MB for an address that takes no body", "body_too_long"),
+    ("small-body", "1 MB for a route that takes no body", "body_too_long"),
 ];
 
 pub(super) fn cases() -> Vec<Case> {

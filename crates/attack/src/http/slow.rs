@@ -16,13 +16,13 @@ const AT_LEAST: Duration = Duration::from_secs(2);
 /// Name, what is tried, control, seconds within which the service must close the connection: its timeout plus a margin
 /// for a host under attack.
 const ALL: &[(&str, &str, &str, u64)] = &[
-    ("slow-nothing", "connects and says nothing", "the time for a head", 20),
+    ("slow-nothing", "connects and sends nothing", "the time for a head", 20),
     ("slow-line", "stops in the middle of the request's line", "the time for a head", 20),
     ("slow-head", "sends a byte of a header every second", "the time for a head", 20),
-    ("slow-idle", "keeps a connection after its answer", "the time between requests", 20),
+    ("slow-idle", "keeps a connection open after its answer", "the time between requests", 20),
     ("slow-body", "announces a body and stops sending it", "the time between two pieces: 408", 45),
-    ("broken-body", "breaks off in the middle of an upload", "the connection ends; nothing is kept", 20),
-    ("connections", "holds 300 connections with half a head each", "others are answered meanwhile", 20),
+    ("broken-body", "breaks off in the middle of an upload", "the connection ends, and nothing is stored", 20),
+    ("connections", "holds 300 connections with half a head each", "other clients are answered meanwhile", 20),
 ];
 
 pub(super) fn cases() -> Vec<Case> {

@@ -31,10 +31,13 @@ const KINDS: &[(&str, &str, &str, usize)] = &[
 const WHOLE: &str = "loud-whole";
 
 pub(super) fn cases() -> Vec<Case> {
-    let control = "each run's share of Redis: a quiet run's live output stays";
+    let control = "each run has a share of Redis: the live output of a quiet run remains";
     let kinds = KINDS.iter().map(|(name, tried, ..)| case(name, tried, control));
-    let whole =
-        case(WHOLE, "a run writes more than its share of live output", "its blob has every piece, under one id each");
+    let whole = case(
+        WHOLE,
+        "a run writes more than its share of live output",
+        "its blob contains every piece under an id of its own",
+    );
     kinds.chain([whole]).collect()
 }
 

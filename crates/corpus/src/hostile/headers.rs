@@ -36,7 +36,7 @@ fn differing() -> Vec<HostileArchive> {
         ),
         (
             "stream-flag",
-            "sizes that are to come later",
+            "sizes that follow the data",
             "archive_flags_mismatch",
             Member { local_flags: Some(1 << 3), ..a() },
         ),

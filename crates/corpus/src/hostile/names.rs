@@ -104,13 +104,13 @@ pub(super) fn all() -> Vec<HostileArchive> {
         ),
         members(
             "symlink-from-dos",
-            "a symbolic link that says it was made on DOS",
+            "a symbolic link that claims to come from DOS",
             "archive_symlink",
             &[Member { host: 0, ..link.clone() }],
         ),
         members(
             "symlink-from-mac",
-            "a symbolic link that says it was made on a Mac",
+            "a symbolic link that claims to come from a Mac",
             "archive_symlink",
             &[Member { host: 19, ..link }],
         ),

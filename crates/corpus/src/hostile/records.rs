@@ -17,7 +17,7 @@ fn ends() -> Vec<HostileArchive> {
     vec![
         end(
             "end-comment-length",
-            "an end record whose comment is shorter than it says",
+            "an end record that declares a longer comment than it has",
             "archive_truncated",
             &Ending { comment_len: Some(7), ..plain() },
         ),
@@ -66,19 +66,19 @@ fn ends() -> Vec<HostileArchive> {
         ),
         end(
             "directory-short",
-            "a directory that is longer than the end record says",
+            "a directory that is longer than the end record declares",
             "archive_prepended_data",
             &Ending { len: Some(10), ..plain() },
         ),
         end(
             "directory-long",
-            "a directory that is shorter than the end record says",
+            "a directory that is shorter than the end record declares",
             "archive_truncated",
             &Ending { len: Some(10_000), ..plain() },
         ),
         end(
             "directory-earlier",
-            "a directory that is not where the end record says",
+            "a directory that does not begin where the end record declares",
             "archive_prepended_data",
             &Ending { offset: Some(1), ..plain() },
         ),
@@ -109,13 +109,7 @@ fn zip64() -> Vec<HostileArchive> {
     vec![
         member("zip64-short", "a zip64 field that lacks a size", "archive_zip64_lie", field(&[3]), u32::MAX),
         member("zip64-long", "a zip64 field with a size too many", "archive_zip64_lie", field(&[3, 3, 3]), u32::MAX),
-        member(
-            "zip64-absent",
-            "sizes that are to be in a zip64 field that is not there",
-            "archive_zip64_lie",
-            Vec::new(),
-            u32::MAX,
-        ),
+        member("zip64-absent", "sizes that refer to a missing zip64 field", "archive_zip64_lie", Vec::new(), u32::MAX),
         member(
             "zip64-contradicts",
             "a zip64 field with another size than the header",
@@ -164,7 +158,7 @@ fn zip64() -> Vec<HostileArchive> {
         ),
         end(
             "zip64-record-absent",
-            "an end record that promises a zip64 record that is not there",
+            "an end record that refers to a missing zip64 record",
             "archive_zip64_lie",
             &Ending { offset: Some(u32::MAX), ..Ending::default() },
         ),

@@ -19,11 +19,11 @@ fn at_exit(code: &str) -> Vec<u8> {
 /// Cases by what the project puts in the place of the report.
 fn places() -> Vec<Trial> {
     let spoilt = |name: &str, tried: &str, code: &str| {
-        let control = "no report of the runner's: report_spoiled";
+        let control = "the runner did not write this report: report_spoiled";
         trial(&format!("report-{name}"), tried, control, "unit", at_exit(code), SPOILED)
     };
     let gone = |name: &str, tried: &str, code: &str| {
-        let control = "no report of tests beside the project: tests_interrupted";
+        let control = "tests that share the project's cell left no report: tests_interrupted";
         trial(&format!("report-{name}"), tried, control, "unit", at_exit(code), INTERRUPTED)
     };
     vec![
@@ -58,7 +58,7 @@ fn places() -> Vec<Trial> {
 
 /// Cases by the process that spoils the report.
 fn ways() -> Vec<Trial> {
-    let control = "no report of tests beside the project: tests_interrupted";
+    let control = "tests that share the project's cell left no report: tests_interrupted";
     let way = |name: &str, tried: &str, code: &str| trial(name, tried, control, "unit", wrong(code), INTERRUPTED);
     // The end of the runner waits for the other processes.
     let wait = "def act():\n    while os.path.exists(R): time.sleep(0.01)\natexit.register(act)\n";

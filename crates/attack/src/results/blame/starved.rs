@@ -23,7 +23,7 @@ const STRIKES: &[(&str, &str, &str)] = &[
     ("exit-3", "ends it with 3", "import os; os._exit(3)"),
     ("kill", "kills it", "import os; os.kill(os.getpid(), 9)"),
     ("crash", "crashes it", "import ctypes; ctypes.string_at(0)"),
-    ("raise", "raises what it does not expect", "raise SystemExit(7)"),
+    ("raise", "raises an exception that the driver does not expect", "raise SystemExit(7)"),
     (
         "disk",
         "fills its workspace",
@@ -51,7 +51,7 @@ const SPOILS: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let counts = "on_driver_failure = \"score_zero\": what was written counts, the rest is 0";
+    let counts = "on_driver_failure = \"score_zero\": the written part of the report counts, the rest is 0";
     let nothing = "on_driver_failure = \"score_zero\": 0 of what the template expects";
     let page = |expected, control| {
         move |(name, tried, code): &(&str, &str, &str)| {
@@ -90,20 +90,20 @@ fn unsaid() -> Vec<Trial> {
         ),
         fails(
             "memory",
-            "a page takes the memory of a driver whose template does not expect that",
+            "a page takes the memory of a driver without on_driver_failure",
             "without score_zero the driver has failed: no point",
             Expectation::Fails(&[FailureCode::DriverFailed]),
         ),
         fails(
             "time",
-            "a page takes the time of a driver whose template does not expect that",
-            "time is the project's: stage_timeout",
+            "a page takes the time of a driver without on_driver_failure",
+            "the submission is at fault for the time: stage_timeout",
             Expectation::Fails(&[FailureCode::StageTimeout]),
         ),
         fails(
             "kill",
-            "a page kills a driver whose template does not expect that, after its first report",
-            "the driver writes its report first: what is in it counts",
+            "a page kills a driver without on_driver_failure, after its first report",
+            "the driver writes its report first, and the report counts",
             FIRST,
         ),
     ]
