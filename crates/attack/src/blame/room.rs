@@ -12,7 +12,7 @@ fn stored(name: &str, bytes: usize) -> Member {
 
 fn refused(name: &str, tried: &str, template: &'static str, code: &'static str, members: &[Member]) -> Trial {
     let case = case(name, tried, &format!("rejected at submission: {code}"));
-    Trial { case, template, archive: archive(members, &Ending::default()), expected: Expectation::BeRefused(code) }
+    Trial { case, template, archive: archive(members, &Ending::default()), expected: Expectation::Refused(code) }
 }
 
 pub(super) fn all() -> Vec<Trial> {

@@ -23,7 +23,7 @@ fn trial(name: &str, tried: &str, template: &'static str, script: &str, codes: &
         case: case(name, tried, "the submission is at fault, whatever is left of its cell"),
         template,
         archive,
-        expected: Expectation::Fail(codes),
+        expected: Expectation::Fails(codes),
     }
 }
 

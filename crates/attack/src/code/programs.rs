@@ -46,7 +46,7 @@ fn stopped(
         control,
         template,
         text,
-        expected: Expectation::Fail(codes),
+        expected: Expectation::Fails(codes),
     }
 }
 
@@ -179,7 +179,7 @@ fn leavers() -> Vec<Program> {
             control: "the warden kills every process before it reports, and nothing of the cell is left",
             template: "script",
             text: "(setsid sh -c 'trap \"\" TERM HUP; while :; do :; done' >/dev/null 2>&1 &) ; exit 0",
-            expected: Expectation::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "holds-the-pipes",
@@ -187,7 +187,7 @@ fn leavers() -> Vec<Program> {
             control: "the warden waits for no pipe",
             template: "script",
             text: "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' &) ; exit 0",
-            expected: Expectation::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "kills-all",
@@ -195,7 +195,7 @@ fn leavers() -> Vec<Program> {
             control: "PID 1 is not among them",
             template: "python",
             text: "import os\nos.kill(-1, 9)\n",
-            expected: Expectation::GainNothing,
+            expected: Expectation::GainsNothing,
         },
         Program {
             name: "crash",
@@ -203,7 +203,7 @@ fn leavers() -> Vec<Program> {
             control: "the process dies without a core file",
             template: "node",
             text: "const vm = require('vm'); function deep() { deep(); } try { deep(); } catch { process.abort(); }\n",
-            expected: Expectation::Score(0.0),
+            expected: Expectation::Scores(0.0),
         },
         Program {
             name: "deep-folders",
@@ -212,7 +212,7 @@ fn leavers() -> Vec<Program> {
             template: "python",
             text: "import os\nos.chdir('/workspace')\ntry:\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n\
                    except OSError:\n    os._exit(0)\n",
-            expected: Expectation::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "limits-the-warden",
@@ -221,7 +221,7 @@ fn leavers() -> Vec<Program> {
             template: "python",
             text: "import os, resource, time\ntry:\n    resource.prlimit(1, resource.RLIMIT_CPU, (0, 0))\n\
                    except PermissionError:\n    os._exit(0)\nfor _ in range(10**6):\n    os.kill(1, 17)\ntime.sleep(3)\nos._exit(1)\n",
-            expected: Expectation::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
     ]
 }

@@ -139,7 +139,7 @@ pub(super) fn all() -> Vec<Trial> {
             _ => &[("rational.py", NOTHING)],
         };
         let case = Case::new(Group::Code, &format!("grader-{name}"), *tried, *control);
-        Trial { case, template, archive: project(&[own, planted].concat()), expected: Expectation::Score(0.0) }
+        Trial { case, template, archive: project(&[own, planted].concat()), expected: Expectation::Scores(0.0) }
     });
     trials.collect()
 }

@@ -105,7 +105,7 @@ pub(super) fn all() -> Vec<Trial> {
         case: Case::new(Group::Results, &format!("forge-{name}"), *tried, *control),
         template: "service",
         archive: archive(name),
-        expected: Expectation::GainNothing,
+        expected: Expectation::GainsNothing,
     });
     trials.collect()
 }
