@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use assize_domain::key::{KeyRole, Presented};
+use assize_host::clock;
+use assize_observe::event;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
@@ -15,10 +18,6 @@ use super::connection_table::Connection;
 use super::problem::Problem;
 use super::rate_limit::{KeyRateLimit, RateLimitSubject};
 use super::state::RouterState;
-use assize_domain::key::KeyRole;
-use assize_domain::key::Presented;
-use assize_host::clock;
-use assize_observe::event;
 
 /// Limits the concurrent key lookups of this process for addresses that sent too many wrong keys. A lookup is one probe
 /// of a primary key, and counts against `rate_per_address` like every request. So all guessing addresses together use at

@@ -1,11 +1,10 @@
 //! The cursor: where the next page of a list begins, as opaque text that clients pass back unchanged.
 
+use assize_store::runs::{After, RunRow};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use uuid::Uuid;
-
-use assize_store::runs::{After, RunRow};
 
 /// The first byte of a cursor. A future order of the list gets a new version.
 const VERSION: u8 = 1;

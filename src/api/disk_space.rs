@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use assize_host as host;
+
 use super::problem::Problem;
 use super::state::ApiState;
-use assize_host as host;
 
 /// The longest wait for a file system to report its free space; a network file system can hang.
 const FREE_SPACE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,8 +1,7 @@
 //! The entity tag of a run, which shows whether a client has its current state.
 
-use axum::http::{HeaderMap, HeaderValue, header};
-
 use assize_store::runs::RunRow;
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// Returns the entity tag of a run. It changes whenever anything that a client sees of the run changes, except `queue`.
 /// The position in the queue changes with every other run, and costs more to compute than everything else: a request

@@ -6,7 +6,9 @@
 mod fields;
 mod json;
 mod multipart;
+mod schema;
 
+use assize_config::Config;
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -15,10 +17,10 @@ use super::request_body::BodyProgress;
 use crate::intake::repository::{self, Allowed, DEFAULT_REF, Repository};
 use crate::intake::spool::Spooled;
 use crate::template::Templates;
-use assize_config::Config;
 
 pub(super) use json::{JsonSubmission, read_json};
 pub(super) use multipart::read_multipart;
+pub(super) use schema::FormSchema;
 
 /// A complete and valid form. The content of the archive has not been checked yet.
 #[derive(Debug)]

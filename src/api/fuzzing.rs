@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use assize_config::Config;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use super::form::{self, FormContext, Project};
 use super::request_body::{BodyLimits, BodyProgress, LimitedBody, MAX_FORM_OVERHEAD};
 use crate::template::Templates;
-use assize_config::Config;
 
 /// The content of an accepted form.
 #[derive(Debug)]

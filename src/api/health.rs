@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use assize_observe::event;
+use assize_store::StoreError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,8 +15,6 @@ use utoipa::{IntoResponses, ToSchema};
 use super::problem::{ROUTE, problem_responses, problems};
 use super::rate_limit::RateLimiter;
 use super::state::ApiState;
-use assize_observe::event;
-use assize_store::StoreError;
 
 /// Whether the service can answer requests.
 #[derive(Serialize, ToSchema)]

@@ -13,6 +13,12 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_observe::event;
+use assize_store::StoreError;
+use assize_store::events::RunEvent;
+use assize_store::runs::RunRow;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -30,12 +36,6 @@ use super::runs;
 use super::state::ApiState;
 use super::stored_output::{BATCH, read_ended_attempt};
 use super::views::RunView;
-use assize_domain::output::{Entry, EntryId};
-use assize_domain::run::{FailureCode, StageName, Status};
-use assize_observe::event;
-use assize_store::StoreError;
-use assize_store::events::RunEvent;
-use assize_store::runs::RunRow;
 
 /// The time without an event after which the stream sends a comment, which shows that the connection works.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

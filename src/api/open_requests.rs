@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use assize_observe::{event, metrics};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use assize_observe::{event, metrics};
 
 /// Counts the open requests of each key; clones share the counts.
 #[derive(Debug, Clone)]

@@ -1,5 +1,7 @@
 //! The route of a run's output: the whole output so far, or live (see [`super::live`]).
 
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -14,8 +16,6 @@ use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses
 use super::state::{ApiState, Shutdown};
 use super::stored_output::read_whole;
 use super::{live, runs};
-use assize_domain::output::{Entry, EntryId};
-use assize_domain::run::StageName;
 
 /// Which part of the output to return, and in which format.
 #[derive(Deserialize, IntoParams)]

@@ -32,10 +32,10 @@ const DISK_RETRY_AFTER_S: u32 = 60;
 
 /// The answer to a request that fails.
 #[derive(Debug)]
-pub struct Problem(Box<Parts>);
+pub struct Problem(Box<ProblemParts>);
 
 #[derive(Debug)]
-struct Parts {
+struct ProblemParts {
     code: ProblemCode,
     detail: String,
     limit: Option<u64>,
@@ -54,7 +54,7 @@ impl Problem {
     /// A problem with the status and the advice of its code.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         let (limit, seen, entry, help, headers, cause) = (None, None, None, Some(code.advice), Vec::new(), None);
-        Self(Box::new(Parts { code, detail: detail.into(), limit, seen, entry, help, headers, cause }))
+        Self(Box::new(ProblemParts { code, detail: detail.into(), limit, seen, entry, help, headers, cause }))
     }
 
     /// Adds the limit that was exceeded and the value seen, in the same unit.

@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use assize_config::Config;
+use assize_domain::key::Presented;
+use assize_host::clock;
+use assize_observe::event;
 use lru::LruCache;
 use uuid::Uuid;
 
@@ -23,10 +27,6 @@ pub(super) use status::{KeyRateLimit, RateLimitStatus, RateLimitSubject};
 
 use self::bucket::{bucket, take_locally};
 use crate::redis::{Bucket, Redis, RedisError, Taken};
-use assize_config::Config;
-use assize_domain::key::Presented;
-use assize_host::clock;
-use assize_observe::event;
 
 /// The longest that a request waits for Redis here; an answer usually takes a tenth of a millisecond.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(10);

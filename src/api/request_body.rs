@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use assize_host::clock;
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{Method, header};
@@ -24,7 +25,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::Problem;
 use super::state::RouterState;
-use assize_host::clock;
 
 /// The only route whose body may contain an archive.
 pub(super) const UPLOAD_PATH: &str = "/v1/submissions";
@@ -70,7 +70,7 @@ impl From<BodyError> for Problem {
             BodyError::TooLong { limit, seen } => Self::body_too_long(limit, seen),
             BodyError::Stalled { limit_s } => Self::body_stalled(limit_s),
             BodyError::TooSlow { limit_s } => Self::body_too_slow(limit_s),
-            BodyError::ChunksTooSmall { chunks, bytes } => Self::chunks_too_small(chunks, bytes),
+            BodyError::ChunksTooSmall { chunks, bytes } => Self::chunks_too_small(MIN_MEAN_CHUNK, chunks, bytes),
             BodyError::NoField { .. } | BodyError::BrokenOff => Self::malformed_multipart(error),
         }
     }

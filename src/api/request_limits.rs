@@ -6,6 +6,7 @@
 //! different lengths. If a request has both `Content-Length` and `Transfer-Encoding`, hyper uses the latter, removes the
 //! former and closes the connection after the answer, so that no second request can be smuggled behind it.
 
+use assize_observe::event;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -15,7 +16,6 @@ use super::client_address::{ClientAddress, PeerAddress};
 use super::problem::Problem;
 use super::rate_limit::{KeyRateLimit, RateLimitSubject};
 use super::state::RouterState;
-use assize_observe::event;
 
 /// The maximum number of lines of a head.
 pub(super) const MAX_HEADER_LINES: usize = 64;

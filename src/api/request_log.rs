@@ -4,6 +4,8 @@
 
 use std::any::Any;
 
+use assize_host::clock;
+use assize_observe::metrics;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -12,8 +14,6 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{Cause, Problem};
-use assize_host::clock;
-use assize_observe::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

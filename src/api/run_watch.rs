@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use assize_host::clock;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::redis::Hints;
-use assize_host::clock;
 
 /// The interval of the poll while hints arrive. It only serves lost hints.
 const POLL_WITH_HINTS: Duration = Duration::from_secs(5);

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use assize_domain::queue::Waiting;
+use assize_domain::run::{FailureCode, Status};
+use assize_observe::event::{self, Subject};
+use assize_store::runs::{After, Cancelled, RunRow};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -20,10 +24,6 @@ use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses
 use super::run_watch::RunWatch;
 use super::state::{ApiState, Shutdown};
 use super::views::RunView;
-use assize_domain::queue::Waiting;
-use assize_domain::run::{FailureCode, Status};
-use assize_observe::event::{self, Subject};
-use assize_store::runs::{After, Cancelled, RunRow};
 
 /// The number of runs on a page by default, and the maximum.
 const DEFAULT_PAGE: u64 = 50;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_host as host;
+use assize_observe::{event, metrics};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -28,8 +30,6 @@ use super::rate_limit::RateLimiter;
 use super::request_limits::{MAX_HEAD_BYTES, MAX_HEADER_LINES};
 use super::router::{rejecting_router, router};
 use super::state::{ApiState, RouterState, Timeouts};
-use assize_host as host;
-use assize_observe::{event, metrics};
 
 /// The maximum size in bytes of each connection's read buffer and write buffer.
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -1,13 +1,13 @@
 //! The route of the public keys that verify signed statements.
 
+use assize_signing::keys::{PublishedKey, SigningKeys};
+use assize_signing::{PublicKey, key::KeyError};
 use axum::Json;
 use axum::extract::State;
 
 use super::auth::Caller;
 use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
 use super::state::ApiState;
-use assize_signing::keys::{PublishedKey, SigningKeys};
-use assize_signing::{PublicKey, key::KeyError};
 
 problem_responses!(ListProblems: ROUTE, WITH_KEY);
 

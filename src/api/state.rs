@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use assize_config::Config;
+use assize_signing::Signer;
+use assize_store::Store;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
@@ -13,9 +16,6 @@ use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
-use assize_config::Config;
-use assize_signing::Signer;
-use assize_store::Store;
 
 /// The services that the API depends on, and its settings.
 #[derive(Clone)]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use assize_domain::output::{Entry, EntryId, blob_key, read_blob};
+use assize_observe::event;
+use assize_store::runs::RunRow;
 use uuid::Uuid;
 
 use super::state::ApiState;
 use crate::intake::blob::BlobError;
-use assize_domain::output::{Entry, EntryId, blob_key, read_blob};
-use assize_observe::event;
-use assize_store::runs::RunRow;
 
 /// The number of entries in one request to Redis.
 pub(super) const BATCH: usize = 500;

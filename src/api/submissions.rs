@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use assize_archive::{self, ArchiveSummary};
+use assize_observe::event::{self, Subject};
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::to_micros;
+use assize_store::runs::RunRow;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 use axum::Json;
 use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -14,7 +21,7 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::extract::PathId;
-use super::form::{self, FormContext, JsonSubmission, Project, SubmissionForm};
+use super::form::{self, FormContext, FormSchema, JsonSubmission, Project, SubmissionForm};
 use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses};
 use super::queue_quota::QueueQuotaCheck;
 use super::request_body::BodyProgress;
@@ -23,68 +30,6 @@ use super::views::{RunView, SubmissionView};
 use super::{disk_space, idempotency};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
-use assize_archive::{self, ArchiveSummary};
-use assize_observe::event::{self, Subject};
-use assize_signing::Envelope;
-use assize_signing::receipt::{ReceivedProject, sign_receipt};
-use assize_signing::statement::to_micros;
-use assize_store::runs::RunRow;
-use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
-
-/// The fields of a submission: an archive, or a repository.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[schema(as = SubmissionForm)]
-#[expect(dead_code, reason = "describes the fields that `form` reads")]
-enum FormSchema {
-    Archive(ArchiveFormSchema),
-    Repository(RepositoryFormSchema),
-}
-
-/// A submission of an archive.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ArchiveForm)]
-#[expect(dead_code, reason = "describes the fields that `form` reads")]
-struct ArchiveFormSchema {
-    /// The project as a zip file.
-    #[schema(value_type = String, content_media_type = "application/zip")]
-    archive: Vec<u8>,
-    /// The name of a template.
-    #[schema(min_length = 1, max_length = 64)]
-    template: String,
-    /// The person whose project it is, by any name that the platform uses: 1 to 200 characters, no control characters
-    /// and at least one visible character.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
-    user: String,
-    /// A JSON object that is stored and returned unchanged: at most 16 KiB and 16 levels of nesting.
-    #[schema(value_type = Object, required = false)]
-    metadata: serde_json::Value,
-}
-
-/// A submission of a repository, as a form.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = RepositoryForm)]
-#[expect(dead_code, reason = "describes the fields that `form` reads")]
-struct RepositoryFormSchema {
-    /// `https://host/path`; the setting `git_hosts` lists the allowed hosts.
-    #[schema(max_length = 1024, pattern = r"^https?://[!-~]+$")]
-    repository_url: String,
-    /// A branch, a tag or a whole commit id. Without it, the default branch of the repository.
-    #[schema(min_length = 1, max_length = 255, required = false)]
-    r#ref: String,
-    /// The name of a template.
-    #[schema(min_length = 1, max_length = 64)]
-    template: String,
-    /// The person whose project it is, by any name that the platform uses: 1 to 200 characters, no control characters
-    /// and at least one visible character.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
-    user: String,
-    /// A JSON object that is stored and returned unchanged: at most 16 KiB and 16 levels of nesting.
-    #[schema(value_type = Object, required = false)]
-    metadata: serde_json::Value,
-}
 
 /// A stored submission.
 #[derive(Serialize, ToSchema)]
@@ -305,8 +250,8 @@ async fn submit(
     }
 }
 
-/// The receipt is signed before the row is written, so that it costs no second write. A receipt whose row is not
-/// written is returned to nobody.
+/// Signs the receipt before the row is written, so that one write stores both. If that write fails, nobody receives the
+/// receipt.
 fn receipt(
     api: &ApiState,
     caller: Caller,

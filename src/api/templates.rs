@@ -1,5 +1,8 @@
 //! The route of templates.
 
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Class, StageName};
+use assize_domain::verdict::Integrity;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -9,9 +12,6 @@ use super::auth::Caller;
 use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
 use super::state::ApiState;
 use crate::template::Template;
-use assize_domain::limits::CellLimits;
-use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::Integrity;
 
 /// All templates.
 #[derive(Serialize, ToSchema)]

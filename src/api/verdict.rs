@@ -1,5 +1,7 @@
 //! The route of a run's verdict, in the service's own format or in a common one.
 
+use assize_domain::verdict::{Verdict, to_gradescope, to_junit};
+use assize_signing::envelope::{Envelope, MEDIA_TYPE};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -13,8 +15,6 @@ use super::extract::{PathId, QueryParams};
 use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses};
 use super::runs;
 use super::state::ApiState;
-use assize_domain::verdict::{Verdict, to_gradescope, to_junit};
-use assize_signing::envelope::{Envelope, MEDIA_TYPE};
 
 /// Another format than the service's own.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]

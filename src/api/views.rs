@@ -1,15 +1,14 @@
 //! Runs and submissions as the API returns them.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
-
 use assize_domain::queue::{Waiting, WaitingFor};
 use assize_domain::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::unsigned;
 use assize_store::runs::RunRow;
 use assize_store::submissions::SubmissionRow;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// One evaluation of a submission.
 #[derive(Debug, Serialize, ToSchema)]

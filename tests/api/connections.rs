@@ -1,4 +1,4 @@
-//! How many connections and open requests there may be, and clients that read slowly.
+//! The limits of connections and open requests, and clients that read slowly.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Clients that mean harm, or are very slow (FAILURES 22 and the HTTP list).
+//! Malicious and very slow clients (FAILURES 22 and the HTTP list).
 
 use std::time::Duration;
 

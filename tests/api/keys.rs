@@ -1,4 +1,4 @@
-//! Who may ask for what, and that a key's secret stays one.
+//! Authentication and roles, and that no answer or log contains the secret of a key.
 
 use assize_domain::key::KeyRole;
 use reqwest::{Method, Response};

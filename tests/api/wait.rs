@@ -1,4 +1,4 @@
-//! ETags, and waiting for a run to move.
+//! ETags, and waiting for a run to change.
 
 use std::time::Duration;
 

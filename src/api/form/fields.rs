@@ -1,9 +1,9 @@
 //! The limits of single fields.
 
+use assize_domain::unicode::fold;
 use serde_json::Value;
 
 use crate::api::problem::Problem;
-use assize_domain::unicode::fold;
 
 /// The maximum number of characters of a user; the column has the same limit.
 const MAX_USER_CHARS: usize = 200;

@@ -26,24 +26,24 @@ pub(in crate::api) async fn read_multipart(
 /// The fields that were read so far.
 struct FormBuilder<'a> {
     context: &'a FormContext<'a>,
-    archive: Slot<Spooled>,
-    template: Slot<String>,
-    user: Slot<String>,
-    metadata: Slot<Value>,
-    repository_url: Slot<String>,
-    reference: Slot<String>,
+    archive: FieldSlot<Spooled>,
+    template: FieldSlot<String>,
+    user: FieldSlot<String>,
+    metadata: FieldSlot<Value>,
+    repository_url: FieldSlot<String>,
+    reference: FieldSlot<String>,
 }
 
 impl<'a> FormBuilder<'a> {
     const fn new(context: &'a FormContext<'a>) -> Self {
         Self {
             context,
-            archive: Slot::empty("archive"),
-            template: Slot::empty("template"),
-            user: Slot::empty("user"),
-            metadata: Slot::empty("metadata"),
-            repository_url: Slot::empty("repository_url"),
-            reference: Slot::empty("ref"),
+            archive: FieldSlot::empty("archive"),
+            template: FieldSlot::empty("template"),
+            user: FieldSlot::empty("user"),
+            metadata: FieldSlot::empty("metadata"),
+            repository_url: FieldSlot::empty("repository_url"),
+            reference: FieldSlot::empty("ref"),
         }
     }
 
@@ -105,12 +105,12 @@ impl<'a> FormBuilder<'a> {
 }
 
 /// The place of one field, which may be filled once.
-struct Slot<T> {
+struct FieldSlot<T> {
     name: &'static str,
     value: Option<T>,
 }
 
-impl<T> Slot<T> {
+impl<T> FieldSlot<T> {
     const fn empty(name: &'static str) -> Self {
         Self { name, value: None }
     }

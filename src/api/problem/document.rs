@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Cause, Parts, Problem, ProblemCode};
+use super::{Cause, Problem, ProblemCode, ProblemParts};
 
 /// What was wrong with a request (RFC 9457, `application/problem+json`).
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -42,7 +42,7 @@ pub struct ProblemDocument<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Parts { code, detail, limit, seen, entry, help, headers, cause } = *self.0;
+        let ProblemParts { code, detail, limit, seen, entry, help, headers, cause } = *self.0;
         let ProblemCode { name, status, .. } = code;
         let mut title = name.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::ErrorKind;
 
+use assize_archive::ArchiveProblem;
+use assize_store::StoreError;
 use axum::extract::multipart::MultipartError;
 use uuid::Uuid;
 
@@ -13,8 +15,6 @@ use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
-use assize_archive::ArchiveProblem;
-use assize_store::StoreError;
 
 impl Problem {
     pub fn internal(cause: &dyn Display) -> Self {

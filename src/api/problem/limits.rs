@@ -38,8 +38,10 @@ impl Problem {
         Self::new(codes::BODY_TOO_SLOW, format!("the body did not arrive completely within {limit_s} s")).close()
     }
 
-    pub fn chunks_too_small(chunks: u64, bytes: u64) -> Self {
-        let detail = format!("{bytes} bytes of the body arrived in {chunks} chunks, which is too small a mean");
+    /// `min_mean` is the minimum mean size of a chunk in bytes.
+    pub fn chunks_too_small(min_mean: u64, chunks: u64, bytes: u64) -> Self {
+        let detail =
+            format!("{bytes} bytes of the body arrived in {chunks} chunks, the minimum mean is {min_mean} bytes");
         Self::new(codes::CHUNKS_TOO_SMALL, detail)
     }
 

@@ -1,9 +1,9 @@
 //! Problems with what a client sends: its key, the route, the parameters and the fields.
 
+use assize_domain::run::{FailureCode, Status};
 use axum::http::{HeaderValue, header};
 
 use super::{Problem, codes};
-use assize_domain::run::{FailureCode, Status};
 
 /// The key.
 impl Problem {

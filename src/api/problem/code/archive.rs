@@ -1,7 +1,8 @@
 //! Codes for archives that the scan rejects.
 
-use super::{ProblemCode, codes, limit, service};
 use assize_archive::{ArchiveProblem, Field, NameFault, Special};
+
+use super::{ProblemCode, codes, limit, service};
 
 codes! {
     ARCHIVE_NOT_A_ZIP: "archive_not_a_zip", 422,
