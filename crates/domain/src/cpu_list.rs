@@ -11,7 +11,7 @@ const MAX_CPUS: u32 = 4096;
 /// Returns the ids of a list such as `0-3,8`.
 ///
 /// # Errors
-/// Says how a list is written, and quotes this one.
+/// The message names the form of a list and quotes this one.
 pub fn parse(list: &str) -> Result<BTreeSet<u32>, String> {
     let wrong =
         || format!("a list of processors is written like 0-3,8 with numbers below {MAX_CPUS}, this is {list:?}");
@@ -45,7 +45,7 @@ pub fn written(ids: &BTreeSet<u32>) -> String {
 /// Checks the setting `cells_cpuset`: empty, [`NONE`] or a list.
 ///
 /// # Errors
-/// Says how a list is written, and quotes this one.
+/// The message names the form of a list and quotes this one.
 pub fn check(setting: &str) -> Result<(), String> {
     if setting.is_empty() || setting == NONE { Ok(()) } else { parse(setting).map(|_| ()) }
 }

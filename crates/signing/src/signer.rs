@@ -1,4 +1,4 @@
-//! What a process signs with: the key of its file, whichever lies there now.
+//! The signer of a process, which uses the key that its file contains at that time.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! `assize doctor --attack`: the hostile cases against an installation of their own.
 
-mod told;
+mod report;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
-use self::told::Told;
+use self::report::AttackReport;
 use crate::cli::services::searchable;
 use crate::cli::signals;
 use crate::cli::up::{Installation, Place};
 use crate::maintenance::stale_cgroups;
 use assize_attack as attack;
-use assize_attack::arena::{AT_ONCE, Arena, Target};
 use assize_attack::blame::PAUSE_AFTER;
 use assize_attack::blame::outside::Outside;
 use assize_attack::case::{Case, matches};
+use assize_attack::context::{AttackContext, CONCURRENT_RUNS, Target};
 use assize_attack::http::alike::USER_MAX_ACTIVE;
 use assize_attack::templates;
 use assize_cell::Engine;
@@ -27,16 +27,16 @@ use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_client::screen::{Ink, Screen};
 use assize_config::{Config, ConfigError};
 
-/// All of it; it takes some five minutes on two cores.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
+/// The longest time of the whole attack, which takes about five minutes on two cores.
+const ATTACK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What is attacked, and how it is told.
+/// Arguments of the attack.
 #[derive(Debug, clap::Args)]
 pub(super) struct Attack {
-    /// Attack an installation of its own on this host, and say what stopped each case.
+    /// Attack an installation of its own on this host, and report what stopped each case.
     #[arg(long)]
     attack: bool,
-    /// With --attack: only cases whose name has this part, or is this with `*` for anything.
+    /// With --attack: try only cases whose id contains this text, or matches it with `*` for any characters.
     #[arg(long, requires = "attack", value_name = "PATTERN")]
     only: Option<String>,
     /// With --attack: list the cases and start nothing.
@@ -53,7 +53,7 @@ impl Attack {
 /// Runs the command.
 ///
 /// # Errors
-/// A fault of usage, whatever it was that kept the attack from being made: exit code 2.
+/// A usage fault (exit code 2), whatever prevented the attack.
 pub(super) async fn run(
     command: &Attack,
     as_json: bool,
@@ -64,13 +64,15 @@ pub(super) async fn run(
     let cases: Vec<Case> = attack::cases().into_iter().filter(wanted).collect();
     if cases.is_empty() {
         let pattern = command.only.as_deref().unwrap_or_default();
-        return Err(Fault::usage(format!("no case is named like {pattern:?}; see `assize doctor --attack --list`")));
+        return Err(Fault::usage(format!(
+            "no case matches {pattern:?}; list the cases with `assize doctor --attack --list`"
+        )));
     }
     if command.list {
-        told::list(&cases, as_json);
+        report::list(&cases, as_json);
         return Ok(Exit::Success);
     }
-    let could_not = |fault: Fault| Fault::usage(format!("the attack could not be made: {fault}"));
+    let could_not = |fault: Fault| Fault::usage(format!("the attack could not start: {fault}"));
     make(cases, as_json, config?, config_file).await.map_err(could_not)
 }
 
@@ -109,7 +111,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     outcome
 }
 
-/// What the attack is made with.
+/// What the attack needs once the installation runs.
 struct Prepared {
     engine: Engine,
     outside: Outside,
@@ -130,32 +132,32 @@ async fn attack_on(
         database_url: installation.database_url().to_owned(),
         root: place.data.clone(),
     };
-    let mut told = Told::new(screen, as_json, cases.clone());
+    let mut report = AttackReport::new(screen, as_json, cases.clone());
     screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url, cases.len())));
-    let (findings, mut found) = unbounded_channel();
-    let arena = Arena::open(target, engine, outside, cases, findings).await.map_err(Fault::infrastructure)?;
+    let (results, mut found) = unbounded_channel();
+    let context = AttackContext::open(target, engine, outside, cases, results).await.map_err(Fault::infrastructure)?;
     {
         let attacking = async {
-            attack::run(&arena).await;
-            // The last word is the arena's: what is still in the channel is taken below.
+            attack::run(&context).await;
+            // Results that are still in the channel are received below.
         };
         tokio::pin!(attacking);
-        let late = tokio::time::sleep(PATIENCE);
+        let late = tokio::time::sleep(ATTACK_TIMEOUT);
         tokio::pin!(late);
         loop {
             tokio::select! {
                 () = &mut attacking => break,
-                Some(finding) = found.recv() => told.tell(finding),
+                Some(result) = found.recv() => report.record(result),
                 () = &mut late => break,
                 error = installation.ended() => return Err(error.into()),
                 () = stop.cancelled() => return Ok(Exit::Interrupted),
             }
         }
     }
-    while let Ok(finding) = found.try_recv() {
-        told.tell(finding);
+    while let Ok(result) = found.try_recv() {
+        report.record(result);
     }
-    Ok(told.conclude())
+    Ok(report.conclude())
 }
 
 /// The first of three free ports in a row, for the API and the two metrics listeners.
@@ -171,18 +173,18 @@ fn free_port() -> Result<u16, Fault> {
     Err(Fault::infrastructure("there are no three free ports in a row on 127.0.0.1"))
 }
 
-/// What differs from an operator's installation: nobody waits for his turn, uploads are small, repositories may
-/// come from anywhere, and a busy host is no reason to claim nothing.
+/// The settings that differ from an operator's installation: no limit delays a run, uploads are small, repositories may
+/// come from any host, and pressure on the host does not pause claims.
 fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, String)> {
     let text = |value: usize| value.to_string();
     vec![
         ("ASSIZE_TEMPLATES_DIR", templates_dir.display().to_string()),
-        ("ASSIZE_WORKER_SLOTS", text(AT_ONCE)),
-        // More than the cells of most templates can hold.
+        ("ASSIZE_WORKER_SLOTS", text(CONCURRENT_RUNS)),
+        // More bytes than the cells of most templates can hold.
         ("ASSIZE_MAX_ARCHIVE_BYTES", text(24 << 20)),
         ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
         ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
-        // No repository is refused because none are wanted.
+        // Every host of repositories is allowed.
         ("ASSIZE_GIT_HOSTS", format!("* 127.0.0.1:{}", outside.forge_port)),
         ("ASSIZE_EGRESS_PRIVATE_HOSTS", outside.private_hosts()),
         ("ASSIZE_PAUSE_AFTER_FAILURES", text(PAUSE_AFTER)),
@@ -193,7 +195,7 @@ fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, Strin
         ("ASSIZE_PER_ORG_MAX_ACTIVE", text(1000)),
         ("ASSIZE_PER_USER_MAX_ACTIVE", text(USER_MAX_ACTIVE)),
         ("ASSIZE_MAX_ACTIVE_API_EVALS", text(1000)),
-        // A MiB of live output for each run: what the measured neighbour writes until it is first looked at.
+        // 1 MiB of live output for each run: the measured neighbour writes that much before its output is first read.
         ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(32)),
     ]
 }
