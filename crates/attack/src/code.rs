@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn only_what_is_named_contains() {
         let probe = Probe { name: "a", tried: "b", allowed: &["EPERM", "0 *"] };
-        let judged = |how: &str, what: &str| {
+        let assessed = |how: &str, what: &str| {
             assess(&probe, Some(&ProbeReport { name: "a".into(), how: how.into(), what: what.into() }))
         };
         assert!(matches!(assessed("denied", "EPERM"), CaseOutcome::Contained(_)));
