@@ -13,7 +13,8 @@ use uuid::Uuid;
 use self::board::Board;
 use self::expect::{Sample, end_of, samples};
 use super::signals;
-use super::up::{Installation, Place};
+use super::up::{self, LocalService};
+use crate::installation::Listen;
 use assize_client::client::{Client, Handin, Project, Server, read};
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_client::pack::pack;
@@ -86,23 +87,23 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
     }
     let stop = signals::stop(false)?;
     let data = command.server.data.clone();
-    let place = Place { data, port: command.port, settings: Vec::new(), throw_away: false };
-    let mut installation = Installation::start(&place, &config, config_file, screen, &stop).await?;
-    installation.describe(screen, &config);
+    let launcher = up::launcher(data, Listen::from_port(command.port), &config, config_file)?;
+    let mut service = LocalService::start(launcher, screen, &stop).await?;
+    service.describe(screen, &config);
     screen.line("");
-    let client = Client::new(&installation.url, &installation.key)?;
+    let client = Client::new(&service.installation.url(), &service.key)?;
     let mut outcome = tokio::select! {
         outcome = show(&client, &all, screen, command.json) => outcome,
-        error = installation.ended() => Err(error.into()),
+        error = service.installation.ended() => Err(error.into()),
         () = stop.cancelled() => Ok(Exit::Interrupted),
     };
     if command.keep && outcome.is_ok() && !stop.is_cancelled() {
         screen.line("it goes on serving; ctrl-c stops it");
-        if let Err(fault) = installation.serve(screen, &stop).await {
+        if let Err(fault) = service.serve(screen, &stop).await {
             outcome = Err(fault);
         }
     }
-    installation.stop(screen).await;
+    service.stop(screen).await;
     outcome
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::embedded::{Durability, Embedded, EmbeddedError};
+use crate::embedded::{Durability, Embedded};
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_client::screen::Screen;
 use assize_host as host;
@@ -35,15 +35,6 @@ pub struct WithServices {
     /// The command and its arguments, after `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
-}
-
-impl From<EmbeddedError> for Fault {
-    fn from(error: EmbeddedError) -> Self {
-        match error {
-            EmbeddedError::InUse { .. } => Self::usage(error),
-            other => Self::infrastructure(other),
-        }
-    }
 }
 
 /// Runs the command.

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use assize::embedded::{Durability, Embedded, Server};
-use assize_domain::key;
+use assize::installation::{Settings, keys};
 use assize_domain::key::KeyRole;
-use assize_signing::{PrivateKey, key_file};
 use assize_store::Store;
-use assize_store::keys::NewKey;
 use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -108,45 +106,38 @@ impl Site {
         store.migrate().await?;
         let mut orgs = Vec::new();
         for name in ORGS {
-            orgs.push(Org { key: organisation(&store, name).await? });
+            orgs.push(Org { key: keys::create_key(&store, name, KeyRole::Admin, "chaos").await?.text });
         }
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy(&embedded.database_url)?;
         let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let path = |path: PathBuf| path.display().to_string();
-        let signing_key = folder.join("signing.key");
-        key_file::create(&signing_key, &PrivateKey::generate())?;
-        let environment = [
-            ("INSTANCE", instance),
-            ("DATABASE_URL", database_url),
-            ("REDIS_URL", embedded.redis_url.clone()),
-            ("API_LISTEN", api_listen.clone()),
-            ("API_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("WORKER_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("TEMPLATES_DIR", path(folder.join("templates"))),
-            ("BLOB_URL", format!("file:{}", small.join("blobs").display())),
-            ("SPOOL_DIR", path(small.join("spool"))),
-            ("SIGNING_KEY_FILE", path(signing_key)),
-            ("DOCKER_HOST", format!("unix://{}", engine_socket.display())),
-            ("WORKER_SLOTS", WORKER_SLOTS.to_string()),
-            ("MAX_ACTIVE_EVALUATIONS", TOTAL_SLOTS.to_string()),
-            ("PER_USER_MAX_ACTIVE", "4".to_owned()),
-            ("DRAIN_TIMEOUT_S", DRAIN_S.to_string()),
-            ("OUTPUT_LIMIT_BYTES", OUTPUT_LIMIT.to_string()),
-            ("OUTPUT_HEAD_BYTES", "16384".to_owned()),
-            ("OUTPUT_TAIL_BYTES", "16384".to_owned()),
-            // What else this host does must not matter; the small file system must.
-            ("MIN_FREE_DISK_MIB", "8".to_owned()),
-            ("MIN_AVAILABLE_MEMORY_MIB", "0".to_owned()),
-            ("MAX_MEMORY_PRESSURE", "0".to_owned()),
-            ("MAX_IO_PRESSURE", "0".to_owned()),
-            ("LOG_FORMAT", "json".to_owned()),
-            ("LOG", "info,assize=debug".to_owned()),
-        ];
-        let environment: Vec<_> =
-            environment.into_iter().map(|(key, value)| (format!("ASSIZE_{key}"), value)).collect();
+        keys::ensure_signing_key(&Settings::signing_key_file(folder))?;
+        let environment: Vec<_> = Settings::in_folder(&small)
+            .ignoring_host_load()
+            .with("signing_key_file", Settings::signing_key_file(folder).display())
+            .with("instance", instance)
+            .with("database_url", database_url)
+            .with("redis_url", &embedded.redis_url)
+            .with("api_listen", &api_listen)
+            .with("api_metrics_listen", "127.0.0.1:0")
+            .with("worker_metrics_listen", "127.0.0.1:0")
+            .with("templates_dir", folder.join("templates").display())
+            .with("docker_host", format!("unix://{}", engine_socket.display()))
+            .with("worker_slots", WORKER_SLOTS)
+            .with("max_active_evaluations", TOTAL_SLOTS)
+            .with("per_user_max_active", 4)
+            .with("drain_timeout_s", DRAIN_S)
+            .with("output_limit_bytes", OUTPUT_LIMIT)
+            .with("output_head_bytes", 16384)
+            .with("output_tail_bytes", 16384)
+            // The small file system counts, unlike the rest of the host.
+            .with("min_free_disk_mib", 8)
+            .with("log_format", "json")
+            .with("log", "info,assize=debug")
+            .variables()
+            .collect();
         let log = embedded.folder.logs().join("api.log");
         let spec = Spec { name: "api".to_owned(), program: program.clone(), argument: "api", environment, log };
         let environment = spec.environment.clone();
@@ -281,18 +272,4 @@ impl Site {
         }
         Ok(())
     }
-}
-
-async fn organisation(store: &Store, name: &str) -> Result<String> {
-    let minted = key::mint();
-    let new = NewKey {
-        id: minted.id,
-        organization_id: store.ensure_organization(name).await?,
-        role: KeyRole::Admin,
-        secret_sha256: &minted.secret_sha256,
-        label: "chaos",
-        expires_at: None,
-    };
-    store.insert_key(new).await?;
-    Ok(minted.text().to_owned())
 }

@@ -2,7 +2,6 @@
 
 mod told;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use self::told::Told;
 use crate::cli::services::searchable;
 use crate::cli::signals;
-use crate::cli::up::{Installation, Place};
+use crate::cli::up::{self, LocalService};
+use crate::embedded::Durability;
+use crate::installation::{Launcher, Listen, Settings};
 use crate::upkeep::leftovers;
 use assize_attack as attack;
 use assize_attack::arena::{AT_ONCE, Arena, Target};
@@ -87,22 +88,23 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
         .map_err(|error| Fault::infrastructure(format!("cannot listen on the loopback: {error}")))?;
     templates::write(&templates_dir, outside.registry_port)
         .map_err(|error| Fault::infrastructure(format!("cannot write to {}: {error}", templates_dir.display())))?;
-    let place = Place {
-        data: scratch.path().to_owned(),
-        port: free_port()?,
+    let listen = Listen::free()
+        .map_err(|error| Fault::infrastructure(format!("there are no three free ports on 127.0.0.1: {error}")))?;
+    let launcher = Launcher {
+        durability: Durability::ThrowAway,
         settings: settings(&templates_dir, &outside),
-        throw_away: true,
+        ..up::launcher(scratch.path().to_owned(), listen, &config, config_file)?
     };
     let mut engine = Engine::connect(&config).await.map_err(Fault::infrastructure)?;
     for image in templates::IMAGES {
         engine.check_image(image).await.map_err(Fault::infrastructure)?;
     }
     let stop = signals::stop(false)?;
-    let mut installation = Installation::start(&place, &config, config_file, screen, &stop).await?;
-    engine.instance = installation.instance();
+    let mut service = LocalService::start(launcher, screen, &stop).await?;
+    engine.instance = service.installation.instance();
     let attack = Prepared { engine: engine.clone(), outside, cases };
-    let outcome = attack_on(&mut installation, &place, attack, as_json, screen, &stop).await;
-    installation.stop(screen).await;
+    let outcome = attack_on(&mut service, scratch.path(), attack, as_json, screen, &stop).await;
+    service.stop(screen).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
         leftovers::remove_parents(&cgroups);
     }
@@ -117,21 +119,21 @@ struct Prepared {
 }
 
 async fn attack_on(
-    installation: &mut Installation,
-    place: &Place,
+    LocalService { installation, key }: &mut LocalService,
+    root: &Path,
     Prepared { engine, outside, cases }: Prepared,
     as_json: bool,
     screen: Screen,
     stop: &CancellationToken,
 ) -> Outcome {
     let target = Target {
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, place.port)),
-        key: installation.key.clone(),
-        database_url: installation.database_url().to_owned(),
-        root: place.data.clone(),
+        address: installation.listen().api.parse().map_err(Fault::infrastructure)?,
+        key: key.clone(),
+        database_url: installation.embedded.database_url.clone(),
+        root: root.to_owned(),
     };
     let mut told = Told::new(screen, as_json, cases.clone());
-    screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url, cases.len())));
+    screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url(), cases.len())));
     let (findings, mut found) = unbounded_channel();
     let arena = Arena::open(target, engine, outside, cases, findings).await.map_err(Fault::infrastructure)?;
     {
@@ -158,42 +160,24 @@ async fn attack_on(
     Ok(told.conclude())
 }
 
-/// The first of three free ports in a row, for the API and the two metrics listeners.
-fn free_port() -> Result<u16, Fault> {
-    let bound = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    for _ in 0..100 {
-        let Ok(first) = bound(0).and_then(|listener| Ok((listener.local_addr()?.port(), listener))) else { continue };
-        let port = first.0;
-        if port < u16::MAX - 2 && bound(port + 1).is_ok() && bound(port + 2).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Fault::infrastructure("there are no three free ports in a row on 127.0.0.1"))
-}
-
-/// What differs from an operator's installation: nobody waits for his turn, uploads are small, repositories may
-/// come from anywhere, and a busy host is no reason to claim nothing.
-fn settings(templates_dir: &Path, outside: &Outside) -> Vec<(&'static str, String)> {
-    let text = |value: usize| value.to_string();
-    vec![
-        ("ASSIZE_TEMPLATES_DIR", templates_dir.display().to_string()),
-        ("ASSIZE_WORKER_SLOTS", text(AT_ONCE)),
+/// What differs from an operator's installation: nobody waits for a turn, uploads are small, repositories may
+/// come from anywhere, and a busy host does not keep the worker from claiming.
+fn settings(templates_dir: &Path, outside: &Outside) -> Settings {
+    Settings::default()
+        .ignoring_host_load()
+        .with("templates_dir", templates_dir.display())
+        .with("worker_slots", AT_ONCE)
         // More than the cells of most templates can hold.
-        ("ASSIZE_MAX_ARCHIVE_BYTES", text(24 << 20)),
-        ("ASSIZE_MAX_STAGE_TIMEOUT_S", text(0)),
-        ("ASSIZE_DRAIN_TIMEOUT_S", text(5)),
-        // No repository is refused because none are wanted.
-        ("ASSIZE_GIT_HOSTS", format!("* 127.0.0.1:{}", outside.forge_port)),
-        ("ASSIZE_EGRESS_PRIVATE_HOSTS", outside.private_hosts()),
-        ("ASSIZE_PAUSE_AFTER_FAILURES", text(PAUSE_AFTER)),
-        ("ASSIZE_MIN_FREE_DISK_MIB", text(0)),
-        ("ASSIZE_MIN_AVAILABLE_MEMORY_MIB", text(0)),
-        ("ASSIZE_MAX_MEMORY_PRESSURE", text(0)),
-        ("ASSIZE_MAX_IO_PRESSURE", text(0)),
-        ("ASSIZE_PER_ORG_MAX_ACTIVE", text(1000)),
-        ("ASSIZE_PER_USER_MAX_ACTIVE", text(USER_MAX_ACTIVE)),
-        ("ASSIZE_MAX_ACTIVE_API_EVALS", text(1000)),
+        .with("max_archive_bytes", 24 << 20)
+        .with("max_stage_timeout_s", 0)
+        .with("drain_timeout_s", 5)
+        // No repository is refused because its host is not listed.
+        .with("git_hosts", format!("* 127.0.0.1:{}", outside.forge_port))
+        .with("egress_private_hosts", outside.private_hosts())
+        .with("pause_after_failures", PAUSE_AFTER)
+        .with("per_org_max_active", 1000)
+        .with("per_user_max_active", USER_MAX_ACTIVE)
+        .with("max_active_api_evals", 1000)
         // A MiB of live output for each run: what the measured neighbour writes until it is first looked at.
-        ("ASSIZE_MAX_ACTIVE_EVALUATIONS", text(32)),
-    ]
+        .with("max_active_evaluations", 32)
 }
