@@ -24,16 +24,16 @@ use assize_host::Signal;
 
 /// The longest that a server may take to answer. A recovery after a crash takes seconds; the first start on an
 /// emulated processor took a minute.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Between two tries to reach a server that is starting.
-const RETRY: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The longest that Postgres may take to stop, in the face of clients that hold on.
-const POSTGRES_PATIENCE: Duration = Duration::from_secs(15);
+const POSTGRES_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Redis has nothing to save.
-const REDIS_PATIENCE: Duration = Duration::from_secs(5);
+const REDIS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the servers cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum Durability {
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerKind {
     Postgres,
     Redis,
 }
@@ -100,11 +100,11 @@ impl Embedded {
                 Ok(Self { database_url, redis_url, folder, durability, postgres, redis })
             }
             (Ok(mut postgres), Err(error)) => {
-                postgres.stop(Signal::Interrupt, POSTGRES_PATIENCE).await;
+                postgres.stop(Signal::Interrupt, POSTGRES_STOP_TIMEOUT).await;
                 Err(error)
             }
             (Err(error), Ok(mut redis)) => {
-                redis.stop(Signal::Terminate, REDIS_PATIENCE).await;
+                redis.stop(Signal::Terminate, REDIS_STOP_TIMEOUT).await;
                 Err(error)
             }
             (Err(error), Err(_)) => Err(error),
@@ -121,10 +121,10 @@ impl Embedded {
 
     /// The process id of a server, while it runs.
     #[must_use]
-    pub fn id(&self, server: Server) -> Option<u32> {
+    pub fn id(&self, server: ServerKind) -> Option<u32> {
         match server {
-            Server::Postgres => self.postgres.id(),
-            Server::Redis => self.redis.id(),
+            ServerKind::Postgres => self.postgres.id(),
+            ServerKind::Redis => self.redis.id(),
         }
     }
 
@@ -132,14 +132,14 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EmbeddedError`] if it cannot be had again.
-    pub async fn start_again(&mut self, server: Server) -> Result<(), EmbeddedError> {
+    pub async fn start_again(&mut self, server: ServerKind) -> Result<(), EmbeddedError> {
         // Until it is waited for, a dead server still has its process id, and Postgres takes it for alive.
         match server {
-            Server::Postgres => {
+            ServerKind::Postgres => {
                 self.postgres.ended().await;
                 self.postgres = postgres::start(&self.folder, self.durability).await?;
             }
-            Server::Redis => {
+            ServerKind::Redis => {
                 self.redis.ended().await;
                 self.redis = redis_server::start(&self.folder).await?;
             }
@@ -147,10 +147,10 @@ impl Embedded {
         Ok(())
     }
 
-    /// Stops Redis, then Postgres, each within its patience. What did not stop is said.
+    /// Stops Redis, then Postgres, each within its timeout. What did not stop is said.
     pub async fn stop(mut self) -> Vec<String> {
-        let redis = self.redis.stop(Signal::Terminate, REDIS_PATIENCE).await;
-        let postgres = self.postgres.stop(Signal::Interrupt, POSTGRES_PATIENCE).await;
+        let redis = self.redis.stop(Signal::Terminate, REDIS_STOP_TIMEOUT).await;
+        let postgres = self.postgres.stop(Signal::Interrupt, POSTGRES_STOP_TIMEOUT).await;
         [redis, postgres].into_iter().flatten().collect()
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use assize::embedded::{Durability, Server};
+use assize::embedded::{Durability, ServerKind};
 use assize::installation::{Installation, Launcher, Listen, Part, Settings};
 use assize_cell::Engine;
 use assize_config::Config;
@@ -91,11 +91,11 @@ impl Services {
     }
 
     pub fn postgres_pid(&self) -> Result<u32> {
-        self.installation.embedded.id(Server::Postgres).context("Postgres does not run")
+        self.installation.embedded.id(ServerKind::Postgres).context("Postgres does not run")
     }
 
     pub fn redis_pid(&self) -> Result<u32> {
-        self.installation.embedded.id(Server::Redis).context("Redis does not run")
+        self.installation.embedded.id(ServerKind::Redis).context("Redis does not run")
     }
 
     /// Waits until all of them have ended, asking nobody but the database.

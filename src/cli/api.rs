@@ -38,7 +38,7 @@ pub struct Api {
 /// [`Fault`] for a person.
 pub async fn run(command: Api, config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
-    let stop = signals::stop(command.lifeline)?;
+    let stop = signals::shutdown_token(command.lifeline)?;
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::template::Templates;
 use assize_client::outcome::{Exit, Outcome};
-use assize_client::screen::{self, Ink, Screen};
+use assize_client::terminal::{self, Style, Terminal};
 use assize_config::{Config, ConfigError};
 
 const EXAMPLES: &str = "\
@@ -43,7 +43,7 @@ pub struct Doctor {
     #[arg(long)]
     no_cells: bool,
     #[command(flatten)]
-    attack: attack::Attack,
+    attack: attack::AttackOptions,
 }
 
 /// How a check came out.
@@ -68,13 +68,13 @@ struct Check {
 /// What was found so far; each line is shown as soon as it is known.
 #[derive(Debug)]
 pub(in crate::cli) struct Report {
-    screen: Option<Screen>,
+    terminal: Option<Terminal>,
     checks: Vec<Check>,
 }
 
 impl Report {
     fn new(as_json: bool) -> Self {
-        Self { screen: (!as_json).then(Screen::stdout), checks: Vec::new() }
+        Self { terminal: (!as_json).then(Terminal::stdout), checks: Vec::new() }
     }
 
     fn ok(&mut self, what: &str, seen: impl Into<String>) {
@@ -100,15 +100,15 @@ impl Report {
     }
 
     fn add(&mut self, check: Check) {
-        if let Some(screen) = self.screen {
-            let (ink, sign) = match check.level {
-                Level::Ok => (Ink::Good, "ok  "),
-                Level::Warn => (Ink::Warn, "warn"),
-                Level::Fail => (Ink::Bad, "FAIL"),
+        if let Some(terminal) = self.terminal {
+            let (style, sign) = match check.level {
+                Level::Ok => (Style::Good, "ok  "),
+                Level::Warn => (Style::Warn, "warn"),
+                Level::Fail => (Style::Bad, "FAIL"),
             };
-            let seen = check.seen.lines().map(screen::printable).collect::<Vec<_>>().join(" ");
+            let seen = check.seen.lines().map(terminal::printable).collect::<Vec<_>>().join(" ");
             let todo = check.todo.as_ref().map_or_else(String::new, |todo| format!("  -> {todo}"));
-            screen.line(format!("{}  {:<14} {seen}{todo}", screen.paint(ink, sign), check.what));
+            terminal.line(format!("{}  {:<14} {seen}{todo}", terminal.paint(style, sign), check.what));
         }
         self.checks.push(check);
     }
@@ -135,15 +135,15 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
         Err(error) => report.fault("settings", error),
     }
     let (failed, warned) = (report.count(Level::Fail), report.count(Level::Warn));
-    if let Some(screen) = report.screen {
-        let (ink, text) = match (failed, warned) {
-            (0, 0) => (Ink::Good, format!("all {} checks are ok", report.checks.len())),
-            (0, _) => (Ink::Warn, format!("fit to run; warnings: {warned}")),
-            _ => (Ink::Bad, format!("not fit to run; failed checks: {failed}")),
+    if let Some(terminal) = report.terminal {
+        let (style, text) = match (failed, warned) {
+            (0, 0) => (Style::Good, format!("all {} checks are ok", report.checks.len())),
+            (0, _) => (Style::Warn, format!("fit to run; warnings: {warned}")),
+            _ => (Style::Bad, format!("not fit to run; failed checks: {failed}")),
         };
-        screen.line(screen.paint(ink, text));
+        terminal.line(terminal.paint(style, text));
     } else {
-        screen::json(&serde_json::json!({ "ok": failed == 0, "checks": report.checks }));
+        terminal::json(&serde_json::json!({ "ok": failed == 0, "checks": report.checks }));
     }
     Ok(if failed == 0 { Exit::Success } else { Exit::Infrastructure })
 }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_an_error_advises_is_told_apart() {
-        let mut report = Report { screen: None, checks: Vec::new() };
+        let mut report = Report { terminal: None, checks: Vec::new() };
         report.fault("redis", "Redis did not answer: gone; check redis_url");
         report.fault("redis", "gone");
         assert_eq!(report.checks[0].seen, "Redis did not answer: gone");
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_warning_is_no_failure() {
-        let mut report = Report { screen: None, checks: Vec::new() };
+        let mut report = Report { terminal: None, checks: Vec::new() };
         report.ok("a", "1");
         report.warn("b", "2", "look");
         assert_eq!((report.count(Level::Fail), report.count(Level::Warn)), (0, 1));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::cli::fault;
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::{self, Ink, Screen, printable};
+use assize_client::terminal::{self, Style, Terminal, printable};
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
@@ -124,57 +124,57 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
     };
     store.insert_key(new).await.map_err(fault::store)?;
     if create.json {
-        screen::json(&serde_json::json!({
+        terminal::json(&serde_json::json!({
             "id": minted.id, "organization": create.org, "role": create.role, "label": create.label,
             "expires_at": expires_at, "key": minted.text(),
         }));
         return Ok(Exit::Success);
     }
-    Screen::stdout().line(minted.text());
+    Terminal::stdout().line(minted.text());
     let until = expires_at.map_or_else(String::new, |at| format!(", until {}", at.format("%F %T UTC")));
     let note = format!("a key of {} with the role {}{until}; it is not shown again", create.org, create.role);
-    Screen::stderr().line(Screen::stderr().paint(Ink::Dim, note));
+    Terminal::stderr().line(Terminal::stderr().paint(Style::Dim, note));
     Ok(Exit::Success)
 }
 
 async fn run_list(list: List, store: &Store) -> Outcome {
     let keys = store.list_keys(list.org.as_deref()).await.map_err(fault::store)?;
     if list.json {
-        screen::json(&keys);
+        terminal::json(&keys);
         return Ok(Exit::Success);
     }
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     if keys.is_empty() {
-        screen.line("no keys; make one with `assize key create`");
+        terminal.line("no keys; make one with `assize key create`");
         return Ok(Exit::Success);
     }
     let now = clock::wall();
     let rows = keys.into_iter().map(|key| {
         let state = match (key.revoked_at, key.expires_at) {
-            (Some(_), _) => (Ink::Bad, "revoked".to_owned()),
-            (None, Some(at)) if at <= now => (Ink::Warn, "expired".to_owned()),
-            (None, Some(at)) => (Ink::Plain, format!("until {}", at.format("%F %T"))),
-            (None, None) => (Ink::Good, "live".to_owned()),
+            (Some(_), _) => (Style::Bad, "revoked".to_owned()),
+            (None, Some(at)) if at <= now => (Style::Warn, "expired".to_owned()),
+            (None, Some(at)) => (Style::Plain, format!("until {}", at.format("%F %T"))),
+            (None, None) => (Style::Good, "live".to_owned()),
         };
         vec![
-            (Ink::Plain, key.id.to_string()),
-            (Ink::Plain, key.organization),
-            (Ink::Plain, key.role.to_string()),
+            (Style::Plain, key.id.to_string()),
+            (Style::Plain, key.organization),
+            (Style::Plain, key.role.to_string()),
             state,
-            (Ink::Dim, key.created_at.format("%F %T").to_string()),
-            (Ink::Plain, printable(&key.label)),
+            (Style::Dim, key.created_at.format("%F %T").to_string()),
+            (Style::Plain, printable(&key.label)),
         ]
     });
-    screen.table(&["id", "organisation", "role", "state", "created (UTC)", "label"], rows.collect());
+    terminal.table(&["id", "organisation", "role", "state", "created (UTC)", "label"], rows.collect());
     Ok(Exit::Success)
 }
 
 async fn run_revoke(revoke: Revoke, store: &Store) -> Outcome {
     let revoked = store.revoke_key(revoke.id).await.map_err(fault::store)?;
     if revoke.json {
-        screen::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
+        terminal::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
     } else if revoked {
-        Screen::stdout().line(format!("key {} is revoked", revoke.id));
+        Terminal::stdout().line(format!("key {} is revoked", revoke.id));
     }
     if revoked || revoke.json {
         return Ok(if revoked { Exit::Success } else { Exit::Usage });
@@ -197,7 +197,7 @@ fn organization(name: &str) -> Result<String, String> {
 /// A number and a unit.
 fn lifetime(text: &str) -> Result<Duration, String> {
     const DAY: u64 = 86_400;
-    const MOST: u64 = 100 * 366 * DAY;
+    const MAX_SECONDS: u64 = 100 * 366 * DAY;
     let wrong = || "it must be a number and one of m, h, d, w, as in 30d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {
@@ -209,7 +209,7 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     match count.checked_mul(seconds) {
-        Some(seconds @ 1..=MOST) => Ok(Duration::from_secs(seconds)),
+        Some(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
         _ => Err("it must be more than nothing and at most 100 years".to_owned()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::fault;
 use assize_client::outcome::{Exit, Outcome};
-use assize_client::screen::{self, Screen};
+use assize_client::terminal::{self, Terminal};
 use assize_config::Config;
 use assize_store::Store;
 
@@ -28,9 +28,9 @@ pub async fn run(command: Migrate, config: Config) -> Outcome {
     store.migrate().await.map_err(fault::store)?;
     let version = store.schema_version().await.map_err(fault::store)?;
     if command.json {
-        screen::json(&serde_json::json!({ "schema_version": version }));
+        terminal::json(&serde_json::json!({ "schema_version": version }));
     } else {
-        Screen::stdout().line(format!("the schema is at version {version}"));
+        Terminal::stdout().line(format!("the schema is at version {version}"));
     }
     Ok(Exit::Success)
 }

@@ -7,9 +7,9 @@ pub mod doctor;
 mod fault;
 pub mod key;
 pub mod migrate;
-pub mod services;
 pub mod signals;
 pub mod up;
+pub mod with_services;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -43,5 +43,5 @@ pub enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Key(key::Key),
-    WithServices(services::WithServices),
+    WithServices(with_services::WithServices),
 }

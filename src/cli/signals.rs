@@ -12,7 +12,7 @@ use assize_client::outcome::Fault;
 ///
 /// # Errors
 /// If the signals cannot be caught.
-pub fn stop(lifeline: bool) -> Result<CancellationToken, Fault> {
+pub fn shutdown_token(lifeline: bool) -> Result<CancellationToken, Fault> {
     let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot catch signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;

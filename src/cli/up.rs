@@ -9,7 +9,7 @@ use super::signals;
 use crate::embedded::Durability;
 use crate::installation::{Installation, InstallationError, Launcher, Listen, Part, Settings};
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::{Ink, Screen};
+use assize_client::terminal::{Style, Terminal};
 use assize_config::Config;
 
 /// The default port of the API.
@@ -58,14 +58,14 @@ pub(super) struct LocalService {
 /// # Errors
 /// [`Fault`] for a person.
 pub async fn run(command: Up, config: Config, config_file: Option<&Path>) -> Outcome {
-    let screen = Screen::stdout();
-    let stop = signals::stop(false)?;
+    let terminal = Terminal::stdout();
+    let stop = signals::shutdown_token(false)?;
     let UpOptions { data, port } = command.options;
     let launcher = launcher(data, Listen::from_port(port), &config, config_file)?;
-    let mut service = LocalService::start(launcher, screen, &stop).await?;
-    service.describe(screen, &config);
-    let outcome = service.serve(screen, &stop).await;
-    service.stop(screen).await;
+    let mut service = LocalService::start(launcher, terminal, &stop).await?;
+    service.describe(terminal, &config);
+    let outcome = service.serve(terminal, &stop).await;
+    service.stop(terminal).await;
     outcome
 }
 
@@ -99,15 +99,15 @@ impl LocalService {
     ///
     /// # Errors
     /// [`Fault`] names the part that failed, and the reason.
-    pub(super) async fn start(launcher: Launcher, screen: Screen, stop: &CancellationToken) -> Result<Self, Fault> {
-        screen.line(screen.paint(Ink::Dim, "starting Postgres and Redis ..."));
+    pub(super) async fn start(launcher: Launcher, terminal: Terminal, stop: &CancellationToken) -> Result<Self, Fault> {
+        terminal.line(terminal.paint(Style::Dim, "starting Postgres and Redis ..."));
         let mut installation = tokio::select! {
             installation = launcher.start_servers() => installation?,
             () = stop.cancelled() => return Err(interrupted()),
         };
         let starting = async {
             let key = installation.prepare().await?;
-            screen.line(screen.paint(Ink::Dim, "starting the API and a worker ..."));
+            terminal.line(terminal.paint(Style::Dim, "starting the API and a worker ..."));
             installation.start(&[Part::Api, Part::Worker]).await?;
             Ok::<_, InstallationError>(key)
         };
@@ -118,7 +118,7 @@ impl LocalService {
         match started {
             Ok(key) => Ok(Self { installation, key: key.text }),
             Err(fault) => {
-                report(screen, installation.stop().await);
+                report(terminal, installation.stop().await);
                 Err(fault)
             }
         }
@@ -128,26 +128,26 @@ impl LocalService {
     ///
     /// # Errors
     /// [`Fault`] names the part that ended, and how it ended.
-    pub(super) async fn serve(&mut self, screen: Screen, stop: &CancellationToken) -> Outcome {
+    pub(super) async fn serve(&mut self, terminal: Terminal, stop: &CancellationToken) -> Outcome {
         tokio::select! {
             () = stop.cancelled() => Ok(Exit::Success),
             error = self.installation.ended() => {
-                screen.line(screen.paint(Ink::Bad, "a part of assize ended by itself; stopping the others"));
+                terminal.line(terminal.paint(Style::Bad, "a part of assize ended by itself; stopping the others"));
                 Err(error.into())
             }
         }
     }
 
     /// Stops the worker, the API, Redis and Postgres, in this order, and prints what had to be killed.
-    pub(super) async fn stop(self, screen: Screen) {
+    pub(super) async fn stop(self, terminal: Terminal) {
         let text = format!("stopping; active runs may end within {} s ...", self.installation.drain().as_secs());
-        screen.line(screen.paint(Ink::Dim, text));
-        report(screen, self.installation.stop().await);
-        screen.line(screen.paint(Ink::Dim, "stopped; the data stay"));
+        terminal.line(terminal.paint(Style::Dim, text));
+        report(terminal, self.installation.stop().await);
+        terminal.line(terminal.paint(Style::Dim, "stopped; the data stay"));
     }
 
     /// Prints the addresses and files of the installation, and commands to try.
-    pub(super) fn describe(&self, screen: Screen, config: &Config) {
+    pub(super) fn describe(&self, terminal: Terminal, config: &Config) {
         let installation = &self.installation;
         let (root, url, listen) = (installation.root(), installation.url(), installation.listen());
         let servers = &installation.embedded;
@@ -158,7 +158,7 @@ impl LocalService {
             servers.database_url, servers.redis_url
         );
         let key_file = installation.key_file();
-        screen.line(screen.paint(Ink::Good, "assize is up"));
+        terminal.line(terminal.paint(Style::Good, "assize is up"));
         for (name, what) in [
             ("API", url.clone()),
             ("metrics", metrics),
@@ -168,7 +168,7 @@ impl LocalService {
             ("data", format!("{} (logs in log/)", root.display())),
             ("key", format!("{} (admin of the organisation {ORGANIZATION})", key_file.display())),
         ] {
-            screen.line(format!("  {name:<9} {what}"));
+            terminal.line(format!("  {name:<9} {what}"));
         }
         let sample = config.templates_dir.join("trivial/sample/passing");
         let at = if *listen == Listen::from_port(PORT) { String::new() } else { format!(" --url {url}") };
@@ -177,13 +177,13 @@ impl LocalService {
         } else {
             format!(" --data {}", root.display())
         };
-        screen.line("try it, in another terminal:");
-        screen.line(format!("  assize submit {} --template trivial --watch{at}{data}", sample.display()));
-        screen.line(format!(
+        terminal.line("try it, in another terminal:");
+        terminal.line(format!("  assize submit {} --template trivial --watch{at}{data}", sample.display()));
+        terminal.line(format!(
             "  curl -H \"Authorization: Bearer $(cat {})\" -F template=trivial -F user=me -F archive=@project.zip {url}/v1/submissions",
             key_file.display(),
         ));
-        screen.line("ctrl-c stops everything");
+        terminal.line("ctrl-c stops everything");
     }
 }
 
@@ -191,6 +191,6 @@ fn interrupted() -> Fault {
     Fault::infrastructure("stopped before everything was up")
 }
 
-fn report(screen: Screen, complaints: Vec<String>) {
-    complaints.iter().for_each(|complaint| screen.line(screen.paint(Ink::Warn, complaint)));
+fn report(terminal: Terminal, complaints: Vec<String>) {
+    complaints.iter().for_each(|complaint| terminal.line(terminal.paint(Style::Warn, complaint)));
 }

@@ -40,7 +40,7 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
         config.allow_unenforced = format!("{},{limit}", config.allow_unenforced);
     }
     unenforced::parse(&config.allow_unenforced).map_err(Fault::usage)?;
-    let stop = signals::stop(command.lifeline)?;
+    let stop = signals::shutdown_token(command.lifeline)?;
     // Whichever ends first, by a fault or because it was told to, ends the other.
     let ready = Arc::new(AtomicBool::new(false));
     let metrics = async {

@@ -173,8 +173,8 @@ fn socket_folder(root: &Path) -> PathBuf {
 fn service_user(root: &Path) -> Result<Service, EmbeddedError> {
     const ADVICE: &str = "root cannot run Postgres: install Debian's postgresql package, which brings its user, or start assize as another user";
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let service =
-        service_of(&users).ok_or(EmbeddedError::Missing { what: "a system user named postgres", advice: ADVICE })?;
+    let service = find_service_user(&users)
+        .ok_or(EmbeddedError::Missing { what: "a system user named postgres", advice: ADVICE })?;
     for folder in root.ancestors() {
         let about = std::fs::metadata(folder)
             .map_err(|error| EmbeddedError::Folder { path: folder.to_owned(), reason: error.to_string() })?;
@@ -196,7 +196,7 @@ fn service_user(root: &Path) -> Result<Service, EmbeddedError> {
     Ok(service)
 }
 
-fn service_of(passwd: &str) -> Option<Service> {
+fn find_service_user(passwd: &str) -> Option<Service> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == SERVICE_USER).then_some(())?;
@@ -230,7 +230,7 @@ mod tests {
     fn the_service_user_is_found_by_its_whole_name() {
         let passwd =
             "root:x:0:0::/root:/bin/sh\npostgresx:x:1:1::/:/\npostgres:x:104:110:,,,:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(service_of(passwd), Some(Service { uid: 104, gid: 110 }));
-        assert_eq!(service_of("postgres:x:no:1"), None);
+        assert_eq!(find_service_user(passwd), Some(Service { uid: 104, gid: 110 }));
+        assert_eq!(find_service_user("postgres:x:no:1"), None);
     }
 }

@@ -7,28 +7,29 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{EmbeddedError, Folder, POSTGRES_PATIENCE, REDIS_PATIENCE, RETRY, redis_server};
+use super::{EmbeddedError, Folder, POSTGRES_STOP_TIMEOUT, REDIS_STOP_TIMEOUT, RETRY_INTERVAL, redis_server};
 use assize_host as host;
 use assize_host::Signal;
 
 /// Stops a postmaster that is still there; clients of the predecessor may hold on to it.
 pub(super) async fn stop_postgres(folder: &Folder) -> Result<(), EmbeddedError> {
     let place = folder.postgres();
-    let Some(pid) = living(&place.join("postmaster.pid"), &place) else { return Ok(()) };
+    let Some(pid) = live_pid(&place.join("postmaster.pid"), &place) else { return Ok(()) };
     tracing::info!(pid, "stopping the Postgres that a predecessor left behind");
-    stop(pid, &place, [(Signal::Interrupt, POSTGRES_PATIENCE), (Signal::Quit, POSTGRES_PATIENCE)], "Postgres").await
+    stop(pid, &place, [(Signal::Interrupt, POSTGRES_STOP_TIMEOUT), (Signal::Quit, POSTGRES_STOP_TIMEOUT)], "Postgres")
+        .await
 }
 
 /// Stops a Redis that is still there.
 pub(super) async fn stop_redis(folder: &Folder) -> Result<(), EmbeddedError> {
     let place = folder.redis();
-    let Some(pid) = living(&redis_server::pid_file(folder), &place) else { return Ok(()) };
+    let Some(pid) = live_pid(&redis_server::pid_file(folder), &place) else { return Ok(()) };
     tracing::info!(pid, "stopping the Redis that a predecessor left behind");
-    stop(pid, &place, [(Signal::Terminate, REDIS_PATIENCE), (Signal::Terminate, REDIS_PATIENCE)], "Redis").await
+    stop(pid, &place, [(Signal::Terminate, REDIS_STOP_TIMEOUT), (Signal::Terminate, REDIS_STOP_TIMEOUT)], "Redis").await
 }
 
 /// The process whose id stands in the first line of `file`, if it works in `place`.
-fn living(file: &Path, place: &Path) -> Option<u32> {
+fn live_pid(file: &Path, place: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(file).ok()?;
     let pid: u32 = text.lines().next()?.trim().parse().ok()?;
     works_in(pid, place).then_some(pid)
@@ -40,14 +41,14 @@ fn works_in(pid: u32, place: &Path) -> bool {
 
 /// It is nobody's child here, so its end can only be looked for.
 async fn stop(pid: u32, place: &Path, steps: [(Signal, Duration); 2], what: &str) -> Result<(), EmbeddedError> {
-    for (signal, patience) in steps {
+    for (signal, timeout) in steps {
         host::signal(pid, signal);
         let gone = async {
             while host::is_alive(pid) && works_in(pid, place) {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(patience, gone).await.is_ok() {
+        if tokio::time::timeout(timeout, gone).await.is_ok() {
             return Ok(());
         }
     }
@@ -66,10 +67,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("postmaster.pid");
         std::fs::write(&file, format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(living(&file, folder.path()), None);
+        assert_eq!(live_pid(&file, folder.path()), None);
         let here = std::env::current_dir().unwrap();
-        assert_eq!(living(&file, &here), Some(std::process::id()));
+        assert_eq!(live_pid(&file, &here), Some(std::process::id()));
         std::fs::write(&file, "nothing\n").unwrap();
-        assert_eq!(living(&file, &here), None);
+        assert_eq!(live_pid(&file, &here), None);
     }
 }

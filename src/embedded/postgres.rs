@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Durability, EmbeddedError, Folder, Process, START_PATIENCE, percent_encoded};
+use super::{Durability, EmbeddedError, Folder, Process, START_TIMEOUT, percent_encoded};
 use assize_store::Store;
 
 /// Name of the database and of its owner.
@@ -70,18 +70,18 @@ async fn run(mut command: Command, input: &str, log: &Path) -> Result<(), Embedd
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).await.map_err(io)?;
     }
-    let output = tokio::time::timeout(START_PATIENCE, child.wait_with_output())
+    let output = tokio::time::timeout(START_TIMEOUT, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("did not end within {} s", START_PATIENCE.as_secs()), String::new()))?
+        .map_err(|_| failed(format!("did not end within {} s", START_TIMEOUT.as_secs()), String::new()))?
         .map_err(io)?;
-    let said = [output.stdout, output.stderr].concat();
-    std::fs::write(log, &said).map_err(io)?;
-    let said = String::from_utf8_lossy(&said).trim_end().to_owned();
+    let output_text = [output.stdout, output.stderr].concat();
+    std::fs::write(log, &output_text).map_err(io)?;
+    let output_text = String::from_utf8_lossy(&output_text).trim_end().to_owned();
     // The single-user mode ends with 0 whatever became of the statement.
-    if output.status.success() && !said.contains("ERROR:") {
+    if output.status.success() && !output_text.contains("ERROR:") {
         return Ok(());
     }
-    Err(failed(format!("ended: {}", output.status), said))
+    Err(failed(format!("ended: {}", output.status), output_text))
 }
 
 /// Starts the server and waits until it answers.
@@ -109,7 +109,7 @@ pub(super) async fn start(folder: &Folder, durability: Durability) -> Result<Pro
     let mut process = Process::spawn("Postgres", command, &folder.logs().join("postgres.log"))?;
     let fault = |reason: String| EmbeddedError::Folder { path: folder.root().to_owned(), reason };
     let store = Store::open(&address(folder), 1).map_err(|error| fault(error.to_string()))?;
-    process.until(START_PATIENCE, async || store.ping().await.map_err(|error| error.to_string())).await?;
+    process.until(START_TIMEOUT, async || store.ping().await.map_err(|error| error.to_string())).await?;
     Ok(process)
 }
 

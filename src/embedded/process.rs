@@ -68,11 +68,11 @@ impl Process {
         self.failed(reason)
     }
 
-    /// Waits until `answers` says yes, at most `patience`.
+    /// Waits until `answers` says yes, at most `timeout`.
     ///
     /// # Errors
     /// If the process ends first, or does not answer in time.
-    pub async fn until<F>(&mut self, patience: Duration, answers: impl Fn() -> F) -> Result<(), EmbeddedError>
+    pub async fn until<F>(&mut self, timeout: Duration, answers: impl Fn() -> F) -> Result<(), EmbeddedError>
     where
         F: Future<Output = Result<(), String>>,
     {
@@ -80,29 +80,29 @@ impl Process {
         let trying = async {
             while let Err(reason) = answers().await {
                 last = reason;
-                tokio::time::sleep(super::RETRY).await;
+                tokio::time::sleep(super::RETRY_INTERVAL).await;
             }
         };
         let waited = tokio::select! {
-            waited = tokio::time::timeout(patience, trying) => waited,
+            waited = tokio::time::timeout(timeout, trying) => waited,
             status = self.child.wait() => {
                 let reason = status.map_or_else(|error| error.to_string(), ended_how);
                 return Err(self.failed(reason));
             }
         };
-        waited.map_err(|_| self.failed(format!("did not answer within {} s ({last})", patience.as_secs())))
+        waited.map_err(|_| self.failed(format!("did not answer within {} s ({last})", timeout.as_secs())))
     }
 
-    /// Asks it to stop, and kills it when `patience` is over. Says so if that was needed.
-    pub async fn stop(&mut self, signal: Signal, patience: Duration) -> Option<String> {
+    /// Asks it to stop, and kills it when `timeout` is over. Says so if that was needed.
+    pub async fn stop(&mut self, signal: Signal, timeout: Duration) -> Option<String> {
         let pid = self.child.id()?;
         host::signal(pid, signal);
-        if tokio::time::timeout(patience, self.child.wait()).await.is_ok() {
+        if tokio::time::timeout(timeout, self.child.wait()).await.is_ok() {
             return None;
         }
         let killed = self.child.kill().await;
         let outcome = killed.map_or_else(|error| format!("could not be killed: {error}"), |()| "was killed".to_owned());
-        Some(format!("{} (process {pid}) did not stop within {} s and {outcome}", self.name, patience.as_secs()))
+        Some(format!("{} (process {pid}) did not stop within {} s and {outcome}", self.name, timeout.as_secs()))
     }
 
     fn failed(&self, reason: String) -> EmbeddedError {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{EmbeddedError, Folder, Process, START_PATIENCE, percent_encoded};
+use super::{EmbeddedError, Folder, Process, START_TIMEOUT, percent_encoded};
 use crate::redis::Redis;
 
 fn socket(folder: &Folder) -> PathBuf {
@@ -31,7 +31,7 @@ pub(super) async fn start(folder: &Folder) -> Result<Process, EmbeddedError> {
     let mut process = Process::spawn("Redis", command, &folder.logs().join("redis.log"))?;
     let redis = Redis::open(&address(folder), "embedded")
         .map_err(|error| EmbeddedError::Folder { path: folder.root().to_owned(), reason: error.to_string() })?;
-    process.until(START_PATIENCE, async || redis.ping().await.map_err(|error| error.to_string())).await?;
+    process.until(START_TIMEOUT, async || redis.ping().await.map_err(|error| error.to_string())).await?;
     Ok(process)
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::outcome::Fault;
 use crate::pack::Packed;
-use crate::screen::printable_lines;
+use crate::terminal::printable_lines;
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// Where the service is, and who asks.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Server {
+pub struct ServerOptions {
     /// Address of the service.
     #[arg(long, env = "ASSIZE_URL", default_value = "http://127.0.0.1:7700")]
     pub url: String,
@@ -37,7 +37,7 @@ pub struct Server {
     pub data: PathBuf,
 }
 
-impl Server {
+impl ServerOptions {
     /// A client for it. Asks nothing yet.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ pub enum Project<'a> {
 }
 
 /// A submission about to be sent.
-pub struct Handin<'a> {
+pub struct SubmissionFields<'a> {
     pub template: &'a str,
     pub user: &'a str,
     pub metadata: Option<&'a str>,
@@ -151,11 +151,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn submit(&self, project: Project<'_>, handin: &Handin<'_>) -> Result<Value, Fault> {
+    pub async fn submit(&self, project: Project<'_>, fields: &SubmissionFields<'_>) -> Result<Value, Fault> {
         let mut form = reqwest::multipart::Form::new()
-            .text("template", handin.template.to_owned())
-            .text("user", handin.user.to_owned());
-        if let Some(metadata) = handin.metadata {
+            .text("template", fields.template.to_owned())
+            .text("user", fields.user.to_owned());
+        if let Some(metadata) = fields.metadata {
             form = form.text("metadata", metadata.to_owned());
         }
         form = match project {
@@ -170,7 +170,7 @@ impl Client {
             }
         };
         let mut request = self.request(Method::POST, "/v1/submissions").multipart(form);
-        if let Some(key) = handin.idempotency_key {
+        if let Some(key) = fields.idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
         self.json(request).await
@@ -318,13 +318,13 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn told(status: u16, problem: Value) -> Fault {
+    fn refusal_of(status: u16, problem: Value) -> Fault {
         refusal("http://x", StatusCode::from_u16(status).unwrap(), serde_json::from_value(problem).unwrap(), None)
     }
 
     #[test]
     fn a_problem_is_told_with_limit_seen_and_help() {
-        let fault = told(
+        let fault = refusal_of(
             413,
             serde_json::json!({ "type": "about:blank", "title": "Archive too large", "status": 413,
                 "detail": "the upload is longer than allowed", "limit": 100, "seen": 101, "help": "leave out build output" }),
@@ -336,14 +336,14 @@ mod tests {
 
     #[test]
     fn a_server_in_trouble_is_not_the_callers_fault() {
-        assert!(matches!(told(503, serde_json::json!({ "title": "Busy" })), Fault::Infrastructure(_)));
-        assert!(matches!(told(429, serde_json::json!({ "title": "Full" })), Fault::Infrastructure(_)));
-        assert_eq!(told(502, serde_json::json!({})).to_string(), "http://x answered 502 Bad Gateway");
+        assert!(matches!(refusal_of(503, serde_json::json!({ "title": "Busy" })), Fault::Infrastructure(_)));
+        assert!(matches!(refusal_of(429, serde_json::json!({ "title": "Full" })), Fault::Infrastructure(_)));
+        assert_eq!(refusal_of(502, serde_json::json!({})).to_string(), "http://x answered 502 Bad Gateway");
     }
 
     #[test]
     fn a_problem_cannot_drive_the_terminal() {
-        let fault = told(400, serde_json::json!({ "title": "No", "detail": "bad name \u{1b}[2J" }));
+        let fault = refusal_of(400, serde_json::json!({ "title": "No", "detail": "bad name \u{1b}[2J" }));
         assert!(!fault.to_string().contains('\u{1b}'));
     }
 }

@@ -30,7 +30,7 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(15);
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum RunEvent {
     Output(Entry),
     Moved(Move),
     /// The connection was cut; it is being mended.
@@ -63,8 +63,8 @@ pub struct Follow<'a> {
     run: Uuid,
     connection: Option<Connection>,
     last_id: Option<String>,
-    waiting: VecDeque<Told>,
-    told: HashSet<Move>,
+    pending: VecDeque<RunEvent>,
+    reported: HashSet<Move>,
     cuts: u32,
     is_over: bool,
 }
@@ -78,8 +78,8 @@ impl<'a> Follow<'a> {
             run,
             connection: None,
             last_id: None,
-            waiting: VecDeque::new(),
-            told: HashSet::new(),
+            pending: VecDeque::new(),
+            reported: HashSet::new(),
             cuts: 0,
             is_over: false,
         }
@@ -89,10 +89,10 @@ impl<'a> Follow<'a> {
     ///
     /// # Errors
     /// If the service refuses, or stays away.
-    pub async fn next(&mut self) -> Result<Option<Told>, Fault> {
+    pub async fn next(&mut self) -> Result<Option<RunEvent>, Fault> {
         loop {
-            if let Some(told) = self.waiting.pop_front() {
-                return Ok(Some(told));
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(Some(event));
             }
             if self.is_over {
                 return Ok(None);
@@ -107,7 +107,7 @@ impl<'a> Follow<'a> {
                 Err(error) => Err(error.to_string()),
             };
             match events {
-                Ok(events) => events.into_iter().for_each(|event| self.take(event)),
+                Ok(events) => events.into_iter().for_each(|event| self.handle(event)),
                 Err(reason) => self.cut(reason)?,
             }
         }
@@ -123,7 +123,7 @@ impl<'a> Follow<'a> {
             }
             // The first connection tells at once what is wrong; so does a refusal.
             Err(fault @ Fault::Usage(_)) => return Err(fault),
-            Err(fault) if self.last_id.is_none() && self.told.is_empty() => return Err(fault),
+            Err(fault) if self.last_id.is_none() && self.reported.is_empty() => return Err(fault),
             Err(fault) => self.cut(fault.to_string())?,
         }
         Ok(())
@@ -141,17 +141,17 @@ impl<'a> Follow<'a> {
                 self.cuts
             )));
         }
-        self.waiting.push_back(Told::Cut { reason });
+        self.pending.push_back(RunEvent::Cut { reason });
         Ok(())
     }
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event.name.as_str() {
             "output" => {
                 self.cuts = 0;
                 self.last_id.clone_from(&event.id);
                 if let Ok(entry) = serde_json::from_str(&event.data) {
-                    self.waiting.push_back(Told::Output(entry));
+                    self.pending.push_back(RunEvent::Output(entry));
                 }
             }
             "status" => {
@@ -159,10 +159,10 @@ impl<'a> Follow<'a> {
                     self.last_id.clone_from(&event.id);
                 }
                 if let Ok(moved) = serde_json::from_str::<Move>(&event.data)
-                    && self.told.insert(moved.clone())
+                    && self.reported.insert(moved.clone())
                 {
                     self.cuts = 0;
-                    self.waiting.push_back(Told::Moved(moved));
+                    self.pending.push_back(RunEvent::Moved(moved));
                 }
             }
             "end" => self.is_over = true,

@@ -2,7 +2,7 @@
 //!
 //! Each command has a module with its arguments and its one function: [`submit`], [`runs`] (watch, status, cancel, list
 //! and templates), [`verdict`] and [`verify`]. What several need stands beside them: the API [`client`], a run as it
-//! happens ([`follow`], [`report`]), the [`screen`], and the [`outcome`] that becomes the exit code.
+//! happens ([`follow`], [`report`]), the [`terminal`], and the [`outcome`] that becomes the exit code.
 //!
 //! Whoever only submits or verifies needs this crate alone, without a database or an engine.
 
@@ -13,9 +13,9 @@ pub mod pack;
 pub mod queue;
 pub mod report;
 pub mod runs;
-pub mod screen;
 pub mod sse;
 pub mod submit;
+pub mod terminal;
 pub mod verdict;
 pub mod verify;
 
@@ -59,9 +59,9 @@ pub fn exit_code(outcome: Outcome) -> std::process::ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(fault) => {
-            let screen = screen::Screen::stderr();
-            let label = screen.paint(screen::Ink::Bad, "error:");
-            screen.line(format!("{label} {}", screen::printable_lines(&fault.to_string())));
+            let terminal = terminal::Terminal::stderr();
+            let label = terminal.paint(terminal::Style::Bad, "error:");
+            terminal.line(format!("{label} {}", terminal::printable_lines(&fault.to_string())));
             fault.exit().into()
         }
     }

@@ -106,7 +106,7 @@ fn files_of(folder: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, F
             _ if entry.depth() == 0 => {}
             Some(kind) => {
                 let what = if kind.is_symlink() { "a symlink" } else { "not a plain file" };
-                let shown = crate::screen::printable(&entry.path().display().to_string());
+                let shown = crate::terminal::printable(&entry.path().display().to_string());
                 warnings.push(format!("{shown} is {what} and was left out"));
             }
             None => {}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::screen::printable;
+use crate::terminal::printable;
 use assize_domain::queue::{MAX_COUNTED, WaitingFor};
 
 /// As the service tells it.
@@ -62,9 +62,9 @@ mod tests {
 
     #[test]
     fn places_read_as_a_person_says_them() {
-        let told = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111, 1000].map(ordinal);
+        let phrases = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111, 1000].map(ordinal);
         assert_eq!(
-            told,
+            phrases,
             ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th", "1000th or later"]
         );
     }

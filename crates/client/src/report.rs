@@ -1,8 +1,8 @@
 //! A run as a person reads it: its moves and its output while it goes, its verdict or its failure
 //! when it has ended.
 
-mod conclusion;
-mod telling;
+mod progress;
+mod summary;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -12,12 +12,12 @@ use uuid::Uuid;
 use crate::client::{Client, read};
 use crate::outcome::{Exit, Fault};
 use crate::queue::Queue;
-use crate::screen::Ink;
+use crate::terminal::Style;
 use assize_domain::run::{Cause, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::{Verdict, unsigned};
 
-pub use conclusion::conclude;
-pub use telling::watch;
+pub use progress::watch;
+pub use summary::print_summary;
 
 /// A run, as far as this program tells it.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,14 +76,14 @@ impl Run {
 
     /// Where it is, with the stage it is in.
     #[must_use]
-    pub fn whereabouts(&self) -> String {
-        whereabouts(self.status, self.phase)
+    pub fn state_text(&self) -> String {
+        state_text(self.status, self.phase)
     }
 }
 
 /// Where a run is, in words.
 #[must_use]
-pub fn whereabouts(status: Status, phase: Option<StageName>) -> String {
+pub fn state_text(status: Status, phase: Option<StageName>) -> String {
     match (status, phase) {
         (Status::Preparing | Status::Running, Some(stage)) => format!("{status}: {stage}"),
         (Status::TimedOut, _) => "timed out".to_owned(),
@@ -93,13 +93,13 @@ pub fn whereabouts(status: Status, phase: Option<StageName>) -> String {
 
 /// The colour of a state.
 #[must_use]
-pub const fn ink_of(status: Status) -> Ink {
+pub const fn style_of(status: Status) -> Style {
     match status {
-        Status::Queued => Ink::Dim,
-        Status::Preparing | Status::Running | Status::Parsing => Ink::Plain,
-        Status::Completed => Ink::Good,
-        Status::Failed | Status::TimedOut => Ink::Bad,
-        Status::Aborted => Ink::Warn,
+        Status::Queued => Style::Dim,
+        Status::Preparing | Status::Running | Status::Parsing => Style::Plain,
+        Status::Completed => Style::Good,
+        Status::Failed | Status::TimedOut => Style::Bad,
+        Status::Aborted => Style::Warn,
     }
 }
 

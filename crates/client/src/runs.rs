@@ -3,10 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::client::{Server, read};
+use crate::client::{ServerOptions, read};
 use crate::outcome::{Exit, Outcome};
-use crate::report::{self, Run, conclude, exit_of, ink_of, points, verdict_of};
-use crate::screen::{self, Ink, Screen, printable};
+use crate::report::{self, Run, exit_of, points, print_summary, style_of, verdict_of};
+use crate::terminal::{self, Style, Terminal, printable};
 use assize_domain::run::Status;
 
 /// Follow a run to its end: its phases, its output, its verdict.
@@ -22,7 +22,7 @@ pub struct Watch {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// Show where a run is, or how it ended.
@@ -38,7 +38,7 @@ pub struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// Cancel a run.
@@ -52,7 +52,7 @@ pub struct Cancel {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// List the newest runs.
@@ -71,7 +71,7 @@ pub struct Runs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// List the templates that projects can be submitted to.
@@ -82,7 +82,7 @@ pub struct ListTemplates {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// Runs `assize watch`.
@@ -106,22 +106,22 @@ pub async fn status(command: Show) -> Outcome {
         if let (Some(fields), Some((_, raw))) = (document.as_object_mut(), verdict) {
             fields.insert("verdict".to_owned(), raw);
         }
-        screen::json(&document);
+        terminal::json(&document);
         return Ok(exit);
     }
-    let screen = Screen::stdout();
-    screen.line(format!("run      {}", run.id));
-    screen.line(format!("status   {}", screen.paint(ink_of(run.status), run.whereabouts())));
-    screen.line(format!("template {}", printable(&run.template)));
-    screen.line(format!("user     {}", printable(&run.user)));
-    screen.line(format!("attempt  {}", run.attempt));
+    let terminal = Terminal::stdout();
+    terminal.line(format!("run      {}", run.id));
+    terminal.line(format!("status   {}", terminal.paint(style_of(run.status), run.state_text())));
+    terminal.line(format!("template {}", printable(&run.template)));
+    terminal.line(format!("user     {}", printable(&run.user)));
+    terminal.line(format!("attempt  {}", run.attempt));
     if run.status.is_terminal() {
-        conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
+        print_summary(terminal, &run, verdict.as_ref().map(|(verdict, _)| verdict));
     } else if let Some(queue) = &run.queue {
-        screen.line(format!("queue    {}", queue.phrase()));
-        screen.line(format!("         {}", printable(&queue.detail)));
+        terminal.line(format!("queue    {}", queue.phrase()));
+        terminal.line(format!("         {}", printable(&queue.detail)));
         if let Some(start) = queue.estimated_start {
-            screen.line(format!("start    about {}", start.format("%F %T UTC")));
+            terminal.line(format!("start    about {}", start.format("%F %T UTC")));
         }
     }
     Ok(exit)
@@ -135,17 +135,17 @@ pub async fn cancel(command: Cancel) -> Outcome {
     let client = command.server.client()?;
     let answer = client.cancel(command.run).await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let run: Run = read("run", answer.get("run").unwrap_or(&answer))?;
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     match run.status {
-        Status::Aborted => screen.line(format!("run {} is cancelled", run.id)),
+        Status::Aborted => terminal.line(format!("run {} is cancelled", run.id)),
         status if status.is_terminal() => {
-            screen.line(format!("run {} had ended before: {}", run.id, run.whereabouts()))
+            terminal.line(format!("run {} had ended before: {}", run.id, run.state_text()))
         }
-        _ => screen.line(format!("run {} will stop; it is {}", run.id, run.whereabouts())),
+        _ => terminal.line(format!("run {} will stop; it is {}", run.id, run.state_text())),
     }
     Ok(Exit::Success)
 }
@@ -159,13 +159,13 @@ pub async fn list(command: Runs) -> Outcome {
     let status = command.status.map_or_else(String::new, |status| format!("&status={status}"));
     let answer = client.get(&format!("/v1/runs?limit={}{status}", command.limit)).await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let runs: Vec<Run> = read("list of runs", items(&answer, "runs"))?;
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     if runs.is_empty() {
-        screen.line("no runs");
+        terminal.line("no runs");
         return Ok(Exit::Success);
     }
     let rows = runs.iter().map(|run| {
@@ -175,16 +175,16 @@ pub async fn list(command: Runs) -> Outcome {
         };
         let result = run.failure.as_ref().map_or(score, |failed| failed.code.to_string());
         vec![
-            (Ink::Plain, run.id.to_string()),
-            (Ink::Plain, printable(&run.template)),
-            (Ink::Plain, printable(&run.user)),
-            (ink_of(run.status), run.whereabouts()),
-            (Ink::Plain, result),
-            (Ink::Dim, run.took().unwrap_or_default()),
-            (Ink::Dim, run.submitted_at.map_or_else(String::new, |at| at.format("%F %T").to_string())),
+            (Style::Plain, run.id.to_string()),
+            (Style::Plain, printable(&run.template)),
+            (Style::Plain, printable(&run.user)),
+            (style_of(run.status), run.state_text()),
+            (Style::Plain, result),
+            (Style::Dim, run.took().unwrap_or_default()),
+            (Style::Dim, run.submitted_at.map_or_else(String::new, |at| at.format("%F %T").to_string())),
         ]
     });
-    screen.table(&["run", "template", "user", "status", "result", "took", "submitted (UTC)"], rows.collect());
+    terminal.table(&["run", "template", "user", "status", "result", "took", "submitted (UTC)"], rows.collect());
     Ok(Exit::Success)
 }
 
@@ -195,7 +195,7 @@ pub async fn list(command: Runs) -> Outcome {
 pub async fn templates(command: ListTemplates) -> Outcome {
     let answer = command.server.client()?.get("/v1/templates").await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let templates: Vec<Value> = read("list of templates", items(&answer, "templates"))?;
@@ -205,9 +205,9 @@ pub async fn templates(command: ListTemplates) -> Outcome {
         Some(other) => other.to_string(),
     };
     let rows = templates.iter().map(|template| {
-        ["name", "class", "integrity", "description"].map(|key| (Ink::Plain, text(template, key))).to_vec()
+        ["name", "class", "integrity", "description"].map(|key| (Style::Plain, text(template, key))).to_vec()
     });
-    Screen::stdout().table(&["template", "class", "integrity", "description"], rows.collect());
+    Terminal::stdout().table(&["template", "class", "integrity", "description"], rows.collect());
     Ok(Exit::Success)
 }
 

@@ -1,4 +1,4 @@
-//! Server-Sent Events, read from bytes as they arrive.
+//! ServerOptions-Sent Events, read from bytes as they arrive.
 
 /// The longest event that is read, in bytes; a piece of output is at most 64 KiB of text, which
 /// JSON may make six times as long.

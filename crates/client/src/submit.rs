@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::client::{Client, Handin, Project, Server, read};
+use crate::client::{Client, Project, ServerOptions, SubmissionFields, read};
 use crate::outcome::{Exit, Fault, Outcome};
 use crate::pack::pack;
 use crate::report;
-use crate::screen::{self, Ink, Screen, bytes};
+use crate::terminal::{self, Style, Terminal, bytes};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -58,7 +58,7 @@ pub struct Submit {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// What the service took in.
@@ -82,41 +82,41 @@ pub async fn run(command: Submit) -> Outcome {
     if let Some(metadata) = &command.metadata {
         check_metadata(metadata)?;
     }
-    let screen = Screen::progress(command.json);
+    let terminal = Terminal::progress(command.json);
     let project = match (&command.path, &command.repository) {
         (Some(path), None) => Project::Archive(pack(path)?),
         (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
         (None, None) => return Err(Fault::usage("give the project's folder, or --repository")),
     };
     let client = command.server.client()?;
-    announce(screen, &command, &project, &client);
-    let handin = Handin {
+    announce(terminal, &command, &project, &client);
+    let fields = SubmissionFields {
         template: &command.template,
         user: &command.user,
         metadata: command.metadata.as_deref(),
         idempotency_key: command.idempotency_key.as_deref(),
     };
-    let answer = client.submit(project, &handin).await?;
+    let answer = client.submit(project, &fields).await?;
     let accepted: Accepted = read("submission", &answer)?;
     if let Some(path) = &command.receipt {
-        keep_receipt(path, &answer)?;
+        save_receipt(path, &answer)?;
     }
     if command.watch {
-        screen.line(format!("run {}", accepted.run.id));
+        terminal.line(format!("run {}", accepted.run.id));
         return report::watch(&client, accepted.run.id, command.json).await;
     }
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
     } else {
-        screen.line(format!("submission {}", accepted.submission.id));
-        screen.line(format!("run        {}", accepted.run.id));
-        screen.line(screen.paint(Ink::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
+        terminal.line(format!("submission {}", accepted.submission.id));
+        terminal.line(format!("run        {}", accepted.run.id));
+        terminal.line(terminal.paint(Style::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
     }
     Ok(Exit::Success)
 }
 
 /// The submission stands, whatever becomes of its receipt.
-fn keep_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
+fn save_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
     let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
     let receipt =
         receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
@@ -136,16 +136,16 @@ fn check_metadata(metadata: &str) -> Result<(), Fault> {
     }
 }
 
-fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Client) {
+fn announce(terminal: Terminal, command: &Submit, project: &Project<'_>, client: &Client) {
     let packed = match project {
         Project::Archive(packed) => packed,
         Project::Repository { url, reference } => {
             let reference = reference.map_or_else(String::new, |reference| format!(" at {reference}"));
-            return screen.line(format!("submitting {url}{reference} to {}", client.url()));
+            return terminal.line(format!("submitting {url}{reference} to {}", client.url()));
         }
     };
     for warning in &packed.warnings {
-        Screen::stderr().line(Screen::stderr().paint(Ink::Warn, format!("warning: {warning}")));
+        Terminal::stderr().line(Terminal::stderr().paint(Style::Warn, format!("warning: {warning}")));
     }
     let what = match packed.contents {
         Some(contents) => {
@@ -155,5 +155,5 @@ fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Cl
         None => bytes(packed.bytes),
     };
     let path = command.path.as_deref().unwrap_or_else(|| std::path::Path::new(".")).display();
-    screen.line(format!("submitting {path} ({what}) to {}", client.url()));
+    terminal.line(format!("submitting {path} ({what}) to {}", client.url()));
 }

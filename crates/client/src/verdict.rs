@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::client::Server;
+use crate::client::ServerOptions;
 use crate::outcome::{Exit, Fault, Outcome};
-use crate::screen::Screen;
+use crate::terminal::Terminal;
 use assize_domain::unicode::{escaped_json, escaped_xml};
 
 /// Print or save the verdict of a run.
@@ -25,7 +25,7 @@ pub struct ReadVerdict {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,7 +63,7 @@ pub async fn run(command: ReadVerdict) -> Outcome {
                 Format::Junit => escaped_xml(document.trim_end()),
                 Format::Json | Format::Gradescope | Format::Dsse => escaped_json(document.trim_end()),
             };
-            Screen::stdout().line(document);
+            Terminal::stdout().line(document);
         }
     }
     Ok(Exit::Success)

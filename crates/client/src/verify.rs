@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::outcome::{Exit, Fault, Outcome};
 use crate::report::points;
-use crate::screen::{self, Ink, Screen, printable, shorten};
+use crate::terminal::{self, Style, Terminal, printable, shorten};
 use assize_domain::output::Entry;
 use assize_signing::statement::{Receipt, RunStatement};
 use assize_signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
@@ -74,16 +74,16 @@ pub fn run(command: &Verify) -> Outcome {
     };
     match checked {
         Ok(verified) => {
-            tell(command, &verified);
+            print_statement(command, &verified);
             Ok(Exit::Success)
         }
         Err(refused) => {
             if command.json {
-                screen::json(&serde_json::json!({ "verified": false, "reason": refused.to_string() }));
+                terminal::json(&serde_json::json!({ "verified": false, "reason": refused.to_string() }));
             } else {
-                let screen = Screen::stdout();
+                let terminal = Terminal::stdout();
                 let reason = shorten(&printable(&refused.to_string()), 1000);
-                screen.line(format!("{}: {reason}", screen.paint(Ink::Bad, "NOT VERIFIED")));
+                terminal.line(format!("{}: {reason}", terminal.paint(Style::Bad, "NOT VERIFIED")));
             }
             Ok(Exit::NotVerified)
         }
@@ -172,17 +172,17 @@ fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
     }
 }
 
-fn tell(command: &Verify, verified: &Verified) {
+fn print_statement(command: &Verify, verified: &Verified) {
     if command.json {
-        screen::json(&serde_json::json!({
+        terminal::json(&serde_json::json!({
             "verified": true, "key_id": verified.key_id, "archive_sha256": verified.archive_sha256,
             "archive_checked": command.archive.is_some(), "output_checked": command.output.is_some(),
             "statement": verified.signed,
         }));
         return;
     }
-    let screen = Screen::stdout();
-    screen.line(screen.paint(Ink::Good, "VERIFIED"));
+    let terminal = Terminal::stdout();
+    terminal.line(terminal.paint(Style::Good, "VERIFIED"));
     let rows = match &verified.statement {
         Statement::Receipt(receipt) => receipt_rows(receipt),
         Statement::Run(run) => run_rows(run),
@@ -195,7 +195,11 @@ fn tell(command: &Verify, verified: &Verified) {
     }
     all.push(("signed by", verified.key_id.clone()));
     for (name, what) in all {
-        screen.line(format!("  {} {}", screen.paint(Ink::Dim, format!("{name:<12}")), shorten(&printable(&what), 500)));
+        terminal.line(format!(
+            "  {} {}",
+            terminal.paint(Style::Dim, format!("{name:<12}")),
+            shorten(&printable(&what), 500)
+        ));
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use assize::embedded::Server;
+use assize::embedded::ServerKind;
 use assize_host::clock;
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
@@ -80,10 +80,10 @@ pub async fn carry_out(site: &mut Site, load: &Load, fault: Fault) -> Result<Lif
             hold(site.api.pid().into_iter().collect(), short).await;
             Ok(Lifted::now(format!("for {short:?}")))
         }
-        Kind::PostgresKill => killed(site, Server::Postgres, pause).await,
-        Kind::RedisKill => killed(site, Server::Redis, pause).await,
+        Kind::PostgresKill => killed(site, ServerKind::Postgres, pause).await,
+        Kind::RedisKill => killed(site, ServerKind::Redis, pause).await,
         Kind::PostgresStop | Kind::RedisStop => {
-            let server = if fault.kind == Kind::PostgresStop { Server::Postgres } else { Server::Redis };
+            let server = if fault.kind == Kind::PostgresStop { ServerKind::Postgres } else { ServerKind::Redis };
             hold(site.pids(server), short).await;
             // A process that was forked while the others were stopped.
             site.signal(server, Signal::CONT);
@@ -142,7 +142,7 @@ async fn hold(pids: Vec<u32>, held: Duration) {
     }
 }
 
-async fn killed(site: &mut Site, server: Server, pause: Duration) -> Result<Lifted> {
+async fn killed(site: &mut Site, server: ServerKind, pause: Duration) -> Result<Lifted> {
     site.kill_and_start(server, pause).await?;
     Ok(Lifted::now(format!("after {pause:?}")))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize::embedded::Server;
+use assize::embedded::ServerKind;
 use assize_host::clock;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -72,11 +72,11 @@ async fn worker_gone(site: &mut Site, load: &Load) -> Result<Figure> {
 /// Redis killed, and its memory with it: until a run that is handed in meanwhile is claimed, and one
 /// right after it came back.
 async fn redis_wiped(site: &mut Site, load: &Load) -> Result<Figure> {
-    site.signal(Server::Redis, rustix::process::Signal::KILL);
+    site.signal(ServerKind::Redis, rustix::process::Signal::KILL);
     let mut runs = vec![load.single("pass").await?];
     let since = clock::wall();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    site.embedded.start_again(Server::Redis).await?;
+    site.embedded.start_again(ServerKind::Redis).await?;
     let first = moved(site, &runs, since).await?;
     site.flush_redis().await?;
     let again = vec![load.single("pass").await?];
@@ -91,7 +91,7 @@ async fn redis_wiped(site: &mut Site, load: &Load) -> Result<Figure> {
 /// Postgres killed: until what ran has moved, from the moment that it answers again.
 async fn postgres_restarted(site: &mut Site, load: &Load) -> Result<Figure> {
     let runs = running(site, load, 2).await?;
-    site.kill_and_start(Server::Postgres, Duration::from_millis(500)).await?;
+    site.kill_and_start(ServerKind::Postgres, Duration::from_millis(500)).await?;
     let seconds = moved(site, &runs, clock::wall()).await?;
     ended(load, &runs).await?;
     Ok(Figure { name: "postgres_restarted_work_resumes_s", seconds, bar_s: 10.0 })

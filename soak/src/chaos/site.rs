@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize::embedded::{Durability, Embedded, Server};
+use assize::embedded::{Durability, Embedded, ServerKind};
 use assize::installation::{Settings, keys};
 use assize_domain::key::KeyRole;
 use assize_store::Store;
@@ -201,19 +201,19 @@ impl Site {
     }
 
     /// All of Postgres, or Redis.
-    pub fn pids(&self, server: Server) -> Vec<u32> {
+    pub fn pids(&self, server: ServerKind) -> Vec<u32> {
         let first = self.embedded.id(server);
         first.map(signals::family).unwrap_or_default()
     }
 
-    pub fn signal(&self, server: Server, signal: Signal) {
+    pub fn signal(&self, server: ServerKind, signal: Signal) {
         for pid in self.pids(server) {
             signals::send(pid, signal);
         }
     }
 
     /// SIGKILL to a whole server, and a start after `pause`.
-    pub async fn kill_and_start(&mut self, server: Server, pause: Duration) -> Result<()> {
+    pub async fn kill_and_start(&mut self, server: ServerKind, pause: Duration) -> Result<()> {
         self.signal(server, Signal::KILL);
         tokio::time::sleep(pause).await;
         Ok(self.embedded.start_again(server).await?)

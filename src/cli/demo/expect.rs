@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use assize_client::outcome::Fault;
-use assize_client::report::{Run, points, whereabouts};
+use assize_client::report::{Run, points, state_text};
 use assize_domain::run::{FailureCode, Status};
 
 /// One sample's end, as it must be.
@@ -92,7 +92,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, Expected>, String> {
 impl Expected {
     /// Whether a run that has ended is as it must be; what is not said may be anything.
     #[must_use]
-    pub fn holds(&self, run: &Run) -> bool {
+    pub fn matches(&self, run: &Run) -> bool {
         // A score went through decimal text on its way, nothing more.
         let same = |wanted: Option<f64>, seen: Option<f64>| {
             wanted.is_none_or(|wanted| seen.is_some_and(|seen| (wanted - seen).abs() < 1e-6))
@@ -122,18 +122,18 @@ impl Expected {
 
 impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&told(self.status, self.failure_code, self.score, self.max_score))
+        f.write_str(&describe_end(self.status, self.failure_code, self.score, self.max_score))
     }
 }
 
 /// A run's end, in the same words as an expectation.
 #[must_use]
 pub fn end_of(run: &Run) -> String {
-    told(run.status, run.failure.as_ref().map(|failed| failed.code), run.score, run.max_score)
+    describe_end(run.status, run.failure.as_ref().map(|failed| failed.code), run.score, run.max_score)
 }
 
-fn told(status: Status, code: Option<FailureCode>, score: Option<f64>, max_score: Option<f64>) -> String {
-    let status = whereabouts(status, None);
+fn describe_end(status: Status, code: Option<FailureCode>, score: Option<f64>, max_score: Option<f64>) -> String {
+    let status = state_text(status, None);
     match (code, score, max_score) {
         (Some(code), ..) => format!("{status}: {code}"),
         (None, Some(score), Some(most)) => format!("{status} {}/{}", points(score), points(most)),
@@ -162,8 +162,8 @@ mod tests {
         let some = run(serde_json::json!({ "status": "completed", "score": 7.0, "max_score": 10.0 }));
         let hog = run(serde_json::json!({ "status": "failed",
             "failure": { "code": "out_of_memory", "cause": "submission", "transient": false } }));
-        assert!(all["passing"].holds(&full) && !all["passing"].holds(&some) && !all["passing"].holds(&hog));
-        assert!(all["hog"].holds(&hog) && !all["hog"].holds(&full));
+        assert!(all["passing"].matches(&full) && !all["passing"].matches(&some) && !all["passing"].matches(&hog));
+        assert!(all["hog"].matches(&hog) && !all["hog"].matches(&full));
         assert_eq!(
             (all["passing"].to_string(), end_of(&some)),
             ("completed 10/10".to_owned(), "completed 7/10".to_owned())

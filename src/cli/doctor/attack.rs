@@ -1,6 +1,6 @@
 //! `assize doctor --attack`: the hostile cases against an installation of their own.
 
-mod told;
+mod report;
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
-use self::told::Told;
-use crate::cli::services::searchable;
+use self::report::AttackReport;
 use crate::cli::signals;
 use crate::cli::up::{self, LocalService};
+use crate::cli::with_services::searchable;
 use crate::embedded::Durability;
 use crate::installation::{Launcher, Listen, Settings};
 use crate::upkeep::leftovers;
@@ -25,15 +25,15 @@ use assize_attack::templates;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::{Ink, Screen};
+use assize_client::terminal::{Style, Terminal};
 use assize_config::{Config, ConfigError};
 
 /// All of it; it takes some five minutes on two cores.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
+const ATTACK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 /// What is attacked, and how it is told.
 #[derive(Debug, clap::Args)]
-pub(super) struct Attack {
+pub(super) struct AttackOptions {
     /// Attack an installation of its own on this host, and say what stopped each case.
     #[arg(long)]
     attack: bool,
@@ -45,7 +45,7 @@ pub(super) struct Attack {
     list: bool,
 }
 
-impl Attack {
+impl AttackOptions {
     pub(super) const fn is_asked_for(&self) -> bool {
         self.attack
     }
@@ -56,7 +56,7 @@ impl Attack {
 /// # Errors
 /// A fault of usage, whatever it was that kept the attack from being made: exit code 2.
 pub(super) async fn run(
-    command: &Attack,
+    command: &AttackOptions,
     as_json: bool,
     config: Result<Config, ConfigError>,
     config_file: Option<&Path>,
@@ -68,7 +68,7 @@ pub(super) async fn run(
         return Err(Fault::usage(format!("no case is named like {pattern:?}; see `assize doctor --attack --list`")));
     }
     if command.list {
-        told::list(&cases, as_json);
+        report::list(&cases, as_json);
         return Ok(Exit::Success);
     }
     let could_not = |fault: Fault| Fault::usage(format!("the attack could not be made: {fault}"));
@@ -76,7 +76,7 @@ pub(super) async fn run(
 }
 
 async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Option<&Path>) -> Outcome {
-    let screen = Screen::progress(as_json);
+    let terminal = Terminal::progress(as_json);
     let scratch = tempfile::Builder::new()
         .prefix("assize-attack-")
         .permissions(searchable())
@@ -99,12 +99,12 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     for image in templates::IMAGES {
         engine.check_image(image).await.map_err(Fault::infrastructure)?;
     }
-    let stop = signals::stop(false)?;
-    let mut service = LocalService::start(launcher, screen, &stop).await?;
+    let stop = signals::shutdown_token(false)?;
+    let mut service = LocalService::start(launcher, terminal, &stop).await?;
     engine.instance = service.installation.instance();
     let attack = Prepared { engine: engine.clone(), outside, cases };
-    let outcome = attack_on(&mut service, scratch.path(), attack, as_json, screen, &stop).await;
-    service.stop(screen).await;
+    let outcome = attack_on(&mut service, scratch.path(), attack, as_json, terminal, &stop).await;
+    service.stop(terminal).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
         leftovers::remove_parents(&cgroups);
     }
@@ -123,7 +123,7 @@ async fn attack_on(
     root: &Path,
     Prepared { engine, outside, cases }: Prepared,
     as_json: bool,
-    screen: Screen,
+    terminal: Terminal,
     stop: &CancellationToken,
 ) -> Outcome {
     let target = Target {
@@ -132,8 +132,8 @@ async fn attack_on(
         database_url: installation.embedded.database_url.clone(),
         root: root.to_owned(),
     };
-    let mut told = Told::new(screen, as_json, cases.clone());
-    screen.line(screen.paint(Ink::Dim, format!("attacking {} with {} cases", installation.url(), cases.len())));
+    let mut report = AttackReport::new(terminal, as_json, cases.clone());
+    terminal.line(terminal.paint(Style::Dim, format!("attacking {} with {} cases", installation.url(), cases.len())));
     let (findings, mut found) = unbounded_channel();
     let arena = Arena::open(target, engine, outside, cases, findings).await.map_err(Fault::infrastructure)?;
     {
@@ -142,12 +142,12 @@ async fn attack_on(
             // The last word is the arena's: what is still in the channel is taken below.
         };
         tokio::pin!(attacking);
-        let late = tokio::time::sleep(PATIENCE);
+        let late = tokio::time::sleep(ATTACK_TIMEOUT);
         tokio::pin!(late);
         loop {
             tokio::select! {
                 () = &mut attacking => break,
-                Some(finding) = found.recv() => told.tell(finding),
+                Some(finding) = found.recv() => report.record(finding),
                 () = &mut late => break,
                 error = installation.ended() => return Err(error.into()),
                 () = stop.cancelled() => return Ok(Exit::Interrupted),
@@ -155,9 +155,9 @@ async fn attack_on(
         }
     }
     while let Ok(finding) = found.try_recv() {
-        told.tell(finding);
+        report.record(finding);
     }
-    Ok(told.conclude())
+    Ok(report.finish())
 }
 
 /// What differs from an operator's installation: nobody waits for a turn, uploads are small, repositories may

@@ -52,7 +52,7 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
             if let Ok(probed) = &probed {
                 counters = Some(counters.unwrap_or(true) && probed.counters_readable);
             }
-            tell(&case, probed, report);
+            report_case(&case, probed, report);
         }
         totals(&slice, report);
         match counters {
@@ -91,9 +91,9 @@ fn totals(slice: &Slice, report: &mut Report) {
         report.fail("totals", format!("{check} is to be {limit}, seen: {seen}"), &slice.advice());
     }
     if broken.is_empty() {
-        let told: Vec<String> =
+        let seen: Vec<String> =
             findings.iter().map(|IsolationCheck { check, seen, .. }| format!("{check} {seen}")).collect();
-        report.ok("totals", told.join(", "));
+        report.ok("totals", seen.join(", "));
     }
 }
 
@@ -114,7 +114,7 @@ fn cases(templates: &Templates) -> Vec<Case> {
     cases
 }
 
-fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
+fn report_case(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
     const ADVICE: &str =
         "assize must not run here until this limit holds; see the engine's storage driver, runtime and cgroups";
     let owners = case.owners.join(", ");

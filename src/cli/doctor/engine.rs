@@ -9,7 +9,7 @@ use crate::upkeep::pressure::{Host, Limits};
 use crate::worker::FETCH_IMAGE;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::{Engine, EngineError};
-use assize_client::screen::bytes;
+use assize_client::terminal::bytes;
 use assize_config::Config;
 
 /// Looks at all of it; gives the engine if cells can be made with it.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Report;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
-use assize_client::screen::bytes;
+use assize_client::terminal::bytes;
 use assize_config::Config;
 use assize_host as host;
 use assize_host::clock;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::fault;
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::{self, Ink, Screen};
+use assize_client::terminal::{self, Style, Terminal};
 use assize_signing::keys::{PublishedKey, SigningKeys};
 use assize_signing::{KeyFileError, PrivateKey, PublicKey, key_file};
 use assize_store::Store;
@@ -74,7 +74,7 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
             }
             let key = introduced(store).await?;
             key_file::create(path, &key)?;
-            tell(&key, path, plain.json, "signs from now on");
+            print_key(&key, path, plain.json, "signs from now on");
             Ok(Exit::Success)
         }
         SigningCommand::Rotate(plain) => {
@@ -85,7 +85,7 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
             }
             let key = introduced(store).await?;
             key_file::replace(path, &key)?;
-            tell(
+            print_key(
                 &key,
                 path,
                 plain.json,
@@ -96,7 +96,7 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
         SigningCommand::List(plain) => list(store, path, plain.json).await,
         SigningCommand::Retire(retire) => run_retire(&retire, path, store).await,
         SigningCommand::Export => {
-            screen::json(&SigningKeys { keys: published(store).await? });
+            terminal::json(&SigningKeys { keys: published(store).await? });
             Ok(Exit::Success)
         }
     }
@@ -116,14 +116,14 @@ async fn introduced(store: &Store) -> Result<PrivateKey, Fault> {
     Ok(key)
 }
 
-fn tell(key: &PrivateKey, path: &Path, json: bool, note: &str) {
+fn print_key(key: &PrivateKey, path: &Path, json: bool, note: &str) {
     let public = key.public().to_pem();
     if json {
-        screen::json(&serde_json::json!({ "id": key.id(), "file": path, "public_key": public }));
+        terminal::json(&serde_json::json!({ "id": key.id(), "file": path, "public_key": public }));
         return;
     }
-    Screen::stdout().line(key.id());
-    Screen::stderr().line(Screen::stderr().paint(Ink::Dim, format!("the key in {} {note}", path.display())));
+    Terminal::stdout().line(key.id());
+    Terminal::stderr().line(Terminal::stderr().paint(Style::Dim, format!("the key in {} {note}", path.display())));
 }
 
 async fn published(store: &Store) -> Result<Vec<PublishedKey>, Fault> {
@@ -146,23 +146,23 @@ async fn list(store: &Store, path: &Path, json: bool) -> Outcome {
     let keys = published(store).await?;
     let own = own(path);
     if json {
-        screen::json(&serde_json::json!({ "keys": keys, "active_here": own }));
+        terminal::json(&serde_json::json!({ "keys": keys, "active_here": own }));
         return Ok(Exit::Success);
     }
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     if keys.is_empty() {
-        screen.line("no signing keys; make one with `assize key signing create`");
+        terminal.line("no signing keys; make one with `assize key signing create`");
         return Ok(Exit::Success);
     }
     let rows = keys.into_iter().map(|key| {
         let state = match key.retired_at {
-            Some(at) => (Ink::Dim, format!("retired {}", at.format("%F %T"))),
-            None if own.as_ref() == Some(&key.id) => (Ink::Good, "signs here".to_owned()),
-            None => (Ink::Plain, "valid".to_owned()),
+            Some(at) => (Style::Dim, format!("retired {}", at.format("%F %T"))),
+            None if own.as_ref() == Some(&key.id) => (Style::Good, "signs here".to_owned()),
+            None => (Style::Plain, "valid".to_owned()),
         };
-        vec![(Ink::Plain, key.id), state, (Ink::Dim, key.created_at.format("%F %T").to_string())]
+        vec![(Style::Plain, key.id), state, (Style::Dim, key.created_at.format("%F %T").to_string())]
     });
-    screen.table(&["id", "state", "created (UTC)"], rows.collect());
+    terminal.table(&["id", "state", "created (UTC)"], rows.collect());
     Ok(Exit::Success)
 }
 
@@ -172,9 +172,9 @@ async fn run_retire(retire: &Retire, path: &Path, store: &Store) -> Outcome {
     }
     let retired = store.retire_signing_key(&retire.id).await.map_err(fault::store)?;
     if retire.json {
-        screen::json(&serde_json::json!({ "id": retire.id, "retired": retired }));
+        terminal::json(&serde_json::json!({ "id": retire.id, "retired": retired }));
     } else if retired {
-        Screen::stdout().line(format!("key {} is retired; export the keys anew for those who verify", retire.id));
+        Terminal::stdout().line(format!("key {} is retired; export the keys anew for those who verify", retire.id));
     }
     if retired || retire.json {
         return Ok(if retired { Exit::Success } else { Exit::Usage });

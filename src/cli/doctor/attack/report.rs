@@ -7,15 +7,15 @@ use serde_json::json;
 
 use assize_attack::case::{Case, Finding, Group, Judgement};
 use assize_client::outcome::Exit;
-use assize_client::screen::{self, Ink, Screen, printable, shorten};
+use assize_client::terminal::{self, Style, Terminal, printable, shorten};
 use assize_host::clock;
 
 /// Characters of a line that is not on a terminal.
 const COLUMNS: usize = 150;
 
 /// What was told so far.
-pub(super) struct Told {
-    screen: Screen,
+pub(super) struct AttackReport {
+    terminal: Terminal,
     as_json: bool,
     cases: Vec<Case>,
     judged: HashMap<String, Judgement>,
@@ -24,13 +24,13 @@ pub(super) struct Told {
     has_progress: bool,
 }
 
-impl Told {
-    pub(super) fn new(screen: Screen, as_json: bool, cases: Vec<Case>) -> Self {
-        Self { screen, as_json, cases, judged: HashMap::new(), begun: clock::monotonic(), has_progress: false }
+impl AttackReport {
+    pub(super) fn new(terminal: Terminal, as_json: bool, cases: Vec<Case>) -> Self {
+        Self { terminal, as_json, cases, judged: HashMap::new(), begun: clock::monotonic(), has_progress: false }
     }
 
     /// Takes a finding in. The first judgement of a case counts, unless a later one is worse.
-    pub(super) fn tell(&mut self, finding: Finding) {
+    pub(super) fn record(&mut self, finding: Finding) {
         let Finding { case, judgement } = finding;
         let worse = match self.judged.get(&case.id) {
             None => true,
@@ -44,28 +44,28 @@ impl Told {
     }
 
     fn line(&mut self, case: &Case, judgement: &Judgement) {
-        let columns = self.screen.size().map_or(COLUMNS, |(columns, _)| usize::from(columns));
-        let (ink, sign) = sign_of(judgement);
+        let columns = self.terminal.size().map_or(COLUMNS, |(columns, _)| usize::from(columns));
+        let (style, sign) = sign_of(judgement);
         let left = columns.saturating_sub(12 + 38 + 3);
         let tried = shorten(&case.tried, left / 2);
         let seen = shorten(&printable(judgement.seen()), left.saturating_sub(tried.chars().count() + 4));
         self.clear();
-        self.screen.line(format!(
+        self.terminal.line(format!(
             "{} {:<38} {tried} {} {seen}",
-            self.screen.paint(ink, format!("{sign:<9}")),
+            self.terminal.paint(style, format!("{sign:<9}")),
             shorten(&case.id, 38),
-            self.screen.paint(Ink::Dim, "->")
+            self.terminal.paint(Style::Dim, "->")
         ));
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.has_progress) {
-            self.screen.raw("\r\x1b[2K");
+            self.terminal.raw("\r\x1b[2K");
         }
     }
 
     fn progress(&mut self) {
-        if !self.screen.is_terminal() {
+        if !self.terminal.is_terminal() {
             return;
         }
         let groups = Group::ALL.iter().filter_map(|group| {
@@ -74,8 +74,8 @@ impl Told {
             (!of.is_empty()).then(|| format!("{} {done}/{}", group.as_str(), of.len()))
         });
         let text = groups.collect::<Vec<_>>().join("  ");
-        let columns = self.screen.size().map_or(80, |(columns, _)| usize::from(columns));
-        self.screen.raw(&self.screen.paint(Ink::Dim, shorten(&text, columns.saturating_sub(1))));
+        let columns = self.terminal.size().map_or(80, |(columns, _)| usize::from(columns));
+        self.terminal.raw(&self.terminal.paint(Style::Dim, shorten(&text, columns.saturating_sub(1))));
         self.has_progress = true;
     }
 
@@ -84,10 +84,10 @@ impl Told {
     }
 
     /// What it came to, and the exit code for it. A case of which nothing was heard is not judged.
-    pub(super) fn conclude(mut self) -> Exit {
+    pub(super) fn finish(mut self) -> Exit {
         for case in self.cases.clone() {
             if !self.judged.contains_key(&case.id) {
-                self.tell(Finding { case, judgement: Judgement::Unjudged("nothing was heard of it".to_owned()) });
+                self.record(Finding { case, judgement: Judgement::Unjudged("nothing was heard of it".to_owned()) });
             }
         }
         self.clear();
@@ -98,27 +98,27 @@ impl Told {
                 let judgement = self.judged.get(&case.id)?.clone();
                 Some(Finding { case: case.clone(), judgement })
             });
-            screen::json(&json!({
+            terminal::json(&json!({
                 "ok": escaped == 0 && unjudged == 0,
                 "contained": contained, "escaped": escaped, "unjudged": unjudged, "seconds": took,
                 "cases": findings.collect::<Vec<_>>(),
             }));
         }
         let all = self.cases.len();
-        let (ink, text, exit) = match (escaped, unjudged) {
-            (0, 0) => (Ink::Good, format!("all {all} cases were contained, in {took} s"), Exit::Success),
+        let (style, text, exit) = match (escaped, unjudged) {
+            (0, 0) => (Style::Good, format!("all {all} cases were contained, in {took} s"), Exit::Success),
             (0, _) => (
-                Ink::Warn,
+                Style::Warn,
                 format!("{contained} of {all} cases were contained, {unjudged} could not be judged, in {took} s"),
                 Exit::Usage,
             ),
             _ => (
-                Ink::Bad,
+                Style::Bad,
                 format!("{escaped} of {all} cases were NOT contained, {unjudged} could not be judged, in {took} s"),
                 Exit::TestsFailed,
             ),
         };
-        self.screen.line(self.screen.paint(ink, text));
+        self.terminal.line(self.terminal.paint(style, text));
         exit
     }
 }
@@ -131,25 +131,25 @@ const fn severity(judgement: &Judgement) -> u8 {
     }
 }
 
-const fn sign_of(judgement: &Judgement) -> (Ink, &'static str) {
+const fn sign_of(judgement: &Judgement) -> (Style, &'static str) {
     match judgement {
-        Judgement::Contained(_) => (Ink::Good, "contained"),
-        Judgement::Unjudged(_) => (Ink::Warn, "unjudged"),
-        Judgement::Escaped(_) => (Ink::Bad, "NOT"),
+        Judgement::Contained(_) => (Style::Good, "contained"),
+        Judgement::Unjudged(_) => (Style::Warn, "unjudged"),
+        Judgement::Escaped(_) => (Style::Bad, "NOT"),
     }
 }
 
 /// The cases, without trying them.
 pub(super) fn list(cases: &[Case], as_json: bool) {
     if as_json {
-        return screen::json(&cases);
+        return terminal::json(&cases);
     }
     let rows = cases.iter().map(|case| {
-        [case.id.clone(), case.tried.clone(), case.wall.clone()].map(|text| (Ink::Plain, printable(&text))).to_vec()
+        [case.id.clone(), case.tried.clone(), case.wall.clone()].map(|text| (Style::Plain, printable(&text))).to_vec()
     });
-    let screen = Screen::stdout();
-    screen.table(&["case", "what is tried", "what must stop it"], rows.collect());
-    screen.line(format!("{} cases", cases.len()));
+    let terminal = Terminal::stdout();
+    terminal.table(&["case", "what is tried", "what must stop it"], rows.collect());
+    terminal.line(format!("{} cases", cases.len()));
 }
 
 #[cfg(test)]
@@ -162,9 +162,9 @@ mod tests {
 
     fn concluded(findings: Vec<Finding>) -> Exit {
         let cases = ["a", "b"].map(|name| Case::new(Group::Code, name, "tries", "wall")).to_vec();
-        let mut told = Told::new(Screen::stderr(), false, cases);
-        findings.into_iter().for_each(|finding| told.tell(finding));
-        told.conclude()
+        let mut report = AttackReport::new(Terminal::stderr(), false, cases);
+        findings.into_iter().for_each(|finding| report.record(finding));
+        report.finish()
     }
 
     #[test]

@@ -11,11 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::embedded::{Durability, Embedded};
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::Screen;
+use assize_client::terminal::Terminal;
 use assize_host as host;
 
 /// How long the command may take to end when its services are gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -58,7 +58,7 @@ pub async fn run(command: WithServices) -> Outcome {
     let mut services = Embedded::start(&data, durability).await?;
     let outcome = with(&mut services, &command.command, terminate, interrupt).await;
     for complaint in services.stop().await {
-        Screen::stderr().line(complaint);
+        Terminal::stderr().line(complaint);
     }
     drop(scratch);
     outcome
@@ -101,10 +101,10 @@ async fn end(child: &mut Child) {
     if let Some(pid) = child.id() {
         host::signal(pid, host::Signal::Terminate);
     }
-    if tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err()
         && let Err(error) = child.kill().await
     {
-        Screen::stderr().line(format!("the command could not be killed: {error}"));
+        Terminal::stderr().line(format!("the command could not be killed: {error}"));
     }
 }
 

@@ -7,42 +7,42 @@ use assize_protocol::event::Stream;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Run, conclude, exit_of, ink_of, seconds, verdict_of, whereabouts};
+use super::{Run, exit_of, print_summary, seconds, state_text, style_of, verdict_of};
 use crate::client::Client;
-use crate::follow::{Follow, Move, Told};
+use crate::follow::{Follow, Move, RunEvent};
 use crate::outcome::{Exit, Fault, Outcome};
-use crate::screen::{self, Ink, Screen, printable};
+use crate::terminal::{self, Style, Terminal, printable};
 use assize_domain::output::Entry;
 use assize_domain::run::{StageName, Status};
 
-/// A run is queued this long before it is told where it stands.
+/// A run is queued this long before it is event where it stands.
 const QUEUE_GRACE: Duration = Duration::from_secs(1);
 
 /// Between two looks at the place of a run that is queued.
-const QUEUE_LOOK: Duration = Duration::from_secs(3);
+const QUEUE_POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Bytes of a line of output that is shown as one line; a project may write megabytes without an end.
 const MAX_LINE: usize = 4096;
 
 /// Shows a run as it happens, line by line.
-struct Telling {
-    screen: Screen,
+struct ProgressPrinter {
+    terminal: Terminal,
     begun: Option<DateTime<Utc>>,
     /// The unfinished line of each stage and stream.
     open: HashMap<(StageName, bool), String>,
     is_queued: bool,
     /// What was said last of its place in the queue.
-    place: String,
+    position: String,
 }
 
-impl Telling {
-    fn tell(&mut self, told: &Told) {
-        match told {
-            Told::Output(entry) => self.output(entry),
-            Told::Moved(moved) => self.moved(moved),
-            Told::Cut { reason } => {
+impl ProgressPrinter {
+    fn print(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::Output(entry) => self.output(entry),
+            RunEvent::Moved(moved) => self.moved(moved),
+            RunEvent::Cut { reason } => {
                 let text = format!("            connection cut ({}), connecting again", printable(reason));
-                self.screen.line(self.screen.paint(Ink::Warn, text));
+                self.terminal.line(self.terminal.paint(Style::Warn, text));
             }
         }
     }
@@ -54,17 +54,17 @@ impl Telling {
         let at = seconds((moved.at - begun).num_milliseconds());
         let again = if moved.attempt > 1 { format!(" (attempt {})", moved.attempt) } else { String::new() };
         let why = moved.failure_code.map_or_else(String::new, |code| format!(": {code}"));
-        let what = self.screen.paint(ink_of(moved.status), whereabouts(moved.status, moved.phase));
-        self.screen.line(format!("{}  {what}{again}{why}", self.screen.paint(Ink::Dim, format!("{at:>10}"))));
+        let what = self.terminal.paint(style_of(moved.status), state_text(moved.status, moved.phase));
+        self.terminal.line(format!("{}  {what}{again}{why}", self.terminal.paint(Style::Dim, format!("{at:>10}"))));
     }
 
     /// Tells a queued run's place, if it is another than before.
     fn queued(&mut self, run: &Run) {
         let Some(queue) = run.queue.as_ref().filter(|_| self.is_queued) else { return };
-        let place = queue.phrase();
-        if place != self.place {
-            self.screen.line(self.screen.paint(Ink::Dim, format!("{:>10}  queued: {place}", "")));
-            self.place = place;
+        let position = queue.phrase();
+        if position != self.position {
+            self.terminal.line(self.terminal.paint(Style::Dim, format!("{:>10}  queued: {position}", "")));
+            self.position = position;
         }
     }
 
@@ -86,7 +86,7 @@ impl Telling {
 
     fn output_line(&self, stage: StageName, line: &str) {
         let shown = printable(line.strip_suffix('\r').unwrap_or(line));
-        self.screen.line(self.screen.paint(Ink::Dim, format!("{:>10}  | {shown}", stage.as_str())));
+        self.terminal.line(self.terminal.paint(Style::Dim, format!("{:>10}  | {shown}", stage.as_str())));
     }
 
     /// Shows lines that will not be finished any more.
@@ -104,32 +104,33 @@ impl Telling {
 /// # Errors
 /// If the service refuses, or stays away.
 pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
-    let screen = Screen::progress(as_json);
-    let mut telling = Telling { screen, begun: None, open: HashMap::new(), is_queued: false, place: String::new() };
+    let terminal = Terminal::progress(as_json);
+    let mut progress =
+        ProgressPrinter { terminal, begun: None, open: HashMap::new(), is_queued: false, position: String::new() };
     let mut follow = Follow::new(client, id);
-    let mut look = tokio::time::interval(QUEUE_LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut poll = tokio::time::interval(QUEUE_POLL_INTERVAL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let told = tokio::select! {
-            told = next_told(&mut follow, client, id, &mut telling, &mut look) => told?,
+        let event = tokio::select! {
+            event = next_event(&mut follow, client, id, &mut progress, &mut poll) => event?,
             _ = tokio::signal::ctrl_c() => {
-                telling.close();
-                screen.line(format!("the run goes on; follow it again with `assize watch {id}`, end it with `assize cancel {id}`"));
+                progress.close();
+                terminal.line(format!("the run goes on; follow it again with `assize watch {id}`, end it with `assize cancel {id}`"));
                 return Ok(Exit::Interrupted);
             }
         };
-        match told {
-            Some(told) => {
-                telling.tell(&told);
-                if matches!(told, Told::Moved(_)) {
-                    // What is claimed at once need not be told where it stood.
-                    look.reset_after(QUEUE_GRACE);
+        match event {
+            Some(event) => {
+                progress.print(&event);
+                if matches!(event, RunEvent::Moved(_)) {
+                    // What is claimed at once need not be event where it stood.
+                    poll.reset_after(QUEUE_GRACE);
                 }
             }
             None => break,
         }
     }
-    telling.close();
+    progress.close();
     let (run, mut document) = Run::fetch(client, id).await?;
     let verdict = verdict_of(client, &run).await?;
     let exit = exit_of(&run, verdict.as_ref().map(|(verdict, _)| verdict));
@@ -137,30 +138,30 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
         if let (Some(fields), Some((_, raw))) = (document.as_object_mut(), verdict) {
             fields.insert("verdict".to_owned(), raw);
         }
-        screen::json(&document);
+        terminal::json(&document);
     } else {
-        conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
+        print_summary(terminal, &run, verdict.as_ref().map(|(verdict, _)| verdict));
     }
     Ok(exit)
 }
 
-/// What happens next; meanwhile, while the run is queued, its place is told now and then.
-async fn next_told(
+/// What happens next; meanwhile, while the run is queued, its place is event now and then.
+async fn next_event(
     follow: &mut Follow<'_>,
     client: &Client,
     id: Uuid,
-    telling: &mut Telling,
-    look: &mut tokio::time::Interval,
-) -> Result<Option<Told>, Fault> {
+    progress: &mut ProgressPrinter,
+    poll: &mut tokio::time::Interval,
+) -> Result<Option<RunEvent>, Fault> {
     let mut next = std::pin::pin!(follow.next());
     loop {
         tokio::select! {
             biased;
-            told = &mut next => return told,
-            _ = look.tick(), if telling.is_queued => {
+            event = &mut next => return event,
+            _ = poll.tick(), if progress.is_queued => {
                 // A place that cannot be asked for is not worth a word: the stream says what is wrong.
                 if let Ok((run, _)) = Run::fetch(client, id).await {
-                    telling.queued(&run);
+                    progress.queued(&run);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! How a run ended: its verdict, or whose fault it was that there is none.
 
-use super::{Failed, Run, ink_of, points};
-use crate::screen::{Ink, Screen, printable, shorten};
+use super::{Failed, Run, points, style_of};
+use crate::terminal::{Style, Terminal, printable, shorten};
 use assize_domain::run::Cause;
 use assize_domain::verdict::{Integrity, TestStatus, Verdict};
 
@@ -9,35 +9,35 @@ use assize_domain::verdict::{Integrity, TestStatus, Verdict};
 const SHOWN_LAST_OUTPUT: usize = 20;
 
 /// How a run ended.
-pub fn conclude(screen: Screen, run: &Run, verdict: Option<&Verdict>) {
-    screen.line("");
+pub fn print_summary(terminal: Terminal, run: &Run, verdict: Option<&Verdict>) {
+    terminal.line("");
     match (verdict, &run.failure) {
-        (Some(verdict), _) => tell_verdict(screen, run, verdict),
-        (None, Some(failed)) => tell_failure(screen, run, failed),
-        (None, None) => screen.line(format!("run {} is {}", run.id, run.whereabouts())),
+        (Some(verdict), _) => print_verdict(terminal, run, verdict),
+        (None, Some(failed)) => print_failure(terminal, run, failed),
+        (None, None) => terminal.line(format!("run {} is {}", run.id, run.state_text())),
     }
 }
 
-fn tell_verdict(screen: Screen, run: &Run, verdict: &Verdict) {
+fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
     let rows = verdict.tests.iter().map(|test| {
-        let ink = match test.status {
-            TestStatus::Passed => Ink::Good,
-            TestStatus::Failed | TestStatus::Errored => Ink::Bad,
-            TestStatus::Skipped | TestStatus::Pending | TestStatus::Other => Ink::Warn,
+        let style = match test.status {
+            TestStatus::Passed => Style::Good,
+            TestStatus::Failed | TestStatus::Errored => Style::Bad,
+            TestStatus::Skipped | TestStatus::Pending | TestStatus::Other => Style::Warn,
         };
         let message = test.message.as_deref().unwrap_or_default();
         let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         vec![
-            (Ink::Plain, printable(&test.name)),
-            (ink, test.status.as_str().to_owned()),
-            (Ink::Plain, format!("{}/{}", points(test.score), points(test.max_score))),
-            (Ink::Dim, test.duration_ms.map_or_else(String::new, |ms| ms.to_string())),
-            (Ink::Dim, shorten(&printable(first.trim()), 200)),
+            (Style::Plain, printable(&test.name)),
+            (style, test.status.as_str().to_owned()),
+            (Style::Plain, format!("{}/{}", points(test.score), points(test.max_score))),
+            (Style::Dim, test.duration_ms.map_or_else(String::new, |ms| ms.to_string())),
+            (Style::Dim, shorten(&printable(first.trim()), 200)),
         ]
     });
-    screen.table(&["test", "status", "score", "ms", "message"], rows.collect());
+    terminal.table(&["test", "status", "score", "ms", "message"], rows.collect());
     let total = format!("{} of {} points", points(verdict.score), points(verdict.max_score));
-    let ink = if verdict.all_passed() { Ink::Good } else { Ink::Bad };
+    let style = if verdict.all_passed() { Style::Good } else { Style::Bad };
     let counts = [TestStatus::Passed, TestStatus::Failed, TestStatus::Errored, TestStatus::Skipped]
         .into_iter()
         .filter_map(|status| Some((status, verdict.count(status))).filter(|(_, count)| *count > 0))
@@ -45,17 +45,17 @@ fn tell_verdict(screen: Screen, run: &Run, verdict: &Verdict) {
         .collect::<Vec<_>>()
         .join(", ");
     let took = run.took().map_or_else(String::new, |took| format!("  in {took}"));
-    screen.line(format!("{}  {counts}{took}", screen.paint(ink, total)));
+    terminal.line(format!("{}  {counts}{took}", terminal.paint(style, total)));
     let integrity = match verdict.integrity {
         Integrity::Isolated => "integrity: isolated (the tests ran in a cell of their own, out of the project's reach)",
         Integrity::Shared => {
             "integrity: shared (the tests ran inside the project's process, which could have forged them)"
         }
     };
-    screen.line(screen.paint(Ink::Dim, integrity));
+    terminal.line(terminal.paint(Style::Dim, integrity));
 }
 
-fn tell_failure(screen: Screen, run: &Run, failed: &Failed) {
+fn print_failure(terminal: Terminal, run: &Run, failed: &Failed) {
     let whose = match failed.cause {
         Cause::Submission => "the project's own fault",
         Cause::Grader => "a fault of the template or its tests, not of the project",
@@ -63,11 +63,11 @@ fn tell_failure(screen: Screen, run: &Run, failed: &Failed) {
         Cause::Platform => "someone asked for it",
     };
     let took = run.took().map_or_else(String::new, |took| format!("  after {took}"));
-    let head = format!("{}: {}", run.whereabouts(), failed.code);
-    screen.line(format!("{}  ({whose}){took}", screen.paint(ink_of(run.status), head)));
+    let head = format!("{}: {}", run.state_text(), failed.code);
+    terminal.line(format!("{}  ({whose}){took}", terminal.paint(style_of(run.status), head)));
     let Some(evidence) = &failed.evidence else { return };
     if !evidence.message.is_empty() {
-        evidence.message.lines().for_each(|line| screen.line(format!("  {}", printable(line))));
+        evidence.message.lines().for_each(|line| terminal.line(format!("  {}", printable(line))));
     }
     let facts = [
         evidence.stage.map(|stage| format!("stage {stage}")),
@@ -76,13 +76,13 @@ fn tell_failure(screen: Screen, run: &Run, failed: &Failed) {
     ];
     let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     if !facts.is_empty() {
-        screen.line(screen.paint(Ink::Dim, format!("  {facts}")));
+        terminal.line(terminal.paint(Style::Dim, format!("  {facts}")));
     }
     if let Some(last) = &evidence.last_output {
         let lines: Vec<&str> = last.lines().collect();
-        screen.line("  its last output:");
+        terminal.line("  its last output:");
         for line in &lines[lines.len().saturating_sub(SHOWN_LAST_OUTPUT)..] {
-            screen.line(screen.paint(Ink::Dim, format!("  | {}", printable(line))));
+            terminal.line(terminal.paint(Style::Dim, format!("  | {}", printable(line))));
         }
     }
 }
