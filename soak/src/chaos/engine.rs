@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use super::signals;
 
 /// The longest that an engine may take to answer, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the cells here are made of.
 const IMAGES: [&str; 2] = ["assize/base:1", "assize/berth:1"];
@@ -73,7 +73,7 @@ impl Engine {
             }
         };
         tokio::select! {
-            waited = tokio::time::timeout(PATIENCE, waiting) => {
+            waited = tokio::time::timeout(CALL_TIMEOUT, waiting) => {
                 waited.with_context(|| format!("dockerd does not answer; see {}", in_folder("dockerd.log").display()))?;
             }
             status = child.wait() => bail!("dockerd ended: {}; see {}", status?, in_folder("dockerd.log").display()),
@@ -97,7 +97,7 @@ impl Engine {
         if let Some(pid) = child.id() {
             signals::send(pid, signal);
         }
-        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        let ended = tokio::time::timeout(CALL_TIMEOUT, child.wait()).await;
         if signal == Signal::KILL {
             std::fs::remove_file(self.pid_file()).ok();
         }
@@ -110,7 +110,7 @@ impl Engine {
         if let Some(pid) = self.containerd.id() {
             signals::send(pid, Signal::TERM);
         }
-        tokio::time::timeout(PATIENCE, self.containerd.wait()).await.context("containerd does not end")??;
+        tokio::time::timeout(CALL_TIMEOUT, self.containerd.wait()).await.context("containerd does not end")??;
         for shim in signals::with_words("containerd-shim", &self.run.display().to_string()) {
             signals::family(shim).into_iter().for_each(|pid| signals::send(pid, Signal::KILL));
         }

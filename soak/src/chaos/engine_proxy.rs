@@ -58,14 +58,14 @@ impl EngineProxy {
     }
 
     /// Loses the next replies to these calls, and waits until that has happened; how often it has.
-    pub async fn lose(&self, calls: &[Call], patience: std::time::Duration) -> usize {
+    pub async fn lose(&self, calls: &[Call], timeout: std::time::Duration) -> usize {
         let mut lost = self.lost.subscribe();
         let before = *lost.borrow_and_update();
         if let Ok(mut armed) = self.armed.lock() {
             armed.extend(calls);
         }
         let all = lost.wait_for(|now| *now >= before + calls.len());
-        tokio::time::timeout(patience, all).await.map(|_| ()).ok();
+        tokio::time::timeout(timeout, all).await.map(|_| ()).ok();
         if let Ok(mut armed) = self.armed.lock() {
             armed.clear();
         }

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 /// How long Postgres may be away when it is asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A run as it is now.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -119,12 +119,12 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, sqlx::Error>) -> Result<T
     loop {
         match ask().await {
             Err(error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)))
-                if begun.elapsed() < PATIENCE =>
+                if begun.elapsed() < OUTAGE_TIMEOUT =>
             {
                 drop(error);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(sqlx::Error::Database(error)) if begun.elapsed() < PATIENCE && is_passing(&*error) => {
+            Err(sqlx::Error::Database(error)) if begun.elapsed() < OUTAGE_TIMEOUT && is_passing(&*error) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             answer => return answer.context("asking the database"),

@@ -19,13 +19,13 @@ use uuid::Uuid;
 use super::projects::{self, Expected, Project};
 
 /// The longest that one request may take: a wait on a run is shorter.
-const REQUEST: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a platform tries to hand in a project.
-const INSISTENCE: Duration = Duration::from_secs(150);
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Users of an organisation.
 const USERS: u64 = 4;
@@ -69,7 +69,7 @@ const SINGLE: u64 = 1 << 40;
 
 impl Load {
     pub fn new(url: &str, orgs: Vec<Org>, seed: u64) -> Result<Arc<Self>> {
-        let http = reqwest::Client::builder().timeout(REQUEST).no_proxy().build()?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Arc::new(Self {
             url: url.to_owned(),
             orgs,
@@ -122,10 +122,10 @@ impl Load {
     }
 
     /// Submits a run that passes at once and waits until it has.
-    pub async fn canary(&self, patience: Duration) -> Result<Duration> {
+    pub async fn canary(&self, timeout: Duration) -> Result<Duration> {
         let begun = clock::monotonic();
         let (number, run) = self.single("pass").await?;
-        self.end_of(number, run, patience).await?;
+        self.end_of(number, run, timeout).await?;
         Ok(begun.elapsed())
     }
 
@@ -136,7 +136,7 @@ impl Load {
         self.change(|records| drop(records.insert(number, record)));
         let archive = project.archive()?;
         let begun = clock::monotonic();
-        while begun.elapsed() < INSISTENCE {
+        while begun.elapsed() < SUBMIT_TIMEOUT {
             match self.post(number, org, project, archive.clone()).await {
                 Ok((StatusCode::ACCEPTED, body)) => {
                     let run = body["run"]["id"].as_str().context("the 202 names no run")?.parse()?;
@@ -148,9 +148,9 @@ impl Load {
                 }
                 Err(error) => self.note(if error.is_timeout() { "no answer in time" } else { "connection lost" }),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
-        bail!("submission {number} was not accepted within {} s", INSISTENCE.as_secs())
+        bail!("submission {number} was not accepted within {} s", SUBMIT_TIMEOUT.as_secs())
     }
 
     async fn post(
@@ -180,19 +180,19 @@ impl Load {
     }
 
     /// Follows a run to its end through the API.
-    pub async fn end_of(&self, number: u64, run: Uuid, patience: Duration) -> Result<Value> {
+    pub async fn end_of(&self, number: u64, run: Uuid, timeout: Duration) -> Result<Value> {
         let begun = clock::monotonic();
-        while begun.elapsed() < patience {
+        while begun.elapsed() < timeout {
             match self.read(number, run, "?wait=5").await {
                 Ok(seen) if !seen["finished_at"].is_null() => {
                     self.with(number, |record| record.end = Some(seen.clone()));
                     return Ok(seen);
                 }
                 Ok(_) => {}
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
-        bail!("run {run} did not end within {} s", patience.as_secs())
+        bail!("run {run} did not end within {} s", timeout.as_secs())
     }
 
     /// The run as the API tells it.

@@ -29,7 +29,7 @@ pub struct PostgresProxy {
     cut: Arc<watch::Sender<Vec<String>>>,
 }
 
-/// What a client has said of its statements.
+/// What a client has statements of its statements.
 #[derive(Default)]
 struct Statements {
     by_name: HashMap<String, String>,
@@ -55,11 +55,11 @@ impl PostgresProxy {
     }
 
     /// Cuts the next committed write in whose text `within` stands, and says which it was.
-    pub async fn cut(&self, within: &'static str, patience: Duration) -> Option<String> {
+    pub async fn cut(&self, within: &'static str, timeout: Duration) -> Option<String> {
         let mut cut = self.cut.subscribe();
         let before = cut.borrow_and_update().len();
         self.arm(Some(within));
-        tokio::time::timeout(patience, cut.wait_for(|cut| cut.len() > before)).await.map(|_| ()).ok();
+        tokio::time::timeout(timeout, cut.wait_for(|cut| cut.len() > before)).await.map(|_| ()).ok();
         self.arm(None);
         self.cut.borrow().get(before).cloned()
     }
@@ -95,7 +95,7 @@ impl PostgresProxy {
             match (message[0], &mut held) {
                 (b'C', None) if self.is_wanted(&message, statements) => held = Some(message),
                 (b'Z', Some(_)) if message.get(5) == Some(&b'I') => {
-                    let statement = statements.lock().map(|said| said.current.clone()).unwrap_or_default();
+                    let statement = statements.lock().map(|statements| statements.current.clone()).unwrap_or_default();
                     self.cut.send_modify(|cut| cut.push(statement));
                     return Ok(());
                 }
@@ -116,10 +116,10 @@ impl PostgresProxy {
     fn is_wanted(&self, complete: &[u8], statements: &Mutex<Statements>) -> bool {
         let tag = String::from_utf8_lossy(complete.get(5..).unwrap_or_default());
         let did_nothing = tag.trim_end_matches('\0').ends_with(" 0");
-        let (Ok(mut armed), Ok(said)) = (self.armed.lock(), statements.lock()) else { return false };
+        let (Ok(mut armed), Ok(statements)) = (self.armed.lock(), statements.lock()) else { return false };
         let Some(within) = *armed else { return false };
-        let is_write = said.current == "COMMIT" || WRITES.iter().any(|word| said.current.contains(word));
-        let wanted = is_write && !did_nothing && said.current.contains(within);
+        let is_write = statements.current == "COMMIT" || WRITES.iter().any(|word| statements.current.contains(word));
+        let wanted = is_write && !did_nothing && statements.current.contains(within);
         if wanted {
             *armed = None;
         }
@@ -140,15 +140,15 @@ async fn pass_requests(
     to.write_all(&rest).await?;
     loop {
         let Ok(message) = read_message(&mut from).await else { return to.shutdown().await };
-        if let Ok(mut said) = statements.lock() {
-            said.hear(&message);
+        if let Ok(mut statements) = statements.lock() {
+            statements.record(&message);
         }
         to.write_all(&message).await?;
     }
 }
 
 impl Statements {
-    fn hear(&mut self, message: &[u8]) {
+    fn record(&mut self, message: &[u8]) {
         let mut words = message.get(5..).unwrap_or_default().split(|byte| *byte == 0);
         let mut word = || String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
         match message.first() {
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn a_bound_statement_is_known_by_the_text_that_was_parsed() {
-        let mut said = Statements::default();
-        said.hear(&message(b'P', b"s1\0UPDATE runs SET x = 1\0\0\0"));
-        said.hear(&message(b'P', b"s2\0SELECT 1\0\0\0"));
-        said.hear(&message(b'B', b"\0s1\0\0\0"));
-        assert_eq!(said.current, "UPDATE runs SET x = 1");
-        said.hear(&message(b'B', b"\0s2\0\0\0"));
-        assert_eq!(said.current, "SELECT 1");
+        let mut statements = Statements::default();
+        statements.record(&message(b'P', b"s1\0UPDATE runs SET x = 1\0\0\0"));
+        statements.record(&message(b'P', b"s2\0SELECT 1\0\0\0"));
+        statements.record(&message(b'B', b"\0s1\0\0\0"));
+        assert_eq!(statements.current, "UPDATE runs SET x = 1");
+        statements.record(&message(b'B', b"\0s2\0\0\0"));
+        assert_eq!(statements.current, "SELECT 1");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 
 const IMAGE: &str = "assize/base:1";
 
-/// Bytes of output after which a stage is killed: what the flood has to reach. A setting of the site.
+/// Bytes of output after which a stage is killed: what the flood has to reach. A setting of the installation.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// The longest global timeout of these templates, in seconds.

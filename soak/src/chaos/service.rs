@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use super::signals;
 
 /// Between an end that nobody asked for and the next start: `RestartSec`.
-const RESTART: Duration = Duration::from_millis(300);
+const RESTART_DELAY: Duration = Duration::from_millis(300);
 
 /// The longest that a process may take to end on SIGKILL, or to be there again.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a process is started with.
 #[derive(Clone)]
@@ -69,21 +69,21 @@ impl Service {
     /// SIGKILL; it is started again after `pause`.
     pub async fn kill(&self, pause: Duration) -> Result<()> {
         self.shared.restart_ms.store(u64::try_from(pause.as_millis()).unwrap_or(0), Ordering::SeqCst);
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
     /// SIGKILL, for good.
     pub async fn kill_for_good(&self) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    /// SIGTERM, for good; an error if it does not end within `patience`.
-    pub async fn stop(&self, patience: Duration) -> Result<()> {
+    /// SIGTERM, for good; an error if it does not end within `timeout`.
+    pub async fn stop(&self, timeout: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        let ended = self.end(Signal::TERM, patience).await;
+        let ended = self.end(Signal::TERM, timeout).await;
         if ended.is_err() {
-            self.end(Signal::KILL, PATIENCE).await?;
+            self.end(Signal::KILL, PROCESS_TIMEOUT).await?;
         }
         ended
     }
@@ -92,19 +92,19 @@ impl Service {
     pub async fn stop_and_kill(&self, later: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.end(Signal::TERM, later).await.ok();
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    async fn end(&self, signal: Signal, patience: Duration) -> Result<()> {
+    async fn end(&self, signal: Signal, timeout: Duration) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         self.shared.asked.store(true, Ordering::SeqCst);
         signals::send(pid, signal);
         let mut seen = self.pid.clone();
-        let gone = tokio::time::timeout(patience, seen.wait_for(|now| *now != Some(pid))).await;
+        let gone = tokio::time::timeout(timeout, seen.wait_for(|now| *now != Some(pid))).await;
         match gone {
             Ok(_) => Ok(()),
             Err(_) => {
-                bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), patience.as_secs())
+                bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), timeout.as_secs())
             }
         }
     }
@@ -112,22 +112,22 @@ impl Service {
     /// Waits until there is a process.
     pub async fn up(&self) -> Result<()> {
         let mut seen = self.pid.clone();
-        let up = tokio::time::timeout(PATIENCE, seen.wait_for(Option::is_some)).await;
+        let up = tokio::time::timeout(PROCESS_TIMEOUT, seen.wait_for(Option::is_some)).await;
         up.with_context(|| format!("{} is not started", self.name()))?.map(drop).context("its keeper is gone")
     }
 
-    /// Waits until the process that runs now has said `text`.
-    pub async fn has_said(&self, text: &str, patience: Duration) -> Result<()> {
+    /// Waits until the process that runs now has found `text`.
+    pub async fn wait_for_log(&self, text: &str, timeout: Duration) -> Result<()> {
         let look = async {
-            while !self.said_since_start().contains(text) {
+            while !self.log_since_start().contains(text) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let said = tokio::time::timeout(patience, look).await;
-        said.with_context(|| format!("{} did not say {text:?}; its log is {}", self.name(), self.spec.log.display()))
+        let found = tokio::time::timeout(timeout, look).await;
+        found.with_context(|| format!("{} did not say {text:?}; its log is {}", self.name(), self.spec.log.display()))
     }
 
-    fn said_since_start(&self) -> String {
+    fn log_since_start(&self) -> String {
         let bytes = std::fs::read(&self.spec.log).unwrap_or_default();
         let from = usize::try_from(self.shared.log_from.load(Ordering::SeqCst)).unwrap_or(0);
         String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
@@ -153,7 +153,7 @@ async fn keep(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) 
             if let Ok(mut ends) = shared.ends.lock() {
                 ends.push(format!("{} {}", spec.name, ended.unwrap_or_else(|error| format!("{error:#}"))));
             }
-            RESTART
+            RESTART_DELAY
         };
         tokio::time::sleep(pause).await;
     }

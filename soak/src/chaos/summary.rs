@@ -7,17 +7,17 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::audit::{Findings, SORTS, Sort};
-use super::deck::{KINDS, Kind};
+use super::audit::{Findings, VIOLATION_KINDS, ViolationKind};
 use super::history::History;
 use super::recovery::Figure;
+use super::schedule::{KINDS, Kind};
 
 /// A fault that was carried out.
 #[derive(Debug, Clone)]
 pub struct Done {
     pub kind: Kind,
     /// When it was over.
-    pub lifted: DateTime<Utc>,
+    pub result: DateTime<Utc>,
     /// From then until a run that was handed in then had passed; `None` if it did not.
     pub canary_s: Option<f64>,
 }
@@ -46,16 +46,16 @@ pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
     for fault in done {
         let times = by_kind.entry(fault.kind).or_default();
         for events in history.events.values() {
-            let after = events.partition_point(|event| event.at <= fault.lifted);
+            let after = events.partition_point(|event| event.at <= fault.result);
             let (Some(before), Some(next)) = (after.checked_sub(1).and_then(|at| events.get(at)), events.get(after))
             else {
                 continue;
             };
             if before.at > earlier && before.to_status.parse::<Status>().is_ok_and(Status::is_active) {
-                times.push((next.at - fault.lifted).as_seconds_f64());
+                times.push((next.at - fault.result).as_seconds_f64());
             }
         }
-        earlier = fault.lifted;
+        earlier = fault.result;
     }
     by_kind
 }
@@ -73,7 +73,7 @@ fn seconds(value: Option<f64>) -> String {
 }
 
 impl Summary<'_> {
-    pub fn count(&self, sort: Sort) -> usize {
+    pub fn count(&self, sort: ViolationKind) -> usize {
         self.findings.violations.iter().filter(|violation| violation.sort == sort).count()
     }
 
@@ -127,7 +127,8 @@ impl Summary<'_> {
         for end in self.ends {
             text += &format!("ended by itself: {end}\n");
         }
-        let sorts: Vec<String> = SORTS.iter().map(|(sort, name)| format!("{} {name}", self.count(*sort))).collect();
+        let sorts: Vec<String> =
+            VIOLATION_KINDS.iter().map(|(sort, name)| format!("{} {name}", self.count(*sort))).collect();
         let runs: u64 = self.findings.outcomes.values().sum();
         text += &format!(
             "{} faults, {runs} runs in {:.0} s (SEED={}): {}",
@@ -185,7 +186,7 @@ impl Summary<'_> {
             "left_out": self.left_out,
             "violations": violations,
         });
-        for (sort, name) in SORTS {
+        for (sort, name) in VIOLATION_KINDS {
             summary[name] = self.count(sort).into();
         }
         summary

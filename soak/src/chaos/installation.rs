@@ -37,7 +37,7 @@ pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
 pub const DRAIN_S: u64 = 3;
 
 /// A worker is ready when its berths are made.
-const READY: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of the file system of uploads and blobs.
 const SMALL_MIB: u64 = 512;
@@ -45,7 +45,7 @@ const SMALL_MIB: u64 = 512;
 /// Organisations of the load, and one for single runs.
 const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
 
-pub struct Site {
+pub struct Installation {
     pub folder: PathBuf,
     pub url: String,
     pub embedded: Embedded,
@@ -65,11 +65,11 @@ pub struct Site {
     program: PathBuf,
     environment: Vec<(String, String)>,
     named: AtomicU32,
-    /// Removed with the site; short, because sockets lie in it.
+    /// Removed with the installation; short, because sockets lie in it.
     run: tempfile::TempDir,
 }
 
-impl Site {
+impl Installation {
     /// Everything but the workers, with files under `folder`, which is emptied first.
     pub async fn start(folder: &Path) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine: run it as root");
@@ -142,7 +142,7 @@ impl Site {
         let spec = Spec { name: "api".to_owned(), program: program.clone(), argument: "api", environment, log };
         let environment = spec.environment.clone();
         let api = Service::start(spec);
-        let site = Self {
+        let installation = Self {
             folder: folder.to_owned(),
             url: format!("http://{api_listen}"),
             embedded,
@@ -161,8 +161,8 @@ impl Site {
             named: AtomicU32::new(1),
             run,
         };
-        site.api_ready().await?;
-        Ok(site)
+        installation.api_ready().await?;
+        Ok(installation)
     }
 
     /// Waits until the API says that it is ready.
@@ -176,7 +176,7 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(READY, asking)
+        tokio::time::timeout(READY_TIMEOUT, asking)
             .await
             .with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
     }
@@ -197,7 +197,10 @@ impl Site {
     /// Waits until a worker claims.
     pub async fn ready(&self, worker: &Service) -> Result<()> {
         worker.up().await?;
-        worker.has_said("worker ready", READY).await.with_context(|| format!("its ends so far: {:?}", worker.ends()))
+        worker
+            .wait_for_log("worker ready", READY_TIMEOUT)
+            .await
+            .with_context(|| format!("its ends so far: {:?}", worker.ends()))
     }
 
     /// All of Postgres, or Redis.

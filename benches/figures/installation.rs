@@ -26,7 +26,7 @@ const RUNS_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// An installation with a client and a store of its own.
-pub struct Services {
+pub struct MeasuredInstallation {
     pub client: Client,
     pub store: Store,
     pub organization: Uuid,
@@ -37,7 +37,7 @@ pub struct Services {
     folder: TempDir,
 }
 
-impl Services {
+impl MeasuredInstallation {
     /// Starts everything but the worker.
     pub async fn without_worker(templates: &Path) -> Result<Self> {
         Self::start_parts(templates, &[Part::Api]).await
@@ -72,11 +72,11 @@ impl Services {
         let store = Store::open(&installation.embedded.database_url, 2)?;
         let client = Client::new(&installation.url(), &key.text)?;
         let started = installation.start(parts).await;
-        let services = Self { client, store, organization: key.organization, config, installation, folder };
+        let installation = Self { client, store, organization: key.organization, config, installation, folder };
         match started {
-            Ok(()) => Ok(services),
+            Ok(()) => Ok(installation),
             Err(error) => {
-                services.stop().await?;
+                installation.stop().await?;
                 Err(error.into())
             }
         }

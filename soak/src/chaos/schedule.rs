@@ -75,7 +75,7 @@ pub struct Fault {
 }
 
 /// `count` faults out of `kinds`: each kind once, if there is room for all, the rest by weight.
-pub fn deal(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
+pub fn generate(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     let weight = |kind: &Kind| KINDS.iter().find(|(known, ..)| known == kind).map_or(1, |(_, _, weight, _)| *weight);
     let mut chosen: Vec<Kind> = match kinds.choose_multiple_weighted(&mut random, count, weight) {
@@ -102,17 +102,17 @@ mod tests {
 
     #[test]
     fn one_seed_is_one_list() {
-        assert_eq!(deal(7, 100, &all()), deal(7, 100, &all()));
-        assert_ne!(deal(7, 100, &all()), deal(8, 100, &all()));
+        assert_eq!(generate(7, 100, &all()), generate(7, 100, &all()));
+        assert_ne!(generate(7, 100, &all()), generate(8, 100, &all()));
     }
 
     #[test]
     fn where_there_is_room_every_kind_comes() {
         for seed in 0..20 {
-            let faults = deal(seed, 30, &all());
+            let faults = generate(seed, 30, &all());
             assert_eq!(faults.len(), 30);
             assert!(all().iter().all(|kind| faults.iter().any(|fault| fault.kind == *kind)), "{seed}");
-            assert_eq!(deal(seed, 5, &all()).len(), 5);
+            assert_eq!(generate(seed, 5, &all()).len(), 5);
         }
     }
 }
