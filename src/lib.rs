@@ -4,8 +4,8 @@
 //! writes submission and run in one statement; [`redis`] rings the doorbell. In the worker process
 //! [`admission`] claims the run and [`worker`] drives it: it makes [`cell`]s, streams the archive
 //! in, reads events out, lets its stages reach what they may ([`egress`]), turns the results into a
-//! [`verdict`] and writes the end, [`signing`] it. [`upkeep`] sees
-//! to what a dead worker left. [`run`] is the domain that all of them speak.
+//! [`verdict`] and writes the end, [`signing`] it. [`maintenance`]
+//! looks after what a dead worker left, by the [`leases`]. [`run`] is the domain that all of them speak.
 
 pub mod admission;
 pub mod api;
@@ -14,9 +14,10 @@ pub mod egress;
 pub mod embedded;
 pub mod installation;
 pub mod intake;
+pub mod leases;
+pub mod maintenance;
 pub mod metrics_listener;
 pub mod redis;
 pub mod signing_key;
 pub mod template;
-pub mod upkeep;
 pub mod worker;

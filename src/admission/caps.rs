@@ -1,8 +1,7 @@
 //! The caps of admission, as the settings give them.
 
-use assize_domain::queue::AdmissionCaps;
-
 use assize_config::Config;
+use assize_domain::queue::AdmissionCaps;
 
 /// Returns the caps that the settings give. Claims and the explanation of a wait use the same.
 #[must_use]

@@ -1,15 +1,12 @@
-//! How many runs may wait: in all, of one organisation, of one of its users.
+//! Quotas of the queue: how many runs may wait in all, of one organisation, and of one of its users.
 //!
-//! Who is let in may be let in on a count that is up to a second old, plus all that this process let in
-//! since: counting a long queue for each submission would cost more than the submission. Who is refused
-//! is refused on a count that began after the question. Each process counts for itself, so a quota may
-//! be passed by what the others take in within that second.
+//! A submission is accepted on a count that is up to 1 s old, plus everything that this process accepted since:
+//! counting a long queue for each submission would cost more than the submission. A submission is only rejected on
+//! a count that began after it arrived. Each process counts for itself, so a quota may be exceeded by what the
+//! other processes accept within that second.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use uuid::Uuid;
 
 use assize_config::Config;
 use assize_domain::queue::AdmissionCaps;
@@ -17,51 +14,57 @@ use assize_domain::unicode::fold;
 use assize_host::clock;
 use assize_store::queue::Pace;
 use assize_store::{Store, StoreError};
+use uuid::Uuid;
 
-/// The oldest count that lets anyone in.
-const OLDEST: Duration = Duration::from_secs(1);
+use super::single_flight::{CacheEntry, SingleFlight};
 
-/// From this age on a count is renewed in the background, so that nobody has to wait for it.
-const RENEW: Duration = Duration::from_millis(500);
+/// The age at which a count is no longer good enough to accept a submission.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// How long it is believed how fast runs end.
-const PACE_KEPT: Duration = Duration::from_secs(10);
+/// The age at which a count is renewed in the background, so that no submission has to wait for it.
+const RENEWAL_AGE: Duration = Duration::from_millis(500);
 
-/// Users whose counts are kept at one time; past it those are forgotten that nobody asks for.
-const MOST_KEPT: usize = 10_000;
+/// The age at which the measured pace of runs is read again.
+const PACE_MAX_AGE: Duration = Duration::from_secs(10);
+
+/// Queues whose counts are cached at one time.
+const MAX_ENTRIES: usize = 10_000;
 
 /// `Retry-After`, in seconds: at least, at most, and when no run has ended yet.
 const RETRY_AFTER_S: (f64, f64, f64) = (1.0, 300.0, 30.0);
 
-/// Which quota.
+/// One of the three quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quota {
+pub enum QueueQuota {
+    /// Queued runs of one user of an organisation.
     User,
+    /// Queued runs of one organisation.
     Organization,
+    /// All queued runs.
     All,
 }
 
-/// A queue is full.
+/// A queue has reached its quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
-    pub quota: Quota,
+pub struct QueueFull {
+    pub quota: QueueQuota,
     pub limit: i64,
-    /// Counted no further than to the limit.
-    pub seen: i64,
-    /// When a place may be free.
+    /// Queued runs, counted no further than to the limit.
+    pub queued: i64,
+    /// Estimated seconds until the queue has room for one more run.
     pub retry_after_s: u32,
 }
 
-/// Why a submission was not let in.
+/// Why a submission was not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum QueueRefusal {
     #[error("the queue is full")]
-    Full(Full),
+    Full(QueueFull),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Whose queue.
+/// The queue that a quota applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Scope {
     User(Uuid, String),
@@ -69,219 +72,206 @@ enum Scope {
     All,
 }
 
-/// The quotas of this process.
+/// The quotas as this process applies them.
 #[derive(Debug, Clone)]
-pub struct Quotas {
-    shared: Arc<Shared>,
+pub struct QueueQuotas {
+    inner: Arc<QuotaState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct QuotaState {
     store: Store,
     caps: AdmissionCaps,
     all: i64,
     per_org: i64,
     per_user: i64,
-    gauges: Mutex<HashMap<Scope, Arc<Gauge>>>,
+    counters: SingleFlight<Scope, CounterState>,
     pace: Mutex<Option<(Instant, Pace)>>,
 }
 
-/// What is known of one queue.
-#[derive(Debug, Default)]
-struct Gauge {
-    level: Mutex<Level>,
-    /// Held while it is counted: who comes meanwhile shares the next count.
-    counting: tokio::sync::Mutex<()>,
-}
+/// The cached count of one queue.
+type QueueCounter = CacheEntry<CounterState>;
 
 #[derive(Debug, Default)]
-struct Level {
-    /// When the last count began, and what it came to.
+struct CounterState {
+    /// When the last count began, and its result.
     counted: Option<(Instant, i64)>,
-    /// Let in, and on their way into the queue.
-    entering: i64,
-    /// In the queue since the last count began.
-    entered: i64,
+    /// Accepted submissions whose row is not written yet.
+    reserved: i64,
+    /// Rows that were written since the last count began.
+    written: i64,
 }
 
-impl Level {
-    fn seen(&self) -> i64 {
-        self.counted.map_or(0, |(_, count)| count) + self.entering + self.entered
+impl CounterState {
+    fn queued(&self) -> i64 {
+        self.counted.map_or(0, |(_, count)| count) + self.reserved + self.written
     }
 
-    /// Whether a count is there that began at `since` or later.
+    /// Whether the last count began at `since` or later.
     fn is_since(&self, since: Option<Instant>) -> bool {
         self.counted.is_some_and(|(begun, _)| since.is_none_or(|since| begun >= since))
     }
 }
 
-impl Gauge {
-    fn level(&self) -> MutexGuard<'_, Level> {
-        self.level.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place in every queue that a run enters; given back when it is dropped, unless it was taken.
+/// Room for one run in each queue that it enters. The room is free again when the reservation is dropped, unless
+/// it was confirmed.
 #[derive(Debug)]
-pub struct Place {
-    gauges: Vec<Arc<Gauge>>,
-    is_taken: bool,
+pub struct QueueReservation {
+    counters: Vec<Arc<QueueCounter>>,
+    is_confirmed: bool,
 }
 
-impl Place {
-    /// The run is in the queue.
-    pub fn taken(mut self) {
-        self.is_taken = true;
+impl QueueReservation {
+    /// Counts the run as queued: its row is written.
+    pub fn confirm(mut self) {
+        self.is_confirmed = true;
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueReservation {
     fn drop(&mut self) {
-        for gauge in &self.gauges {
-            let mut level = gauge.level();
-            level.entering -= 1;
-            level.entered += i64::from(self.is_taken);
+        for counter in &self.counters {
+            let mut state = counter.value();
+            state.reserved -= 1;
+            state.written += i64::from(self.is_confirmed);
         }
     }
 }
 
-impl Quotas {
-    /// As the settings have them.
+impl QueueQuotas {
+    /// The quotas of the settings.
     #[must_use]
     pub fn new(store: Store, config: &Config) -> Self {
-        let shared = Shared {
+        let inner = QuotaState {
             store,
             caps: crate::admission::caps(config),
             all: config.max_queued.into(),
             per_org: config.per_org_max_queued.into(),
             per_user: config.per_user_max_queued.into(),
-            gauges: Mutex::default(),
+            counters: SingleFlight::new(MAX_ENTRIES),
             pace: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Whether there would be a place: in the queue of this organisation, and of this user if it is known.
+    /// Checks whether there is room in the queue of this organisation, and of this user if it is given.
     ///
     /// # Errors
-    /// [`Refused::Full`] with the narrowest quota, [`Refused::Store`] if it cannot be counted.
-    pub async fn check(&self, organization: Uuid, user: Option<&str>) -> Result<(), Refused> {
+    /// [`QueueRefusal::Full`] with the narrowest quota, [`QueueRefusal::Store`] if the queue cannot be counted.
+    pub async fn check(&self, organization: Uuid, user: Option<&str>) -> Result<(), QueueRefusal> {
         for scope in scopes(organization, user) {
-            self.shared.admit(&scope, |_| {}).await?;
+            self.inner.accept(&scope, |_| {}).await?;
         }
         Ok(())
     }
 
-    /// A place for a run of this user.
+    /// Reserves room for a run of this user.
     ///
     /// # Errors
-    /// As [`Quotas::check`].
-    pub async fn enter(&self, organization: Uuid, user: &str) -> Result<Place, Refused> {
-        let mut place = Place { gauges: Vec::new(), is_taken: false };
+    /// As [`QueueQuotas::check`].
+    pub async fn reserve(&self, organization: Uuid, user: &str) -> Result<QueueReservation, QueueRefusal> {
+        let mut reservation = QueueReservation { counters: Vec::new(), is_confirmed: false };
         for scope in scopes(organization, Some(user)) {
-            place.gauges.push(self.shared.admit(&scope, |level| level.entering += 1).await?);
+            reservation.counters.push(self.inner.accept(&scope, |state| state.reserved += 1).await?);
         }
-        Ok(place)
+        Ok(reservation)
     }
 }
 
 fn scopes(organization: Uuid, user: Option<&str>) -> impl Iterator<Item = Scope> {
-    // Names that look alike share their places.
+    // Users whose names look alike share one quota.
     let user = user.map(|user| Scope::User(organization, fold(user)));
     user.into_iter().chain([Scope::Organization(organization), Scope::All])
 }
 
-impl Shared {
-    /// Does `admitted` if there is a place in this queue.
-    async fn admit(self: &Arc<Self>, scope: &Scope, admitted: impl Fn(&mut Level)) -> Result<Arc<Gauge>, Refused> {
+impl QuotaState {
+    /// Applies `accepted` to the state of this queue if there is room in it.
+    async fn accept(
+        self: &Arc<Self>,
+        scope: &Scope,
+        accepted: impl Fn(&mut CounterState),
+    ) -> Result<Arc<QueueCounter>, QueueRefusal> {
         let (quota, limit) = self.quota(scope);
-        let gauge = self.gauge(scope);
+        let counter = self.counters.entry(scope);
         let asked = clock::monotonic();
-        // First on a count that need not be new, then on one that is.
-        for since in [asked.checked_sub(OLDEST), Some(asked)] {
-            self.count_since(scope, &gauge, since).await?;
-            let mut level = gauge.level();
-            if level.seen() < limit {
-                admitted(&mut level);
-                drop(level);
-                self.renew(scope, &gauge, asked);
-                return Ok(gauge);
+        // The first look accepts a cached count, the second requires a fresh one.
+        for since in [asked.checked_sub(MAX_AGE), Some(asked)] {
+            self.count_since(scope, &counter, since).await?;
+            let mut state = counter.value();
+            if state.queued() < limit {
+                accepted(&mut state);
+                drop(state);
+                self.renew(scope, &counter, asked);
+                return Ok(counter);
             }
         }
         let retry_after_s = self.retry_after_s(quota).await?;
-        Err(Refused::Full(Full { quota, limit, seen: gauge.level().seen(), retry_after_s }))
+        let queued = counter.value().queued();
+        Err(QueueRefusal::Full(QueueFull { quota, limit, queued, retry_after_s }))
     }
 
-    fn quota(&self, scope: &Scope) -> (Quota, i64) {
+    fn quota(&self, scope: &Scope) -> (QueueQuota, i64) {
         match scope {
-            Scope::User(..) => (Quota::User, self.per_user),
-            Scope::Organization(_) => (Quota::Organization, self.per_org),
-            Scope::All => (Quota::All, self.all),
+            Scope::User(..) => (QueueQuota::User, self.per_user),
+            Scope::Organization(_) => (QueueQuota::Organization, self.per_org),
+            Scope::All => (QueueQuota::All, self.all),
         }
     }
 
-    fn gauge(&self, scope: &Scope) -> Arc<Gauge> {
-        let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        if gauges.len() >= MOST_KEPT && !gauges.contains_key(scope) {
-            // Nobody holds a place in them or counts them.
-            gauges.retain(|_, gauge| Arc::strong_count(gauge) > 1);
-        }
-        Arc::clone(gauges.entry(scope.clone()).or_default())
+    /// Returns once there is a count that began at `since` or later.
+    async fn count_since(
+        &self,
+        scope: &Scope,
+        counter: &QueueCounter,
+        since: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        let read = |state: &CounterState| state.is_since(since).then_some(Ok(()));
+        counter.read_or_renew(read, || self.count(scope, counter)).await
     }
 
-    /// Returns with a count that began at `since` or later.
-    async fn count_since(&self, scope: &Scope, gauge: &Gauge, since: Option<Instant>) -> Result<(), StoreError> {
-        if gauge.level().is_since(since) {
-            return Ok(());
-        }
-        let _turn = gauge.counting.lock().await;
-        if gauge.level().is_since(since) {
-            return Ok(());
-        }
-        self.count(scope, gauge).await
-    }
-
-    /// Counts; only one at a time for each queue.
-    async fn count(&self, scope: &Scope, gauge: &Gauge) -> Result<(), StoreError> {
+    /// Counts the queue. The caller has the turn of this counter.
+    async fn count(&self, scope: &Scope, counter: &QueueCounter) -> Result<(), StoreError> {
         let begun = clock::monotonic();
-        let entered_before = gauge.level().entered;
+        let written_before = counter.value().written;
         let (organization, user) = match scope {
             Scope::User(organization, user) => (Some(*organization), Some(user.as_str())),
             Scope::Organization(organization) => (Some(*organization), None),
             Scope::All => (None, None),
         };
         let count = self.store.count_queued(organization, user, self.quota(scope).1).await?;
-        let mut level = gauge.level();
-        level.counted = Some((begun, count));
-        level.entered -= entered_before;
+        let mut state = counter.value();
+        state.counted = Some((begun, count));
+        state.written -= written_before;
         Ok(())
     }
 
-    /// Counts again behind everyone's back, if the last count gets old.
-    fn renew(self: &Arc<Self>, scope: &Scope, gauge: &Arc<Gauge>, now: Instant) {
-        let is_old = gauge.level().counted.is_some_and(|(begun, _)| now.saturating_duration_since(begun) >= RENEW);
-        // A user's is short, and seldom asked for twice in a second.
+    /// Counts again in the background if the last count gets old.
+    fn renew(self: &Arc<Self>, scope: &Scope, counter: &Arc<QueueCounter>, now: Instant) {
+        let last = counter.value().counted;
+        let is_old = last.is_some_and(|(begun, _)| now.saturating_duration_since(begun) >= RENEWAL_AGE);
+        // A user's queue is short, and is seldom asked for twice in a second.
         if !is_old || matches!(scope, Scope::User(..)) {
             return;
         }
-        let (shared, scope, gauge) = (Arc::clone(self), scope.clone(), Arc::clone(gauge));
+        let (inner, scope, counter) = (Arc::clone(self), scope.clone(), Arc::clone(counter));
         tokio::spawn(async move {
-            if let Ok(_turn) = gauge.counting.try_lock()
-                && let Err(error) = shared.count(&scope, &gauge).await
-            {
-                tracing::debug!(%error, "the queue was not counted; the next submission does it");
-            }
+            let count = async || {
+                if let Err(error) = inner.count(&scope, &counter).await {
+                    tracing::debug!(%error, "the queue was not counted; the next submission counts it");
+                }
+            };
+            counter.renew_if_idle(count).await;
         });
     }
 
-    /// From how fast runs end, the time until one place is free.
-    async fn retry_after_s(&self, quota: Quota) -> Result<u32, StoreError> {
+    /// Estimates the time until there is room for one run from how fast runs end.
+    async fn retry_after_s(&self, quota: QueueQuota) -> Result<u32, StoreError> {
         let (least, most, unknown) = RETRY_AFTER_S;
         let pace = self.pace().await?;
         let at_once = match quota {
-            Quota::User => f64::from(self.caps.per_user),
-            Quota::Organization => f64::from(self.caps.per_org),
-            Quota::All => f64::from(self.caps.total_half_slots) / pace.run_half_slots.unwrap_or(1.0),
+            QueueQuota::User => f64::from(self.caps.per_user),
+            QueueQuota::Organization => f64::from(self.caps.per_org),
+            QueueQuota::All => f64::from(self.caps.total_half_slots) / pace.run_half_slots.unwrap_or(1.0),
         };
         let wait = pace.run_seconds.map_or(unknown, |seconds| (seconds / at_once).ceil());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 1 to 300")]
@@ -290,9 +280,9 @@ impl Shared {
 
     async fn pace(&self) -> Result<Pace, StoreError> {
         let now = clock::monotonic();
-        let known = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, pace)) = known
-            && now.saturating_duration_since(since) < PACE_KEPT
+        let cached = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, pace)) = cached
+            && now.saturating_duration_since(since) < PACE_MAX_AGE
         {
             return Ok(pace);
         }

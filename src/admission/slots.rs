@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-/// All of them.
+/// All half-slots of a worker.
 #[derive(Debug, Clone)]
 pub struct Slots {
     free: Arc<Semaphore>,
@@ -13,76 +13,77 @@ pub struct Slots {
     all: u32,
 }
 
-/// Some half-slots, free again when dropped.
+/// A number of half-slots, which are free again when this value is dropped.
 #[derive(Debug)]
 pub struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     freed: Arc<Notify>,
-    /// Waits for what was not free at once; ends, and gives back what it has, with the slot.
-    owing: Option<AbortOnDropHandle<Option<OwnedSemaphorePermit>>>,
+    /// Acquires the half-slots that were not free at once. Dropping the slot ends this task and frees what it has.
+    deficit: Option<AbortOnDropHandle<Option<OwnedSemaphorePermit>>>,
 }
 
 impl Slots {
-    /// So many half-slots, all free.
+    /// That many half-slots, all free.
     #[must_use]
     pub fn new(half_slots: u32) -> Self {
         Self { free: Arc::new(Semaphore::new(half_slots as usize)), freed: Arc::default(), all: half_slots }
     }
 
-    /// How many half-slots there are, free or not.
+    /// The number of half-slots, free or not.
     #[must_use]
     pub fn capacity(&self) -> i32 {
         i32::try_from(self.all).unwrap_or(i32::MAX)
     }
 
-    /// Waits until one is free and takes all that are.
-    pub(super) async fn take_free(&self) -> Slot {
-        // The semaphore is never closed; if it were, nothing would be claimed.
+    /// Waits until a half-slot is free, then acquires all free ones.
+    pub(super) async fn acquire_free(&self) -> Slot {
+        // The semaphore is never closed. If it were, the worker would claim nothing.
         let mut permit = Arc::clone(&self.free).acquire_owned().await.ok();
         let more = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
         if let (Some(permit), Ok(more)) = (&mut permit, Arc::clone(&self.free).try_acquire_many_owned(more)) {
             permit.merge(more);
         }
-        Slot { permit, freed: Arc::clone(&self.freed), owing: None }
+        Slot { permit, freed: Arc::clone(&self.freed), deficit: None }
     }
 
-    /// A slot for a run that must go on whether or not there is room: one that was adopted. What is not
-    /// free now is taken as soon as it is, before anything else is claimed.
+    /// Reserves a slot for a run that must continue whether or not there is room: an adopted run. If the half-slots
+    /// are not free now, they are acquired as soon as they are, before anything else is claimed.
     #[must_use]
-    pub fn owe(&self, half_slots: i32) -> Slot {
+    pub fn reserve_overcommitted(&self, half_slots: i32) -> Slot {
         let wanted = u32::try_from(half_slots).unwrap_or(0);
         let freed = Arc::clone(&self.freed);
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(wanted) {
-            return Slot { permit: Some(permit), freed, owing: None };
+            return Slot { permit: Some(permit), freed, deficit: None };
         }
         let free = Arc::clone(&self.free);
-        let owing = tokio::spawn(async move { free.acquire_many_owned(wanted).await.ok() });
-        Slot { permit: None, freed, owing: Some(AbortOnDropHandle::new(owing)) }
+        let deficit = tokio::spawn(async move { free.acquire_many_owned(wanted).await.ok() });
+        Slot { permit: None, freed, deficit: Some(AbortOnDropHandle::new(deficit)) }
     }
 
-    /// Waits until a run gives its slot back.
-    pub(super) async fn came_free(&self) {
+    /// Waits until a run releases its slot.
+    pub(super) async fn released(&self) {
         self.freed.notified().await;
     }
 }
 
 impl Slot {
-    /// How many half-slots it holds.
+    /// The number of half-slots that are acquired.
     #[must_use]
     pub fn half_slots(&self) -> i32 {
         self.permit.as_ref().map_or(0, |permit| i32::try_from(permit.num_permits()).unwrap_or(i32::MAX))
     }
 
-    /// Takes `half_slots` out of it; `None` if it has not so many.
+    /// Splits `half_slots` off this slot. `None` if it has fewer.
     pub(super) fn split(&mut self, half_slots: i32) -> Option<Self> {
         let permit = self.permit.as_mut()?.split(usize::try_from(half_slots).ok()?)?;
-        Some(Self { permit: Some(permit), freed: Arc::clone(&self.freed), owing: None })
+        Some(Self { permit: Some(permit), freed: Arc::clone(&self.freed), deficit: None })
     }
 
-    /// Gives it back and says so; a slot that was only held for asking is dropped without a word.
-    pub fn free(mut self) {
+    /// Frees the half-slots and wakes whoever waits for [`Slots::released`]. A slot that was only held during a
+    /// claim is dropped instead.
+    pub fn release(mut self) {
         self.permit = None;
-        self.owing = None;
+        self.deficit = None;
         self.freed.notify_one();
     }
 }
@@ -94,31 +95,31 @@ mod tests {
     #[tokio::test]
     async fn every_half_slot_is_free_or_held() {
         let slots = Slots::new(4);
-        let mut all = slots.take_free().await;
+        let mut all = slots.acquire_free().await;
         assert_eq!((all.half_slots(), slots.capacity()), (4, 4));
         let two = all.split(2).unwrap();
         assert!(all.split(3).is_none());
         assert_eq!((all.half_slots(), two.half_slots()), (2, 2));
         drop(all);
-        assert_eq!(slots.take_free().await.half_slots(), 2);
-        let freed = slots.came_free();
-        two.free();
-        freed.await;
-        assert_eq!(slots.take_free().await.half_slots(), 4);
+        assert_eq!(slots.acquire_free().await.half_slots(), 2);
+        let released = slots.released();
+        two.release();
+        released.await;
+        assert_eq!(slots.acquire_free().await.half_slots(), 4);
     }
 
     #[tokio::test]
-    async fn what_is_owed_comes_before_the_next_claim() {
+    async fn a_deficit_is_settled_before_the_next_claim() {
         let slots = Slots::new(2);
-        let running = slots.take_free().await;
-        let adopted = slots.owe(2);
+        let running = slots.acquire_free().await;
+        let adopted = slots.reserve_overcommitted(2);
         tokio::task::yield_now().await;
-        let mut claim = Box::pin(slots.take_free());
+        let mut claim = Box::pin(slots.acquire_free());
         assert!(futures_util::poll!(&mut claim).is_pending());
-        running.free();
+        running.release();
         tokio::task::yield_now().await;
         assert!(futures_util::poll!(&mut claim).is_pending(), "the adopted run has them");
-        adopted.free();
+        adopted.release();
         assert_eq!(claim.await.half_slots(), 2);
     }
 }

@@ -53,7 +53,7 @@ use utoipa_axum::routes;
 
 pub use serve::{Timeouts, serve, serve_within};
 
-use crate::admission::{Explanations, Quotas};
+use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
 use crate::template::Templates;
@@ -71,8 +71,8 @@ pub struct ApiState {
     pub blobs: Blobs,
     pub templates: Arc<Templates>,
     pub config: Arc<Config>,
-    pub quotas: Quotas,
-    pub explanations: Explanations,
+    pub quotas: QueueQuotas,
+    pub wait_reasons: WaitReasonCache,
     /// Absent if nothing is to be signed.
     pub signer: Option<Signer>,
 }

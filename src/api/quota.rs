@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::ApiState;
 use super::problem::Problem;
-use crate::admission::{Place, Refused};
+use crate::admission::{QueueRefusal, QueueReservation};
 
 /// What one submission has to pass. What was let in before, under the same `Idempotency-Key`, is let in
 /// again however full the queue is.
@@ -26,17 +26,17 @@ impl Door<'_> {
     }
 
     /// A place in the queue; none is needed for what came before.
-    pub async fn enter(&self, user: &str) -> Result<Option<Place>, Problem> {
-        match self.api.quotas.enter(self.organization, user).await {
+    pub async fn enter(&self, user: &str) -> Result<Option<QueueReservation>, Problem> {
+        match self.api.quotas.reserve(self.organization, user).await {
             Ok(place) => Ok(Some(place)),
             Err(refused) if self.is_open_to(&refused).await? => Ok(None),
             Err(refused) => Err(refused.into()),
         }
     }
 
-    async fn is_open_to(&self, refused: &Refused) -> Result<bool, Problem> {
+    async fn is_open_to(&self, refused: &QueueRefusal) -> Result<bool, Problem> {
         Ok(match (refused, self.key) {
-            (Refused::Full(_), Some(key)) => self.api.store.first_use(self.organization, key).await?.is_some(),
+            (QueueRefusal::Full(_), Some(key)) => self.api.store.first_use(self.organization, key).await?.is_some(),
             _ => false,
         })
     }

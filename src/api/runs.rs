@@ -201,7 +201,7 @@ async fn waiting(api: &ApiState, run: &RunRow) -> Result<Option<Waiting>, Proble
     if run.status != Status::Queued {
         return Ok(None);
     }
-    Ok(api.explanations.of(run.organization_id, run.id, run.attempt).await?)
+    Ok(api.wait_reasons.explain(run.organization_id, run.id, run.attempt).await?)
 }
 
 /// A run that no worker had: nobody else tells of its end.

@@ -25,7 +25,8 @@ use crate::intake::spool::Spooled;
 use assize_archive::{self, ArchiveSummary};
 use assize_observe::event::{self, Subject};
 use assize_signing::Envelope;
-use assize_signing::statement::{InToto, RECEIPT, Receipt, to_micros};
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::to_micros;
 use assize_store::runs::RunRow;
 use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
@@ -225,7 +226,7 @@ async fn submit(
         Inserted::Repeated { submission_id } => replay(api, caller, submission_id).await,
         Inserted::New { submitted_at } => {
             if let Some(place) = place {
-                place.taken();
+                place.confirm();
             }
             event::run_queued(&Subject {
                 run_id: new.run_id,
@@ -240,7 +241,8 @@ async fn submit(
     }
 }
 
-/// Signed before the row is written, so that it costs no second write; what is not written, nobody gets.
+/// The receipt is signed before the row is written, so that it costs no second write. A receipt whose row is not
+/// written is returned to nobody.
 fn receipt(
     api: &ApiState,
     caller: Caller,
@@ -249,21 +251,18 @@ fn receipt(
     submission_id: Uuid,
     run_id: Uuid,
 ) -> Option<Envelope> {
-    let received_at = to_micros(caller.now());
-    api.signer.as_ref()?.sign(|key_id| {
-        let receipt = Receipt {
-            submission_id,
-            run_id,
-            organization_id: caller.organization,
-            user: form.user.clone(),
-            template: form.template.clone(),
-            archive_bytes: i64::try_from(archive.bytes).unwrap_or(i64::MAX),
-            received_at,
-            source: None,
-            key_id: key_id.to_owned(),
-        };
-        InToto::about(submission_id, &archive.sha256, RECEIPT, receipt)
-    })
+    let received = ReceivedProject {
+        submission_id,
+        run_id,
+        organization_id: caller.organization,
+        user: &form.user,
+        template: &form.template,
+        archive_sha256: &archive.sha256,
+        archive_bytes: i64::try_from(archive.bytes).unwrap_or(i64::MAX),
+        received_at: to_micros(caller.now()),
+        source: None,
+    };
+    sign_receipt(api.signer.as_ref()?, received)
 }
 
 /// Says that there is work, behind the client's back: Redis may take its second, or be away.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::signals;
-use crate::admission::{Explanations, Quotas};
+use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::cli::fault;
 use crate::intake::blob::Blobs;
 use crate::metrics_listener;
@@ -105,9 +105,9 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
     let Parts { store, redis, hints, blobs, templates, signer } = parts;
-    let quotas = Quotas::new(store.clone(), &config);
-    let explanations = Explanations::new(store.clone(), &config);
+    let quotas = QueueQuotas::new(store.clone(), &config);
+    let wait_reasons = WaitReasonCache::new(store.clone(), &config);
     let config = Arc::new(config);
-    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, explanations, signer };
+    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, wait_reasons, signer };
     crate::api::serve(state, listener, stop).await
 }

@@ -1,96 +1,98 @@
-//! A sick worker drains the queue fastest: after some attempts in a row that failed for the
-//! infrastructure's own faults, it claims nothing until a probe has shown that cells can be made again.
+//! The breaker: a worker that fails every run would drain the queue fastest. After a streak of attempts that failed
+//! through faults of the infrastructure, the worker claims nothing until a probe has shown that it can launch cells.
 //!
-//! Whoever can bring such a fault about must not be able to stop a worker for everybody (FAILURES 33c). So what
-//! failed is counted by who handed it in, and there are two ways to a pause:
+//! A user who can cause such a fault must not be able to stop a worker for everybody (FAILURES 33c). So the breaker
+//! counts failures by submission and organisation, and there are two ways to a pause:
 //!
-//! - *Many say so:* the failures in a row are of `pause_after_failures` distinct submissions, of which those of one
-//!   organisation count for half at the most. Claims are held back at once.
-//! - *We see it ourselves:* that many attempts in a row failed, whoever they are of. Claims go on while the worker
-//!   probes; they are held back if its own probe fails. So an installation with one organisation finds an outage too.
+//! - *Several organisations fail:* the streak has `pause_after_failures` distinct submissions, of which those of one
+//!   organisation count for half at most. Claims are paused at once.
+//! - *The worker's own probe fails:* the streak has that many attempts, whoever submitted them. Claims continue while
+//!   the worker probes, and are paused if its probe fails. So an installation with one organisation notices an outage
+//!   too.
 //!
-//! Any attempt that shows that cells can be made ends the row.
+//! Any attempt that shows that cells can be launched ends the streak.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use assize_domain::queue::ClaimPause;
+use assize_domain::run::{Cause, FailureCode};
+use assize_observe::event::{self, Subject};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Worker;
-use crate::admission::Holds;
-use assize_domain::queue::ClaimPause;
-use assize_domain::run::{Cause, FailureCode};
-use assize_observe::event::{self, Subject};
+use crate::admission::ClaimPauses;
 
-/// Between two probes; doubled after each that fails, up to [`PROBE_AT_MOST`].
-const PROBE: Duration = Duration::from_secs(2);
-const PROBE_AT_MOST: Duration = Duration::from_secs(60);
+/// Time between two probes; it doubles after each probe that fails, up to [`MAX_PROBE_INTERVAL`].
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Submissions of one organisation that are told apart; more of them count for nothing more.
-const MAX_TOLD_APART: usize = 1_000;
+/// Organisations, and submissions of one organisation, that are counted; further ones do not change the decision.
+const MAX_COUNTED: usize = 1_000;
 
-/// Counts failures in a row and holds claims back when there are too many.
+/// Counts failures in a row and pauses claims when there are too many.
 #[derive(Debug)]
 pub struct Breaker {
-    /// 0: never.
+    /// The length of a streak that is too long. 0 means that the breaker never pauses claims.
     limit: u32,
-    row: Mutex<Row>,
-    holds: Holds,
-    back: Notify,
-    /// Failures in a row want a probe, before anything is held back.
-    suspicion: Notify,
+    streak: Mutex<FailureStreak>,
+    pauses: ClaimPauses,
+    engine_recovered: Notify,
+    /// Notified when a streak asks for a probe before claims are paused.
+    probe_requested: Notify,
 }
 
 /// Attempts in a row that failed.
 #[derive(Debug, Default)]
-struct Row {
-    /// Since the last probe that went well.
+struct FailureStreak {
+    /// Attempts since the last probe that succeeded.
     attempts: u32,
-    /// The submissions, by organisation.
+    /// The submissions of the streak, by organisation.
     submissions: HashMap<Uuid, HashSet<Uuid>>,
-    /// A probe went well after a pause: failures of two organisations are enough to pause again.
+    /// A probe has ended a pause: failures of two organisations are enough to pause again.
     was_paused: bool,
 }
 
-impl Row {
+impl FailureStreak {
     fn add(&mut self, subject: &Subject) {
         self.attempts = self.attempts.saturating_add(1);
-        if self.submissions.len() < MAX_TOLD_APART || self.submissions.contains_key(&subject.organization_id) {
+        if self.submissions.len() < MAX_COUNTED || self.submissions.contains_key(&subject.organization_id) {
             let of_one = self.submissions.entry(subject.organization_id).or_default();
-            if of_one.len() < MAX_TOLD_APART {
+            if of_one.len() < MAX_COUNTED {
                 of_one.insert(subject.submission_id);
             }
         }
     }
 
-    /// Distinct submissions, of which those of one organisation count for half of `limit` at the most.
+    /// The number of distinct submissions, of which those of one organisation count for half of `limit` at most.
     fn weight(&self, limit: u32) -> u32 {
         let most = limit.div_ceil(2);
         self.submissions.values().map(|of_one| u32::try_from(of_one.len()).unwrap_or(most).min(most)).sum()
     }
 
-    /// Whether more than one organisation says so, and enough of them.
-    fn is_enough(&self, limit: u32) -> bool {
+    /// Whether enough submissions failed, of more than one organisation.
+    fn is_too_long(&self, limit: u32) -> bool {
         self.submissions.len() > 1 && (self.was_paused || self.weight(limit) >= limit)
     }
 }
 
 impl Breaker {
-    /// Opens after `limit` failures in a row.
-    pub fn new(limit: u32, holds: Holds) -> Self {
-        Self { limit, row: Mutex::default(), holds, back: Notify::new(), suspicion: Notify::new() }
+    /// A breaker that pauses claims after `limit` failures in a row.
+    pub fn new(limit: u32, pauses: ClaimPauses) -> Self {
+        let (engine_recovered, probe_requested) = (Notify::new(), Notify::new());
+        Self { limit, streak: Mutex::default(), pauses, engine_recovered, probe_requested }
     }
 
-    /// An attempt ended with a verdict.
+    /// Ends the streak: an attempt ended with a verdict.
     pub fn succeeded(&self) {
-        *self.row() = Row::default();
+        *self.streak() = FailureStreak::default();
     }
 
-    /// An attempt ended without one. Where that is the project's or the grader's doing, the
-    /// infrastructure has done its part. A lost worker or a cancel says nothing of it.
+    /// Counts an attempt that ended without a verdict. A failure of the project or of the grader shows that the
+    /// infrastructure works, and ends the streak. A lost worker or a cancel shows nothing.
     pub fn failed(&self, code: FailureCode, subject: &Subject) {
         if matches!(code, FailureCode::WorkerLost | FailureCode::Cancelled) {
             return;
@@ -101,88 +103,88 @@ impl Breaker {
         if self.limit == 0 {
             return;
         }
-        let mut row = self.row();
-        row.add(subject);
-        if row.is_enough(self.limit) {
-            let (attempts, organizations) = (row.attempts, row.submissions.len());
-            let submissions: usize = row.submissions.values().map(HashSet::len).sum();
+        let mut streak = self.streak();
+        streak.add(subject);
+        if streak.is_too_long(self.limit) {
+            let (attempts, organizations) = (streak.attempts, streak.submissions.len());
+            let submissions: usize = streak.submissions.values().map(HashSet::len).sum();
             let why = format!(
                 "{attempts} attempts in a row failed, of {submissions} submissions of {organizations} organisations, \
                  the last with {code}; the limit is {}",
                 self.limit
             );
-            self.holds.hold(ClaimPause::Paused, &why);
-        } else if row.attempts >= self.limit {
-            self.suspicion.notify_one();
+            self.pauses.pause(ClaimPause::Paused, &why);
+        } else if streak.attempts >= self.limit {
+            self.probe_requested.notify_one();
         }
     }
 
-    /// The engine does not answer at all: not one more run shall lose an attempt to that.
-    pub fn engine_is_away(&self, why: &str) {
+    /// Pauses claims because the engine does not answer, so that no further run loses an attempt.
+    pub fn engine_unavailable(&self, why: &str) {
         if self.limit > 0 {
-            self.holds.hold(ClaimPause::Paused, why);
+            self.pauses.pause(ClaimPause::Paused, why);
         }
     }
 
-    /// It answers again: there is no need to wait for the next probe.
-    pub fn engine_is_back(&self) {
-        self.back.notify_one();
+    /// Asks for a probe at once, because the engine answers again.
+    pub fn engine_recovered(&self) {
+        self.engine_recovered.notify_one();
     }
 
-    /// What the worker's own probe showed. One that failed holds claims back, one that went well lets them go on.
+    /// Handles the result of the worker's own probe: a failure pauses claims, a success resumes them.
     fn probed(&self, probed: Result<(), String>) {
         event::worker_probed(probed.is_ok());
         match probed {
             Ok(()) => {
-                let was_paused = self.holds.holds(ClaimPause::Paused);
-                let mut row = self.row();
-                row.attempts = 0;
+                let was_paused = self.pauses.contains(ClaimPause::Paused);
+                let mut streak = self.streak();
+                streak.attempts = 0;
                 if was_paused {
-                    *row = Row { was_paused, ..Row::default() };
+                    *streak = FailureStreak { was_paused, ..FailureStreak::default() };
                 }
-                drop(row);
-                self.holds.release(ClaimPause::Paused);
+                drop(streak);
+                self.pauses.lift(ClaimPause::Paused);
             }
-            Err(why) => self.holds.hold(ClaimPause::Paused, &format!("the worker's own probe failed: {why}")),
+            Err(why) => self.pauses.pause(ClaimPause::Paused, &format!("the worker's own probe failed: {why}")),
         }
     }
 
-    fn row(&self) -> MutexGuard<'_, Row> {
-        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    fn streak(&self) -> MutexGuard<'_, FailureStreak> {
+        self.streak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Probes while the breaker is open, and when it suspects something, until `stop`.
-pub async fn mend(worker: &Worker, stop: CancellationToken) {
-    let mut changes = worker.holds.changes();
-    let mut pause = PROBE;
+/// Runs probes while claims are paused, and when a streak asks for one, until `stop`.
+pub async fn run_recovery_probes(worker: &Worker, stop: CancellationToken) {
+    let mut changes = worker.pauses.subscribe();
+    let mut interval = MIN_PROBE_INTERVAL;
     loop {
-        let is_open = changes.borrow_and_update().contains_key(&ClaimPause::Paused);
-        if !is_open {
-            pause = PROBE;
+        let is_paused = changes.borrow_and_update().contains_key(&ClaimPause::Paused);
+        if !is_paused {
+            interval = MIN_PROBE_INTERVAL;
         }
         let is_due = tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return } else { false },
-            () = worker.breaker.back.notified() => {
-                pause = Duration::ZERO;
+            () = worker.breaker.engine_recovered.notified() => {
+                interval = Duration::ZERO;
                 false
             }
-            () = worker.breaker.suspicion.notified() => !is_open,
-            () = tokio::time::sleep(pause), if is_open => true,
+            () = worker.breaker.probe_requested.notified() => !is_paused,
+            () = tokio::time::sleep(interval), if is_paused => true,
         };
         if is_due {
             let probed = probe(worker).await;
             if let Err(why) = &probed {
-                pause = (pause * 2).clamp(PROBE, PROBE_AT_MOST);
-                tracing::warn!(why, again_in_s = pause.as_secs(), "the worker's probe failed; it stays or is paused");
+                interval = (interval * 2).clamp(MIN_PROBE_INTERVAL, MAX_PROBE_INTERVAL);
+                tracing::warn!(why, again_in_s = interval.as_secs(), "the worker's probe failed; claims are paused");
             }
             worker.breaker.probed(probed);
         }
     }
 }
 
-/// Makes and removes a container, and asks the blob store: what a run needs besides Postgres.
+/// Pings the blob store, and makes and removes a container: a run needs these besides Postgres.
 async fn probe(worker: &Worker) -> Result<(), String> {
     worker.blobs.ping().await.map_err(|error| error.to_string())?;
     let berth = worker.berths.make().await.map_err(|error| error.to_string())?;
@@ -193,14 +195,14 @@ async fn probe(worker: &Worker) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const AWAY: FailureCode = FailureCode::DockerUnavailable;
+    const UNAVAILABLE: FailureCode = FailureCode::DockerUnavailable;
 
-    fn breaker(limit: u32) -> (Breaker, Holds) {
-        let holds = Holds::default();
-        (Breaker::new(limit, holds.clone()), holds)
+    fn breaker(limit: u32) -> (Breaker, ClaimPauses) {
+        let pauses = ClaimPauses::default();
+        (Breaker::new(limit, pauses.clone()), pauses)
     }
 
-    fn of(organization: u128, submission: u128) -> Subject {
+    fn subject(organization: u128, submission: u128) -> Subject {
         Subject {
             run_id: Uuid::nil(),
             submission_id: Uuid::from_u128(submission),
@@ -209,109 +211,109 @@ mod tests {
         }
     }
 
-    /// Whether a probe is wanted; asking takes the wish.
-    fn suspects(breaker: &Breaker) -> bool {
+    /// Whether a probe is requested; asking clears the request.
+    fn requests_probe(breaker: &Breaker) -> bool {
         use futures_util::FutureExt;
-        breaker.suspicion.notified().now_or_never().is_some()
+        breaker.probe_requested.notified().now_or_never().is_some()
     }
 
     #[test]
-    fn failures_of_several_organisations_hold_claims_back_until_a_probe_went_well() {
+    fn failures_of_several_organisations_pause_claims_until_a_probe_succeeds() {
         // FAILURES 26.
-        let (breaker, holds) = breaker(3);
+        let (breaker, pauses) = breaker(3);
         for (organization, submission) in [(1, 1), (2, 2)] {
-            breaker.failed(AWAY, &of(organization, submission));
-            assert!(holds.is_clear());
+            breaker.failed(UNAVAILABLE, &subject(organization, submission));
+            assert!(pauses.is_empty());
         }
-        breaker.failed(FailureCode::CellLost, &of(2, 3));
-        let (hold, why) = holds.reason().unwrap();
-        assert_eq!(hold, ClaimPause::Paused);
+        breaker.failed(FailureCode::CellLost, &subject(2, 3));
+        let (pause, why) = pauses.strongest().unwrap();
+        assert_eq!(pause, ClaimPause::Paused);
         assert_eq!(
             why,
             "3 attempts in a row failed, of 3 submissions of 2 organisations, the last with cell_lost; the limit is 3"
         );
         breaker.probed(Ok(()));
-        assert!(holds.is_clear());
-        breaker.failed(AWAY, &of(1, 4));
-        assert!(holds.is_clear(), "one organisation alone never, not even after a pause");
-        breaker.failed(AWAY, &of(2, 5));
-        assert!(!holds.is_clear(), "one more of each is enough");
+        assert!(pauses.is_empty());
+        breaker.failed(UNAVAILABLE, &subject(1, 4));
+        assert!(pauses.is_empty(), "one organisation alone never, not even after a pause");
+        breaker.failed(UNAVAILABLE, &subject(2, 5));
+        assert!(!pauses.is_empty(), "one more of each is enough");
     }
 
     /// FAILURES 33c.
     #[test]
     fn no_organisation_alone_can_pause_a_worker() {
-        let (breaker, holds) = breaker(5);
+        let (breaker, pauses) = breaker(5);
         for submission in 0..1_000 {
-            breaker.failed(FailureCode::RegistryUnreachable, &of(1, submission));
+            breaker.failed(FailureCode::RegistryUnreachable, &subject(1, submission));
         }
-        assert!(holds.is_clear(), "{:?}", holds.reason());
+        assert!(pauses.is_empty(), "{:?}", pauses.strongest());
         // Nor with one neighbour that happens to fail beside it, or that neighbour's attempts.
         for _ in 0..3 {
-            breaker.failed(FailureCode::RegistryUnreachable, &of(2, 5_000));
+            breaker.failed(FailureCode::RegistryUnreachable, &subject(2, 5_000));
         }
-        assert!(holds.is_clear(), "{:?}", holds.reason());
-        breaker.failed(FailureCode::RegistryUnreachable, &of(2, 5_001));
-        assert!(!holds.is_clear(), "half of five of each");
+        assert!(pauses.is_empty(), "{:?}", pauses.strongest());
+        breaker.failed(FailureCode::RegistryUnreachable, &subject(2, 5_001));
+        assert!(!pauses.is_empty(), "half of five of each");
     }
 
     #[test]
     fn attempts_at_one_submission_count_once() {
-        let (breaker, holds) = breaker(2);
+        let (breaker, pauses) = breaker(2);
         for _ in 0..50 {
-            breaker.failed(AWAY, &of(1, 1));
+            breaker.failed(UNAVAILABLE, &subject(1, 1));
         }
-        assert!(holds.is_clear());
+        assert!(pauses.is_empty());
     }
 
     #[test]
     fn an_outage_is_found_where_there_is_one_organisation() {
-        let (breaker, holds) = breaker(3);
+        let (breaker, pauses) = breaker(3);
         for submission in 0..2 {
-            breaker.failed(AWAY, &of(1, submission));
-            assert!(!suspects(&breaker));
+            breaker.failed(UNAVAILABLE, &subject(1, submission));
+            assert!(!requests_probe(&breaker));
         }
-        breaker.failed(AWAY, &of(1, 2));
-        assert!(suspects(&breaker) && holds.is_clear(), "it looks for itself, and goes on meanwhile");
+        breaker.failed(UNAVAILABLE, &subject(1, 2));
+        assert!(requests_probe(&breaker) && pauses.is_empty(), "the worker probes, and claims meanwhile");
         breaker.probed(Ok(()));
-        breaker.failed(AWAY, &of(1, 3));
-        assert!(!suspects(&breaker), "it has just looked");
+        breaker.failed(UNAVAILABLE, &subject(1, 3));
+        assert!(!requests_probe(&breaker), "it has just probed");
         breaker.probed(Err("no container could be made".to_owned()));
-        let (hold, why) = holds.reason().unwrap();
-        assert_eq!(hold, ClaimPause::Paused);
+        let (pause, why) = pauses.strongest().unwrap();
+        assert_eq!(pause, ClaimPause::Paused);
         assert!(why.contains("own probe failed: no container could be made"), "{why}");
         breaker.probed(Ok(()));
-        assert!(holds.is_clear());
+        assert!(pauses.is_empty());
     }
 
     #[test]
-    fn whatever_shows_that_cells_can_be_made_breaks_the_row() {
-        let (breaker, holds) = breaker(3);
+    fn whatever_shows_that_cells_can_be_launched_ends_the_streak() {
+        let (breaker, pauses) = breaker(3);
         let both = || {
-            breaker.failed(AWAY, &of(1, 1));
-            breaker.failed(AWAY, &of(2, 2));
+            breaker.failed(UNAVAILABLE, &subject(1, 1));
+            breaker.failed(UNAVAILABLE, &subject(2, 2));
         };
         for code in [FailureCode::InstallFailed, FailureCode::ResultsMissing] {
             both();
-            breaker.failed(code, &of(3, 3));
+            breaker.failed(code, &subject(3, 3));
         }
         both();
         breaker.succeeded();
         both();
         for code in [FailureCode::WorkerLost, FailureCode::Cancelled] {
-            breaker.failed(code, &of(3, 3));
+            breaker.failed(code, &subject(3, 3));
         }
-        assert!(holds.is_clear());
-        breaker.failed(AWAY, &of(3, 3));
-        assert!(!holds.is_clear());
+        assert!(pauses.is_empty());
+        breaker.failed(UNAVAILABLE, &subject(3, 3));
+        assert!(!pauses.is_empty());
     }
 
     #[test]
-    fn a_limit_of_0_never_holds() {
-        let (breaker, holds) = breaker(0);
+    fn a_limit_of_0_never_pauses_claims() {
+        let (breaker, pauses) = breaker(0);
         for number in 0..100 {
-            breaker.failed(AWAY, &of(number, number));
+            breaker.failed(UNAVAILABLE, &subject(number, number));
         }
-        assert!(holds.is_clear() && !suspects(&breaker));
+        assert!(pauses.is_empty() && !requests_probe(&breaker));
     }
 }

@@ -1,4 +1,6 @@
-//! One attempt at one run, from claim to end.
+//! One attempt at one run, from its claim to its end.
+
+use assize_store::queue::Claim;
 
 use super::Worker;
 use super::attempt::Attempt;
@@ -6,21 +8,20 @@ use super::cells::Cells;
 use super::execute::execute;
 use super::fetch::fetch;
 use super::finish::finish;
+use super::stop::Stop;
 use super::verdict::parse;
 use crate::admission::Resumed;
-use assize_store::queue::Claim;
 
-/// Drives a claimed run to its end: fetch (if it is by the address of a repository), prepare, execute, parse,
-/// finish.
+/// Drives a claimed run to its end: fetch (if the project is submitted by the address of a repository), prepare,
+/// execute, parse, finish.
 ///
-/// A run that a dead worker began is `resumed`: its cells are found instead of made, their journal
-/// is read from the beginning, and what was written is not written again; the rest is the same.
+/// A run that a dead worker began is `resumed`: its cells are found instead of launched, their journals are read from
+/// the beginning, and rows that were written are not written again. Everything else is the same.
 ///
-/// Whatever interrupts the pipeline (a failure, a cancel, a lost lease) leads to the same place:
-/// the end is written once, under the lease, and every cell of the attempt is gone, unless the run
-/// goes on elsewhere.
+/// Every interruption of the pipeline (a failure, a cancel, a lost lease) leads to `finish`: the end is written once,
+/// under the lease, and every cell of the attempt is removed, unless another worker continues the run.
 pub async fn drive(worker: &Worker, claim: Claim, resumed: Option<Resumed>) {
-    let (mut attempt, interrupted) = Attempt::begin(worker, claim, resumed).await;
+    let (mut attempt, hold) = Attempt::begin(worker, claim, resumed).await;
     let mut cells = Cells::none(worker, &attempt);
 
     let pipeline = async {
@@ -31,7 +32,7 @@ pub async fn drive(worker: &Worker, claim: Claim, resumed: Option<Resumed>) {
     };
     let ended = tokio::select! {
         ended = pipeline => ended,
-        stop = interrupted.wait() => Err(stop),
+        interruption = hold.interrupted() => Err(Stop::from(interruption)),
     };
 
     finish(attempt, cells, ended).await;

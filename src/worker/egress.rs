@@ -1,4 +1,5 @@
-//! From a template and the settings to what its stages may reach, and what they are told about it.
+//! The egress policy: what the stages of a template may reach, and the environment variables that point their programs
+//! to the proxy, the registry and the certificates.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
@@ -6,33 +7,37 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_cell::spec::TMP;
+use assize_config::Config;
 use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
 
-use super::fetch::git;
 use crate::egress::{Allow, Guard, Quota, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
-use assize_cell::spec::TMP;
-use assize_config::Config;
 
-/// The longest bundle of certificates, in bytes. Those of public authorities have 220 KB.
-const MAX_CA: u64 = 2 << 20;
+/// The longest bundle of certificates, in bytes. The bundle of public authorities has 220 KB.
+const MAX_CA_BYTES: u64 = 2 << 20;
 
-/// The bundle, in the scratch space of a cell.
-const CA_NAME: &str = "assize-ca.pem";
+/// The name of the bundle in the scratch space of a cell.
+const CA_FILE_NAME: &str = "assize-ca.pem";
 
-/// What all runs of a worker share.
-pub struct Exit {
+/// A repository host that sends fewer bytes per second than this has stalled.
+pub const MIN_FETCH_BYTES_PER_S: u64 = 1024;
+
+/// What stages may reach on this worker, by its settings.
+pub struct EgressPolicy {
     guard: Guard,
-    /// The archive with the bundle of certificates, if there is one.
+    /// The archive with the bundle of certificates, if the setting `extra_ca_file` names one.
     ca: Option<Bytes>,
 }
 
-impl Exit {
+impl EgressPolicy {
+    /// Reads the settings.
+    ///
     /// # Errors
-    /// A setting that cannot be used, by its name.
+    /// The name of the setting that cannot be used.
     pub fn open(config: &Config, templates: &Templates) -> anyhow::Result<Self> {
         let guard = Guard::of_host(&config.egress_private_hosts)
             .map_err(|reason| anyhow::anyhow!("egress_private_hosts: {reason}"))?;
@@ -49,8 +54,8 @@ impl Exit {
         Ok(Self { guard, ca: ca.with_context(|| format!("extra_ca_file {}", config.extra_ca_file.display()))? })
     }
 
-    /// What the subject's stages may reach.
-    pub fn rules(&self, template: &Template, config: &Config) -> Rules {
+    /// The rules of the subject's stages.
+    pub fn rules_for(&self, template: &Template, config: &Config) -> Rules {
         let mut rules = Rules::new(self.guard.clone());
         for (number, stage) in (0_u8..).zip(&template.stages) {
             if !stage.egress.is_empty() {
@@ -60,28 +65,29 @@ impl Exit {
         rules
     }
 
-    /// For the one stage of a cell that fetches a repository: its host and port, and that many bytes.
+    /// The rules of a cell that fetches a repository: its one stage reaches the repository's host and port, and may
+    /// transfer `bytes`.
     ///
     /// # Errors
-    /// Why the host is none.
-    pub fn only(&self, repository: &Repository, bytes: u64) -> Result<Rules, String> {
-        /// Git asks three times, and again after a redirect.
-        const CONNECTIONS: u64 = 20;
-        /// Less than Git itself gives a host, so that it is the tunnel that sees it; a fetch has 120 s.
-        const STALLED: Duration = Duration::from_secs(30);
-        let mut rules = self.none();
+    /// Why the host is invalid.
+    pub fn only_repository(&self, repository: &Repository, bytes: u64) -> Result<Rules, String> {
+        /// Git connects three times, and again after a redirect.
+        const MAX_CONNECTIONS: u64 = 20;
+        /// Less than Git's own limit, so that the tunnel notices a stalled host first. A fetch has 120 s.
+        const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+        let mut rules = self.no_egress();
         let allowed = Allow::new(&repository.host, repository.port)?;
-        rules.allow(0, vec![allowed], Quota { connections: CONNECTIONS, bytes });
-        rules.end_slow_after(STALLED, git::SLOW_BYTES);
+        rules.allow(0, vec![allowed], Quota { connections: MAX_CONNECTIONS, bytes });
+        rules.end_slow_after(STALL_TIMEOUT, MIN_FETCH_BYTES_PER_S);
         Ok(rules)
     }
 
-    /// For a cell in which nothing reaches anything.
-    pub fn none(&self) -> Rules {
+    /// The rules of a cell without egress.
+    pub fn no_egress(&self) -> Rules {
         Rules::new(self.guard.clone())
     }
 
-    /// The archive that [`input`] announces.
+    /// The archive with the certificates that [`input`] announces.
     pub fn certificates(&self) -> Bytes {
         self.ca.clone().unwrap_or_default()
     }
@@ -107,19 +113,19 @@ fn has_ca(config: &Config) -> bool {
     !config.extra_ca_file.as_os_str().is_empty()
 }
 
-/// The certificates, as one more input of a cell with egress.
+/// The certificates as one more input of a subject with egress.
 pub fn input(template: &Template, config: &Config) -> Option<Input> {
     certificates(config).filter(|_| template.stages.iter().any(|stage| !stage.egress.is_empty()))
 }
 
-/// The certificates, as an input.
+/// The certificates as an input of a cell, if the operator has set any.
 pub fn certificates(config: &Config) -> Option<Input> {
-    // Twice: an archive of something that cannot be packed any smaller is longer than that.
+    // An archive of bytes that cannot be compressed is longer than the bytes; twice is enough.
     has_ca(config).then(|| Input {
         into: TMP.to_owned(),
-        max_archive_bytes: 2 * MAX_CA,
+        max_archive_bytes: 2 * MAX_CA_BYTES,
         max_entries: 1,
-        max_bytes: MAX_CA,
+        max_bytes: MAX_CA_BYTES,
         deny_content: Vec::new(),
         before: None,
     })
@@ -130,7 +136,7 @@ pub fn proxy_of_fetch(config: &Config) -> (Egress, BTreeMap<String, String>) {
     let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
     let mut env = BTreeMap::from(["http_proxy", "https_proxy"].map(|name| (name.to_owned(), proxy.clone())));
     if has_ca(config) {
-        env.insert("GIT_SSL_CAINFO".to_owned(), format!("{TMP}/{CA_NAME}"));
+        env.insert("GIT_SSL_CAINFO".to_owned(), format!("{TMP}/{CA_FILE_NAME}"));
     }
     (Egress { port: PROXY_PORT, journal_bytes: config.egress_upload_mib << 20 }, env)
 }
@@ -166,7 +172,7 @@ pub fn environment(stage: &Stage, config: &Config) -> BTreeMap<String, String> {
         set(&["npm_config_audit", "npm_config_fund", "npm_config_update_notifier"], "false");
     }
     if has_ca(config) {
-        let path = format!("{TMP}/{CA_NAME}");
+        let path = format!("{TMP}/{CA_FILE_NAME}");
         let readers = [
             "NODE_EXTRA_CA_CERTS",
             "SSL_CERT_FILE",
@@ -182,11 +188,14 @@ pub fn environment(stage: &Stage, config: &Config) -> BTreeMap<String, String> {
 
 fn pack(path: &Path) -> anyhow::Result<Bytes> {
     let length = std::fs::metadata(path)?.len();
-    anyhow::ensure!(length <= MAX_CA, "it has {length} bytes, the limit is {MAX_CA}");
+    anyhow::ensure!(length <= MAX_CA_BYTES, "it has {length} bytes, the limit is {MAX_CA_BYTES}");
     let bytes = std::fs::read(path)?;
     anyhow::ensure!(bytes.windows(11).any(|window| window == b"-----BEGIN "), "it holds no certificate in PEM form");
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(CA_NAME, zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default()))?;
+    zip.start_file(
+        CA_FILE_NAME,
+        zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default()),
+    )?;
     zip.write_all(&bytes)?;
     Ok(zip.finish()?.into_inner().into())
 }

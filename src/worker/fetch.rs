@@ -1,95 +1,127 @@
-//! A submission by the address of a repository gets its archive: from a cell of its own, before any cell of
-//! the project, once. From then on it is a submission like any other.
+//! Fetches the archive of a submission that was made by the address of a repository. The fetch runs in a cell of its
+//! own, once, before any cell of the project. From then on the submission is like any other.
 //!
-//! The cell runs [`git`] and nothing of the project; the one host that it reaches is the repository's. What
-//! comes out is not trusted: it goes through the scan of uploads. A worker that dies leaves nothing that
-//! counts until the archive stands in the row, so whoever takes the run over fetches anew in the same attempt.
+//! The cell runs [`git`] and no code of the project, and it reaches only the repository's host. The archive that comes
+//! out is not trusted: it passes the scan of uploads. A fetch has no effect until the row names the archive, so a
+//! worker that takes the run over fetches anew in the same attempt.
 
 pub mod git;
+mod policy;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use assize_protocol::event::ResultsStatus;
-use bytes::Bytes;
-
-use super::attempt::{Attempt, Stop, patiently};
-use super::cells::Cells;
-use super::conversation::{Conversation, Step};
-use super::execute::piece;
-use crate::intake::keep::{KeepError, keep};
-use crate::intake::repository::{self, Allowed, Repository};
-use crate::intake::spool::{Spool, SpoolError, Spooled};
 use assize_archive as archive;
-use assize_cell::Role;
 use assize_config::Config;
 use assize_domain::run::{Failure, FailureCode, StageName};
 use assize_observe::event;
+use assize_protocol::event::ResultsStatus;
 use assize_signing::Envelope;
-use assize_signing::statement::{InToto, RECEIPT, Receipt, Source, to_micros};
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::{Source, to_micros};
 use assize_store::leases::Fetched;
+use bytes::Bytes;
 
-/// Sees that the submission of a run has its archive.
+use super::attempt::Attempt;
+use super::cell_session::{CellSession, SessionProgress};
+use super::cells::Cells;
+use super::execute::in_memory;
+use super::fenced_write::retry_fenced_write;
+use super::stop::Stop;
+use crate::intake::keep::{KeepError, keep};
+use crate::intake::repository::{self, Allowed, Repository};
+use crate::intake::spool::{Spool, SpoolError, Spooled};
+use policy::FetchPolicy;
+
+/// Makes sure that the submission of a run has its archive.
 pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(), Stop> {
     let claim = &attempt.claim;
     let (None, Some(url), Some(reference)) = (&claim.archive_sha256, &claim.repository_url, &claim.repository_ref)
     else {
         return Ok(());
     };
-    // What cannot be evaluated here need not be fetched.
+    // A project whose template is missing here cannot be evaluated, so it is not fetched.
     let template = attempt.template()?;
-    let worker = attempt.worker;
-    // By the rules of this worker too: who can write to the database cannot make it dial.
-    let repository = repository::check(url, reference, Allowed::of(&worker.config))
+    // The address is checked by the rules of this worker too: a writer of the database cannot make it dial any host.
+    let repository = repository::check(url, reference, Allowed::of(&attempt.worker.config))
         .map_err(|problem| failed(FailureCode::FetchFailed, problem))?;
-    let (plan, limits) = (git::plan(&repository, &worker.config), git::limits(&worker.config));
-    let ready = cells.fetcher(attempt, &plan, limits).await?;
-    let id = ready.cell.id.clone();
+    let (commit, archive) = run_fetch(attempt, cells, &repository).await?;
+    let entries = scan(&archive, template.scan_limits(&attempt.worker.config)).await?;
+    store(attempt, &repository, commit, archive, entries).await
+}
 
-    let mut arrival = Arrival::begin(&worker.config)?;
-    let rules = worker.exit.only(&repository, git::quota(&worker.config));
+/// Runs Git in a cell. Returns the commit and the spooled archive.
+async fn run_fetch(
+    attempt: &mut Attempt<'_>,
+    cells: &mut Cells<'_>,
+    repository: &Repository,
+) -> Result<(String, Spooled), Stop> {
+    let worker = attempt.worker;
+    let (plan, limits) = (git::plan(repository, &worker.config), git::limits(&worker.config));
+    let started = cells.launch_fetch_cell(attempt, git::FETCH_IMAGE, &plan, limits).await?;
+    let id = started.cell.id.clone();
+
+    let mut fetched = FetchedBytes::begin(&worker.config)?;
+    let rules = worker.egress.only_repository(repository, git::quota(&worker.config));
     let rules = rules.map_err(|why| failed(FailureCode::FetchFailed, why))?;
-    let inputs = plan.inputs.iter().map(|_| piece(&worker.exit.certificates())).collect();
-    let mut talk = Conversation::begin(Role::Fetch, ready, plan, limits, inputs, rules, attempt.cancelled.clone());
+    let inputs = plan.inputs.iter().map(|_| in_memory(&worker.egress.certificates())).collect();
+    let (policy, cancelled) = (FetchPolicy::default(), attempt.cancelled.clone());
+    let mut session = CellSession::begin(policy, started, plan, limits, inputs, rules, cancelled);
     let report = loop {
-        let heard = talk.next().await;
-        match talk.take(attempt, heard).await? {
-            Step::Piece(piece) => arrival.push(&piece).await?,
-            Step::Ended(report) => break report,
-            Step::Going | Step::Ready => {}
+        let event = session.next().await;
+        match session.handle(attempt, event).await? {
+            SessionProgress::ResultsPiece(piece) => fetched.push(&piece).await?,
+            SessionProgress::Ended(report) => break report,
+            SessionProgress::Continue | SessionProgress::Ready => {}
         }
     };
     if let ResultsStatus::Refused { reason } = report.status {
         return Err(failed(FailureCode::FetchFailed, format!("packed, the repository is too large: {reason}")));
     }
-    let (commit, archive) = arrival.finish().await?;
-    // One cell at a time: the project's joins the same namespace.
-    cells.remove_fetcher(&id).await?;
+    let fetched = fetched.finish().await?;
+    // The next cell of this attempt joins the same namespace, so this cell is removed first.
+    cells.remove_fetch_cell(&id).await?;
+    Ok(fetched)
+}
 
-    let limits = template.scan_limits(&worker.config);
+/// Scans the archive as an uploaded one. Returns the number of its entries.
+async fn scan(archive: &Spooled, limits: archive::ScanLimits) -> Result<u64, Stop> {
     let file = Arc::clone(&archive.file);
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
     let summary = scanned.map_err(|error| failed(FailureCode::WorkerLost, error))?.map_err(|problem| {
         let ours = problem.is_infrastructure();
         failed(if ours { FailureCode::HostOutOfDisk } else { FailureCode::ArchiveRejected }, problem)
     })?;
+    Ok(summary.entries)
+}
+
+/// Stores the archive, signs its receipt, and writes both to the submission.
+async fn store(
+    attempt: &mut Attempt<'_>,
+    repository: &Repository,
+    commit: String,
+    archive: Spooled,
+    entries: u64,
+) -> Result<(), Stop> {
+    let worker = attempt.worker;
     keep(&worker.store, &worker.blobs, &archive).await.map_err(|error| match error {
         KeepError::Blob(error) => Stop::from(error),
         KeepError::Store(error) => Stop::from(error),
     })?;
     let bytes = i64::try_from(archive.bytes).unwrap_or(i64::MAX);
-    let receipt = receipt(attempt, &repository, &commit, &archive.sha256, bytes);
-    let entries = i64::try_from(summary.entries).unwrap_or(i64::MAX);
+    let receipt = receipt(attempt, repository, &commit, &archive.sha256, bytes);
+    let entries = i64::try_from(entries).unwrap_or(i64::MAX);
     let fetched = Fetched { sha256: archive.sha256, bytes, entries, commit, receipt };
     let lease = attempt.lease;
-    // Made twice it is the same, so a reply that was lost needs no other look.
-    let kept = patiently(&worker.store, lease, |_| None, || worker.store.keep_fetched(lease, &fetched)).await?;
-    event::repository_fetched(&attempt.subject, attempt.taken(), &kept.commit);
-    attempt.claim.archive_sha256 = Some(kept.archive_sha256);
+    // A second write of the same values changes nothing, so a lost reply needs no look at the row.
+    let stored =
+        retry_fenced_write(&worker.store, lease, |_| None, || worker.store.keep_fetched(lease, &fetched)).await?;
+    event::repository_fetched(&attempt.subject, attempt.elapsed(), &stored.commit);
+    attempt.claim.archive_sha256 = Some(stored.archive_sha256);
     Ok(())
 }
 
-/// That the project was received, and which commit it was.
+/// The receipt of a project that was fetched: which commit it was, and when the submission was made.
 fn receipt(
     attempt: &Attempt<'_>,
     repository: &Repository,
@@ -98,24 +130,22 @@ fn receipt(
     archive_bytes: i64,
 ) -> Option<Envelope> {
     let claim = &attempt.claim;
-    attempt.worker.signer.as_ref()?.sign(|key_id| {
-        let receipt = Receipt {
-            submission_id: claim.project_submission_id,
-            run_id: claim.id,
-            organization_id: claim.organization_id,
-            user: claim.user.clone(),
-            template: claim.template.clone(),
-            archive_bytes,
-            received_at: to_micros(claim.submitted_at),
-            source: Some(Source {
-                repository_url: repository.url.clone(),
-                reference: repository.reference.clone(),
-                commit: commit.to_owned(),
-            }),
-            key_id: key_id.to_owned(),
-        };
-        InToto::about(claim.project_submission_id, archive_sha256, RECEIPT, receipt)
-    })
+    let received = ReceivedProject {
+        submission_id: claim.project_submission_id,
+        run_id: claim.id,
+        organization_id: claim.organization_id,
+        user: &claim.user,
+        template: &claim.template,
+        archive_sha256,
+        archive_bytes,
+        received_at: to_micros(claim.submitted_at),
+        source: Some(Source {
+            repository_url: repository.url.clone(),
+            reference: repository.reference.clone(),
+            commit: commit.to_owned(),
+        }),
+    };
+    sign_receipt(attempt.worker.signer.as_ref()?, received)
 }
 
 fn failed(code: FailureCode, why: impl std::fmt::Display) -> Stop {
@@ -124,15 +154,15 @@ fn failed(code: FailureCode, why: impl std::fmt::Display) -> Stop {
     Stop::Failed(failure)
 }
 
-/// What comes out of the cell: a commit, a line feed, and the archive, which is never whole in memory.
-struct Arrival {
-    /// Until the line feed.
+/// The bytes that come out of the cell: a commit, a line feed, and the archive, which is never whole in memory.
+struct FetchedBytes {
+    /// The bytes before the line feed, while it has not come.
     header: Vec<u8>,
     commit: Option<String>,
     spool: Spool,
 }
 
-impl Arrival {
+impl FetchedBytes {
     fn begin(config: &Config) -> Result<Self, Stop> {
         let spool = Spool::begin(&config.spool_dir, config.max_archive_bytes)?;
         Ok(Self { header: Vec::new(), commit: None, spool })
@@ -164,7 +194,7 @@ impl Arrival {
 }
 
 fn unnamed() -> Stop {
-    // Whatever comes out of that cell is made of what the repository sent.
+    // The repository's content decides what comes out of this cell.
     failed(FailureCode::FetchFailed, "what came out of the cell that fetched the repository names no commit")
 }
 
@@ -183,14 +213,14 @@ impl From<SpoolError> for Stop {
 mod tests {
     use super::*;
 
-    async fn arrived(pieces: &[&[u8]]) -> Result<(String, Spooled), Stop> {
+    async fn fetched(pieces: &[&[u8]]) -> Result<(String, Spooled), Stop> {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { spool_dir: folder.path().to_owned(), max_archive_bytes: 10, ..Config::default() };
-        let mut arrival = Arrival::begin(&config)?;
+        let mut fetched = FetchedBytes::begin(&config)?;
         for piece in pieces {
-            arrival.push(piece).await?;
+            fetched.push(piece).await?;
         }
-        arrival.finish().await
+        fetched.finish().await
     }
 
     #[tokio::test]
@@ -198,7 +228,7 @@ mod tests {
         let whole = [&[b'a'; 40][..], b"\nPK\n!"].concat();
         for cut in 0..whole.len() {
             let (one, other) = whole.split_at(cut);
-            let (commit, archive) = arrived(&[one, other]).await.unwrap();
+            let (commit, archive) = fetched(&[one, other]).await.unwrap();
             assert_eq!((commit.len(), archive.bytes), (40, 4), "cut at {cut}");
         }
     }
@@ -215,7 +245,7 @@ mod tests {
             (&[&digits, b"aa"], FailureCode::FetchFailed),
             (&[&digits, b"\n", b"12345678901"], FailureCode::FetchFailed),
         ] {
-            match arrived(pieces).await {
+            match fetched(pieces).await {
                 Err(Stop::Failed(failure)) => assert_eq!(failure.code, code, "{pieces:?}"),
                 other => panic!("{pieces:?}: {other:?}"),
             }

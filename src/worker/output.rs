@@ -1,96 +1,98 @@
-//! What a run writes, on its way to readers: live through Redis, whole into one blob at the end.
+//! The output of a run on its way to readers: live through Redis, and as one blob at the end.
 
 use std::collections::{HashMap, HashSet};
 
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::StageName;
 use assize_protocol::event::{Output, Stream};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::redis::{Redis, Share};
-use assize_domain::output::{Entry, EntryId};
-use assize_domain::run::StageName;
 
-/// Of the text that a failure's evidence quotes, in bytes and lines.
-const LAST_BYTES: usize = 2048;
-const LAST_LINES: usize = 20;
+/// The most text that a failure's evidence quotes, in bytes and lines.
+const MAX_QUOTED_BYTES: usize = 2048;
+const MAX_QUOTED_LINES: usize = 20;
 
-/// Entries that one call to Redis carries.
-const BATCH: usize = 256;
+/// Entries in one call to Redis.
+const MAX_BATCH: usize = 256;
 
-/// Entries that are asked of Redis when another worker's attempt is taken over: more than any share holds.
-const MOST_SEEN: usize = 1 << 20;
+/// Entries that are read from Redis when another worker's attempt is adopted: more than any run's share holds.
+const MAX_PUBLISHED: usize = 1 << 20;
 
-/// The output of one attempt. Bounded by what the warden lets through.
+/// The output of one attempt. The warden's output limit bounds its length.
 pub struct OutputLog {
-    /// Whether the blob is kept, so that nobody needs the live output once the end is written.
-    pub is_kept: bool,
+    /// Whether the blob is stored, so that readers need no live output once the end is written.
+    pub is_stored: bool,
     last_id: EntryId,
     /// The blob so far.
     lines: Vec<u8>,
-    /// What of `seen` comes after a part that Redis has no longer; until that has come again, it waits here.
-    later: Option<Later>,
-    /// First bytes of characters whose rest has not come yet.
-    cut: HashMap<(StageName, Stream), (u64, Vec<u8>)>,
+    /// Published entries that come after a part that Redis has dropped. They wait here until the journal has brought
+    /// that part again.
+    tail: Option<PublishedTail>,
+    /// The first bytes of characters whose rest has not come yet, with their offset.
+    partial: HashMap<(StageName, Stream), (u64, Vec<u8>)>,
     last_stage: Option<StageName>,
     last_text: String,
-    /// What readers have had already, of an attempt that another worker began: the journal brings it
-    /// again, piece by piece the same.
-    seen: HashSet<(StageName, Stream, u64)>,
+    /// Pieces of an adopted attempt that readers have already. The journal brings the same pieces again.
+    published: HashSet<(StageName, Stream, u64)>,
     live: mpsc::UnboundedSender<Live>,
 }
 
+/// A message to the task that publishes live output.
 enum Live {
     Entry(Entry),
-    Moved,
-    /// The attempt is over, and its blob is kept.
-    Over,
+    /// The run has moved on, so readers should read its row.
+    Changed,
+    /// The attempt has ended, and its blob is stored.
+    Ended,
 }
 
-/// Entries that readers have had, under their numbers, and the lines of the blob that they are.
-struct Later {
+/// Entries that readers have under known numbers, as lines of the blob.
+struct PublishedTail {
     first: u64,
     last: EntryId,
     lines: Vec<u8>,
 }
 
 impl OutputLog {
-    /// Goes on after what readers have [`seen`]; at entry 1 if that is nothing. What `share` of Redis the run's live
-    /// output may take counts what is there already.
-    pub fn begin(redis: Redis, mut share: Share, run: Uuid, attempt: i32, seen: Vec<Entry>) -> Self {
+    /// Continues after the entries that are [`published`], or begins with entry 1. `share` limits the live output of the
+    /// run in Redis, and counts the published entries.
+    pub fn begin(redis: Redis, mut share: Share, run: Uuid, attempt: i32, published: Vec<Entry>) -> Self {
         let (live, pieces) = mpsc::unbounded_channel();
         let attempt = u32::try_from(attempt).unwrap_or(0);
-        share.has(&seen);
+        share.has(&published);
         tokio::spawn(publish(redis, share, run, attempt, pieces));
-        Self::after(EntryId { attempt, number: 0 }, &seen, live)
+        Self::continue_after(EntryId { attempt, number: 0 }, &published, live)
     }
 
-    fn after(beginning: EntryId, seen: &[Entry], live: mpsc::UnboundedSender<Live>) -> Self {
-        let lines: Vec<u8> = seen.iter().flat_map(Entry::line).collect();
-        let (last_id, lines, later) = match (seen.first(), seen.last()) {
+    fn continue_after(beginning: EntryId, published: &[Entry], live: mpsc::UnboundedSender<Live>) -> Self {
+        let lines: Vec<u8> = published.iter().flat_map(Entry::line).collect();
+        let (last_id, lines, tail) = match (published.first(), published.last()) {
             (Some(first), Some(last)) if first.id.number > 1 => {
-                (beginning, Vec::new(), Some(Later { first: first.id.number, last: last.id, lines }))
+                (beginning, Vec::new(), Some(PublishedTail { first: first.id.number, last: last.id, lines }))
             }
             (_, last) => (last.map_or(beginning, |entry| entry.id), lines, None),
         };
         Self {
-            is_kept: false,
+            is_stored: false,
             last_id,
             lines,
-            later,
-            seen: seen.iter().map(|entry| (entry.stage, entry.stream, entry.offset)).collect(),
-            cut: HashMap::new(),
+            tail,
+            published: published.iter().map(|entry| (entry.stage, entry.stream, entry.offset)).collect(),
+            partial: HashMap::new(),
             last_stage: None,
             last_text: String::new(),
             live,
         }
     }
 
-    /// Adds a piece; bytes that are not UTF-8 become replacement characters, and a character that
-    /// was cut between two pieces comes whole with the second.
+    /// Adds a piece. Bytes that are not UTF-8 become replacement characters. A character that was cut between two pieces
+    /// is written whole with the second piece.
     pub fn push(&mut self, stage: StageName, output: Output) {
         let Output { offset, stream, bytes, .. } = output;
-        let (offset, bytes) = match self.cut.remove(&(stage, stream)) {
+        let (offset, bytes) = match self.partial.remove(&(stage, stream)) {
             Some((cut_at, mut cut)) if cut_at + cut.len() as u64 == offset => {
                 cut.extend_from_slice(&bytes);
                 (cut_at, cut)
@@ -101,18 +103,18 @@ impl OutputLog {
             }
             None => (offset, bytes),
         };
-        let whole = bytes.len() - unfinished(&bytes);
+        let whole = bytes.len() - incomplete_suffix(&bytes);
         let (text, cut) = bytes.split_at(whole);
         if !cut.is_empty() {
-            self.cut.insert((stage, stream), (offset + text.len() as u64, cut.to_vec()));
+            self.partial.insert((stage, stream), (offset + text.len() as u64, cut.to_vec()));
         }
         self.write(stage, stream, offset, text);
     }
 
-    /// The stage is over: characters that were never finished are written as they are.
+    /// Ends a stage: characters that were never completed are written as replacement characters.
     pub fn end_stage(&mut self, stage: StageName) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if let Some((offset, cut)) = self.cut.remove(&(stage, stream)) {
+            if let Some((offset, cut)) = self.partial.remove(&(stage, stream)) {
                 self.write(stage, stream, offset, &cut);
             }
         }
@@ -128,68 +130,68 @@ impl OutputLog {
             self.last_text.clear();
         }
         self.last_text.push_str(&text);
-        let surplus = self.last_text.len().saturating_sub(LAST_BYTES);
+        let surplus = self.last_text.len().saturating_sub(MAX_QUOTED_BYTES);
         let keep_from = (surplus..).find(|at| self.last_text.is_char_boundary(*at)).unwrap_or(0);
         self.last_text.drain(..keep_from);
-        if self.seen.remove(&(stage, stream, offset)) {
+        if self.published.remove(&(stage, stream, offset)) {
             return;
         }
         self.last_id.number += 1;
-        if let Some(later) = self.later.take_if(|later| later.first == self.last_id.number) {
-            self.lines.extend(later.lines);
-            self.last_id = later.last;
+        if let Some(tail) = self.tail.take_if(|tail| tail.first == self.last_id.number) {
+            self.lines.extend(tail.lines);
+            self.last_id = tail.last;
             self.last_id.number += 1;
         }
         let entry = Entry { id: self.last_id, stage, stream, offset, text };
         self.lines.extend(entry.line());
-        // What comes again from before that is in Redis's past: it takes nothing there any more.
-        if self.later.is_none() {
+        // An entry before the tail is one that Redis has dropped, so it is not published again.
+        if self.tail.is_none() {
             self.live.send(Live::Entry(entry)).ok();
         }
     }
 
-    /// The last lines that `stage` wrote, if it was the last to write.
+    /// The last lines that `stage` wrote, if it was the last stage to write.
     pub fn last_lines(&self, stage: StageName) -> Option<String> {
         if self.last_stage != Some(stage) {
             return None;
         }
         let lines: Vec<_> = self.last_text.lines().collect();
-        let from = lines.len().saturating_sub(LAST_LINES);
-        // Postgres keeps no NUL in a jsonb.
+        let from = lines.len().saturating_sub(MAX_QUOTED_LINES);
+        // Postgres stores no NUL in a jsonb.
         lines.get(from..).map(|lines| lines.join("\n").replace('\0', "\u{fffd}")).filter(|text| !text.is_empty())
     }
 
-    /// Says that the run moved, after all output before it.
+    /// Notifies readers that the run has moved on, after all output before this call.
     pub fn announce(&self) {
-        self.live.send(Live::Moved).ok();
+        self.live.send(Live::Changed).ok();
     }
 
-    /// Drops the live output: readers have the attempt's blob from here on.
-    pub fn is_over(&self) {
-        self.live.send(Live::Over).ok();
+    /// Drops the live output: readers get the attempt's blob from here on.
+    pub fn drop_live(&self) {
+        self.live.send(Live::Ended).ok();
     }
 
-    /// The blob; empty if nothing was written.
+    /// The blob; it is empty if nothing was written.
     pub fn take_blob(&mut self) -> Bytes {
-        self.lines.extend(self.later.take().into_iter().flat_map(|later| later.lines));
+        self.lines.extend(self.tail.take().into_iter().flat_map(|tail| tail.lines));
         std::mem::take(&mut self.lines).into()
     }
 }
 
-/// What readers have had of an attempt that another worker began; nothing if Redis does not know.
-pub async fn seen(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
+/// The entries of an adopted attempt that readers have already; none if Redis does not answer.
+pub async fn published(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
     let before = EntryId { attempt: u32::try_from(attempt).unwrap_or(0), number: 0 };
-    let entries = redis.read_output(run, before, MOST_SEEN).await.unwrap_or_default();
-    // Only without a gap do they say what was seen: what is missing comes again, under its old id. The beginning may
-    // be missing as well, of a run that wrote more than its share.
+    let entries = redis.read_output(run, before, MAX_PUBLISHED).await.unwrap_or_default();
+    // Entries after a gap are dropped, because the missing ones come again under their old ids. The beginning may be
+    // missing as well, if the run wrote more than its share.
     let first = entries.first().map_or(1, |entry| entry.id.number);
     let whole =
         (first..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
     whole.collect()
 }
 
-/// Bytes at the end that begin a character without finishing it.
-fn unfinished(bytes: &[u8]) -> usize {
+/// The number of bytes at the end that begin a character without completing it.
+fn incomplete_suffix(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(3);
     (tail..bytes.len())
         .find_map(|at| {
@@ -200,27 +202,26 @@ fn unfinished(bytes: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
-/// Passes on what comes, in as few calls as possible. What Redis does not take, readers get from
-/// the blob.
+/// Publishes what comes in as few calls as possible. Readers get from the blob what Redis does not accept.
 async fn publish(redis: Redis, mut share: Share, run: Uuid, attempt: u32, mut pieces: mpsc::UnboundedReceiver<Live>) {
     let mut batch = Vec::new();
-    while pieces.recv_many(&mut batch, BATCH).await > 0 {
-        let (mut entries, mut moved, mut is_over) = (Vec::new(), false, false);
+    while pieces.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let (mut entries, mut has_changed, mut has_ended) = (Vec::new(), false, false);
         for piece in batch.drain(..) {
             match piece {
                 Live::Entry(entry) => entries.push(entry),
-                Live::Moved => moved = true,
-                Live::Over => is_over = true,
+                Live::Changed => has_changed = true,
+                Live::Ended => has_ended = true,
             }
         }
-        let sent = match (entries.is_empty(), moved) {
+        let sent = match (entries.is_empty(), has_changed) {
             (true, false) => Ok(()),
             (true, true) => redis.announce(run).await,
             (false, _) => redis.append_within(&mut share, run, &entries).await,
         };
-        let dropped = if is_over { redis.drop_output(run, attempt).await } else { Ok(()) };
+        let dropped = if has_ended { redis.drop_output(run, attempt).await } else { Ok(()) };
         if let Err(error) = sent.and(dropped) {
-            tracing::debug!(%run, %error, "live output was not passed on");
+            tracing::debug!(%run, %error, "live output was not published");
         }
     }
 }
@@ -235,9 +236,9 @@ mod tests {
         log_after(&[])
     }
 
-    fn log_after(seen: &[Entry]) -> (OutputLog, mpsc::UnboundedReceiver<Live>) {
+    fn log_after(published: &[Entry]) -> (OutputLog, mpsc::UnboundedReceiver<Live>) {
         let (live, pieces) = mpsc::unbounded_channel();
-        (OutputLog::after(EntryId { attempt: 1, number: 0 }, seen, live), pieces)
+        (OutputLog::continue_after(EntryId { attempt: 1, number: 0 }, published, live), pieces)
     }
 
     fn piece(offset: usize, bytes: &[u8]) -> Output {

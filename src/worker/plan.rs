@@ -1,32 +1,32 @@
-//! From a template to what its cells are told to do.
+//! The plans of a run's cells, made from its template.
 
 use std::collections::BTreeMap;
 
+use assize_cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
+use assize_config::Config;
+use assize_domain::run::StageName;
 use assize_protocol::plan::{GRACE_MS, Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
 use crate::template::{self, Template};
-use assize_cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
-use assize_config::Config;
-use assize_domain::run::StageName;
 
-/// Where the programs of every image are.
+/// The folders of programs in every image.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What the subject does: the project's stages, and the tests too if no other cell decides.
+/// The plan of the subject: the project's stages, and the tests too if the template has no driver.
 pub fn subject(template: &Template, config: &Config) -> Plan {
     let limits = template.scan_limits(config);
     let mut inputs = vec![Input {
         into: WORKSPACE.to_owned(),
         max_archive_bytes: limits.max_archive_bytes,
-        // What the workspace can hold at all: folders that no entry names count here too.
+        // All that the workspace can hold, because folders that no entry names count here too.
         max_entries: template.limits.workspace_inodes,
         max_bytes: limits.max_unpacked_bytes,
         deny_content: limits.types.deny_content,
         before: None,
     }];
     if template.driver.is_none() && !template.bundle.is_empty() {
-        inputs.push(Input { before: Some(handed_in_before(template)), ..grader(template) });
+        inputs.push(Input { before: Some(unpacked_before(template)), ..grader(template) });
     }
     inputs.extend(egress::input(template, config));
     let stages = template.stages.iter().map(|stage| Stage {
@@ -43,7 +43,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
     plan(template, inputs, stages.collect(), template.driver.is_none())
 }
 
-/// What the driver does: one stage, the grader's tests.
+/// The plan of the driver: one stage, the grader's tests.
 pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -> Plan {
     let inputs = if template.bundle.is_empty() { Vec::new() } else { vec![grader(template)] };
     let mut env = environment(template, BTreeMap::new(), &driver.env);
@@ -83,15 +83,15 @@ fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bo
     }
 }
 
-/// The stage before which a shared cell gets the grader's tests: the tests, or the service that runs beside
-/// them, since at no later time is nothing of the project alive.
-fn handed_in_before(template: &Template) -> u8 {
+/// The number of the stage before which a shared cell gets the grader's tests: the tests, or the service that runs
+/// beside them. Later there is no time at which no process of the project is alive.
+fn unpacked_before(template: &Template) -> u8 {
     let waits = |stage: &template::Stage| matches!(stage.name, StageName::Start | StageName::Tests);
     u8::try_from(template.stages.iter().position(waits).unwrap_or_default()).unwrap_or(u8::MAX)
 }
 
-/// The home and the temporary files of tests that run where the project's stages ran: of what those left in
-/// `/workspace` and `/tmp`, programs of the grader's read nothing by themselves.
+/// A home and temporary files for tests that run where the project's stages ran, so that the grader's programs do not
+/// read by default what these stages left in `/workspace` and `/tmp`.
 fn scratch(template: &Template, stage: &template::Stage) -> Option<Scratch> {
     let is_shared = template.driver.is_none() && stage.name == StageName::Tests;
     let own = |name: &&str| !stage.env.contains_key(*name);
@@ -130,7 +130,7 @@ fn output(config: &Config) -> OutputLimits {
     OutputLimits { head: config.output_head_bytes, tail: config.output_tail_bytes, limit: config.output_limit_bytes }
 }
 
-/// In ms, and no longer than any stage may take.
+/// A timeout in ms, capped by the setting `max_stage_timeout_s`.
 pub fn capped(timeout_s: u64, config: &Config) -> u64 {
     let most = if config.max_stage_timeout_s == 0 { u64::MAX } else { config.max_stage_timeout_s };
     timeout_s.min(most) * 1000

@@ -1,47 +1,23 @@
-//! What a worker says, signed, of how a run ended.
+//! The signed statement of a worker about the end of a run.
 
-use assize_protocol::event::StageEnded;
+use assize_cell::{CellImage, Role};
+use assize_config::Config;
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Failure, Status};
+use assize_domain::verdict::Verdict;
 use assize_protocol::plan::Plan;
+use assize_signing::Envelope;
+use assize_signing::statement::{
+    CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
+    to_micros,
+};
 use chrono::TimeDelta;
 
 use super::attempt::Attempt;
 use super::plan;
 use crate::template::Template;
-use assize_cell::{CellImage, Role};
-use assize_config::Config;
-use assize_domain::limits::CellLimits;
-use assize_domain::run::{Failure, StageName, Status};
-use assize_domain::verdict::Verdict;
-use assize_signing::Envelope;
-use assize_signing::statement::{
-    CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
-    StageStatement, to_micros,
-};
 
-/// How the stages of an attempt ended, each once, in this order.
-#[derive(Debug, Default)]
-pub struct EndedStages(Vec<StageStatement>);
-
-impl EndedStages {
-    /// Adds what a warden reported; of a stage that is reported again only the first counts.
-    pub fn push(&mut self, role: Role, name: StageName, ended: &StageEnded) {
-        let cell = role.as_str();
-        if self.0.iter().any(|stage| stage.cell == cell && stage.name == name) {
-            return;
-        }
-        self.0.push(StageStatement {
-            cell: cell.to_owned(),
-            name,
-            exit: ended.exit.clone(),
-            duration_ms: ended.at_us.saturating_sub(ended.started_us) / 1000,
-            cpu_ms: ended.cpu_ms,
-            max_rss_kib: ended.max_rss_kib,
-            output_bytes: ended.output_bytes,
-        });
-    }
-}
-
-/// Signs the end of an attempt; `None` if nothing is to be signed.
+/// Signs the end of an attempt. `None` if this worker has no key, or if there is no archive that could be named.
 pub fn sign(
     attempt: &mut Attempt<'_>,
     images: Vec<CellImage>,
@@ -50,12 +26,12 @@ pub fn sign(
 ) -> Option<Envelope> {
     let worker = attempt.worker;
     let signer = worker.signer.as_ref()?;
-    // What no archive came of, because its repository could not be fetched, cannot be named.
+    // If the repository could not be fetched, there is no archive that the statement could be about.
     let archive_sha256 = attempt.claim.archive_sha256.clone()?;
     let template = worker.templates.get(&attempt.claim.template);
-    let stages = std::mem::take(&mut attempt.stages.0);
+    let stages = attempt.stages.take();
     let cells = template.map_or_else(Vec::new, |template| cells(template, &worker.config, &images));
-    let taken = TimeDelta::from_std(attempt.taken()).unwrap_or_default();
+    let elapsed = TimeDelta::from_std(attempt.elapsed()).unwrap_or_default();
     let claim = &attempt.claim;
     let failure = ended.err().map(|failure| FailureStatement {
         code: failure.code,
@@ -79,14 +55,14 @@ pub fn sign(
             verdict: ended.ok().cloned(),
             failure,
             started_at: claim.started_at,
-            finished_at: to_micros(claim.held_since + taken),
+            finished_at: to_micros(claim.held_since + elapsed),
             key_id: key_id.to_owned(),
         };
         InToto::about(claim.project_submission_id, &archive_sha256, RUN, run)
     })
 }
 
-/// The cells that a template wants, with the images that those had that there were.
+/// Describes each cell that the template defines; cells that were launched also have the digest of their image.
 fn cells(template: &Template, config: &Config, images: &[CellImage]) -> Vec<CellStatement> {
     let subject = (Role::Subject, template.image.as_str(), template.limits, plan::subject(template, config));
     let driver = template.driver.as_ref();

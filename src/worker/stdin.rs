@@ -1,15 +1,14 @@
-//! The way into a cell: one writer, so that no frame is cut while it lives.
+//! The way into a cell. One task writes all frames, so that no frame is cut in two.
 
+use assize_cell::CellInput;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use assize_cell::CellInput;
+/// Frames that may wait for the writer, each at most one piece of a connection. A sender waits while the queue is full.
+const MAX_QUEUED_FRAMES: usize = 32;
 
-/// Frames that wait for the writer, each at most one piece of a connection. Who has more waits.
-const QUEUE: usize = 32;
-
-/// Where frames for a cell go. They wait until the cell has its plan and the way is [`Stdin::open`]ed; the
-/// writer ends when the cell is gone, or when nobody can send any more.
+/// A queue of frames for a cell. The frames wait until the cell has its plan and the queue is [`Stdin::open`]ed. The
+/// writer ends when the cell is gone, or when every sender is dropped.
 pub struct Stdin {
     frames: mpsc::Sender<Vec<u8>>,
     waiting: Option<mpsc::Receiver<Vec<u8>>>,
@@ -17,29 +16,31 @@ pub struct Stdin {
 }
 
 impl Stdin {
+    /// A queue that is not open yet.
     pub fn new() -> Self {
-        let (frames, queue) = mpsc::channel(QUEUE);
+        let (frames, queue) = mpsc::channel(MAX_QUEUED_FRAMES);
         Self { frames, waiting: Some(queue), finish: CancellationToken::new() }
     }
 
-    /// Writes `first`, then what waits and what comes.
+    /// Starts the writer, which writes `first` and then every frame of the queue.
     pub fn open(&mut self, input: CellInput, first: Vec<u8>) {
         if let Some(queue) = self.waiting.take() {
             tokio::spawn(write(input, first, queue, self.finish.clone()));
         }
     }
 
+    /// Whether the writer was started.
     pub fn is_open(&self) -> bool {
         self.waiting.is_none()
     }
 
-    /// A way in of one's own.
+    /// A sender of frames.
     pub fn frames(&self) -> mpsc::Sender<Vec<u8>> {
         self.frames.clone()
     }
 
-    /// Tells the warden to stop what runs and to report, before anything that waits. Whether it was
-    /// heard shows in what the cell says.
+    /// Asks the warden to stop its processes and to report, before any frame that waits. The events of the cell show
+    /// whether the warden received this.
     pub fn finish(&self) {
         self.finish.cancel();
     }

@@ -1,26 +1,27 @@
-//! From the report of the cell that decides to a verdict.
+//! The verdict: made from the report of the cell that decides.
 
-use assize_protocol::event::{ResultsStatus, StageExit};
-
-use super::agreement::contradiction;
-use super::attempt::{Attempt, Stop};
-use super::conversation::Report;
-use crate::template::{OnDriverFailure, Results, Template};
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
 use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
+use assize_protocol::event::{ResultsStatus, StageExit};
 
-/// Reads the results; what they are worth is decided by pure code.
-pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict, Stop> {
+use super::attempt::Attempt;
+use super::cell_session::CellReport;
+use super::report_consistency::{abnormal_end, contradiction};
+use super::stop::Stop;
+use crate::template::{OnDriverFailure, Results, Template};
+
+/// Reads the results and judges them. The judgement is pure code.
+pub async fn parse(attempt: &mut Attempt<'_>, report: CellReport) -> Result<Verdict, Stop> {
     let template = attempt.template()?;
     attempt.begin_parsing().await?;
     let exit = report.tests.clone();
-    let rules = Rules::of(template);
+    let rules = ReportRules::of_template(template);
     let bad_report = FailureCode::bad_report(rules.integrity);
     let judging = tokio::task::spawn_blocking(move || rules.judge(&report));
     let mut failure = match judging.await {
         Ok(Ok(verdict)) => return Ok(verdict),
         Ok(Err(failure)) => failure,
-        // It would panic again, whoever reads it.
+        // Another worker would panic over this report too.
         Err(error) if error.is_panic() => {
             Failure::new(bad_report, format!("reading the report failed ({error}); report this as a bug"))
         }
@@ -39,19 +40,19 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: Report) -> Result<Verdict,
     Err(Stop::Failed(failure))
 }
 
-/// What a template says of reports.
-struct Rules {
+/// The rules of a template for reports.
+struct ReportRules {
     results: Results,
     integrity: Integrity,
 }
 
-impl Rules {
-    fn of(template: &Template) -> Self {
+impl ReportRules {
+    fn of_template(template: &Template) -> Self {
         Self { results: template.results.clone(), integrity: template.integrity() }
     }
 
-    /// What a report is worth. A driver that has none because the service went down under it is not to blame for it.
-    fn judge(&self, report: &Report) -> Result<Verdict, Failure> {
+    /// The verdict of a report. A driver that reports nothing because its service went down is not to blame.
+    fn judge(&self, report: &CellReport) -> Result<Verdict, Failure> {
         self.judge_report(report).map_err(|failure| match &report.went_down {
             Some(down) if failure.code.cause() == Cause::Grader => {
                 let mut down = Failure::clone(down);
@@ -63,9 +64,9 @@ impl Rules {
         })
     }
 
-    /// What a report is worth by itself. Where the tests ran beside the project's code, whatever is wrong with their report may be
-    /// that code's doing, and is the project's fault; where a driver of its own ran them, it is the driver's.
-    fn judge_report(&self, report: &Report) -> Result<Verdict, Failure> {
+    /// The verdict of a report by itself. If the tests ran beside the project's code, that code may have caused any fault
+    /// of the report, so the project is to blame. If a driver ran them, the driver is to blame.
+    fn judge_report(&self, report: &CellReport) -> Result<Verdict, Failure> {
         if self.results.on_driver_failure == OnDriverFailure::ScoreZero {
             return self.judge_interrupted(report);
         }
@@ -74,47 +75,47 @@ impl Rules {
             return Ok(verdict);
         }
         let fault = contradiction(&verdict, report.tests.as_ref(), &self.results);
-        let held = match fault {
+        let checked = match fault {
             Some(fault) => Err(fault),
             None => self.results.scale().hold(verdict).map_err(|error| error.to_string()),
         };
-        held.map_err(|why| self.unbelievable(&why))
+        checked.map_err(|why| self.unbelievable(&why))
     }
 
-    /// The same of a driver that the project may have interrupted.
-    fn judge_interrupted(&self, report: &Report) -> Result<Verdict, Failure> {
+    /// The verdict of a driver that the project may have interrupted.
+    fn judge_interrupted(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let scale = self.results.scale();
-        let exit = || untimely(report.tests.as_ref()).map(|ended| format!("the tests {ended}"));
-        // An exit code may be no more than the number of tests that failed.
+        let exit = || abnormal_end(report.tests.as_ref()).map(|ended| format!("the tests {ended}"));
+        // An exit code may only be the number of tests that failed.
         let is_by_itself = matches!(report.tests, Some(StageExit::Exited { .. }));
-        let seen = report.interrupted.as_ref().map(|failure| failure.evidence.message.clone());
-        let seen = seen.or_else(|| if is_by_itself { None } else { exit() });
+        let interruption = report.interrupted.as_ref().map(|failure| failure.evidence.message.clone());
+        let interruption = interruption.or_else(|| if is_by_itself { None } else { exit() });
         let whole = |why: &str| format!("the driver was interrupted: {why}");
         let verdict = match self.read(report) {
             Ok(verdict) if self.results.format == Format::ExitCode => return Ok(verdict),
             Ok(verdict) => verdict,
             Err(failure) => {
                 let what = failure.evidence.message;
-                let why = seen.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
+                let why = interruption.map_or_else(|| what.clone(), |why| format!("{why}; {what}"));
                 return Ok(scale.nothing(self.integrity, &whole(&why)));
             }
         };
-        let seen = seen.or_else(|| contradiction(&verdict, report.tests.as_ref(), &self.results));
+        let interruption = interruption.or_else(|| contradiction(&verdict, report.tests.as_ref(), &self.results));
         let lacks = || "it ended before it had written all of its tests".to_owned();
-        let seen = seen.or_else(|| scale.lacks(&verdict).then(|| exit().unwrap_or_else(lacks)));
-        let held = match seen {
+        let interruption = interruption.or_else(|| scale.lacks(&verdict).then(|| exit().unwrap_or_else(lacks)));
+        let checked = match interruption {
             Some(why) => scale.hold_partial(verdict, &whole(&why)),
             None => scale.hold(verdict),
         };
-        // A report that says what cannot be may be the project's doing, too.
-        Ok(held.unwrap_or_else(|error| {
+        // The project may also have caused a report that states the impossible.
+        Ok(checked.unwrap_or_else(|error| {
             let why = self.unbelievable(&error.to_string()).evidence.message;
             scale.nothing(self.integrity, &whole(&why))
         }))
     }
 
-    /// The report as it says, or why there is none that can be read.
-    fn read(&self, report: &Report) -> Result<Verdict, Failure> {
+    /// The report as it is written, or why it cannot be read.
+    fn read(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let (format, integrity) = (self.results.format, self.integrity);
         if format == Format::ExitCode {
             return self.exit_code(report);
@@ -124,7 +125,7 @@ impl Rules {
             ResultsStatus::Read { .. } => {}
             ResultsStatus::Missing { .. } | ResultsStatus::None => {
                 let mut message = format!("the tests ended without writing {path}");
-                if let Some(ended) = untimely(report.tests.as_ref()) {
+                if let Some(ended) = abnormal_end(report.tests.as_ref()) {
                     message.push_str(&format!(": they {ended}"));
                 }
                 if let ResultsStatus::Missing { reason: Some(reason) } = &report.status {
@@ -149,12 +150,12 @@ impl Rules {
         })
     }
 
-    fn exit_code(&self, report: &Report) -> Result<Verdict, Failure> {
+    fn exit_code(&self, report: &CellReport) -> Result<Verdict, Failure> {
         let code = match report.tests {
-            // One that was interrupted has not ended by itself, whatever its exit code.
+            // Tests that were interrupted have not ended by themselves, whatever their exit code.
             _ if report.interrupted.is_some() => None,
             Some(StageExit::Exited { code }) => Some(code),
-            // As a shell reports it.
+            // A shell reports a signal in this way.
             Some(StageExit::Signalled { signal }) => Some(128 + signal),
             _ => None,
         };
@@ -173,22 +174,12 @@ impl Rules {
     }
 }
 
-/// How tests ended that did not end by themselves with 0; `None` if they did.
-pub fn untimely(exit: Option<&StageExit>) -> Option<String> {
-    match exit {
-        Some(StageExit::Exited { code: 0 }) => None,
-        Some(StageExit::Exited { code }) => Some(format!("exited with code {code}")),
-        Some(StageExit::Signalled { signal }) => Some(format!("were ended by signal {signal}")),
-        Some(_) | None => Some("did not end by themselves".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::template::{ExitCodeRule, ExtraCredit};
 
-    fn rules(format: Format, integrity: Integrity) -> Rules {
+    fn rules(format: Format, integrity: Integrity) -> ReportRules {
         let results = Results {
             format,
             path: Some("/workspace/results".to_owned()),
@@ -199,18 +190,18 @@ mod tests {
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
         };
-        Rules { results, integrity }
+        ReportRules { results, integrity }
     }
 
-    fn of_ten() -> Rules {
+    fn out_of_ten() -> ReportRules {
         let mut rules = rules(Format::Gradescope, Integrity::Isolated);
         rules.results.max_score = Some(10.0);
         rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
         rules
     }
 
-    fn written(bytes: &str, code: i32) -> Report {
-        Report {
+    fn written(bytes: &str, code: i32) -> CellReport {
+        CellReport {
             results: bytes.as_bytes().to_vec(),
             status: ResultsStatus::Read { bytes: bytes.len() as u64 },
             tests: Some(StageExit::Exited { code }),
@@ -219,16 +210,16 @@ mod tests {
         }
     }
 
-    fn none(status: ResultsStatus, exit: Option<StageExit>) -> Report {
-        Report { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
+    fn none(status: ResultsStatus, exit: Option<StageExit>) -> CellReport {
+        CellReport { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
     }
 
-    fn code(rules: &Rules, report: &Report) -> FailureCode {
+    fn code(rules: &ReportRules, report: &CellReport) -> FailureCode {
         rules.judge(report).unwrap_err().code
     }
 
     #[test]
-    fn who_could_have_spoilt_a_report_has_spoilt_it() {
+    fn whoever_could_have_spoilt_a_report_is_blamed_for_it() {
         let refused = || ResultsStatus::Refused { reason: "it is a FIFO".to_owned() };
         let exited = || Some(StageExit::Exited { code: 0 });
         for (report, shared, isolated) in [
@@ -273,16 +264,16 @@ mod tests {
         let timed_out = || Some(Box::new(late()));
         let part =
             r#"{"tests": [{"name": "a", "score": 4, "max_score": 4}, {"name": "b", "score": 0, "max_score": 2}]}"#;
-        let partial = Report { interrupted: timed_out(), ..written(part, 0) };
+        let partial = CellReport { interrupted: timed_out(), ..written(part, 0) };
         for (report, score, why) in [
             (partial, 4.0, "took longer than its 3 s"),
             (written(part, 3), 4.0, "exited with code 3"),
             (
-                Report { interrupted: timed_out(), ..written("{", 0) },
+                CellReport { interrupted: timed_out(), ..written("{", 0) },
                 0.0,
                 "took longer than its 3 s; /workspace/results",
             ),
-            (Report::of_interrupted(late()), 0.0, "took longer than its 3 s"),
+            (CellReport::interrupted_by(late()), 0.0, "took longer than its 3 s"),
             (
                 none(ResultsStatus::Missing { reason: None }, Some(StageExit::Signalled { signal: 9 })),
                 0.0,
@@ -295,20 +286,20 @@ mod tests {
             ),
             (none(ResultsStatus::Refused { reason: "it is a folder".to_owned() }, None), 0.0, "it is a folder"),
         ] {
-            let verdict = of_ten().judge(&report).unwrap_or_else(|failure| panic!("{report:?}: {failure:?}"));
+            let verdict = out_of_ten().judge(&report).unwrap_or_else(|failure| panic!("{report:?}: {failure:?}"));
             assert_eq!((verdict.score, verdict.max_score), (score, 10.0), "{report:?}");
-            let told = verdict.tests.last().and_then(|test| test.message.clone()).unwrap_or_default();
-            assert!(told.starts_with("the driver was interrupted: ") && told.contains(why), "{told}");
+            let message = verdict.tests.last().and_then(|test| test.message.clone()).unwrap_or_default();
+            assert!(message.starts_with("the driver was interrupted: ") && message.contains(why), "{message}");
         }
-        // What it says of itself is held to the scale all the same.
-        let above = of_ten().judge(&written(r#"{"score": 102, "max_score": 10}"#, 0)).unwrap();
+        // The report of an interrupted driver is checked against the scale all the same.
+        let above = out_of_ten().judge(&written(r#"{"score": 102, "max_score": 10}"#, 0)).unwrap();
         assert_eq!((above.score, above.max_score), (0.0, 10.0));
-        let whole = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 0)).unwrap();
+        let whole = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 0)).unwrap();
         assert!(whole.all_passed() && whole.tests.is_empty(), "{whole:?}");
-        // An exit code that only says that tests failed is no interruption.
-        let failing = of_ten().judge(&written(r#"{"score": 7, "max_score": 10}"#, 3)).unwrap();
+        // An exit code that only reports failed tests is no interruption.
+        let failing = out_of_ten().judge(&written(r#"{"score": 7, "max_score": 10}"#, 3)).unwrap();
         assert!(failing.tests.is_empty(), "{failing:?}");
-        let full = of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
+        let full = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
         assert!(full.score == 10.0 && !full.all_passed(), "{full:?}");
     }
 
@@ -318,12 +309,12 @@ mod tests {
         let rules = rules(Format::Gradescope, Integrity::Isolated);
         let missing = none(ResultsStatus::Missing { reason: None }, Some(StageExit::Exited { code: 1 }));
         assert_eq!(code(&rules, &missing), FailureCode::ResultsMissing);
-        let failure = rules.judge(&Report { went_down: down(), ..missing }).unwrap_err();
+        let failure = rules.judge(&CellReport { went_down: down(), ..missing }).unwrap_err();
         assert_eq!(failure.code, FailureCode::StartFailed);
         let message = failure.evidence.message;
         assert!(message.contains("exited with code 3; its driver could not test it: the tests ended"), "{message}");
         // A report that there is counts: the tests show what it cost.
-        let report = Report { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
+        let report = CellReport { went_down: down(), ..written(r#"{"score": 1, "max_score": 3}"#, 0) };
         assert_eq!(rules.judge(&report).unwrap().score, 1.0);
     }
 
@@ -332,7 +323,7 @@ mod tests {
         let mut rules = rules(Format::ExitCode, Integrity::Isolated);
         rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
         let full = Failure::new(FailureCode::OutOfMemory, "the cell used more than its 48 MiB of memory");
-        let report = Report {
+        let report = CellReport {
             interrupted: Some(Box::new(full)),
             ..none(ResultsStatus::None, Some(StageExit::Exited { code: 0 }))
         };

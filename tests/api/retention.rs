@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use assize::upkeep::retention;
+use assize::maintenance::retention;
 use assize_host::clock;
 use sqlx::PgPool;
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize::admission::{Explanations, Quotas};
+use assize::admission::{QueueQuotas, WaitReasonCache};
 use assize::api::{self, ApiState, Timeouts};
 use assize::intake::blob::Blobs;
 use assize::redis::{Hints, Redis};
@@ -124,8 +124,8 @@ impl Server {
             hints: hints.clone(),
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
-            quotas: Quotas::new(store.clone(), &setup.config),
-            explanations: Explanations::within(store.clone(), &setup.config, setup.oldest_answer),
+            quotas: QueueQuotas::new(store.clone(), &setup.config),
+            wait_reasons: WaitReasonCache::with_max_age(store.clone(), &setup.config, setup.oldest_answer),
             signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };

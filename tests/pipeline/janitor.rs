@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use assize::upkeep::{janitor, leftovers, process};
+use assize::maintenance::{janitor, process, stale_cgroups};
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_config::Config;
@@ -162,7 +162,7 @@ async fn cells_have_a_parent_cgroup_and_what_stays_in_it_is_removed() {
         std::fs::create_dir(parent.join(&left)).unwrap();
     }
     std::fs::create_dir(trees[0].join(other)).unwrap();
-    let removed = leftovers::sweep(&engine, &cgroups).await.unwrap();
+    let removed = stale_cgroups::sweep(&engine, &cgroups).await.unwrap();
     let after = children(&cgroups);
     std::fs::remove_dir(trees[0].join(other)).unwrap();
     assert!(after.contains_key(other) && !after.contains_key(&left), "{after:?}");

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 use assize::installation::{Settings, keys};
-use assize::upkeep::leftovers;
+use assize::maintenance::stale_cgroups;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_config::Config;
@@ -276,7 +276,7 @@ impl Drop for Site {
             // A worker that was killed leaves it behind.
             let config = Config { instance, warden_path: "/proc/self/exe".into(), ..Config::default() };
             if let Ok(engine) = Engine::connect(&config).await {
-                leftovers::remove_parents(&Cgroups::of(&engine).await.unwrap());
+                stale_cgroups::remove_parents(&Cgroups::of(&engine).await.unwrap());
             }
             database::delete(&url).await;
         });

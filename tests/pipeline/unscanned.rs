@@ -322,7 +322,7 @@ async fn nothing_outside_the_workspace_is_touched() {
     }
     engine.remove(&berth.id).await.unwrap();
     let cgroups = assize_cell::counters::Cgroups::of(&engine).await.unwrap();
-    assize::upkeep::leftovers::remove_parents(&cgroups);
+    assize::maintenance::stale_cgroups::remove_parents(&cgroups);
 }
 
 /// The scan, on the same archives: it lets none of them through to the cell.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assize::upkeep::{leftovers, process};
+use assize::maintenance::{process, stale_cgroups};
 use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
 use assize_cell::unenforced::{self, LIMITS};
@@ -119,7 +119,7 @@ async fn every_limit_has_a_name_and_holds_on_this_host() {
     slice.set().await.unwrap();
     let worker = process::worker_id();
     let found = unenforced::try_all(&engine, &slice, &cgroups, &worker, berth::BERTH_IMAGE, &[None]).await;
-    leftovers::remove_parents(&cgroups);
+    stale_cgroups::remove_parents(&cgroups);
     let found = found.unwrap();
     for finding in &found {
         assert!(finding.ok, "{finding:?}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use assize::intake::blob::Blobs;
-use assize::upkeep::retention;
+use assize::maintenance::retention;
 use assize_domain::output::blob_key;
 use assize_domain::run::Status;
 use assize_host::clock;
@@ -169,9 +169,13 @@ async fn an_archive_whose_submission_was_never_written_goes_too(pool: PgPool) {
     for shard in 0..=255_u8 {
         folder.put(&format!("{shard:02x}{}", "0".repeat(62)), 40 * DAY).await;
     }
-    let found = retention::strays(&store, &folder.blobs, soon()).await.unwrap();
+    let found = retention::adopt_untracked_archives(&store, &folder.blobs, soon()).await.unwrap();
     assert_eq!((found, count(&pool, "archives").await), (11, 11));
-    assert_eq!(retention::strays(&store, &folder.blobs, soon()).await.unwrap(), 0, "they are known now");
+    assert_eq!(
+        retention::adopt_untracked_archives(&store, &folder.blobs, soon()).await.unwrap(),
+        0,
+        "they are known now"
+    );
     assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 0, "and age from now on");
     age_archives(&pool, 31).await;
     assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 11);

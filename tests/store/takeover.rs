@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize_store::runs::Cancelled;
-use assize_store::takeover::{ActiveLease, Grounds};
+use assize_store::takeover::{ActiveLease, TakeoverReason};
 use assize_store::{Store, StoreError};
 use sqlx::PgPool;
 
@@ -25,7 +25,7 @@ async fn only_lease(store: &Store) -> ActiveLease {
 async fn take_stale(store: &Store) -> Vec<Lease> {
     let mut taken = Vec::new();
     for lost in store.active_leases(STALE).await.unwrap().iter().filter(|lease| lease.is_stale) {
-        taken.extend(store.adopt_run(lost, Grounds::Stale(STALE), true, NEXT).await.unwrap());
+        taken.extend(store.adopt_run(lost, TakeoverReason::Stale(STALE), true, NEXT).await.unwrap());
     }
     taken.iter().map(assize_store::queue::Claim::lease).collect()
 }
@@ -41,7 +41,7 @@ async fn a_stale_lease_is_taken_over_where_the_run_is(pool: PgPool) {
         let lost = only_lease(&store).await;
         assert!(lost.is_stale && !lost.is_released && lost.status == status);
 
-        let claim = store.adopt_run(&lost, Grounds::Stale(STALE), true, NEXT).await.unwrap().unwrap();
+        let claim = store.adopt_run(&lost, TakeoverReason::Stale(STALE), true, NEXT).await.unwrap().unwrap();
         assert_eq!((claim.id, claim.attempt, claim.lease_epoch, claim.crashes), (run.id, 1, 2, 1));
         assert_eq!(claim.project_submission_id, run.submission);
         let row = rows::snapshot(&pool, run.id).await;
@@ -80,7 +80,7 @@ async fn whoever_let_go_has_not_crashed(pool: PgPool) {
     assert_eq!(store.release_leases(WORKER).await.unwrap(), 1);
     let lost = only_lease(&store).await;
     assert!(lost.is_released && lost.is_stale);
-    let claim = store.adopt_run(&lost, Grounds::Gone, false, NEXT).await.unwrap().unwrap();
+    let claim = store.adopt_run(&lost, TakeoverReason::Gone, false, NEXT).await.unwrap().unwrap();
     assert_eq!((claim.id, claim.crashes), (run.id, 0));
     assert!(!only_lease(&store).await.is_released);
 }
@@ -103,7 +103,7 @@ async fn the_worker_that_would_end_a_run_that_kills_workers_may_die_too(pool: Pg
     run_in(&pool, Status::Preparing).await;
     for (times, crashes) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
         let lost = only_lease(&store).await;
-        let claim = store.adopt_run(&lost, Grounds::Gone, true, NEXT).await.unwrap().unwrap();
+        let claim = store.adopt_run(&lost, TakeoverReason::Gone, true, NEXT).await.unwrap().unwrap();
         assert_eq!(claim.crashes, crashes, "after {times}");
     }
 }
@@ -122,7 +122,7 @@ async fn only_stale_leases_are_stale(pool: PgPool) {
     // A worker whose clock is an hour ahead has no say: the row has the database's time (FAILURES 4).
     assert!(take_stale(&store).await.is_empty());
     for lost in store.active_leases(STALE).await.unwrap() {
-        assert!(store.adopt_run(&lost, Grounds::Stale(STALE), true, NEXT).await.unwrap().is_none());
+        assert!(store.adopt_run(&lost, TakeoverReason::Stale(STALE), true, NEXT).await.unwrap().is_none());
     }
     for row in before {
         let id = row["id"].as_str().unwrap().parse().unwrap();
@@ -170,7 +170,7 @@ async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPo
                 store.complete_run(lease, &verdict, None).await.unwrap();
             }
             "taken by another" => {
-                store.adopt_run(&lost, Grounds::Stale(STALE), true, "worker-3").await.unwrap().unwrap();
+                store.adopt_run(&lost, TakeoverReason::Stale(STALE), true, "worker-3").await.unwrap().unwrap();
             }
             _ => {
                 let lost = Failure::new(FailureCode::CellLost, "gone");
@@ -179,7 +179,7 @@ async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPo
         }
         let before = rows::snapshot(&pool, run.id).await;
         // A dead holder needs no stale lease; one that only looks dead does.
-        let grounds = if between == "renewed" { Grounds::Stale(STALE) } else { Grounds::Gone };
+        let grounds = if between == "renewed" { TakeoverReason::Stale(STALE) } else { TakeoverReason::Gone };
         assert!(store.adopt_run(&lost, grounds, true, NEXT).await.unwrap().is_none(), "{between}");
         assert_eq!(rows::snapshot(&pool, run.id).await, before, "{between}");
         sqlx::query("DELETE FROM run_events").execute(&pool).await.unwrap();

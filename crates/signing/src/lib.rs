@@ -23,6 +23,7 @@ pub mod envelope;
 pub mod key;
 pub mod key_file;
 pub mod keys;
+pub mod receipt;
 pub mod signer;
 pub mod statement;
 pub mod verify;

@@ -34,15 +34,15 @@ impl ActiveLease {
 
 /// Why a lease may be taken from its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grounds {
+pub enum TakeoverReason {
     /// The holder is dead, or let go.
     Gone,
     /// It was not renewed for so long; Postgres looks again.
     Stale(Duration),
 }
 
-impl Grounds {
-    const fn are_certain(self) -> bool {
+impl TakeoverReason {
+    const fn is_confirmed(self) -> bool {
         matches!(self, Self::Gone)
     }
 
@@ -56,14 +56,14 @@ impl Grounds {
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
+pub struct RunSnapshot {
     pub attempt: i32,
     pub lease_epoch: i64,
     pub status: Status,
     pub phase: Option<StageName>,
 }
 
-impl Position {
+impl RunSnapshot {
     /// Whether the run is in `status` by the hand of who holds this lease.
     #[must_use]
     pub fn is(&self, lease: Lease, status: Status) -> bool {
@@ -87,7 +87,7 @@ impl Store {
     pub async fn adopt_run(
         &self,
         lost: &ActiveLease,
-        grounds: Grounds,
+        reason: TakeoverReason,
         crashed: bool,
         worker: &str,
     ) -> Result<Option<Claim>, StoreError> {
@@ -101,8 +101,8 @@ impl Store {
                 lost.lease_epoch,
                 lost.status.as_str(),
                 lost.worker_id,
-                grounds.are_certain(),
-                grounds.seconds(),
+                reason.is_confirmed(),
+                reason.seconds(),
                 worker,
                 crashed,
                 lost.phase.map(StageName::as_str)
@@ -121,10 +121,10 @@ impl Store {
     }
 
     /// Where a run is; `None` if there is no such run.
-    pub async fn run_position(&self, run: Uuid) -> Result<Option<Position>, StoreError> {
+    pub async fn run_position(&self, run: Uuid) -> Result<Option<RunSnapshot>, StoreError> {
         self.timed(
             "run_position",
-            sqlx::query_file_as!(Position, "sql/queries/run_position.sql", run).fetch_optional(&self.pool),
+            sqlx::query_file_as!(RunSnapshot, "sql/queries/run_position.sql", run).fetch_optional(&self.pool),
         )
         .await
     }

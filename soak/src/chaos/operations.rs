@@ -26,7 +26,7 @@ pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.
 /// How long a proxy waits for a call or a statement to come by.
 const CHANCE: Duration = Duration::from_secs(2);
 
-/// A draining worker stops its upkeep and removes its berths after `drain_timeout_s`.
+/// A draining worker stops its maintenance and removes its berths after `drain_timeout_s`.
 pub const DRAINED: Duration = Duration::from_secs(DRAIN_S + 40);
 
 /// A fault that is over.

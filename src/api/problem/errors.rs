@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use axum::http::{HeaderValue, StatusCode, header};
 
 use super::{DISK_RETRY_AFTER_S, Problem};
-use crate::admission::Refused;
+use crate::admission::QueueRefusal;
 use crate::api::body::Fault;
 use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
@@ -30,11 +30,11 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<QueueRefusal> for Problem {
+    fn from(refused: QueueRefusal) -> Self {
         match refused {
-            Refused::Full(full) => Self::queue_full(full),
-            Refused::Store(error) => error.into(),
+            QueueRefusal::Full(full) => Self::queue_full(full),
+            QueueRefusal::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::Problem;
-use crate::admission::{Full, Quota};
+use crate::admission::{QueueFull, QueueQuota};
 use crate::api::crowd::Crowded;
 use crate::api::rate::{Standing, Subject};
 
@@ -31,20 +31,20 @@ fn whole_seconds(time: Duration) -> u64 {
 }
 
 impl Problem {
-    pub fn queue_full(full: Full) -> Self {
-        let Full { quota, limit, seen, retry_after_s } = full;
+    pub fn queue_full(full: QueueFull) -> Self {
+        let QueueFull { quota, limit, queued: seen, retry_after_s } = full;
         let (code, detail, help) = match quota {
-            Quota::User => (
+            QueueQuota::User => (
                 "user_queue_full",
                 format!("{seen} runs of this user wait, the limit is {limit} (per_user_max_queued)"),
                 "Send it again when some of this user's runs have ended, after the time in Retry-After.",
             ),
-            Quota::Organization => (
+            QueueQuota::Organization => (
                 "org_queue_full",
                 format!("{seen} runs of your organisation wait, the limit is {limit} (per_org_max_queued)"),
                 "Send it again when some of your runs have ended, after the time in Retry-After.",
             ),
-            Quota::All => (
+            QueueQuota::All => (
                 "queue_full",
                 format!("{seen} runs of all organisations wait, the limit is {limit} (max_queued)"),
                 "Send it again after the time in Retry-After.",

@@ -14,7 +14,7 @@ use crate::cli::up::{self, LocalService};
 use crate::cli::with_services::searchable;
 use crate::embedded::Durability;
 use crate::installation::{Launcher, Listen, Settings};
-use crate::upkeep::leftovers;
+use crate::maintenance::stale_cgroups;
 use assize_attack as attack;
 use assize_attack::arena::{AT_ONCE, Arena, Target};
 use assize_attack::blame::PAUSE_AFTER;
@@ -106,7 +106,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     let outcome = attack_on(&mut service, scratch.path(), attack, as_json, terminal, &stop).await;
     service.stop(terminal).await;
     if let Ok(cgroups) = Cgroups::of(&engine).await {
-        leftovers::remove_parents(&cgroups);
+        stale_cgroups::remove_parents(&cgroups);
     }
     outcome
 }

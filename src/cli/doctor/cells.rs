@@ -6,8 +6,8 @@ use std::time::Duration;
 use assize_protocol::isolation::IsolationCheck;
 
 use super::Report;
+use crate::maintenance::stale_cgroups;
 use crate::template::Templates;
-use crate::upkeep::leftovers;
 use assize_cell::counters::Cgroups;
 use assize_cell::probe::{Probed, probe};
 use assize_cell::slice::Slice;
@@ -70,7 +70,7 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
         _ = tokio::signal::ctrl_c() => true,
     };
     let cleaned = clean(&engine, &worker).await;
-    leftovers::remove_parents(&cgroups);
+    stale_cgroups::remove_parents(&cgroups);
     if let Err(error) = cleaned {
         report.warn(
             "cells",

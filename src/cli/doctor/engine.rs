@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Report;
 use super::warden::{self, Linkage};
+use crate::maintenance::pressure::{PressureLimits, PressureSources};
 use crate::template::Templates;
-use crate::upkeep::pressure::{Host, Limits};
 use crate::worker::FETCH_IMAGE;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::{Engine, EngineError};
@@ -90,8 +90,8 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
 
 /// What would hold a worker's claims back at this moment.
 async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
-    let seen = Host::of(engine).await.read().await;
-    let short = Limits::of(config).judge(&seen, &[]);
+    let seen = PressureSources::find(engine).await.read().await;
+    let short = PressureLimits::from_config(config).shortages(&seen, &[]);
     if short.is_empty() {
         return report.ok("pressure", seen.to_string());
     }

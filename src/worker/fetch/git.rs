@@ -1,52 +1,50 @@
-//! What Git is told in the cell that fetches, and what its failures mean.
+//! The plan of the cell that fetches a repository with Git, and the meaning of Git's failures.
 
 use std::collections::BTreeMap;
 
-use assize_protocol::plan::{OutputLimits, Plan, ResultsFile, Stage, VERSION};
-
-use crate::intake::repository::Repository;
-use crate::worker::egress;
-use crate::worker::plan::{PATH, capped};
 use assize_cell::spec::{TMP, WORKSPACE, WRITABLE};
 use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
-use assize_protocol::plan::GRACE_MS;
+use assize_protocol::plan::{GRACE_MS, OutputLimits, Plan, ResultsFile, Stage, VERSION};
 
-/// Git and its certificates, made by `images/build`.
+use crate::intake::repository::Repository;
+use crate::worker::egress;
+use crate::worker::plan::{PATH, capped};
+
+/// The image with Git and its certificates, made by `images/build`.
 pub const FETCH_IMAGE: &str = "assize/fetch:1";
 
 const SCRIPT: &str = include_str!("git.sh");
 
-/// For all of it, in seconds. A course project takes two; 100 MiB at 1 MiB/s takes 100.
+/// Time limit of the whole fetch, in seconds. A course project takes two; 100 MiB at 1 MiB/s takes 100.
 const TIMEOUT_S: u64 = 120;
 
-/// For one look through all folders of the commit, in seconds. 10,000 files take a tenth of one.
+/// Time limit for listing all folders of the commit, in seconds. 10,000 files take a tenth of a second.
 const TREE_TIMEOUT_S: u64 = 20;
 
-/// A host that sends less than this many bytes a second for so many seconds has stalled.
-pub const SLOW_BYTES: u64 = 1024;
-/// Longer than the tunnel gives it: what the tunnel saw outranks what Git says.
-const SLOW_S: u64 = 40;
+/// A host that is slower than [`egress::MIN_FETCH_BYTES_PER_S`] for this long has stalled, in seconds. Longer than the
+/// tunnel's own limit, because the tunnel's observation outranks Git's message.
+const STALL_TIMEOUT_S: u64 = 40;
 
-/// Bytes of output: what a server says to people is shown, up to a point.
+/// CellLimits of the stage's output, in bytes. Messages of the server are shown up to these.
 const OUTPUT: OutputLimits = OutputLimits { head: 32 * 1024, tail: 32 * 1024, limit: 1024 * 1024 };
 
-/// The first line of what comes out: a commit in hexadecimal, by SHA-256 at the longest.
+/// The longest first line of the fetched file, in bytes: a commit in hexadecimal, by SHA-256, and a line feed.
 pub const HEADER_BYTES: u64 = 65;
 
-/// Bytes that the repository may send: its objects for one commit, packed by Git, which packs about as well
-/// as the archive does; and what is said around them.
+/// Bytes that the repository may send: the packed objects of one commit and the protocol around them. Git packs about
+/// as well as the archive does.
 #[must_use]
 pub const fn quota(config: &Config) -> u64 {
     config.max_archive_bytes.saturating_mul(2)
 }
 
-/// Room for what was sent, its archive, and the lists in between.
+/// The limits of the cell: room for the received objects, their archive, and the lists in between.
 #[must_use]
 pub const fn limits(config: &Config) -> CellLimits {
     let workspace_mib = (quota(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
-    // The workspace is memory too; Git itself holds large files in pieces.
+    // The workspace is memory too. Git itself reads large files in pieces.
     CellLimits {
         cpus: 1.0,
         memory_mib: workspace_mib + 320,
@@ -57,7 +55,7 @@ pub const fn limits(config: &Config) -> CellLimits {
     }
 }
 
-/// One stage, which leaves the commit and the archive behind it in one file.
+/// The plan of the fetch: one stage, which writes the commit and then the archive into one file.
 #[must_use]
 pub fn plan(repository: &Repository, config: &Config) -> Plan {
     let command = ["/bin/bash", "-c", SCRIPT, "fetch", &repository.url, &repository.reference];
@@ -80,7 +78,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
         version: VERSION,
         inputs: egress::certificates(config).into_iter().collect(),
         stages: vec![stage],
-        // The stage's own limit is to be the one that is met.
+        // Longer than the stage's own limit, so that the stage's limit is reached first.
         global_timeout_ms: timeout_ms + 10_000,
         grace_ms: GRACE_MS,
         results: Some(ResultsFile {
@@ -92,19 +90,20 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
     }
 }
 
-/// No setting of the system's or a user's, no program but Git's own, no prompt, no protocol but one.
+/// The environment of Git: it reads no setting of the system or of a user, runs no program but its own, never prompts,
+/// and speaks one protocol.
 fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, String> {
     let scheme = if repository.url.starts_with("https://") { "https" } else { "http" };
     let allow = format!("protocol.{scheme}.allow");
-    let (slow_bytes, slow_s) = (SLOW_BYTES.to_string(), SLOW_S.to_string());
+    let (slow_bytes, slow_s) = (egress::MIN_FETCH_BYTES_PER_S.to_string(), STALL_TIMEOUT_S.to_string());
     let settings = [
         ("protocol.allow", "never"),
         (&allow, "always"),
-        // From one host to itself only: the tunnel leads nowhere else, and no other scheme is allowed.
+        // A redirect can only lead to the same host: the tunnel reaches no other, and no other scheme is allowed.
         ("http.followRedirects", "initial"),
         ("http.lowSpeedLimit", &slow_bytes),
         ("http.lowSpeedTime", &slow_s),
-        // Objects that were made to harm clients are refused as they come in. Old tools wrote modes with a zero.
+        // Objects that were made to harm clients are rejected on arrival. Old tools wrote modes with a leading zero.
         ("transfer.fsckObjects", "true"),
         ("fetch.fsckObjects", "true"),
         ("fetch.fsck.zeroPaddedFilemode", "ignore"),
@@ -118,7 +117,7 @@ fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, Str
         ("core.askPass", "/bin/false"),
         ("credential.helper", ""),
         ("init.defaultBranch", "none"),
-        // What came stays one pack, and large files stay on the disk while it is looked through.
+        // The received objects stay one pack, and large files stay on the disk while the pack is listed.
         ("fetch.unpackLimit", "1"),
         ("core.bigFileThreshold", "4m"),
         ("core.deltaBaseCacheLimit", "32m"),
@@ -144,7 +143,7 @@ fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, Str
         ("GIT_LFS_SKIP_SMUDGE", "1"),
         ("GIT_AUTHOR_NAME", "assize"),
         ("GIT_AUTHOR_EMAIL", "assize"),
-        // The first moment that a zip can hold.
+        // The earliest time that a zip can hold.
         ("GIT_AUTHOR_DATE", "315532800 +0000"),
         ("GIT_COMMITTER_NAME", "assize"),
         ("GIT_COMMITTER_EMAIL", "assize"),
@@ -162,61 +161,61 @@ fn environment(repository: &Repository, config: &Config) -> BTreeMap<String, Str
     env
 }
 
-/// What the tunnel of a fetch saw, and what Git said first.
+/// What was observed of a fetch: by its tunnel, and in the first lines of Git.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Why the host could not be reached, if that was the last that was heard of it.
+pub struct FetchEvidence {
+    /// Why the host could not be reached, if its last connection ended so.
     pub outage: Option<String>,
-    /// How it broke off or stalled, if that was the last that was heard of it.
+    /// How the host broke off or stalled, if its last connection ended so.
     pub stall: Option<String>,
-    /// The bytes that it may send, if they were used up.
+    /// The bytes that the host may send, if it has sent them.
     pub spent: Option<u64>,
     /// The beginning of the stage's stderr.
-    pub first_words: String,
+    pub stderr_prefix: String,
 }
 
-/// Bytes of stderr that are kept as first words.
-pub const FIRST_WORDS: usize = 4096;
+/// The length of [`FetchEvidence::stderr_prefix`], in bytes.
+pub const STDERR_PREFIX_BYTES: usize = 4096;
 
-/// What a fetch that failed means: a host that could not be reached, stalled, broke down or has a certificate that is
-/// not trusted is nobody's fault who handed something in; all else is what this repository is.
+/// Classifies a failed fetch. An unreachable, stalled, broken or untrusted host is an infrastructure failure. Everything
+/// else is attributed to the repository.
 ///
-/// Who says a line decides, and not what it says. What the tunnel saw comes first. Of what Git says only the very first
-/// line counts ([`own_words`]): whatever a server or a repository has to say stands behind words of Git's own, but can
-/// hold line feeds, so that any later line may be theirs, however it begins.
+/// The author of a line decides, not its text. The tunnel's observation comes first. Of Git's messages only the very
+/// first line counts ([`git_report`]): Git quotes servers and repositories behind words of its own, but such a quote can
+/// contain line feeds, so any later line may be theirs, however it begins.
 #[must_use]
-pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
-    // What the infrastructure did stays its own, whatever was fetched.
+pub fn classify_failure(mut failure: Failure, seen: &FetchEvidence) -> Failure {
+    // A failure of the infrastructure stays one, whatever was fetched.
     if failure.code.cause() == Cause::Infrastructure {
         return failure;
     }
-    let said = failure.evidence.last_output.as_deref().unwrap_or_default();
-    // Its exit code says nothing more; the limits of its cell do.
+    let output = failure.evidence.last_output.as_deref().unwrap_or_default();
+    // Git's exit code adds nothing to its messages; a limit of the cell that was reached does.
     let by_itself = failure.code == FailureCode::FetchFailed;
-    let last = said.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
+    let last = output.lines().rev().find_map(|line| line.strip_prefix("fatal: ").or(line.strip_prefix("fetch: ")));
     let why = last.filter(|_| by_itself).unwrap_or(&failure.evidence.message);
-    let own = own_words(&seen.first_words).filter(|_| by_itself);
-    // However the connection ended afterwards: many a server resets it behind its answer.
-    let went_away = by_itself && !was_answered(said) && !was_answered(&seen.first_words);
-    let (code, message) = match (seen, own) {
-        (Seen { spent: Some(limit), .. }, _) => (
+    let report = git_report(&seen.stderr_prefix).filter(|_| by_itself);
+    // An answer counts however the connection ended afterwards: many servers reset it after their answer.
+    let went_away = by_itself && !was_answered(output) && !was_answered(&seen.stderr_prefix);
+    let (code, message) = match (seen, report) {
+        (FetchEvidence { spent: Some(limit), .. }, _) => (
             FailureCode::FetchFailed,
             format!("the repository's host sent more than {limit} bytes, the limit for one commit; make it smaller"),
         ),
-        (Seen { outage: Some(why), .. }, _) if went_away => {
+        (FetchEvidence { outage: Some(why), .. }, _) if went_away => {
             (FailureCode::NetworkError, format!("the repository's host could not be reached: {why}"))
         }
-        (Seen { stall: Some(how), .. }, _) if went_away => {
+        (FetchEvidence { stall: Some(how), .. }, _) if went_away => {
             (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {how}: {why}"))
         }
-        // Nobody who hands something in has a say in that.
-        (_, Some((OwnWords::Untrusted, words))) => (
+        // Whoever submits a repository cannot change which authorities this installation trusts.
+        (_, Some((HostFailure::Untrusted, words))) => (
             FailureCode::NetworkError,
             format!(
                 "the certificate of the repository's host is not trusted: {words}; extra_ca_file names more authorities"
             ),
         ),
-        (_, Some((OwnWords::Away, words))) => {
+        (_, Some((HostFailure::Unavailable, words))) => {
             (FailureCode::NetworkError, format!("the repository's host broke off or stalled: {words}"))
         }
         _ => (FailureCode::FetchFailed, format!("the repository could not be fetched: {why}")),
@@ -225,8 +224,9 @@ pub fn judge(mut failure: Failure, seen: &Seen) -> Failure {
     failure
 }
 
-/// Whether a server gave an answer that ended the fetch. A server can write these lines too, and only has itself blamed.
-fn was_answered(said: &str) -> bool {
+/// Whether the server's answer ended the fetch. A server can forge these lines, but only its own repository is blamed
+/// for it.
+fn was_answered(output: &str) -> bool {
     const ANSWERS: &[&str] = &[
         "fatal: remote error: ",
         "fatal: repository '",
@@ -235,24 +235,27 @@ fn was_answered(said: &str) -> bool {
         "fatal: invalid server response",
         "fetch: ",
     ];
-    said.lines().any(|line| ANSWERS.iter().any(|answer| line.starts_with(answer)) || line.contains("returned error: 4"))
+    output
+        .lines()
+        .any(|line| ANSWERS.iter().any(|answer| line.starts_with(answer)) || line.contains("returned error: 4"))
 }
 
-/// What Git says by itself of a host.
+/// A failure of the host that Git itself reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OwnWords {
-    /// It broke off, stalled or broke down.
-    Away,
-    /// Its certificate is not trusted.
+enum HostFailure {
+    /// The host broke off, stalled or answered with a server error.
+    Unavailable,
+    /// The host's certificate is not trusted.
     Untrusted,
 }
 
-/// What Git's first line says of the host, and that line, if it is about the connection at all.
+/// The failure that Git's first line reports of the host, with the words of its HTTP client. `None` if the line is about
+/// anything else.
 ///
-/// That line begins with words of Git's, and what a server says stands behind `remote:` or `remote error:`. Git's report of
-/// a connection that failed begins in two ways, and then has the words of its HTTP client, which are compared from their
-/// beginning: further on they may quote a name in a certificate or the address of a redirect.
-fn own_words(said: &str) -> Option<(OwnWords, &str)> {
+/// Git quotes a server behind `remote:` or `remote error:`. Its report of a failed connection begins in one of two ways,
+/// followed by the words of its HTTP client. These words are compared from their beginning: further on they may quote a
+/// name in a certificate or the address of a redirect.
+fn git_report(stderr: &str) -> Option<(HostFailure, &str)> {
     const AWAY: &[&str] = &[
         "Connection reset",
         "Connection timed out",
@@ -268,7 +271,7 @@ fn own_words(said: &str) -> Option<(OwnWords, &str)> {
         "transfer closed with",
         "The requested URL returned error: 5",
     ];
-    // In the words of GnuTLS, which Debian's Git speaks through, and of OpenSSL.
+    // The messages of GnuTLS, which Debian's Git is built with, and of OpenSSL.
     const UNTRUSTED: &[&str] = &[
         "server certificate verification failed",
         "server verification failed",
@@ -277,10 +280,10 @@ fn own_words(said: &str) -> Option<(OwnWords, &str)> {
         "SSL: certificate subject name",
         "SSL: no alternative certificate subject name",
     ];
-    // It names an address of its own, on one line.
-    let first = said.lines().find(|line| !line.starts_with("warning: redirecting to "))?;
+    // Git's notice of a redirect takes one line and may come first.
+    let first = stderr.lines().find(|line| !line.starts_with("warning: redirecting to "))?;
     let words = if let Some(rest) = first.strip_prefix("fatal: unable to access '") {
-        // No address that is let in has a quote or a space.
+        // No address that the rules allow contains a quote or a space.
         rest.split_once("': ")?.1
     } else {
         let rest = first.strip_prefix("error: RPC failed; ")?;
@@ -289,8 +292,8 @@ fn own_words(said: &str) -> Option<(OwnWords, &str)> {
     };
     let begins = |any: &[&str]| any.iter().any(|begin| words.starts_with(begin));
     match (begins(UNTRUSTED), begins(AWAY)) {
-        (true, _) => Some((OwnWords::Untrusted, words)),
-        (false, true) => Some((OwnWords::Away, words)),
+        (true, _) => Some((HostFailure::Untrusted, words)),
+        (false, true) => Some((HostFailure::Unavailable, words)),
         (false, false) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The domain: what a run is and how it may move. Pure: no I/O, no clock.
 //!
 //! [`state`] holds the states and the legal moves, [`class`] what a run weighs, [`failure`] the
-//! closed list of failure codes, [`outcome`] how a run ended and why.
+//! closed list of failure codes, [`outcome`] why a run ended.
 
 pub mod class;
 pub mod failure;
@@ -11,7 +11,7 @@ pub mod state;
 
 pub use class::Class;
 pub use failure::{Cause, FailureCode};
-pub use outcome::{Evidence, Failure, Outcome, StageName};
+pub use outcome::{Evidence, Failure, StageName};
 pub use state::Status;
 
 use uuid::Uuid;

@@ -1,18 +1,10 @@
-//! How a run ended, and the reading of a cell's reports into a failure.
+//! A failure and its evidence, and the rules that turn a cell's report into a failure.
 
 use assize_protocol::event::{StageEnded, StageExit};
 use serde::{Deserialize, Serialize};
 
 use super::FailureCode;
 use crate::names;
-use crate::verdict::Verdict;
-
-/// How a run ended: with a verdict, or with a failure that says whose fault it was.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    Completed(Box<Verdict>),
-    Failed(Box<Failure>),
-}
 
 /// A failure code with what was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,19 +5,20 @@ fn repository() -> Repository {
     Repository { url, host: "a.b".to_owned(), port: 443, reference }
 }
 
-fn judged(code: FailureCode, said: &str) -> (FailureCode, String) {
-    judged_beside(code, said, Seen::default())
+fn classified(code: FailureCode, output: &str) -> (FailureCode, String) {
+    classified_with(code, output, FetchEvidence::default())
 }
 
-fn judged_beside(code: FailureCode, said: &str, seen: Seen) -> (FailureCode, String) {
+fn classified_with(code: FailureCode, output: &str, evidence: FetchEvidence) -> (FailureCode, String) {
     let mut failure = Failure::new(code, "the fetch stage exited with code 128");
-    failure.evidence.last_output = Some(said.to_owned());
-    let Failure { code, evidence } = judge(failure, &Seen { first_words: said.to_owned(), ..seen });
-    (code, evidence.message)
+    failure.evidence.last_output = Some(output.to_owned());
+    let Failure { code, evidence: found } =
+        classify_failure(failure, &FetchEvidence { stderr_prefix: output.to_owned(), ..evidence });
+    (code, found.message)
 }
 
 #[test]
-fn the_plan_is_one_that_a_warden_takes() {
+fn a_warden_accepts_the_plan() {
     let plan = plan(&repository(), &Config::default());
     plan.check().unwrap();
     let env = &plan.stages[0].env;
@@ -30,42 +31,42 @@ fn the_plan_is_one_that_a_warden_takes() {
     assert_eq!(plan.stages[0].command[3..], ["fetch", "https://a.b/c", "main"]);
 }
 
-/// In Git's words for an authority that nobody knows (and for a certificate that is past its end), for another
-/// name, and in those of a Git with OpenSSL.
+/// The messages of Git for an unknown authority (and for a certificate that has expired), for another name, and of a
+/// Git with OpenSSL.
 #[test]
-fn a_certificate_that_is_not_trusted_is_the_hosts_or_the_operators_matter() {
-    for said in [
+fn a_certificate_that_is_not_trusted_is_no_fault_of_the_repository() {
+    for output in [
         "server certificate verification failed. CAfile: none CRLfile: none",
         "SSL: certificate subject name (a.b) does not match target host name 'c.d'",
         "SSL certificate problem: unable to get local issuer certificate",
     ] {
         let (code, why) =
-            judged(FailureCode::FetchFailed, &format!("fatal: unable to access 'https://a.b/c/': {said}"));
-        assert_eq!(code, FailureCode::NetworkError, "{said}");
-        assert!(why.contains("is not trusted") && why.contains(said) && why.contains("extra_ca_file"), "{why}");
-        assert_eq!(judged(FailureCode::FetchFailed, &format!("remote: {said}")).0, FailureCode::FetchFailed);
+            classified(FailureCode::FetchFailed, &format!("fatal: unable to access 'https://a.b/c/': {output}"));
+        assert_eq!(code, FailureCode::NetworkError, "{output}");
+        assert!(why.contains("is not trusted") && why.contains(output) && why.contains("extra_ca_file"), "{why}");
+        assert_eq!(classified(FailureCode::FetchFailed, &format!("remote: {output}")).0, FailureCode::FetchFailed);
     }
 }
 
-/// FAILURES 30: a host that is away is not the student's fault; a repository that is not there is.
+/// FAILURES 30: an unavailable host is not the student's fault; a repository that does not exist is.
 #[test]
 fn only_a_host_that_could_not_be_reached_is_tried_again() {
-    for said in [
+    for output in [
         "fatal: unable to access 'https://a.b/c/': Empty reply from server",
         "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 503",
         "warning: redirecting to https://a.b/d\nfatal: unable to access 'https://a.b/c/': Recv failure: reset",
         "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\nfatal: expected flush",
         "error: RPC failed; curl 28 Operation too slow. Less than 1024 bytes/sec\nfatal: early EOF",
     ] {
-        assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::NetworkError, "{said}");
+        assert_eq!(classified(FailureCode::FetchFailed, output).0, FailureCode::NetworkError, "{output}");
     }
-    for said in [
+    for output in [
         "fatal: repository 'https://a.b/c/' not found",
         "fatal: couldn't find remote ref main",
         "fatal: unable to access 'https://a.b/c/': Received HTTP code 403 from proxy after CONNECT",
         "fatal: unable to access 'https://a.b/c/': The requested URL returned error: 403",
         "remote: fatal: Connection reset\nfatal: couldn't find remote ref main",
-        // All of it a server can say: its words may hold line feeds, and quote what Git says of a host.
+        // A server can send all of this: its messages may contain line feeds and quote Git's reports of a host.
         "fatal: remote error: Could not resolve host: a.b",
         "fatal: remote error: x\nfatal: unable to access 'https://a.b/c/': Connection reset by peer",
         "fatal: remote error: x\nerror: RPC failed; curl 28 Operation timed out",
@@ -78,34 +79,36 @@ fn only_a_host_that_could_not_be_reached_is_tried_again() {
         "fetch: the files of a have 5 bytes together, the limit is 4",
         "",
     ] {
-        assert_eq!(judged(FailureCode::FetchFailed, said).0, FailureCode::FetchFailed, "{said}");
+        assert_eq!(classified(FailureCode::FetchFailed, output).0, FailureCode::FetchFailed, "{output}");
     }
-    let (code, why) = judged(FailureCode::OutOfMemory, "error: Connection reset");
-    assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank what Git says");
+    let (code, why) = classified(FailureCode::OutOfMemory, "error: Connection reset");
+    assert_eq!(code, FailureCode::FetchFailed, "the cell's own limits outrank Git's messages");
     assert!(why.ends_with("exited with code 128"), "{why}");
-    let outage = || Seen { outage: Some("nobody answered".to_owned()), ..Seen::default() };
-    let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: 502", outage());
+    let outage = || FetchEvidence { outage: Some("nobody answered".to_owned()), ..FetchEvidence::default() };
+    let (code, why) = classified_with(FailureCode::FetchFailed, "fatal: 502", outage());
     assert_eq!(
         (code, why.as_str()),
         (FailureCode::NetworkError, "the repository's host could not be reached: nobody answered")
     );
-    assert_eq!(judged_beside(FailureCode::StageTimeout, "", outage()).0, FailureCode::FetchFailed);
-    let stall = || Seen { stall: Some("it sent too little for too long".to_owned()), ..Seen::default() };
-    let (code, why) = judged_beside(FailureCode::FetchFailed, "fatal: early EOF", stall());
+    assert_eq!(classified_with(FailureCode::StageTimeout, "", outage()).0, FailureCode::FetchFailed);
+    let stall =
+        || FetchEvidence { stall: Some("it sent too little for too long".to_owned()), ..FetchEvidence::default() };
+    let (code, why) = classified_with(FailureCode::FetchFailed, "fatal: early EOF", stall());
     assert!(code == FailureCode::NetworkError && why.contains("too little for too long"), "{why}");
-    assert_eq!(judged_beside(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
-    // It reset the connection behind its answer.
-    for said in ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
+    assert_eq!(classified_with(FailureCode::OutOfDisk, "", stall()).0, FailureCode::FetchFailed);
+    // The host reset the connection after its answer.
+    for output in
+        ["fatal: remote error: no", "remote: no\nfatal: unable to access 'https://a.b/c/': returned error: 403"]
     {
-        assert_eq!(judged_beside(FailureCode::FetchFailed, said, stall()).0, FailureCode::FetchFailed, "{said}");
+        assert_eq!(classified_with(FailureCode::FetchFailed, output, stall()).0, FailureCode::FetchFailed, "{output}");
     }
-    let spent = Seen { spent: Some(7), ..stall() };
-    let (code, why) = judged_beside(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", spent);
+    let spent = FetchEvidence { spent: Some(7), ..stall() };
+    let (code, why) = classified_with(FailureCode::FetchFailed, "error: RPC failed; curl 56 Recv failure", spent);
     assert_eq!(code, FailureCode::FetchFailed);
     assert!(why.contains("more than 7 bytes"), "{why}");
     for code in FailureCode::ALL.iter().filter(|code| code.cause() == Cause::Infrastructure) {
-        assert_eq!(judged(*code, "").0, *code, "what the infrastructure did stays its own");
+        assert_eq!(classified(*code, "").0, *code, "a failure of the infrastructure stays one");
     }
-    let (_, why) = judged(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
+    let (_, why) = classified(FailureCode::FetchFailed, "fatal: couldn't find remote ref main");
     assert_eq!(why, "the repository could not be fetched: couldn't find remote ref main");
 }

@@ -1,0 +1,31 @@
+//! Gauges that change without an event of this process: the depth of the queue and the number of stale leases.
+
+use std::time::Duration;
+
+use assize_observe::metrics;
+use assize_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::leases::LEASE_TIMEOUT;
+
+/// Time between two readings; a scrape is rarely more frequent.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reads the gauges until `stop`.
+pub async fn run(store: Store, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = run_once(&store).await {
+            tracing::debug!(%error, "gauges were not read");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn run_once(store: &Store) -> Result<(), StoreError> {
+    metrics().observe_queue(&store.queue_counts().await?);
+    metrics().stale_runs.set(store.stale_runs(LEASE_TIMEOUT.as_secs_f64()).await?);
+    Ok(())
+}

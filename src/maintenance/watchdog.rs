@@ -1,0 +1,133 @@
+//! The watchdog finds runs whose worker is gone, by their leases, and takes them over.
+//!
+//! A takeover begins with the lease: one fenced statement gives the run the next epoch. Everything that follows
+//! (resuming the cell, or destroying it and queueing the run again) happens under that lease and in one place,
+//! `worker::drive`. So two workers that find the same run cannot both drive it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use assize_domain::run::Lease;
+use assize_host::clock;
+use assize_observe::{event, metrics};
+use assize_store::takeover::{ActiveLease, TakeoverReason};
+use assize_store::{QUERY_TIMEOUT, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::process::{Liveness, liveness};
+use crate::admission::{Admitted, Resumed, Slots};
+use crate::leases::{LEASE_TIMEOUT, Leases};
+
+/// Time between two looks at the leases.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A run in this worker's name that the worker does not drive may be a claim whose reply is still on its way.
+/// After this time it is not: the claim's query has ended or was cut off.
+const UNKNOWN_LEASE_TIMEOUT: Duration = QUERY_TIMEOUT.saturating_add(Duration::from_secs(1));
+
+/// Looks after the leases of all workers, its own worker's too.
+pub struct Watchdog {
+    store: Store,
+    worker: String,
+    leases: Leases,
+    slots: Slots,
+    adopted: mpsc::UnboundedSender<Admitted>,
+    /// Leases in this worker's name that it does not hold, by run and epoch, with the time of the first sight.
+    unknown: HashMap<(uuid::Uuid, i64), Instant>,
+}
+
+/// Why a run is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Takeover {
+    reason: TakeoverReason,
+    /// The worker died while it drove the run.
+    crashed: bool,
+}
+
+impl Watchdog {
+    /// A watchdog for `worker`, which drives the runs that it adopts.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        worker: &str,
+        leases: Leases,
+        slots: Slots,
+        adopted: mpsc::UnboundedSender<Admitted>,
+    ) -> Self {
+        Self { store, worker: worker.to_owned(), leases, slots, adopted, unknown: HashMap::new() }
+    }
+
+    /// Looks at the leases until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.run_once().await {
+                tracing::debug!(%error, "the watchdog could not read the leases");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Takes over every run that has lost its worker. Returns the number of these runs.
+    ///
+    /// # Errors
+    /// [`StoreError`] if Postgres did not answer.
+    pub async fn run_once(&mut self) -> Result<usize, StoreError> {
+        let leases = self.store.active_leases(LEASE_TIMEOUT).await?;
+        let is_active = |key: &(uuid::Uuid, i64)| leases.iter().any(|lease| (lease.id, lease.lease_epoch) == *key);
+        self.unknown.retain(|key, _| is_active(key));
+        let mut taken_over = 0;
+        for lost in &leases {
+            let Some(Takeover { reason, crashed }) = self.takeover(lost) else { continue };
+            let Some(claim) = self.store.adopt_run(lost, reason, crashed, &self.worker).await? else { continue };
+            taken_over += 1;
+            self.leases.forget_panic(lost.lease());
+            let resumed = Some(Resumed { status: lost.status, phase: lost.phase, crashed });
+            let slot = self.slots.reserve_overcommitted(claim.half_slots);
+            if self.adopted.send(Admitted { claim, resumed, slot }).is_err() {
+                // The worker is stopping; it releases the lease of this run with all others.
+                break;
+            }
+        }
+        event::dependency("postgres", true, "");
+        metrics().watchdog_last_success.set(clock::wall().timestamp());
+        Ok(taken_over)
+    }
+
+    /// Decides whether a lease may be taken from its holder, and for which reason.
+    fn takeover(&mut self, lost: &ActiveLease) -> Option<Takeover> {
+        if lost.worker_id == self.worker {
+            return self.takeover_from_itself(lost);
+        }
+        if lost.is_released {
+            return Some(Takeover { reason: TakeoverReason::Gone, crashed: false });
+        }
+        match liveness(&lost.worker_id) {
+            Liveness::Dead => Some(Takeover { reason: TakeoverReason::Gone, crashed: true }),
+            Liveness::Alive | Liveness::Unknown if lost.is_stale => {
+                Some(Takeover { reason: TakeoverReason::Stale(LEASE_TIMEOUT), crashed: true })
+            }
+            Liveness::Alive | Liveness::Unknown => None,
+        }
+    }
+
+    /// Decides about a lease in this worker's own name. If the worker does not hold it, the reply to its claim
+    /// was lost, or the worker gave the run up while Postgres was unavailable, or its task panicked.
+    fn takeover_from_itself(&mut self, lost: &ActiveLease) -> Option<Takeover> {
+        let lease: Lease = lost.lease();
+        let key = (lost.id, lost.lease_epoch);
+        if self.leases.is_held(lease) {
+            self.unknown.remove(&key);
+            return None;
+        }
+        let since = *self.unknown.entry(key).or_insert_with(clock::monotonic);
+        if since.elapsed() < UNKNOWN_LEASE_TIMEOUT {
+            return None;
+        }
+        self.unknown.remove(&key);
+        Some(Takeover { reason: TakeoverReason::Gone, crashed: self.leases.has_panicked(lease) })
+    }
+}

@@ -1,0 +1,123 @@
+//! The events of a cell, one by one.
+
+use std::time::Duration;
+
+use assize_cell::Event;
+use assize_domain::run::{FailureCode, StageName};
+use assize_protocol::egress::FromCell;
+use assize_protocol::event::{EndStatus, Output};
+
+use super::deadline::{self, SLACK};
+use super::{CellReport, CellSession, RejectionContext, SessionProgress};
+use crate::egress::Tunnels;
+use crate::worker::attempt::Attempt;
+use crate::worker::stop::Stop;
+
+/// Connections in one event of the run.
+const MAX_RECORDED_CONNECTIONS: usize = 50;
+
+impl CellSession {
+    pub(super) async fn handle_event(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        event: Event,
+    ) -> Result<SessionProgress, Stop> {
+        match event {
+            Event::Hello(hello) => {
+                self.observed.began_us = hello.at_us;
+                self.observed.total_hits = attempt.worker.cgroups.total_hits();
+                self.global_deadline = deadline::after(hello.at_us, deadline::global(&self.plan) + SLACK);
+                self.set_deadline(self.global_deadline);
+            }
+            Event::StageStarted(started) => {
+                self.observed.has_run = true;
+                let (stage, timeout) = self.stage(started.stage)?;
+                self.set_deadline(deadline::after(started.at_us, timeout + SLACK).min(self.global_deadline));
+                attempt.enter(stage).await?;
+            }
+            Event::StageReady(_) => {
+                self.set_deadline(self.global_deadline);
+                return Ok(SessionProgress::Ready);
+            }
+            Event::Output(output) => self.log_output(attempt, output)?,
+            Event::Tunnel(message) => self.handle_tunnel(attempt, message).await?,
+            Event::StageEnded(ended) => {
+                if let Some(tunnels) = &mut self.tunnels {
+                    tunnels.end_stage().await;
+                }
+                self.record_egress(attempt).await?;
+                let next = ended.stage.saturating_add(1);
+                self.stage_ended(attempt, ended).await?;
+                self.policy.stage_ended();
+                // Unpacking the tests before the next stage, or sending large results, belongs to no stage's time.
+                let unpacks_next = self.plan.inputs.iter().any(|input| input.before == Some(next));
+                if unpacks_next || self.policy.forwards_results() {
+                    self.set_deadline(self.global_deadline);
+                }
+            }
+            Event::Results(piece) => return self.receive_results(piece),
+            Event::End(end) => {
+                return match end.status {
+                    EndStatus::Done => Ok(SessionProgress::Ended(CellReport {
+                        results: std::mem::take(&mut self.results),
+                        status: end.results,
+                        tests: self.observed.tests.take(),
+                        interrupted: self.observed.interrupted.take().map(Box::new),
+                        went_down: self.take_went_down(),
+                    })),
+                    status => {
+                        let context = RejectionContext {
+                            has_run: self.observed.has_run,
+                            elapsed: Duration::from_micros(end.at_us.saturating_sub(self.observed.began_us)),
+                            global_timeout: deadline::global(&self.plan),
+                            workspace_mib: self.limits.workspace_mib,
+                        };
+                        Err(Stop::Failed(self.policy.rejection(status, &context)))
+                    }
+                };
+            }
+        }
+        Ok(SessionProgress::Continue)
+    }
+
+    fn log_output(&mut self, attempt: &mut Attempt<'_>, output: Output) -> Result<(), Stop> {
+        let (stage, _) = self.stage(output.stage)?;
+        self.policy.observe_output(&output);
+        attempt.output.push(stage, output);
+        Ok(())
+    }
+
+    fn receive_results(&mut self, piece: Vec<u8>) -> Result<SessionProgress, Stop> {
+        let limit = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
+        self.results_received += piece.len() as u64;
+        if self.results_received > limit {
+            return Err(Stop::failed(FailureCode::CellLost, "the cell sent more results than allowed"));
+        }
+        if self.policy.forwards_results() {
+            return Ok(SessionProgress::ResultsPiece(piece));
+        }
+        self.results.extend_from_slice(&piece);
+        Ok(SessionProgress::Continue)
+    }
+
+    async fn handle_tunnel(&mut self, attempt: &Attempt<'_>, message: FromCell) -> Result<(), Stop> {
+        let Some(tunnels) = &mut self.tunnels else { return Ok(()) };
+        tunnels.hear(message);
+        let is_page = tunnels.pending() >= MAX_RECORDED_CONNECTIONS;
+        if is_page { self.record_egress(attempt).await } else { Ok(()) }
+    }
+
+    async fn record_egress(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
+        match self.tunnels.as_ref().and_then(Tunnels::take_recorded) {
+            Some(recorded) => attempt.record_egress(&recorded).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The name and the time limit of a stage of the plan.
+    pub(super) fn stage(&self, number: u8) -> Result<(StageName, Duration), Stop> {
+        let unknown = || Stop::failed(FailureCode::CellLost, format!("the cell names a stage {number}"));
+        let stage = self.plan.stages.get(usize::from(number)).ok_or_else(unknown)?;
+        Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
+    }
+}
