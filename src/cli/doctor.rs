@@ -1,5 +1,6 @@
 //! `assize doctor`: whether this host, with these settings, can keep what assize promises.
 
+mod advice;
 mod attack;
 mod cells;
 mod engine;
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use self::advice::Advised;
 use crate::template::Templates;
 use assize_client::outcome::{Exit, Outcome};
 use assize_client::terminal::{self, Style, Terminal};
@@ -89,13 +91,15 @@ impl Report {
         self.add(Check { level: Level::Fail, what: what.to_owned(), seen: seen.into(), todo: Some(todo.to_owned()) });
     }
 
-    /// An error that says itself what to do, behind its last semicolon.
-    fn fault(&mut self, what: &str, error: impl std::fmt::Display) {
-        let text = error.to_string();
-        let (seen, todo) = match text.rsplit_once("; ") {
-            Some((seen, todo)) => (seen.to_owned(), Some(todo.to_owned())),
-            None => (text, None),
-        };
+    /// Adds a failed check for an error, with the advice that the error has.
+    fn fault(&mut self, what: &str, error: &impl Advised) {
+        let (seen, todo) = (error.problem(), error.advice());
+        self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
+    }
+
+    /// Adds a failed check for an error that concerns these templates.
+    fn fault_in(&mut self, what: &str, owners: &str, error: &impl Advised) {
+        let (seen, todo) = (format!("{owners}: {}", error.problem()), error.advice());
         self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
     }
 
@@ -132,7 +136,7 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
             report.ok("settings", sources(config_file));
             examine(&command, &config, &mut report).await;
         }
-        Err(error) => report.fault("settings", error),
+        Err(error) => report.fault("settings", &error),
     }
     let (failed, warned) = (report.count(Level::Fail), report.count(Level::Warn));
     if let Some(terminal) = report.terminal {
@@ -160,7 +164,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
             templates
         }
         Err(error) => {
-            report.fault("templates", error);
+            report.fault("templates", &error);
             Templates::default()
         }
     };
@@ -186,15 +190,18 @@ fn sources(config_file: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::RedisError;
+    use assize_store::StoreError;
 
     #[test]
-    fn what_an_error_advises_is_told_apart() {
+    fn the_advice_of_an_error_is_a_field_of_its_check() {
         let mut report = Report { terminal: None, checks: Vec::new() };
-        report.fault("redis", "Redis did not answer: gone; check redis_url");
-        report.fault("redis", "gone");
-        assert_eq!(report.checks[0].seen, "Redis did not answer: gone");
-        assert_eq!(report.checks[0].todo.as_deref(), Some("check redis_url"));
-        assert_eq!((report.checks[1].seen.as_str(), &report.checks[1].todo), ("gone", &None));
+        report.fault("redis", &RedisError::late(std::time::Duration::from_millis(5)));
+        report.fault("postgres", &StoreError::Address("gone; away".to_owned()));
+        assert_eq!(report.checks[0].seen, "Redis did not answer: nothing within 5 ms");
+        assert_eq!(report.checks[0].todo.as_deref(), Some("check that it runs and that redis_url is right"));
+        let second = &report.checks[1];
+        assert_eq!((second.seen.as_str(), &second.todo), ("database_url is not a Postgres address: gone; away", &None));
     }
 
     #[test]

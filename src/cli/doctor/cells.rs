@@ -35,11 +35,11 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
     engine.instance.push_str("-doctor");
     let cgroups = match Cgroups::of(&engine).await {
         Ok(cgroups) => cgroups,
-        Err(error) => return report.fault("cgroups", error),
+        Err(error) => return report.fault("cgroups", &error),
     };
     let slice = match Slice::of(&engine, &cgroups, config).await {
         Ok(slice) => slice,
-        Err(error) => return report.fault("cgroups", error),
+        Err(error) => return report.fault("cgroups", &error),
     };
     if let Err(error) = slice.set().await {
         report.warn("totals", error, "see below whether they hold all the same");
@@ -120,7 +120,7 @@ fn report_case(case: &Case, probed: Result<Probed, EngineError>, report: &mut Re
     let owners = case.owners.join(", ");
     let Probed { findings, trouble, .. } = match probed {
         Ok(probed) => probed,
-        Err(error) => return report.fault("limits", format!("{owners}: {error}")),
+        Err(error) => return report.fault_in("limits", &owners, &error),
     };
     let (unavailable, tried): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) =
         findings.iter().partition(|finding| finding.unavailable);

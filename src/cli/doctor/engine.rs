@@ -16,7 +16,7 @@ use assize_config::Config;
 pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {
     let (engine, has_warden) = match Engine::connect(config).await {
         Err(error @ EngineError::Warden { .. }) => {
-            report.fault("warden", error);
+            report.fault("warden", &error);
             // The engine can be looked at all the same: any file that is there will do.
             let config = Config { warden_path: std::env::current_exe().unwrap_or_default(), ..config.clone() };
             (Engine::connect(&config).await, false)
@@ -26,7 +26,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
     let engine = match engine {
         Ok(engine) => engine,
         Err(error) => {
-            report.fault("docker", error);
+            report.fault("docker", &error);
             return None;
         }
     };
@@ -39,7 +39,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
         let whose = format!("runtime of template {}", template.name);
         if let Err(error) = engine.check_runtime(template.runtime.as_deref(), &whose) {
             has_runtimes = false;
-            report.fault("runtime", error);
+            report.fault("runtime", &error);
         }
     }
     (is_static && has_images && has_runtimes).then_some(engine)
@@ -66,7 +66,7 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
     let info = match engine.info().await {
         Ok(info) => info,
         Err(error) => {
-            report.fault("docker", error);
+            report.fault("docker", &error);
             return None;
         }
     };
@@ -117,7 +117,7 @@ async fn check_images(engine: &Engine, config: &Config, templates: &Templates, r
             Ok(()) => present.push(image),
             Err(error) => {
                 missing = true;
-                report.fault("images", error);
+                report.fault("images", &error);
             }
         }
     }

@@ -26,15 +26,15 @@ const SPOOLED_UPLOADS: u64 = 10;
 pub(super) async fn postgres(config: &Config, report: &mut Report) {
     let store = match Store::open(&config.database_url, 1) {
         Ok(store) => store,
-        Err(error) => return report.fault("postgres", error),
+        Err(error) => return report.fault("postgres", &error),
     };
     let version = match store.server_version().await {
         Ok(version) => version,
-        Err(error) => return report.fault("postgres", error),
+        Err(error) => return report.fault("postgres", &error),
     };
     let begun = clock::monotonic();
     if let Err(error) = store.ping().await {
-        return report.fault("postgres", error);
+        return report.fault("postgres", &error);
     }
     let taken = begun.elapsed();
     let seen = format!("version {version}, answers in {:.1} ms", taken.as_secs_f64() * 1000.0);
@@ -46,7 +46,7 @@ pub(super) async fn postgres(config: &Config, report: &mut Report) {
     match store.check_schema().await {
         Ok(()) => report
             .ok("schema", store.schema_version().await.map_or_else(|_| String::new(), |at| format!("version {at}"))),
-        Err(error) => report.fault("schema", error),
+        Err(error) => report.fault("schema", &error),
     }
     let before = clock::wall();
     if let Ok(theirs) = store.now().await {
@@ -64,12 +64,12 @@ pub(super) async fn postgres(config: &Config, report: &mut Report) {
 pub(super) async fn redis(config: &Config, report: &mut Report) {
     let redis = match Redis::open(&config.redis_url, &config.instance) {
         Ok(redis) => redis,
-        Err(error) => return report.fault("redis", error),
+        Err(error) => return report.fault("redis", &error),
     };
     let begun = clock::monotonic();
     match redis.ping().await {
         Ok(()) => report.ok("redis", format!("answers in {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0)),
-        Err(error) => report.fault("redis", error),
+        Err(error) => report.fault("redis", &error),
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn blobs(config: &Config, report: &mut Report) {
         Ok(false) => {
             report.fail("blobs", format!("{} gave back something else than it took", config.blob_url), "check blob_url")
         }
-        Err(error) => report.fault("blobs", error),
+        Err(error) => report.fault("blobs", &error),
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) fn signing_key(config: &Config, report: &mut Report) {
     }
     match key_file::read(path) {
         Ok((key, _)) => report.ok("signing", format!("{} signs as {}", path.display(), key.id())),
-        Err(error) => report.fault("signing", error),
+        Err(error) => report.fault("signing", &error),
     }
 }
 
