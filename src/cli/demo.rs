@@ -1,4 +1,4 @@
-//! `assize demo`: every sample of every template, and whether each ended as it must.
+//! `assize demo`: runs every sample of every template and checks how each ends.
 
 mod board;
 mod expect;
@@ -26,42 +26,42 @@ use assize_config::Config;
 use assize_domain::run::Status;
 use assize_host::clock;
 
-/// Uploads at one time.
+/// The number of concurrent uploads.
 const UPLOADS: usize = 4;
 
-/// Between two looks at all runs: one request for a hundred of them.
+/// The time between two requests for the state of all runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Runs that one request may ask for.
+/// The number of runs in one request.
 const BATCH: usize = 100;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  assize demo                       against a running service
-  assize demo --up                  starts one, shows the samples, stops it
-  assize demo --up --keep           leaves it serving until ctrl-c
+  assize demo                       (uses a running service)
+  assize demo --up                  (starts a service, runs the samples, stops it)
+  assize demo --up --keep           (then serves until ctrl-c)
   assize demo --template trivial --json";
 
 /// Submit the samples of all templates and check how each ends.
 ///
-/// Every template brings projects that pass, fail and misbehave, with what each must come to. The
-/// exit code is 0 if all did, 1 if one came out otherwise.
+/// The samples of a template are projects that pass, fail or misbehave, and the template declares how each must
+/// end. The exit code is 0 if all samples ended as declared, and 1 if one did not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Demo {
-    /// Only the samples of these templates.
+    /// Submit only the samples of this template. The option can be repeated.
     #[arg(long, value_name = "NAME")]
     template: Vec<String>,
-    /// Start a whole installation first, as `assize up` does, and stop it afterwards.
+    /// Start a service first, as `assize up` does, and stop it afterwards.
     #[arg(long)]
     up: bool,
-    /// With --up: leave it serving until ctrl-c.
+    /// With --up: serve until ctrl-c after the samples have ended.
     #[arg(long, requires = "up")]
     keep: bool,
-    /// With --up: port of the API on 127.0.0.1.
+    /// With --up: serve the API on this port of 127.0.0.1. The next two ports serve the metrics.
     #[arg(long, default_value_t = 7700, value_parser = clap::value_parser!(u16).range(1..=65533))]
     port: u16,
-    /// What each sample came to as JSON on stdout; progress goes to stderr.
+    /// Print how each sample ended as JSON. Progress goes to stderr.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -71,13 +71,13 @@ pub struct Demo {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> Outcome {
     let terminal = Terminal::progress(command.json);
     let mut all = samples(&config.templates_dir)?;
     if let Some(unknown) = command.template.iter().find(|name| all.iter().all(|sample| sample.template != **name)) {
         return Err(Fault::usage(format!(
-            "there is no template {unknown} with samples in {}",
+            "no template {unknown} with samples exists in {}",
             config.templates_dir.display()
         )));
     }
@@ -98,7 +98,7 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
         () = stop.cancelled() => Ok(Exit::Interrupted),
     };
     if command.keep && outcome.is_ok() && !stop.is_cancelled() {
-        terminal.line("it goes on serving; ctrl-c stops it");
+        terminal.line("the service keeps running; ctrl-c stops it");
         if let Err(fault) = service.serve(terminal, &stop).await {
             outcome = Err(fault);
         }
@@ -107,7 +107,7 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
     outcome
 }
 
-/// A sample on its way.
+/// A sample that was submitted, with its run.
 struct SampleRun<'a> {
     sample: &'a Sample,
     id: Uuid,
@@ -124,7 +124,7 @@ impl SampleRun<'_> {
     }
 }
 
-/// Submits all, waits for all, tells all.
+/// Submits all samples, waits until all have ended, and prints the results.
 async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool) -> Outcome {
     terminal.line(format!("submitting {} samples to {}", all.len(), client.url()));
     let begun = clock::monotonic();
@@ -150,8 +150,8 @@ async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool
         print_table(terminal, &tried);
         let took = begun.elapsed().as_secs();
         let (style, text) = match wrong {
-            0 => (Style::Good, format!("all {} samples ended as they must, in {took} s", tried.len())),
-            _ => (Style::Bad, format!("{wrong} of {} samples ended otherwise, in {took} s", tried.len())),
+            0 => (Style::Good, format!("all {} samples ended as declared, in {took} s", tried.len())),
+            _ => (Style::Bad, format!("{wrong} of {} samples did not end as declared, in {took} s", tried.len())),
         };
         terminal.line(terminal.paint(style, text));
     }
@@ -160,14 +160,14 @@ async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool
 
 async fn submit<'a>(client: &Client, sample: &'a Sample) -> Result<SampleRun<'a>, Fault> {
     let packed = pack(&sample.folder)?;
-    // A user each, so that the limits per user do not make them wait for one another.
+    // Each sample has its own user, so that the limits per user do not delay the others.
     let user = format!("demo-{}-{}", sample.template, sample.name);
     let fields = SubmissionFields { template: &sample.template, user: &user, metadata: None, idempotency_key: None };
     let accepted: Accepted = read("submission", &client.submit(Project::Archive(packed), &fields).await?)?;
     Ok(SampleRun { sample, id: accepted.run.id, run: None })
 }
 
-/// Asks for all runs that have not ended.
+/// Requests the state of all runs that have not ended.
 async fn poll_runs(client: &Client, tried: &mut [SampleRun<'_>]) -> Result<(), Fault> {
     let waiting: Vec<Uuid> = tried.iter().filter(|tried| tried.ended().is_none()).map(|tried| tried.id).collect();
     for ids in waiting.chunks(BATCH) {

@@ -1,4 +1,4 @@
-//! `assize doctor`: whether this host, with these settings, can keep what assize promises.
+//! `assize doctor`: checks whether this host, with these settings, enforces what assize promises.
 
 mod advice;
 mod attack;
@@ -22,33 +22,33 @@ EXAMPLES:
   assize doctor
   assize doctor --config /etc/assize/assize.toml
   assize doctor --json | jq '.checks[] | select(.level == \"fail\")'
-  assize doctor --attack                       every hostile case, in an installation of its own
+  assize doctor --attack                       (every hostile case, in a separate installation)
   assize doctor --attack --only 'code/*warden*'
   assize doctor --attack --list";
 
-/// Check that everything is there, reachable and strong enough.
+/// Check that this host can run assize.
 ///
-/// Looks at the settings, Postgres, Redis, the blob store, the disk, the templates and Docker; then
-/// starts a cell with the limits of each template and tries, from inside, to pass every one of them.
-/// Says of each thing what was seen and what to do. The exit code is 0 if nothing failed, else 5.
+/// The command checks the settings, Postgres, Redis, the blob store, the disk, the templates and Docker. Then it
+/// starts a cell with the limits of each template and tries, from inside the cell, to exceed each limit. For each
+/// check it prints what was observed and what to do. The exit code is 0 if no check failed, otherwise 5.
 ///
-/// With --attack it starts an installation of its own against this host's engine, attacks it with hostile
-/// archives, code, reports and requests, and says of each what stopped it. The exit code is then 0 if all
-/// were contained, 1 if one was not, 2 if that could not be found out.
+/// With --attack, the command starts a separate installation on the engine of this host, attacks it with hostile
+/// archives, code, reports and requests, and prints what stopped each of them. The exit code is then 0 if all cases
+/// were contained, 1 if one was not, and 2 if the result of a case is unknown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
-    /// All checks as JSON.
+    /// Print all checks as JSON.
     #[arg(long)]
     json: bool,
-    /// Leave out the cells: nothing is started.
+    /// Skip the checks inside cells. No container is started.
     #[arg(long)]
     no_cells: bool,
     #[command(flatten)]
     attack: attack::AttackOptions,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
@@ -57,7 +57,7 @@ enum Level {
     Fail,
 }
 
-/// One line of the report.
+/// One check: its name, its result, what was observed, and what to do.
 #[derive(Debug, Clone, Serialize)]
 struct Check {
     level: Level,
@@ -67,7 +67,7 @@ struct Check {
     todo: Option<String>,
 }
 
-/// What was found so far; each line is shown as soon as it is known.
+/// The checks so far. Each is printed as soon as its result is known.
 #[derive(Debug)]
 pub(in crate::cli) struct Report {
     terminal: Option<Terminal>,
@@ -122,10 +122,10 @@ impl Report {
     }
 }
 
-/// Runs the command. Broken settings are a finding here, not an end.
+/// Runs the command. Settings that cannot be read are a failed check here.
 ///
 /// # Errors
-/// None of its own: what is wrong is in the report.
+/// [`assize_client::outcome::Fault`] if the attack cannot be started. Failed checks are in the report instead.
 pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_file: Option<&Path>) -> Outcome {
     if command.attack.is_asked_for() {
         return attack::run(&command.attack, command.json, config, config_file).await;
@@ -142,8 +142,8 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
     if let Some(terminal) = report.terminal {
         let (style, text) = match (failed, warned) {
             (0, 0) => (Style::Good, format!("all {} checks are ok", report.checks.len())),
-            (0, _) => (Style::Warn, format!("fit to run; warnings: {warned}")),
-            _ => (Style::Bad, format!("not fit to run; failed checks: {failed}")),
+            (0, _) => (Style::Warn, format!("this host can run assize; warnings: {warned}")),
+            _ => (Style::Bad, format!("this host cannot run assize; failed checks: {failed}")),
         };
         terminal.line(terminal.paint(style, text));
     } else {
@@ -174,7 +174,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     }
 }
 
-/// Where the settings came from.
+/// Returns the sources of the settings: the file, and the environment variables that are set.
 fn sources(config_file: Option<&Path>) -> String {
     let file = match config_file {
         Some(file) => file.display().to_string(),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_no_failure() {
+    fn a_warning_is_not_a_failure() {
         let mut report = Report { terminal: None, checks: Vec::new() };
         report.ok("a", "1");
         report.warn("b", "2", "look");

@@ -1,4 +1,4 @@
-//! Errors of the service as faults of a command.
+//! Conversions from errors of the service to faults of a command.
 
 use assize_client::outcome::Fault;
 use assize_store::StoreError;
@@ -7,7 +7,8 @@ use crate::embedded::EmbeddedError;
 use crate::installation::InstallationError;
 use crate::signing_key::SignerError;
 
-/// Returns the fault of a store that cannot be used: a wrong address is wrong usage, all else the infrastructure.
+/// Returns the fault for an error of the store: a wrong address is wrong usage, and every other error is a fault of the
+/// infrastructure.
 pub fn store(error: StoreError) -> Fault {
     match error {
         StoreError::Address(_) => Fault::usage(error),

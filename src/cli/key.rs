@@ -1,4 +1,4 @@
-//! `assize key`: makes, lists and revokes API keys, straight in the database.
+//! `assize key`: creates, lists and revokes API keys in the database.
 
 mod signing;
 
@@ -24,14 +24,14 @@ EXAMPLES:
   assize key list --org acme
   assize key revoke 01936f2e-7c1a-7000-8000-000000000001";
 
-/// Make, list and revoke API keys, and the keys that sign.
-///
-/// Works on the database itself (database_url), so it needs no key of its own.
-/// Reads a role, and names all of them in the help.
+/// Parses a role, and lists all roles in the help.
 fn role() -> impl TypedValueParser<Value = KeyRole> {
     PossibleValuesParser::new(KeyRole::ALL.iter().map(|role| role.as_str())).try_map(|name| name.parse())
 }
 
+/// Create, list and revoke API keys, and manage the signing keys.
+///
+/// The command uses the database directly (database_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Key {
@@ -47,46 +47,46 @@ enum KeyCommand {
     Signing(signing::Signing),
 }
 
-/// Make a key and print it: this once, for only its digest is stored.
+/// Create a key and print it. It cannot be shown again, because only a hash of it is stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Create {
-    /// The organisation that the key acts for; made if there is none of this name.
+    /// Create the key for this organisation, which is created if it does not exist.
     #[arg(long, value_name = "NAME", value_parser = organization)]
     org: String,
-    /// What its holder may do.
+    /// Allow the holder of the key what this role allows.
     #[arg(long, value_parser = role())]
     role: KeyRole,
-    /// What it is for.
+    /// Store this note with the key.
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
-    /// How long it works, as in 12h, 30d or 52w; for ever without it.
+    /// Let the key expire after this time, such as 12h, 30d or 52w. Without it, the key does not expire.
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires_in: Option<Duration>,
-    /// The key as JSON.
+    /// Print the key as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// List keys, oldest first; secrets are not shown, for they are not stored.
+/// List the keys, oldest first. Secrets are not shown, because they are not stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct List {
-    /// Only those of this organisation.
+    /// List only the keys of this organisation.
     #[arg(long, value_name = "NAME")]
     org: Option<String>,
-    /// The keys as JSON.
+    /// Print the keys as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Revoke a key: from now on it is refused.
+/// Revoke a key. Requests with it are rejected from now on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Revoke {
-    /// The key's id, as `assize key list` shows it.
+    /// The id of the key, as `assize key list` shows it.
     id: Uuid,
-    /// The outcome as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,7 @@ struct Revoke {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Key, config: Config) -> Outcome {
     let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
@@ -109,7 +109,7 @@ pub async fn run(command: Key, config: Config) -> Outcome {
 async fn run_create(create: Create, store: &Store) -> Outcome {
     let length = create.label.chars().count();
     if length > 200 {
-        return Err(Fault::usage(format!("--label has {length} characters, the limit is 200")));
+        return Err(Fault::usage(format!("--label has {length} characters, and the limit is 200; shorten it")));
     }
     let organization_id = store.ensure_organization(&create.org).await.map_err(fault::store)?;
     let expires_at = create.expires_in.map(|time| clock::wall() + time);
@@ -132,7 +132,7 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
     }
     Terminal::stdout().line(minted.text());
     let until = expires_at.map_or_else(String::new, |at| format!(", until {}", at.format("%F %T UTC")));
-    let note = format!("a key of {} with the role {}{until}; it is not shown again", create.org, create.role);
+    let note = format!("a key for {} with the role {}{until}; it is not shown again", create.org, create.role);
     Terminal::stderr().line(Terminal::stderr().paint(Style::Dim, note));
     Ok(Exit::Success)
 }
@@ -145,7 +145,7 @@ async fn run_list(list: List, store: &Store) -> Outcome {
     }
     let terminal = Terminal::stdout();
     if keys.is_empty() {
-        terminal.line("no keys; make one with `assize key create`");
+        terminal.line("no keys; create one with `assize key create`");
         return Ok(Exit::Success);
     }
     let now = clock::wall();
@@ -154,7 +154,7 @@ async fn run_list(list: List, store: &Store) -> Outcome {
             (Some(_), _) => (Style::Bad, "revoked".to_owned()),
             (None, Some(at)) if at <= now => (Style::Warn, "expired".to_owned()),
             (None, Some(at)) => (Style::Plain, format!("until {}", at.format("%F %T"))),
-            (None, None) => (Style::Good, "live".to_owned()),
+            (None, None) => (Style::Good, "valid".to_owned()),
         };
         vec![
             (Style::Plain, key.id.to_string()),
@@ -179,10 +179,10 @@ async fn run_revoke(revoke: Revoke, store: &Store) -> Outcome {
     if revoked || revoke.json {
         return Ok(if revoked { Exit::Success } else { Exit::Usage });
     }
-    Err(Fault::usage(format!("there is no live key {}; see `assize key list`", revoke.id)))
+    Err(Fault::usage(format!("no valid key has the id {}; `assize key list` lists the keys", revoke.id)))
 }
 
-/// What the table allows as a name.
+/// Parses the name of an organisation, as the database allows it.
 fn organization(name: &str) -> Result<String, String> {
     let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rest = |c: char| first(c) || matches!(c, '.' | '_' | '-');
@@ -194,7 +194,7 @@ fn organization(name: &str) -> Result<String, String> {
     }
 }
 
-/// A number and a unit.
+/// Parses a lifetime: a number and a unit.
 fn lifetime(text: &str) -> Result<Duration, String> {
     const DAY: u64 = 86_400;
     const MAX_SECONDS: u64 = 100 * 366 * DAY;
@@ -210,7 +210,7 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     match count.checked_mul(seconds) {
         Some(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
-        _ => Err("it must be more than nothing and at most 100 years".to_owned()),
+        _ => Err("it must be more than 0 and at most 100 years".to_owned()),
     }
 }
 

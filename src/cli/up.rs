@@ -39,10 +39,10 @@ pub struct Up {
 /// Where a local installation stores its data, and where it listens.
 #[derive(Debug, Clone, clap::Args)]
 struct UpOptions {
-    /// Folder that holds all data.
+    /// Store all data in this folder.
     #[arg(long, env = "ASSIZE_DATA", default_value = "data", value_name = "DIR")]
     data: PathBuf,
-    /// Port of the API on 127.0.0.1; the next two ports serve the metrics.
+    /// Serve the API on this port of 127.0.0.1. The next two ports serve the metrics.
     #[arg(long, default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..=65533))]
     port: u16,
 }
@@ -56,7 +56,7 @@ pub(super) struct LocalService {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Up, config: Config, config_file: Option<&Path>) -> Outcome {
     let terminal = Terminal::stdout();
     let stop = signals::shutdown_token(false)?;
@@ -132,7 +132,7 @@ impl LocalService {
         tokio::select! {
             () = stop.cancelled() => Ok(Exit::Success),
             error = self.installation.ended() => {
-                terminal.line(terminal.paint(Style::Bad, "a part of assize ended by itself; stopping the others"));
+                terminal.line(terminal.paint(Style::Bad, "a process of assize ended unexpectedly; stopping the others"));
                 Err(error.into())
             }
         }
@@ -188,7 +188,7 @@ impl LocalService {
 }
 
 fn interrupted() -> Fault {
-    Fault::infrastructure("stopped before everything was up")
+    Fault::infrastructure("interrupted before all processes were ready")
 }
 
 fn report(terminal: Terminal, complaints: Vec<String>) {

@@ -1,10 +1,11 @@
-//! The client half of the command line: everything that asks an API, and the offline check of signed statements.
+//! The commands that call the API, and the offline check of signed statements.
 //!
-//! Each command has a module with its arguments and its one function: [`submit`], [`runs`] (watch, status, cancel, list
-//! and templates), [`verdict`] and [`verify`]. What several need stands beside them: the API [`client`], a run as it
-//! happens ([`follow`], [`report`]), the [`terminal`], and the [`outcome`] that becomes the exit code.
+//! Each command has a module with its arguments and one function that runs it: [`submit`], [`runs`] (watch, status,
+//! cancel, list and templates), [`verdict`] and [`verify`]. The other modules are shared: the API [`client`], the events
+//! of a run ([`follow`]) and their presentation ([`report`]), the [`terminal`], and the [`outcome`] that becomes the
+//! exit code.
 //!
-//! Whoever only submits or verifies needs this crate alone, without a database or an engine.
+//! A program that only submits or verifies needs this crate alone, without a database or an engine.
 
 pub mod client;
 pub mod follow;
@@ -21,7 +22,7 @@ pub mod verify;
 
 use outcome::Outcome;
 
-/// A command that asks an API, or checks a signed statement offline.
+/// A command that calls the API, or checks a signed statement offline.
 #[derive(Debug, clap::Subcommand)]
 pub enum ClientCommand {
     Submit(submit::Submit),
@@ -38,7 +39,7 @@ impl ClientCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// [`outcome::Fault`] for a person.
+    /// [`outcome::Fault`] with a message for the user.
     pub async fn run(self) -> Outcome {
         match self {
             Self::Submit(submit) => submit::run(submit).await,
@@ -53,7 +54,7 @@ impl ClientCommand {
     }
 }
 
-/// Turns what a command returned into its exit code, and prints why it failed.
+/// Returns the exit code of a command, and prints its error to stderr if it failed.
 #[must_use]
 pub fn exit_code(outcome: Outcome) -> std::process::ExitCode {
     match outcome {

@@ -1,4 +1,4 @@
-//! Small questions about runs and templates: `watch`, `status`, `cancel`, `runs`, `templates`.
+//! The short commands about runs and templates: `watch`, `status`, `cancel`, `runs` and `templates`.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -9,32 +9,34 @@ use crate::report::{self, Run, exit_of, points, print_summary, style_of, verdict
 use crate::terminal::{self, Style, Terminal, printable};
 use assize_domain::run::Status;
 
-/// Follow a run to its end: its phases, its output, its verdict.
+/// Follow a run until it ends, and print its stages, its output and its verdict.
 ///
-/// The exit code is that of the run; see `assize --help`.
+/// The exit code is that of the run; `assize --help` lists the codes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize watch 01936f2e-7c1a-7000-8000-000000000001\n  assize watch $RUN --json | jq .verdict"
 )]
 pub struct Watch {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The run with its verdict as one JSON document on stdout; progress goes to stderr.
+    /// Print the run and its verdict as one JSON document. Progress goes to stderr.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: ServerOptions,
 }
 
-/// Show where a run is, or how it ended.
+/// Show the state of a run, or how it ended.
 ///
-/// The exit code is that of the run if it has ended, else 0; see `assize --help`.
+/// If the run has ended, the exit code is that of the run, otherwise 0; `assize --help` lists the codes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize status 01936f2e-7c1a-7000-8000-000000000001\n  assize status $RUN --json | jq -r .status"
 )]
 pub struct Show {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The run as JSON.
+    /// Print the run as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -43,12 +45,13 @@ pub struct Show {
 
 /// Cancel a run.
 ///
-/// A queued run ends at once, a running one within seconds. One that has ended stays as it is.
+/// A queued run ends at once, and an active run within seconds. A run that has ended does not change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize cancel 01936f2e-7c1a-7000-8000-000000000001")]
 pub struct Cancel {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -61,24 +64,24 @@ pub struct Cancel {
     after_help = "EXAMPLES:\n  assize runs\n  assize runs --status failed --limit 100\n  assize runs --json | jq '.runs[].id'"
 )]
 pub struct Runs {
-    /// Only those in this state.
+    /// List only runs in this state.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str())))]
     status: Option<String>,
-    /// How many.
+    /// List at most this many runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
-    /// The service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: ServerOptions,
 }
 
-/// List the templates that projects can be submitted to.
+/// List the templates that a project can be evaluated with.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize templates\n  assize templates --json")]
 pub struct ListTemplates {
-    /// The service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -88,7 +91,7 @@ pub struct ListTemplates {
 /// Runs `assize watch`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn watch(command: Watch) -> Outcome {
     report::watch(&command.server.client()?, command.run, command.json).await
 }
@@ -96,7 +99,7 @@ pub async fn watch(command: Watch) -> Outcome {
 /// Runs `assize status`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn status(command: Show) -> Outcome {
     let client = command.server.client()?;
     let (run, mut document) = Run::fetch(&client, command.run).await?;
@@ -130,7 +133,7 @@ pub async fn status(command: Show) -> Outcome {
 /// Runs `assize cancel`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn cancel(command: Cancel) -> Outcome {
     let client = command.server.client()?;
     let answer = client.cancel(command.run).await?;
@@ -153,7 +156,7 @@ pub async fn cancel(command: Cancel) -> Outcome {
 /// Runs `assize runs`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn list(command: Runs) -> Outcome {
     let client = command.server.client()?;
     let status = command.status.map_or_else(String::new, |status| format!("&status={status}"));
@@ -191,7 +194,7 @@ pub async fn list(command: Runs) -> Outcome {
 /// Runs `assize templates`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn templates(command: ListTemplates) -> Outcome {
     let answer = command.server.client()?.get("/v1/templates").await?;
     if command.json {
@@ -211,7 +214,7 @@ pub async fn templates(command: ListTemplates) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// The list in an answer: under its name, or the answer itself.
+/// Returns the list in a response: the field of this name, or the response itself.
 pub fn items<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer.get(name).or_else(|| answer.get("items")).unwrap_or(answer)
 }

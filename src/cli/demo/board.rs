@@ -1,18 +1,18 @@
-//! One line for each run, overwritten in place on a terminal, written as it changes elsewhere.
+//! One line per run. On a terminal, lines are overwritten in place; elsewhere, each change is a new line.
 
 use assize_client::terminal::{Style, Terminal, shorten};
 
-/// The lines on the terminal.
+/// The lines of all runs.
 pub struct Board {
     terminal: Terminal,
     names: Vec<String>,
     states: Vec<(Style, String)>,
-    /// Lines that stand on the terminal and can be overwritten.
+    /// The number of lines on the terminal that can be overwritten.
     drawn: usize,
 }
 
 impl Board {
-    /// A line for each name; nothing is drawn yet.
+    /// Creates a line for each name. Nothing is drawn yet.
     #[must_use]
     pub fn new(terminal: Terminal, names: Vec<String>) -> Self {
         let states = vec![(Style::Dim, String::new()); names.len()];
@@ -33,7 +33,7 @@ impl Board {
         }
     }
 
-    /// Draws all lines over the ones that were drawn before.
+    /// Draws all lines in place of those that were drawn before.
     pub fn draw(&mut self) {
         if !self.is_live() {
             return;
@@ -50,7 +50,7 @@ impl Board {
         self.terminal.raw(&text);
     }
 
-    /// Lines can be overwritten only while all of them are on the terminal.
+    /// Returns whether lines can be overwritten: all of them must fit on the terminal.
     fn is_live(&self) -> bool {
         let rows = self.terminal.size().map_or(0, |(_, rows)| usize::from(rows));
         self.terminal.is_terminal() && self.names.len() < rows

@@ -1,4 +1,4 @@
-//! `assize doctor --attack`: the hostile cases against an installation of their own.
+//! `assize doctor --attack`: runs the hostile cases against a separate installation.
 
 mod report;
 
@@ -28,19 +28,19 @@ use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_client::terminal::{Style, Terminal};
 use assize_config::{Config, ConfigError};
 
-/// All of it; it takes some five minutes on two cores.
+/// The longest that all cases may take together. They take about five minutes on two cores.
 const ATTACK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What is attacked, and how it is told.
+/// The options of an attack.
 #[derive(Debug, clap::Args)]
 pub(super) struct AttackOptions {
-    /// Attack an installation of its own on this host, and say what stopped each case.
+    /// Attack a separate installation on this host, and print what stopped each case.
     #[arg(long)]
     attack: bool,
-    /// With --attack: only cases whose name has this part, or is this with `*` for anything.
+    /// With --attack: run only the cases whose name contains this text, or matches it as a pattern with `*`.
     #[arg(long, requires = "attack", value_name = "PATTERN")]
     only: Option<String>,
-    /// With --attack: list the cases and start nothing.
+    /// With --attack: list the cases without starting anything.
     #[arg(long, requires = "attack")]
     list: bool,
 }
@@ -54,7 +54,7 @@ impl AttackOptions {
 /// Runs the command.
 ///
 /// # Errors
-/// A fault of usage, whatever it was that kept the attack from being made: exit code 2.
+/// A fault of usage (exit code 2) for every reason why the attack could not be made.
 pub(super) async fn run(
     command: &AttackOptions,
     as_json: bool,
@@ -65,7 +65,9 @@ pub(super) async fn run(
     let cases: Vec<Case> = attack::cases().into_iter().filter(wanted).collect();
     if cases.is_empty() {
         let pattern = command.only.as_deref().unwrap_or_default();
-        return Err(Fault::usage(format!("no case is named like {pattern:?}; see `assize doctor --attack --list`")));
+        return Err(Fault::usage(format!(
+            "no case matches {pattern:?}; `assize doctor --attack --list` lists all cases"
+        )));
     }
     if command.list {
         report::list(&cases, as_json);
@@ -81,7 +83,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
         .prefix("assize-attack-")
         .permissions(searchable())
         .tempdir()
-        .map_err(|error| Fault::infrastructure(format!("cannot make a temporary folder: {error}")))?;
+        .map_err(|error| Fault::infrastructure(format!("cannot create a temporary folder: {error}")))?;
     let templates_dir = scratch.path().join("templates");
     let outside = Outside::begin()
         .await
@@ -111,7 +113,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     outcome
 }
 
-/// What the attack is made with.
+/// The engine, the servers outside, and the cases of an attack.
 struct Prepared {
     engine: Engine,
     outside: Outside,
@@ -139,7 +141,7 @@ async fn attack_on(
     {
         let attacking = async {
             attack::run(&arena).await;
-            // The last word is the arena's: what is still in the channel is taken below.
+            // Findings that are still in the channel are recorded below.
         };
         tokio::pin!(attacking);
         let late = tokio::time::sleep(ATTACK_TIMEOUT);

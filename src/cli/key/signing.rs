@@ -1,4 +1,4 @@
-//! `assize key signing`: the keys that sign receipts and ends of runs.
+//! `assize key signing`: manages the keys that sign receipts and verdicts.
 
 use std::path::Path;
 
@@ -12,15 +12,15 @@ use assize_store::Store;
 const EXAMPLES: &str = "\
 EXAMPLES:
   assize key signing create
-  assize key signing export > keys.json      (for those who verify)
+  assize key signing export > keys.json      (for `assize verify --keys`)
   assize key signing rotate
   assize key signing list
-  assize key signing retire 5f0c...          (its id, when no process signs with it any more)";
+  assize key signing retire 5f0c...          (when no process signs with this key any more)";
 
-/// Make, list, rotate, retire and export the keys that sign.
+/// Create, list, rotate, retire and export the signing keys.
 ///
-/// The private key is the file signing_key_file on this host; API and worker need one each or may share it. The
-/// public keys of all hosts are in the database and are never deleted.
+/// The private key is stored in the file signing_key_file on this host. The API and the worker may share it. The
+/// public keys of all hosts are stored in the database and are never deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Signing {
@@ -30,33 +30,38 @@ pub struct Signing {
 
 #[derive(Debug, clap::Subcommand)]
 enum SigningCommand {
-    /// Make the key of this host, where there is none.
+    /// Create the signing key of this host, if it has none.
+    #[command(after_help = EXAMPLES)]
     Create(Plain),
     /// List the public keys of all hosts, oldest first.
+    #[command(after_help = EXAMPLES)]
     List(Plain),
-    /// Replace the key of this host with a new one.
+    /// Replace the signing key of this host with a new one.
     ///
-    /// Processes that run use it from their next signature on. What the old key signed stays valid, and so does what
-    /// it signs until it is retired.
+    /// Running processes use the new key from their next signature on. Signatures of the old key are valid until
+    /// that key is retired.
+    #[command(after_help = EXAMPLES)]
     Rotate(Plain),
-    /// Say that a key signs no more: what is dated after this moment and signed by it is not believed.
+    /// Retire a signing key. Its signatures with a later date are not valid.
+    #[command(after_help = EXAMPLES)]
     Retire(Retire),
     /// Print the public keys of all hosts as JSON, for `assize verify --keys`.
+    #[command(after_help = EXAMPLES)]
     Export,
 }
 
 #[derive(Debug, clap::Args)]
 struct Plain {
-    /// The answer as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct Retire {
-    /// The key's id, as `assize key signing list` shows it.
+    /// The id of the key, as `assize key signing list` shows it.
     id: String,
-    /// The outcome as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +69,7 @@ struct Retire {
 /// Runs the command on the key at `path`.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
     match command.command {
         SigningCommand::Create(plain) => {
@@ -89,7 +94,7 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
                 &key,
                 path,
                 plain.json,
-                "signs from now on; retire the old one when no other process uses a copy of it",
+                "signs from now on; retire the old key when no other process uses a copy of it",
             );
             Ok(Exit::Success)
         }
@@ -104,12 +109,12 @@ pub async fn run(command: Signing, path: &Path, store: &Store) -> Outcome {
 
 fn check_path(path: &Path) -> Result<(), Fault> {
     if path.as_os_str().is_empty() {
-        return Err(Fault::usage("signing_key_file is empty, so nothing is signed; set it to where the key is to be"));
+        return Err(Fault::usage("signing_key_file is empty, so nothing is signed; set it to the path of the key"));
     }
     Ok(())
 }
 
-/// A new key, whose public half is in the table before anyone can sign with it.
+/// Generates a key and stores its public half before any process can sign with it.
 async fn introduced(store: &Store) -> Result<PrivateKey, Fault> {
     let key = PrivateKey::generate();
     store.ensure_signing_key(key.public()).await.map_err(fault::store)?;
@@ -130,14 +135,14 @@ async fn published(store: &Store) -> Result<Vec<PublishedKey>, Fault> {
     let rows = store.list_signing_keys().await.map_err(fault::store)?;
     let keys = rows.into_iter().map(|row| {
         let key = PublicKey::from_bytes(&row.public_key).map_err(|error| {
-            Fault::infrastructure(format!("the table signing_keys has a key that is none: {error}"))
+            Fault::infrastructure(format!("the table signing_keys contains an invalid key: {error}"))
         })?;
         Ok(PublishedKey::new(key, row.created_at, row.retired_at))
     });
     keys.collect()
 }
 
-/// The id of the key of this host, if it has one that can be used.
+/// Returns the id of the key of this host, if it has one that can be used.
 fn own(path: &Path) -> Option<String> {
     key_file::read(path).ok().map(|(key, _)| key.id().to_owned())
 }
@@ -151,7 +156,7 @@ async fn list(store: &Store, path: &Path, json: bool) -> Outcome {
     }
     let terminal = Terminal::stdout();
     if keys.is_empty() {
-        terminal.line("no signing keys; make one with `assize key signing create`");
+        terminal.line("no signing keys; create one with `assize key signing create`");
         return Ok(Exit::Success);
     }
     let rows = keys.into_iter().map(|key| {
@@ -168,16 +173,16 @@ async fn list(store: &Store, path: &Path, json: bool) -> Outcome {
 
 async fn run_retire(retire: &Retire, path: &Path, store: &Store) -> Outcome {
     if own(path).as_ref() == Some(&retire.id) {
-        return Err(Fault::usage("this host signs with that key; run `assize key signing rotate` first"));
+        return Err(Fault::usage("this host signs with this key; run `assize key signing rotate` first"));
     }
     let retired = store.retire_signing_key(&retire.id).await.map_err(fault::store)?;
     if retire.json {
         terminal::json(&serde_json::json!({ "id": retire.id, "retired": retired }));
     } else if retired {
-        Terminal::stdout().line(format!("key {} is retired; export the keys anew for those who verify", retire.id));
+        Terminal::stdout().line(format!("key {} is retired; export the keys again for those who verify", retire.id));
     }
     if retired || retire.json {
         return Ok(if retired { Exit::Success } else { Exit::Usage });
     }
-    Err(Fault::usage("there is no such key that is not retired; see `assize key signing list`"))
+    Err(Fault::usage("no key that is not retired has this id; `assize key signing list` lists the keys"))
 }

@@ -1,4 +1,4 @@
-//! A run as it happens, line by line: its moves, its place in the queue, its output.
+//! The progress of a run, line by line: its state changes, its queue position and its output.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::terminal::{self, Style, Terminal, printable};
 use assize_domain::output::Entry;
 use assize_domain::run::{StageName, Status};
 
-/// A run is queued this long before it is event where it stands.
+/// How long a run is queued before its position is shown.
 const QUEUE_GRACE: Duration = Duration::from_secs(1);
 
-/// Between two looks at the place of a run that is queued.
+/// The time between two requests for the position of a queued run.
 const QUEUE_POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Bytes of a line of output that is shown as one line; a project may write megabytes without an end.
+/// The longest line of output that is shown as one line, in bytes. A project may write megabytes without a line end.
 const MAX_LINE: usize = 4096;
 
-/// Shows a run as it happens, line by line.
+/// Prints the events of a run, line by line.
 struct ProgressPrinter {
     terminal: Terminal,
     begun: Option<DateTime<Utc>>,
     /// The unfinished line of each stage and stream.
     open: HashMap<(StageName, bool), String>,
     is_queued: bool,
-    /// What was said last of its place in the queue.
+    /// The queue position that was printed last.
     position: String,
 }
 
@@ -58,7 +58,7 @@ impl ProgressPrinter {
         self.terminal.line(format!("{}  {what}{again}{why}", self.terminal.paint(Style::Dim, format!("{at:>10}"))));
     }
 
-    /// Tells a queued run's place, if it is another than before.
+    /// Prints the position of a queued run, if it has changed.
     fn queued(&mut self, run: &Run) {
         let Some(queue) = run.queue.as_ref().filter(|_| self.is_queued) else { return };
         let position = queue.phrase();
@@ -89,7 +89,7 @@ impl ProgressPrinter {
         self.terminal.line(self.terminal.paint(Style::Dim, format!("{:>10}  | {shown}", stage.as_str())));
     }
 
-    /// Shows lines that will not be finished any more.
+    /// Prints the lines that are still unfinished.
     fn close(&mut self) {
         let mut open: Vec<_> = self.open.drain().collect();
         open.sort_by_key(|((stage, _), _)| *stage);
@@ -99,10 +99,10 @@ impl ProgressPrinter {
     }
 }
 
-/// Follows a run to its end, tells it, and ends with its verdict or its failure.
+/// Follows a run until it ends, prints its events, and prints its verdict or failure.
 ///
 /// # Errors
-/// If the service refuses, or stays away.
+/// [`Fault`] if the service rejects a request or does not answer.
 pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
     let terminal = Terminal::progress(as_json);
     let mut progress =
@@ -115,7 +115,7 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
             event = next_event(&mut follow, client, id, &mut progress, &mut poll) => event?,
             _ = tokio::signal::ctrl_c() => {
                 progress.close();
-                terminal.line(format!("the run goes on; follow it again with `assize watch {id}`, end it with `assize cancel {id}`"));
+                terminal.line(format!("the run continues; follow it with `assize watch {id}`, or cancel it with `assize cancel {id}`"));
                 return Ok(Exit::Interrupted);
             }
         };
@@ -123,7 +123,7 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
             Some(event) => {
                 progress.print(&event);
                 if matches!(event, RunEvent::Moved(_)) {
-                    // What is claimed at once need not be event where it stood.
+                    // A run that is claimed at once needs no line about its position.
                     poll.reset_after(QUEUE_GRACE);
                 }
             }
@@ -145,7 +145,7 @@ pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
     Ok(exit)
 }
 
-/// What happens next; meanwhile, while the run is queued, its place is event now and then.
+/// Returns the next event. Meanwhile, while the run is queued, its position is printed now and then.
 async fn next_event(
     follow: &mut Follow<'_>,
     client: &Client,
@@ -159,7 +159,7 @@ async fn next_event(
             biased;
             event = &mut next => return event,
             _ = poll.tick(), if progress.is_queued => {
-                // A place that cannot be asked for is not worth a word: the stream says what is wrong.
+                // If this request fails, the event stream will report why.
                 if let Ok((run, _)) = Run::fetch(client, id).await {
                     progress.queued(&run);
                 }

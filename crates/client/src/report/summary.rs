@@ -1,14 +1,14 @@
-//! How a run ended: its verdict, or whose fault it was that there is none.
+//! The summary of a run that has ended: its verdict, or its failure with the cause.
 
 use super::{Failed, Run, points, style_of};
 use crate::terminal::{Style, Terminal, printable, shorten};
 use assize_domain::run::Cause;
 use assize_domain::verdict::{Integrity, TestStatus, Verdict};
 
-/// Lines of the last output that are shown with a failure.
+/// The number of lines of the last output that are shown with a failure.
 const SHOWN_LAST_OUTPUT: usize = 20;
 
-/// How a run ended.
+/// Prints how a run ended.
 pub fn print_summary(terminal: Terminal, run: &Run, verdict: Option<&Verdict>) {
     terminal.line("");
     match (verdict, &run.failure) {
@@ -47,7 +47,9 @@ fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
     let took = run.took().map_or_else(String::new, |took| format!("  in {took}"));
     terminal.line(format!("{}  {counts}{took}", terminal.paint(style, total)));
     let integrity = match verdict.integrity {
-        Integrity::Isolated => "integrity: isolated (the tests ran in a cell of their own, out of the project's reach)",
+        Integrity::Isolated => {
+            "integrity: isolated (the tests ran in a cell of their own, which the project cannot reach)"
+        }
         Integrity::Shared => {
             "integrity: shared (the tests ran inside the project's process, which could have forged them)"
         }
@@ -57,10 +59,10 @@ fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
 
 fn print_failure(terminal: Terminal, run: &Run, failed: &Failed) {
     let whose = match failed.cause {
-        Cause::Submission => "the project's own fault",
-        Cause::Grader => "a fault of the template or its tests, not of the project",
-        Cause::Infrastructure => "a fault of the infrastructure, not of the project",
-        Cause::Platform => "someone asked for it",
+        Cause::Submission => "caused by the project",
+        Cause::Grader => "caused by the template or its tests, not by the project",
+        Cause::Infrastructure => "caused by the infrastructure, not by the project",
+        Cause::Platform => "cancelled on request",
     };
     let took = run.took().map_or_else(String::new, |took| format!("  after {took}"));
     let head = format!("{}: {}", run.state_text(), failed.code);
@@ -80,7 +82,7 @@ fn print_failure(terminal: Terminal, run: &Run, failed: &Failed) {
     }
     if let Some(last) = &evidence.last_output {
         let lines: Vec<&str> = last.lines().collect();
-        terminal.line("  its last output:");
+        terminal.line("  last output:");
         for line in &lines[lines.len().saturating_sub(SHOWN_LAST_OUTPUT)..] {
             terminal.line(terminal.paint(Style::Dim, format!("  | {}", printable(line))));
         }

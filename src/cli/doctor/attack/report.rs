@@ -1,4 +1,4 @@
-//! The cases as they are judged, and what they came to.
+//! The report of an attack: each case with its result, and the summary.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,17 +10,17 @@ use assize_client::outcome::Exit;
 use assize_client::terminal::{self, Style, Terminal, printable, shorten};
 use assize_host::clock;
 
-/// Characters of a line that is not on a terminal.
+/// The width of a line, in characters, where the output is not a terminal.
 const COLUMNS: usize = 150;
 
-/// What was told so far.
+/// The results so far. Each case is printed when its result is known.
 pub(super) struct AttackReport {
     terminal: Terminal,
     as_json: bool,
     cases: Vec<Case>,
     judged: HashMap<String, Judgement>,
     begun: Instant,
-    /// On a terminal the last line is overwritten: how far it is.
+    /// Whether the last line on the terminal shows the progress and must be overwritten.
     has_progress: bool,
 }
 
@@ -29,7 +29,7 @@ impl AttackReport {
         Self { terminal, as_json, cases, judged: HashMap::new(), begun: clock::monotonic(), has_progress: false }
     }
 
-    /// Takes a finding in. The first judgement of a case counts, unless a later one is worse.
+    /// Records a finding. The first judgement of a case counts, unless a later one is worse.
     pub(super) fn record(&mut self, finding: Finding) {
         let Finding { case, judgement } = finding;
         let worse = match self.judged.get(&case.id) {
@@ -83,11 +83,11 @@ impl AttackReport {
         self.judged.values().filter(|judgement| severity(judgement) == severity_of).count()
     }
 
-    /// What it came to, and the exit code for it. A case of which nothing was heard is not judged.
+    /// Prints the summary and returns the exit code. A case without a finding counts as unjudged.
     pub(super) fn finish(mut self) -> Exit {
         for case in self.cases.clone() {
             if !self.judged.contains_key(&case.id) {
-                self.record(Finding { case, judgement: Judgement::Unjudged("nothing was heard of it".to_owned()) });
+                self.record(Finding { case, judgement: Judgement::Unjudged("no finding was reported".to_owned()) });
             }
         }
         self.clear();
@@ -139,7 +139,7 @@ const fn sign_of(judgement: &Judgement) -> (Style, &'static str) {
     }
 }
 
-/// The cases, without trying them.
+/// Prints the cases without running them.
 pub(super) fn list(cases: &[Case], as_json: bool) {
     if as_json {
         return terminal::json(&cases);
@@ -175,6 +175,6 @@ mod tests {
         assert_eq!(concluded(vec![good("a"), bad("b")]), Exit::TestsFailed);
         assert_eq!(concluded(vec![good("a"), good("b"), bad("a")]), Exit::TestsFailed, "a later look found more");
         assert_eq!(concluded(vec![bad("a"), good("a"), good("b")]), Exit::TestsFailed, "nothing heals an escape");
-        assert_eq!(concluded(vec![good("a")]), Exit::Usage, "of one nothing was heard");
+        assert_eq!(concluded(vec![good("a")]), Exit::Usage, "one case has no finding");
     }
 }
