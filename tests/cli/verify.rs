@@ -129,7 +129,7 @@ fn wrong_usage_is_2() {
     let cases: [(&str, &[&str], &str); 6] = [
         ("receipt.json", &[], "--key"),
         ("nowhere.json", &["--key", &good], "cannot read"),
-        ("receipt.json", &["--key", "nonsense"], "no file, and no key"),
+        ("receipt.json", &["--key", "nonsense"], "neither a file nor a public key"),
         ("receipt.json", &["--keys", &archive], "the keys in"),
         ("receipt.json", &["--keys", "/nonexistent"], "cannot read /nonexistent"),
         ("receipt.json", &["--key", &good, "--archive", "/nonexistent"], "cannot read /nonexistent"),

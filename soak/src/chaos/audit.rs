@@ -1,5 +1,7 @@
-//! Whether anything was lost, duplicated, illegal or leaked: judged by the database, the engine and
-//! what was submitted, never by what the service says of itself.
+//! Finds what was lost, duplicated, illegal or leaked.
+//!
+//! The audit uses the database, the events of the engine and the record of submissions. It does not rely on what the
+//! service reports about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,16 +17,16 @@ use super::installation::TOTAL_SLOTS;
 use super::load::Record;
 use super::projects::Expected;
 
-/// What must never happen.
+/// A kind of violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViolationKind {
-    /// Accepted, and without an end.
+    /// A run was accepted and did not end.
     Lost,
-    /// Done twice, or two at one time.
+    /// Something was done twice, or two things existed at the same time of which only one may exist.
     Duplicated,
-    /// A move, an outcome or a score that cannot be.
+    /// A state change, an outcome or a score is impossible.
     Illegal,
-    /// Left behind.
+    /// Something was left behind.
     Leaked,
 }
 
@@ -52,19 +54,19 @@ impl Violation {
     }
 }
 
-/// What the runs came to.
+/// The results of the audit.
 #[derive(Default)]
 pub struct Findings {
     pub violations: Vec<Violation>,
-    /// Runs by how they ended.
+    /// The number of runs by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Runs that ended as the infrastructure's fault after all their retries, by code.
+    /// The number of runs that failed because of the infrastructure after all retries, by code.
     pub infrastructure: BTreeMap<String, u64>,
-    /// Attempts that failed and were tried again, by code.
+    /// The number of attempts that failed and were retried, by code.
     pub retries: BTreeMap<String, u64>,
 }
 
-/// Judges all runs.
+/// Examines all runs.
 pub fn examine(history: &History, records: &[Record], lifetimes: &BTreeMap<String, ContainerLifetime>) -> Findings {
     let mut findings = Findings::default();
     let by_number: BTreeMap<u64, &Record> = records.iter().map(|record| (record.number, record)).collect();
@@ -77,7 +79,7 @@ pub fn examine(history: &History, records: &[Record], lifetimes: &BTreeMap<Strin
         }
         let record = row.number().and_then(|number| by_number.get(&number).copied());
         if let Some(number) = row.number().filter(|number| !seen.insert(*number)) {
-            let what = format!("submission {number} was taken in twice");
+            let what = format!("submission {number} was accepted twice");
             findings.violations.push(Violation::in_run(row.id, ViolationKind::Duplicated, what));
         }
         findings.outcome(row, record);
@@ -119,7 +121,7 @@ impl Findings {
         let Some(record) = record else { return };
         if status == Status::Aborted {
             if !record.cancel_asked {
-                violate(ViolationKind::Illegal, "it was aborted, and nobody had asked for that".to_owned());
+                violate(ViolationKind::Illegal, "it was aborted without a request to cancel it".to_owned());
             }
             return;
         }
@@ -131,7 +133,7 @@ impl Findings {
             };
         if !as_expected {
             let what = format!(
-                "project {} must come to {:?}; it is {name} with {:?}: {}",
+                "project {} must end with {:?}, and ended as {name} with {:?}: {}",
                 record.project,
                 record.expected,
                 score,
@@ -143,7 +145,7 @@ impl Findings {
             && (reported["status"].as_str() != Some(row.status.as_str()) || reported["score"].as_f64() != row.score)
         {
             let what = format!(
-                "the API reported of {} {}, the row says {name} {score:?}",
+                "the API returned {} {}, and the row has {name} {score:?}",
                 reported["status"], reported["score"]
             );
             violate(ViolationKind::Illegal, what);
@@ -156,7 +158,8 @@ fn message(row: &Row) -> String {
     row.evidence.as_ref().and_then(text).unwrap_or_default()
 }
 
-/// Every move is legal, attempts count up, no stage begins twice in one, and there is one end.
+/// Checks that every state change is legal, that attempts count up, that no stage begins twice in one attempt, and that
+/// the run ends once.
 fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut violate = |sort, what| found.push(Violation::in_run(run, sort, what));
@@ -200,7 +203,7 @@ fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
     found
 }
 
-/// Two cells of one role that were alive at one time for one run.
+/// Finds two cells of one role that were alive for one run at the same time.
 fn side_by_side(lifetimes: &BTreeMap<String, ContainerLifetime>) -> Vec<Violation> {
     let mut by_role: BTreeMap<(Uuid, &str), Vec<(&String, &ContainerLifetime)>> = BTreeMap::new();
     for (id, lifetime) in lifetimes.iter().filter(|(_, lifetime)| lifetime.started.is_some()) {
@@ -213,7 +216,7 @@ fn side_by_side(lifetimes: &BTreeMap<String, ContainerLifetime>) -> Vec<Violatio
         cells.sort_by_key(|(_, lifetime)| lifetime.started);
         for pair in cells.windows(2) {
             let [(_, first), (_, second)] = pair else { continue };
-            // What was removed is dead, even if nobody saw it die because the engine was killed too.
+            // A removed container has ended, even if its end was not observed because the engine was killed too.
             let died = first.died.or(first.removed);
             if !first.died_unseen && died.is_none_or(|died| Some(died) > second.started) {
                 let both = died.zip(second.started).map(|(died, started)| died - started);
@@ -229,8 +232,8 @@ fn side_by_side(lifetimes: &BTreeMap<String, ContainerLifetime>) -> Vec<Violatio
     found
 }
 
-/// More half-slots were active than all workers together may have. Events stand in the order in which
-/// they were written, ends before they were committed: what this finds, was.
+/// Finds a moment at which more half-slots were active than all workers together have. Events are in the order in which
+/// they were written, and an end is written before it is committed, so every finding really happened.
 fn over_the_cap(history: &History) -> Vec<Violation> {
     let mut all: Vec<&Event> = history.events.values().flatten().collect();
     all.sort_by_key(|event| event.id);
@@ -252,7 +255,7 @@ fn over_the_cap(history: &History) -> Vec<Violation> {
     Vec::new()
 }
 
-/// Stages that the output of one attempt tells of more than once.
+/// Finds a stage that began more than once according to the output of one attempt.
 pub fn repeated_stages(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Option<Violation> {
     let twice = |(attempt, output): (&String, &String)| {
         let mut begun = BTreeSet::new();
@@ -266,7 +269,7 @@ pub fn repeated_stages(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Opti
     by_attempt.iter().find_map(twice)
 }
 
-/// One folder for each of these containers for which the kernel still has some.
+/// Returns a cgroup folder for each of these containers that still has one.
 pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> {
     let root = Path::new("/sys/fs/cgroup");
     let controllers: Vec<_> =
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_tried_again_is_in_order() {
+    fn a_retried_run_has_no_violation() {
         let moves = [
             (1, None, "queued", None),
             (1, Some("queued"), "preparing", None),
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_tells_of_a_stage_twice_is_found() {
+    fn output_that_shows_a_stage_twice_is_found() {
         let found = |attempts: &[(&str, &str)]| {
             let attempts = attempts.iter().map(|(attempt, text)| ((*attempt).to_owned(), (*text).to_owned()));
             repeated_stages(Uuid::nil(), &attempts.collect()).is_some()

@@ -1,4 +1,4 @@
-//! What the engine says of the cells: when each was created, started, died and was removed.
+//! The lifetimes of the cells, from the events of the engine: when each was created, started, died and was removed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -17,18 +17,18 @@ use uuid::Uuid;
 /// The lifetime of one container of this installation.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerLifetime {
-    /// `None` for a berth.
+    /// The run; `None` for a sandbox container (berth).
     pub run: Option<Uuid>,
     pub attempt: i32,
     /// `subject`, `driver` or `berth`.
     pub role: String,
-    /// Who made it.
+    /// The worker that created it.
     pub worker: String,
     pub created: Option<DateTime<Utc>>,
     pub started: Option<DateTime<Utc>>,
     pub died: Option<DateTime<Utc>>,
     pub removed: Option<DateTime<Utc>>,
-    /// It was gone when the engine came back: when it died is not known.
+    /// Whether it had disappeared when the engine answered again, so that its time of death is unknown.
     pub died_unseen: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Begins to listen.
+    /// Starts to read the events of the engine.
     pub fn watch(docker: Docker, instance: &str) -> Self {
         let cells = Self { docker, instance: instance.to_owned(), lifetimes: Arc::default() };
         tokio::spawn(cells.clone().listen());

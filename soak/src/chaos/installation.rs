@@ -1,4 +1,4 @@
-//! The installation that is put through it: everything real, everything its own.
+//! The installation that faults are injected into. All its services are real and started by this program.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -27,22 +27,22 @@ use super::projects::{self, OUTPUT_LIMIT};
 use super::service::{Service, Spec};
 use super::signals;
 
-/// Slots of each worker.
+/// The slots of each worker.
 pub const WORKER_SLOTS: u32 = 2;
 
-/// Slots over all workers: a third one is there while workers are replaced.
+/// The slots of all workers together. A third worker exists while one is replaced.
 pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
 
-/// Seconds that a worker drains.
+/// The drain timeout of a worker, in seconds.
 pub const DRAIN_S: u64 = 3;
 
-/// A worker is ready when its berths are made.
+/// The longest that a process may take to be ready. A worker creates its sandbox containers first.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of the file system of uploads and blobs.
+/// The size of the file system of uploads and blobs, in MiB.
 const SMALL_MIB: u64 = 512;
 
-/// Organisations of the load, and one for single runs.
+/// The organisations that submit the load, and one that submits single runs.
 const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
 
 pub struct Installation {
@@ -53,14 +53,14 @@ pub struct Installation {
     pub engine_proxy: EngineProxy,
     pub postgres_proxy: PostgresProxy,
     pub cells: Cells,
-    /// Past the proxy.
+    /// Connections to Postgres that bypass the proxy.
     pub pool: PgPool,
     pub orgs: Vec<Org>,
     pub api: Service,
     pub workers: Vec<Service>,
-    /// Workers that were replaced.
+    /// The workers that were replaced.
     pub retired: Vec<Service>,
-    /// The file system that can be filled.
+    /// The mount point of the file system that can be filled.
     pub small: PathBuf,
     program: PathBuf,
     environment: Vec<(String, String)>,
@@ -70,9 +70,9 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Everything but the workers, with files under `folder`, which is emptied first.
+    /// Starts everything but the workers, with files under `folder`, which is emptied first.
     pub async fn start(folder: &Path) -> Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine: run it as root");
+        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine; run it as root");
         let program = std::env::current_exe()?.with_file_name("assize");
         ensure!(program.is_file(), "there is no {}: run `cargo build`", program.display());
         let warden = program.with_file_name("assize-warden");
@@ -165,7 +165,7 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Waits until the API says that it is ready.
+    /// Waits until the API is ready.
     pub async fn api_ready(&self) -> Result<()> {
         let asking = async {
             loop {
@@ -181,7 +181,7 @@ impl Installation {
             .with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
     }
 
-    /// Starts another worker, with more in its environment if need be, and waits until it claims.
+    /// Starts another worker with these additional environment variables, and waits until it claims.
     pub async fn worker(&self, more: &[(String, String)]) -> Result<Service> {
         let name = format!("worker-{}", self.named.fetch_add(1, Ordering::SeqCst));
         let log = self.embedded.folder.logs().join(format!("{name}.log"));
@@ -203,7 +203,7 @@ impl Installation {
             .with_context(|| format!("its ends so far: {:?}", worker.ends()))
     }
 
-    /// All of Postgres, or Redis.
+    /// Returns the ids of all processes of a server.
     pub fn pids(&self, server: ServerKind) -> Vec<u32> {
         let first = self.embedded.id(server);
         first.map(signals::family).unwrap_or_default()
@@ -215,24 +215,24 @@ impl Installation {
         }
     }
 
-    /// SIGKILL to a whole server, and a start after `pause`.
+    /// Kills all processes of a server with SIGKILL, and restarts it after `pause`.
     pub async fn kill_and_start(&mut self, server: ServerKind, pause: Duration) -> Result<()> {
         self.signal(server, Signal::KILL);
         tokio::time::sleep(pause).await;
         Ok(self.embedded.start_again(server).await?)
     }
 
-    /// FLUSHALL.
+    /// Removes everything from Redis with FLUSHALL.
     pub async fn flush_redis(&self) -> Result<()> {
         let mut redis = UnixStream::connect(self.embedded.folder.sockets().join("redis.sock")).await?;
         redis.write_all(b"FLUSHALL\r\n").await?;
         let mut answer = [0; 5];
         redis.read_exact(&mut answer).await?;
-        ensure!(&answer == b"+OK\r\n", "Redis said {:?}", String::from_utf8_lossy(&answer));
+        ensure!(&answer == b"+OK\r\n", "Redis answered {:?}", String::from_utf8_lossy(&answer));
         Ok(())
     }
 
-    /// Takes all space but nothing of the small file system, or gives it back.
+    /// Fills the small file system completely, or frees it again.
     pub fn fill_disk(&self, fill: bool) -> Result<()> {
         let path = self.small.join("ballast");
         if !fill {
@@ -240,18 +240,18 @@ impl Installation {
         }
         let piece = vec![0; 1 << 20];
         let mut file = std::fs::File::create(path)?;
-        // Ends with the error that says that there is no space.
+        // The loop ends when a write fails because no space is left.
         while std::io::Write::write_all(&mut file, &piece).is_ok() {}
         Ok(())
     }
 
-    /// Every end of a process that nobody asked for.
+    /// Returns every unexpected end of a process, each as a sentence.
     pub fn ends(&self) -> Vec<String> {
         let all = self.workers.iter().chain(&self.retired).chain(std::iter::once(&self.api));
         all.flat_map(Service::ends).collect()
     }
 
-    /// Stops what is still there. The files stay if `keep`.
+    /// Stops everything that still runs. The files are preserved if `keep` is set.
     pub async fn close(mut self, keep: bool) -> Result<()> {
         for worker in &self.workers {
             worker.kill_for_good().await.ok();
@@ -268,7 +268,7 @@ impl Installation {
         }
         engine::release(&self.folder).await;
         self.run.close().ok();
-        // The engine's own files are large and tell nothing.
+        // The files of the engine are large and do not help to explain a violation.
         std::fs::remove_dir_all(self.folder.join("engine/data")).ok();
         if !keep {
             std::fs::remove_dir_all(&self.folder)?;

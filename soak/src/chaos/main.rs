@@ -1,16 +1,16 @@
-//! Chaos: a whole installation under load, broken on purpose, again and again.
+//! Injects faults into a whole installation under load, and checks that no run is lost, duplicated or wrong.
 //!
-//! `make chaos FAULTS=n SEED=s`. A seeded list of faults is carried out one after another against a
-//! real API, workers, Postgres, Redis and Docker engine, all of them this program's own, while a
-//! seeded load of projects whose outcomes are known goes on. After each fault a run is handed in and
-//! timed. In the end everything is stopped in good order and the books are compared: what was
-//! submitted, what the database says happened, what the engine saw, what is left.
+//! `make chaos FAULTS=n SEED=s` generates a list of faults from the seed and injects them one after another into a real
+//! API, workers, Postgres, Redis and Docker engine, all of which this program starts. Meanwhile it submits projects whose
+//! outcomes are known, also generated from the seed. After each fault, it submits one more run and measures how long that
+//! run takes. At the end it stops everything in order and compares what was submitted with the rows and events of the
+//! database, with the events of the engine, and with what is left on the host.
 //!
-//! Settings, all from the environment: `FAULTS` (100), `SEED` (drawn and printed), `KINDS` (names of
-//! kinds, with commas, to look into those alone: then the scripted recovery figures are left out).
+//! The settings are environment variables: `FAULTS` (default 100), `SEED` (drawn and printed by default) and `KINDS`
+//! (names of kinds of faults, separated by commas; only these are injected, and recovery is not measured).
 //!
-//! Exit 1 if anything was lost, duplicated, illegal or leaked. The folder `target/chaos/site` with all
-//! logs and the database then stays.
+//! The exit code is 1 if anything was lost, duplicated, illegal or leaked. The folder `target/chaos/site` with all logs
+//! and the database is then preserved.
 
 mod audit;
 mod cells;
@@ -48,23 +48,23 @@ use recovery::Figure;
 use schedule::{Fault, KINDS, Kind};
 use summary::{Done, Summary};
 
-/// Runs under way at one time: the slots of both workers are full, or nearly.
+/// The number of concurrent runs, which fill the slots of both workers, or nearly so.
 const IN_FLIGHT: usize = 6;
 
-/// The longest that a run may take that is handed in after a fault: leases go stale in 30 s.
+/// The longest that a run may take that is submitted after a fault. Leases go stale after 30 s.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// After the last fault every run ends within a lease, its deadline and 60 s.
+/// The longest that a run may take to end after the last fault: a lease, its deadline and 60 s.
 const END_TIMEOUT: Duration = Duration::from_secs(30 + projects::LONGEST_S + 60);
 
-/// No orphan is older. Source: FAILURES 8; and some for a busy host.
+/// The longest that an orphaned container may exist: 60 s, and some time for a busy host.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// Faults that may fail to be carried out, because the installation was not what it should be: each is a
-/// violation; one more and there is no use in going on.
+/// The number of faults that may fail to be injected because the installation was not as expected. Each is a violation;
+/// after one more, the program stops.
 const MAX_FAILED_FAULTS: usize = 3;
 
-/// Runs whose whole report is printed; the others' are in the folder.
+/// The number of runs whose report is printed. The reports of the others are only in the folder.
 const MAX_PRINTED_REPORTS: usize = 5;
 
 #[tokio::main]
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
 
 struct Options {
     faults: Vec<Fault>,
-    /// Whether recovery is measured.
+    /// Whether the times of recovery are measured.
     figures: bool,
     seed: u64,
     left_out: Vec<String>,
@@ -98,7 +98,7 @@ fn options() -> Result<Options> {
     let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
     if let Some(unknown) = names.iter().find(|name| KINDS.iter().all(|(_, known, ..)| known != *name)) {
         let known: Vec<_> = KINDS.iter().map(|(_, name, ..)| *name).collect();
-        anyhow::bail!("there is no kind of fault {unknown:?}; there are: {}", known.join(", "));
+        anyhow::bail!("there is no kind of fault {unknown:?}; the kinds are: {}", known.join(", "));
     }
     let chosen = KINDS.iter().filter(|(_, name, ..)| names.is_empty() || names.contains(name));
     let mut kinds: Vec<Kind> = chosen.map(|(kind, ..)| *kind).collect();
@@ -115,7 +115,7 @@ async fn run() -> Result<bool> {
     let chaos = target().join("chaos");
     std::fs::create_dir_all(&chaos)?;
     let lock = std::fs::File::create(chaos.join("lock"))?;
-    ensure!(lock.try_lock().is_ok(), "another chaos is at work in {}", chaos.display());
+    ensure!(lock.try_lock().is_ok(), "another chaos runs in {}; wait until it has ended", chaos.display());
     engine_of_before(&chaos).await;
     let begun = clock::monotonic();
     let mut installation = Installation::start(&chaos.join("site")).await?;
@@ -131,7 +131,7 @@ async fn run() -> Result<bool> {
             }
             installation.close(true).await?;
             return Err(
-                error.context(format!("the installation's logs are in {}", chaos.join("site/data/log").display()))
+                error.context(format!("the logs of the installation are in {}", chaos.join("site/data/log").display()))
             );
         }
     };
@@ -154,23 +154,23 @@ async fn run() -> Result<bool> {
     let clean = summary.is_clean();
     installation.close(!clean).await?;
     if !clean {
-        println!("kept: {}", chaos.join("site").display());
+        println!("preserved: {}", chaos.join("site").display());
     }
     Ok(clean)
 }
 
-/// The folder of the build: this program lies in `<target>/<profile>/`.
+/// Returns the folder of the build. This program is in `<target>/<profile>/`.
 fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     program.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
 }
 
-/// Ends the engine of a chaos that was killed; it is known by the folder that it works in.
+/// Stops the engine of an earlier chaos that was killed. The folder in its command line identifies it.
 async fn engine_of_before(chaos: &Path) {
     let ours = chaos.join("site/engine").display().to_string();
     for program in ["dockerd", "containerd"] {
         for pid in signals::with_words(program, &ours) {
-            println!("chaos: ending the {program} of a chaos that was killed (process {pid})");
+            println!("chaos: stopping the {program} of an earlier chaos that was killed (process {pid})");
             signals::send(pid, rustix::process::Signal::TERM);
             while !signals::command_line(pid).is_empty() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -229,7 +229,7 @@ async fn under_load(installation: &mut Installation, options: &Options, begun: I
         figures = recovery::measure(installation, &load).await?;
         wait_for_ends(installation).await?;
     }
-    println!("{:>7.1} the books", begun.elapsed().as_secs_f64());
+    println!("{:>7.1} comparing", begun.elapsed().as_secs_f64());
     violations.extend(repeated_stages(installation, &load).await?);
     violations.extend(stop(installation).await?);
     let history = History::read(&installation.pool).await?;
@@ -238,7 +238,7 @@ async fn under_load(installation: &mut Installation, options: &Options, begun: I
     Ok((done, findings, figures, load))
 }
 
-/// Every run ends in time, or the audit finds it.
+/// Waits until every run has ended. If one does not end in time, the audit reports it.
 async fn wait_for_ends(installation: &Installation) -> Result<()> {
     let begun = clock::monotonic();
     while history::open(&installation.pool).await? > 0 && begun.elapsed() < END_TIMEOUT {
@@ -247,7 +247,7 @@ async fn wait_for_ends(installation: &Installation) -> Result<()> {
     Ok(())
 }
 
-/// Output of completed runs in which a stage begins twice.
+/// Returns a violation for each completed run whose output shows that a stage began twice.
 async fn repeated_stages(installation: &Installation, load: &Load) -> Result<Vec<Violation>> {
     let history = History::read(&installation.pool).await?;
     let completed = history.rows.values().filter(|row| row.status == "completed");
@@ -259,7 +259,7 @@ async fn repeated_stages(installation: &Installation, load: &Load) -> Result<Vec
     Ok(futures_util::stream::iter(looking).buffer_unordered(8).filter_map(async |found| found).collect().await)
 }
 
-/// Stops all workers in good order; what is left then is leaked.
+/// Stops all workers in order. Everything that is left after that is leaked.
 async fn stop(installation: &mut Installation) -> Result<Vec<Violation>> {
     let mut found = Vec::new();
     let mut leak = |what: String| found.push(Violation::new(ViolationKind::Leaked, what));
@@ -274,7 +274,11 @@ async fn stop(installation: &mut Installation) -> Result<Vec<Violation>> {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     for (id, lifetime) in orphans().await? {
-        leak(format!("{} outlived whom it was for by {} s", lifetime.named(&id), ORPHAN_TIMEOUT.as_secs()));
+        leak(format!(
+            "{} exists {} s after its run ended or its worker died",
+            lifetime.named(&id),
+            ORPHAN_TIMEOUT.as_secs()
+        ));
     }
     for worker in std::mem::take(&mut installation.workers) {
         if let Err(error) = worker.stop(operations::DRAINED).await {
@@ -304,7 +308,7 @@ async fn stop(installation: &mut Installation) -> Result<Vec<Violation>> {
     Ok(found)
 }
 
-/// Prints what went wrong, and for the first few runs all that is known of them.
+/// Prints the violations, and the reports of the first few runs that have one.
 fn write_run_reports(installation: &Installation, history: &History, findings: &Findings) -> Result<()> {
     let (lifetimes, logs) = (installation.cells.lifetimes(), installation.embedded.folder.logs());
     let mut reported = Vec::new();

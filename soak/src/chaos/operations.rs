@@ -1,4 +1,4 @@
-//! Each fault as it is carried out: begun, held for a while, result.
+//! Injects each kind of fault: starts it, holds it for a while, and ends it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,22 +20,23 @@ use super::schedule::{Fault, Kind};
 use super::service::Service;
 use super::{history, signals};
 
-/// Shifts a process's clock; Debian's package of that name. As its environment wants it.
+/// The library that shifts the clock of a process, from Debian's package libfaketime, for `LD_PRELOAD`.
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// How long a proxy waits for a call or a statement to come by.
+/// How long a proxy waits for a matching call or statement.
 const CHANCE: Duration = Duration::from_secs(2);
 
-/// A draining worker stops its maintenance and removes its berths after `drain_timeout_s`.
+/// The longest that a draining worker may take to end. After `drain_timeout_s` it stops its maintenance and removes its
+/// sandbox containers.
 pub const DRAINED: Duration = Duration::from_secs(DRAIN_S + 40);
 
-/// A fault that is over.
+/// The result of a fault that is over.
 pub struct FaultResult {
-    /// From here on the installation can recover.
+    /// The time from which the installation can recover.
     pub at: DateTime<Utc>,
-    /// What exactly was done.
+    /// The details of the fault.
     pub note: String,
-    /// What must not have happened meanwhile, but did.
+    /// Violations that were observed during the fault.
     pub illegal: Vec<String>,
 }
 
@@ -44,13 +45,13 @@ impl FaultResult {
         Self { at: clock::wall(), note: note.into(), illegal: Vec::new() }
     }
 
-    /// A fault that could not be carried out as it should.
+    /// Creates the result of a fault that could not be injected.
     pub fn failed(error: &anyhow::Error) -> Self {
         Self { illegal: vec![format!("{error:#}")], ..Self::now("") }
     }
 }
 
-/// Carries out one fault.
+/// Injects a fault.
 pub async fn carry_out(installation: &mut Installation, load: &Load, fault: Fault) -> Result<FaultResult> {
     let mut random = StdRng::seed_from_u64(fault.seed);
     let random = &mut random;
@@ -131,7 +132,7 @@ fn victim(installation: &Installation, random: &mut StdRng) -> Result<usize> {
     (0..installation.workers.len()).collect::<Vec<_>>().choose(random).copied().context("there is no worker")
 }
 
-/// SIGSTOP, a while, SIGCONT.
+/// Stops processes with SIGSTOP for this time, then continues them with SIGCONT.
 async fn hold(pids: Vec<u32>, held: Duration) {
     for pid in &pids {
         signals::send(*pid, Signal::STOP);
@@ -147,7 +148,7 @@ async fn killed(installation: &mut Installation, server: ServerKind, pause: Dura
     Ok(FaultResult::now(format!("after {pause:?}")))
 }
 
-/// A new worker takes the place of one that drains.
+/// Replaces a worker, which drains, by a new one.
 async fn roll(installation: &mut Installation, random: &mut StdRng, kind: Kind) -> Result<FaultResult> {
     let worker = victim(installation, random)?;
     let new = installation.worker(&[]).await?;
@@ -169,7 +170,7 @@ async fn roll(installation: &mut Installation, random: &mut StdRng, kind: Kind) 
     Ok(result)
 }
 
-/// A worker whose clock is off, and jumps while it runs. Nothing that is alive may be taken from anyone.
+/// Replaces a worker by one whose clock is wrong and jumps while it runs. No lease of a live worker may be lost.
 async fn shift_clock(installation: &mut Installation, load: &Load, random: &mut StdRng) -> Result<FaultResult> {
     let offsets = ["+60", "-60", "+3600", "-3600"];
     let (first, second) = (pick(&offsets, random), pick(&offsets, random));
@@ -179,7 +180,7 @@ async fn shift_clock(installation: &mut Installation, load: &Load, random: &mut 
         ("LD_PRELOAD", FAKETIME.to_owned()),
         ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
         ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-        // The clock that never jumps does not jump.
+        // The monotonic clock of the process stays correct.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
@@ -204,7 +205,7 @@ fn pick(of: &[&'static str], random: &mut StdRng) -> &'static str {
     of.choose(random).copied().unwrap_or_default()
 }
 
-/// A worker stops in good order and another takes its place.
+/// Replaces a worker, which stops in order, by another one.
 async fn replace(installation: &mut Installation, worker: usize, more: &[(String, String)]) -> Result<()> {
     let new = installation.worker(more).await?;
     let old: Service = std::mem::replace(&mut installation.workers[worker], new);
@@ -213,7 +214,7 @@ async fn replace(installation: &mut Installation, worker: usize, more: &[(String
     Ok(())
 }
 
-/// A committed write whose reply is lost: one of this sort, or any if none of it comes by.
+/// Drops the reply to a committed write: one of the drawn kind, or any write if there is none of this kind.
 async fn cut(installation: &Installation, random: &mut StdRng) -> Result<FaultResult> {
     let sorts = [
         "FROM claim_runs",
@@ -232,11 +233,11 @@ async fn cut(installation: &Installation, random: &mut StdRng) -> Result<FaultRe
     if cut.is_none() {
         cut = installation.postgres_proxy.cut("", CHANCE).await;
     }
-    let what = cut.map_or_else(|| "nothing came by".to_owned(), |text| one_line(&text));
+    let what = cut.map_or_else(|| "no write came by".to_owned(), |text| one_line(&text));
     Ok(FaultResult::now(what))
 }
 
-/// A statement without its comments, short.
+/// Returns the beginning of a statement on one line, without comments.
 fn one_line(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
@@ -273,7 +274,7 @@ async fn fill_disk(installation: &Installation, load: &Load, random: &mut StdRng
     Ok(result)
 }
 
-/// Up to 10 runs under way are cancelled within a second, every other one twice at once.
+/// Cancels up to 10 active runs within a second, half of them twice at the same time.
 async fn cancel_storm(load: &Load, random: &mut StdRng) -> FaultResult {
     let mut runs = load.under_way();
     runs.shuffle(random);
@@ -292,13 +293,13 @@ async fn cancel_storm(load: &Load, random: &mut StdRng) -> FaultResult {
     FaultResult::now(format!("{count} runs"))
 }
 
-/// Whether everything that a kind needs is installed; else what is missing.
+/// Returns what a kind of fault requires and this host does not have; `None` if nothing is missing.
 pub fn missing(kind: Kind) -> Option<String> {
     (kind == Kind::ClockShift && !Path::new(FAKETIME).exists())
         .then(|| format!("there is no {FAKETIME}: `apt-get install libfaketime`, or `scripts/setup --chaos`"))
 }
 
-/// What is left of tasks that were started beside the faults.
+/// Waits until all clients of the load have ended; returns whether they did so in time.
 pub async fn all_ended(mut clients: JoinSet<()>, timeout: Duration) -> bool {
     let ended = async { while clients.join_next().await.is_some() {} };
     tokio::time::timeout(timeout, ended).await.is_ok()

@@ -1,4 +1,4 @@
-//! How fast work goes on: four scripted cases, each with its bar.
+//! Measures how fast work continues after a failure: four scripted cases, each with a limit.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::installation::Installation;
 use super::load::Load;
 use super::operations::DRAINED;
 
-/// A time that was measured, and the longest that it may be.
+/// A measured time, and its limit.
 #[derive(Debug, Clone)]
 pub struct Figure {
     pub name: &'static str,
-    /// `None` if it never came.
+    /// The measured time; `None` if the runs never changed their state.
     pub seconds: Option<f64>,
     pub bar_s: f64,
 }
@@ -28,10 +28,10 @@ impl Figure {
     }
 }
 
-/// The longest that is waited for a run to move.
+/// The longest wait until a run changes its state.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Measures all four.
+/// Measures all four cases.
 pub async fn measure(installation: &mut Installation, load: &Load) -> Result<Vec<Figure>> {
     Ok(vec![
         worker_restarted(installation, load).await.context("worker restarted")?,
@@ -41,7 +41,7 @@ pub async fn measure(installation: &mut Installation, load: &Load) -> Result<Vec
     ])
 }
 
-/// One worker, killed and started at once: until each of its runs has moved.
+/// Kills the only worker and restarts it at once. Measures the time until each of its runs has changed its state.
 async fn worker_restarted(installation: &mut Installation, load: &Load) -> Result<Figure> {
     only_one_worker(installation).await?;
     let runs = running(installation, load, 2).await?;
@@ -53,7 +53,7 @@ async fn worker_restarted(installation: &mut Installation, load: &Load) -> Resul
     Ok(Figure { name: "worker_killed_and_restarted_runs_move_s", seconds, bar_s: 5.0 })
 }
 
-/// One worker of two, killed for good.
+/// Kills one worker of two without a restart. Measures the time until each of its runs has changed its state.
 async fn worker_gone(installation: &mut Installation, load: &Load) -> Result<Figure> {
     let runs = running(installation, load, 2).await?;
     let other = installation.worker(&[]).await?;
@@ -69,8 +69,8 @@ async fn worker_gone(installation: &mut Installation, load: &Load) -> Result<Fig
     Ok(Figure { name: "worker_gone_runs_move_by_another_s", seconds, bar_s: 35.0 })
 }
 
-/// Redis killed, and its memory with it: until a run that is handed in meanwhile is claimed, and one
-/// right after it came back.
+/// Kills Redis, which loses its memory. Measures the time until a run that is submitted meanwhile is claimed, and one that
+/// is submitted right after the restart.
 async fn redis_wiped(installation: &mut Installation, load: &Load) -> Result<Figure> {
     installation.signal(ServerKind::Redis, rustix::process::Signal::KILL);
     let mut runs = vec![load.single("pass").await?];
@@ -88,7 +88,8 @@ async fn redis_wiped(installation: &mut Installation, load: &Load) -> Result<Fig
     Ok(Figure { name: "redis_wiped_queued_work_moves_s", seconds, bar_s: 15.0 })
 }
 
-/// Postgres killed: until what ran has moved, from the moment that it answers again.
+/// Kills Postgres. Measures the time from the moment that it answers again until the active runs have changed their
+/// state.
 async fn postgres_restarted(installation: &mut Installation, load: &Load) -> Result<Figure> {
     let runs = running(installation, load, 2).await?;
     installation.kill_and_start(ServerKind::Postgres, Duration::from_millis(500)).await?;
@@ -107,7 +108,7 @@ async fn only_one_worker(installation: &mut Installation) -> Result<()> {
     installation.ready(&installation.workers[0]).await
 }
 
-/// Runs of several seconds, each in its first stage.
+/// Starts runs of several seconds, and waits until each is in its first stage.
 async fn running(installation: &Installation, load: &Load, count: usize) -> Result<Vec<(u64, Uuid)>> {
     let mut runs = Vec::new();
     for _ in 0..count {
@@ -116,13 +117,13 @@ async fn running(installation: &Installation, load: &Load, count: usize) -> Resu
     let query = "SELECT count(*) FROM project_evaluation_runs WHERE status = 'running' AND phase = 'install'";
     let begun = clock::monotonic();
     while usize::try_from(history::count(&installation.pool, query).await?).unwrap_or(0) < count {
-        ensure!(begun.elapsed() < MOVE_TIMEOUT, "the runs do not begin");
+        ensure!(begun.elapsed() < MOVE_TIMEOUT, "the runs do not start");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     Ok(runs)
 }
 
-/// Seconds from `since` until the last of these runs had moved.
+/// Returns the seconds from `since` until the last of these runs had changed its state.
 async fn moved(installation: &Installation, runs: &[(u64, Uuid)], since: DateTime<Utc>) -> Result<Option<f64>> {
     let ids: Vec<Uuid> = runs.iter().map(|(_, run)| *run).collect();
     let begun = clock::monotonic();
@@ -139,7 +140,7 @@ async fn moved(installation: &Installation, runs: &[(u64, Uuid)], since: DateTim
 
 async fn ended(load: &Load, runs: &[(u64, Uuid)]) -> Result<()> {
     for (number, run) in runs {
-        // A run that does not end is the audit's to tell of.
+        // The audit reports a run that does not end.
         load.end_of(*number, *run, MOVE_TIMEOUT).await.ok();
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The whole report of a run that came out wrong: its events, its cells, and what the logs say of it.
+//! The report about a run with a violation: its events, its cells, and the log lines that contain its id.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::cells::ContainerLifetime;
 use super::history::History;
 
-/// Lines of the logs that are told of one run.
+/// The largest number of log lines in a report.
 const LINES: usize = 200;
 
 pub fn write(run: Uuid, history: &History, lifetimes: &BTreeMap<String, ContainerLifetime>, logs: &Path) -> String {
@@ -60,7 +60,7 @@ pub fn write(run: Uuid, history: &History, lifetimes: &BTreeMap<String, Containe
         let ours = text.lines().filter(|line| line.contains(&spelled) || line.contains(&simple));
         lines.extend(ours.map(|line| format!("{line} [{name}]")));
     }
-    // Each line begins with its time.
+    // Each line begins with its time, so sorting puts the lines of all logs in order.
     lines.sort();
     for line in lines.into_iter().take(LINES) {
         append(line);

@@ -1,4 +1,4 @@
-//! A process of the service under test, kept alive as systemd would.
+//! A process of the service under test that is restarted when it ends, as systemd would do.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use super::signals;
 
-/// Between an end that nobody asked for and the next start: `RestartSec`.
+/// The time between an unexpected end and the next start, like `RestartSec` of systemd.
 const RESTART_DELAY: Duration = Duration::from_millis(300);
 
-/// The longest that a process may take to end on SIGKILL, or to be there again.
+/// The longest that a process may take to end after SIGKILL, or to be started again.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a process is started with.
+/// The command line, environment and log of a process.
 #[derive(Clone)]
 pub struct Spec {
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Spec {
     pub log: PathBuf,
 }
 
-/// A process that is started again whenever it ends, until it is stopped.
+/// A process that is restarted whenever it ends, until it is stopped.
 pub struct Service {
     pub spec: Spec,
     pid: watch::Receiver<Option<u32>>,
@@ -39,12 +39,12 @@ pub struct Service {
 
 struct Shared {
     stopped: AtomicBool,
-    /// The end that comes is our doing.
+    /// Whether this program requested the next end.
     asked: AtomicBool,
     restart_ms: AtomicU64,
-    /// Where its log was when it last started, in bytes.
+    /// The length of its log when it last started, in bytes.
     log_from: AtomicU64,
-    /// Ends that nobody asked for.
+    /// The unexpected ends, each as a sentence.
     ends: Mutex<Vec<String>>,
 }
 
@@ -58,7 +58,7 @@ impl Service {
             log_from: AtomicU64::new(0),
             ends: Mutex::default(),
         });
-        tokio::spawn(keep(spec.clone(), Arc::clone(&shared), sender));
+        tokio::spawn(supervise(spec.clone(), Arc::clone(&shared), sender));
         Self { spec, pid, shared }
     }
 
@@ -66,19 +66,22 @@ impl Service {
         *self.pid.borrow()
     }
 
-    /// SIGKILL; it is started again after `pause`.
+    /// Sends SIGKILL. The process is restarted after `pause`.
     pub async fn kill(&self, pause: Duration) -> Result<()> {
         self.shared.restart_ms.store(u64::try_from(pause.as_millis()).unwrap_or(0), Ordering::SeqCst);
         self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    /// SIGKILL, for good.
+    /// Sends SIGKILL. The process is not restarted.
     pub async fn kill_for_good(&self) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    /// SIGTERM, for good; an error if it does not end within `timeout`.
+    /// Sends SIGTERM. The process is not restarted.
+    ///
+    /// # Errors
+    /// If it does not end within `timeout`; it is killed then.
     pub async fn stop(&self, timeout: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         let ended = self.end(Signal::TERM, timeout).await;
@@ -88,7 +91,7 @@ impl Service {
         ended
     }
 
-    /// SIGTERM, and SIGKILL `later`, whether it has drained or not.
+    /// Sends SIGTERM, and SIGKILL after `later` even if it has not drained. The process is not restarted.
     pub async fn stop_and_kill(&self, later: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.end(Signal::TERM, later).await.ok();
@@ -109,14 +112,16 @@ impl Service {
         }
     }
 
-    /// Waits until there is a process.
+    /// Waits until the process runs.
     pub async fn up(&self) -> Result<()> {
         let mut seen = self.pid.clone();
         let up = tokio::time::timeout(PROCESS_TIMEOUT, seen.wait_for(Option::is_some)).await;
-        up.with_context(|| format!("{} is not started", self.name()))?.map(drop).context("its keeper is gone")
+        up.with_context(|| format!("{} is not started", self.name()))?
+            .map(drop)
+            .context("its supervising task has ended")
     }
 
-    /// Waits until the process that runs now has found `text`.
+    /// Waits until the current process has written `text` to its log.
     pub async fn wait_for_log(&self, text: &str, timeout: Duration) -> Result<()> {
         let look = async {
             while !self.log_since_start().contains(text) {
@@ -124,7 +129,7 @@ impl Service {
             }
         };
         let found = tokio::time::timeout(timeout, look).await;
-        found.with_context(|| format!("{} did not say {text:?}; its log is {}", self.name(), self.spec.log.display()))
+        found.with_context(|| format!("{} did not log {text:?}; its log is {}", self.name(), self.spec.log.display()))
     }
 
     fn log_since_start(&self) -> String {
@@ -137,15 +142,15 @@ impl Service {
         &self.spec.name
     }
 
-    /// The ends that nobody asked for, each as a sentence.
+    /// Returns the unexpected ends, each as a sentence.
     pub fn ends(&self) -> Vec<String> {
         self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default()
     }
 }
 
-async fn keep(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) {
+async fn supervise(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) {
     while !shared.stopped.load(Ordering::SeqCst) {
-        let ended = once(&spec, &shared, &pid).await;
+        let ended = run_once(&spec, &shared, &pid).await;
         pid.send_replace(None);
         let pause = if shared.asked.swap(false, Ordering::SeqCst) {
             Duration::from_millis(shared.restart_ms.load(Ordering::SeqCst))
@@ -159,7 +164,7 @@ async fn keep(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) 
     }
 }
 
-async fn once(spec: &Spec, shared: &Shared, pid: &watch::Sender<Option<u32>>) -> Result<String> {
+async fn run_once(spec: &Spec, shared: &Shared, pid: &watch::Sender<Option<u32>>) -> Result<String> {
     let log = File::options().create(true).append(true).open(&spec.log)?;
     shared.log_from.store(log.metadata()?.len(), Ordering::SeqCst);
     let mut command = Command::new(&spec.program);
