@@ -4,19 +4,20 @@
 //! [`crate::worker`] holds a lease for each attempt that it drives, and [`crate::maintenance::watchdog`] asks
 //! which leases the worker holds before it takes a run over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assize_domain::queue::ClaimPause;
 use assize_domain::run::Lease;
 use assize_host::clock;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::admission::ClaimPauses;
 use crate::redis::Hints;
 
 /// A lease that was not renewed for this long may be taken over: six times [`RENEWAL_INTERVAL`].
@@ -149,14 +150,15 @@ impl Leases {
         self,
         store: Store,
         hints: Hints,
-        pauses: ClaimPauses,
+        mut pauses: watch::Receiver<BTreeMap<ClaimPause, String>>,
         info: WorkerInfo,
         stop: CancellationToken,
     ) {
-        let (mut cancels, mut changes) = (hints.cancels(), pauses.subscribe());
+        let mut cancels = hints.cancels();
         let half_slots = i32::try_from(info.half_slots).unwrap_or(i32::MAX);
         loop {
-            let (state, detail) = match pauses.strongest() {
+            let strongest = pauses.borrow_and_update().last_key_value().map(|(pause, detail)| (*pause, detail.clone()));
+            let (state, detail) = match strongest {
                 Some((pause, detail)) => (pause.as_str(), detail),
                 None => ("claiming", String::new()),
             };
@@ -168,7 +170,7 @@ impl Leases {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = cancels.changed() => if changed.is_err() { break },
-                changed = changes.changed() => if changed.is_err() { break },
+                changed = pauses.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(RENEWAL_INTERVAL) => {}
             }
             self.renew(&store).await;

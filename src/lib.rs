@@ -1,11 +1,11 @@
-//! The story of a run, in the order in which its modules tell it.
+//! The service, as the story of a run in the order in which its modules tell it.
 //!
-//! A platform posts a project to the [`api`]; [`intake`] spools, scans and keeps it; [`store`]
-//! writes submission and run in one statement; [`redis`] rings the doorbell. In the worker process
-//! [`admission`] claims the run and [`worker`] drives it: it makes [`cell`]s, streams the archive
-//! in, reads events out, lets its stages reach what they may ([`egress`]), turns the results into a
-//! [`verdict`] and writes the end, [`signing`] it. [`maintenance`]
-//! looks after what a dead worker left, by the [`leases`]. [`run`] is the domain that all of them speak.
+//! A platform posts a project to the [`api`]. [`intake`] spools and stores the archive after
+//! [`assize_archive`] has scanned it, [`assize_store`] writes submission and run in one statement, and [`redis`] rings
+//! the doorbell. In the worker process [`admission`] claims the run, [`leases`] renews its lease, and [`worker`] drives
+//! it: it launches cells ([`assize_cell`]), sends the archive in and receives events, connects stages to the hosts that
+//! they may reach ([`egress`]), and turns the results into a verdict ([`assize_domain::verdict`]). Then it signs the end
+//! of the run ([`assize_signing`]) and writes it. [`maintenance`] takes over what a dead worker left.
 
 pub mod admission;
 pub mod api;

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 6] = [
     &["template"],
     &["intake"],
     &["leases", "admission"],
-    &["maintenance", "upkeep", "worker", "api"],
+    &["maintenance", "worker", "api"],
     &["cli"],
 ];
 

@@ -1,8 +1,11 @@
-//! Who asks: the organisation and role behind the bearer key of a request.
+//! Authentication: the organisation and the role of a request's bearer key.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use assize_domain::key::{KeyRole, Presented};
+use assize_host::clock;
+use assize_observe::event;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
@@ -10,94 +13,96 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::Served;
-use super::connections::Connection;
-use super::gate::KeyStanding;
-use super::peer::Source;
+use super::client_address::ClientAddress;
+use super::connection_table::Connection;
 use super::problem::Problem;
-use super::rate::Subject;
-use assize_domain::key::KeyRole;
-use assize_domain::key::Presented;
-use assize_host::clock;
-use assize_observe::event;
+use super::rate_limit::{KeyRateLimit, RateLimitSubject};
+use super::state::RouterState;
 
-/// Keys that are looked up at one time, in this process, for addresses that sent too many wrong ones. A key costs one
-/// probe of a primary key, under the limit of its address (`rate_per_address`) like every request; so however many
-/// addresses guess, all of them together have no more than this many of the database's connections.
-static DOUBTED: Semaphore = Semaphore::const_new(2);
+/// Limits the concurrent key lookups of this process for addresses that sent too many wrong keys. A lookup is one probe
+/// of a primary key, and counts against `rate_per_address` like every request. So all guessing addresses together use at
+/// most this many connections to the database.
+static SUSPECT_LOOKUPS: Semaphore = Semaphore::const_new(2);
 
-/// The holder of a good key. A handler that has one reads only what belongs to `organization`.
+/// The owner of a valid key. A handler with a caller reads only what belongs to `organization`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub organization: Uuid,
     /// The key's id.
     pub key: Uuid,
     role: KeyRole,
-    /// When the key was looked up: by the database's clock, and by this process's.
-    asked_at: (DateTime<Utc>, Instant),
+    /// When the key was looked up, by the clock of the database and by the clock of this process.
+    looked_up_at: (DateTime<Utc>, Instant),
 }
 
 impl Caller {
-    /// Now, by the database's clock: counted on from its answer, to within the time that this took.
+    /// Returns the time by the clock of the database: its time at the lookup plus the time since, which is exact to
+    /// within the duration of the lookup.
     pub fn now(&self) -> DateTime<Utc> {
-        let (asked_at, asked) = self.asked_at;
-        asked_at + TimeDelta::from_std(asked.elapsed()).unwrap_or_default()
+        let (database_time, instant) = self.looked_up_at;
+        database_time + TimeDelta::from_std(instant.elapsed()).unwrap_or_default()
     }
 
-    /// Refuses who may only read.
+    /// Returns the caller.
+    ///
+    /// # Errors
+    /// `role_missing` if the role may only read.
     pub fn may_submit(self) -> Result<Self, Problem> {
         if self.role.may_submit() { Ok(self) } else { Err(Problem::role_missing(self.role.as_str())) }
     }
 }
 
-impl FromRequestParts<Served> for Caller {
+impl FromRequestParts<RouterState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &RouterState) -> Result<Self, Problem> {
         let text = bearer(parts)?;
         let presented = text.and_then(|text| Presented::read(text.trim()));
-        let guesses = parts.extensions.get::<Source>().copied().map(Subject::WrongKeys);
-        let caller = match guesses {
-            // Whoever guessed too often still may have a right key: it is looked up, a few at a time.
-            Some(guesses)
-                if presented.as_ref().is_some_and(|key| !served.rates.knows(key))
-                    && served.rates.is_empty(guesses).await =>
+        let wrong_keys = parts.extensions.get::<ClientAddress>().copied().map(RateLimitSubject::WrongKeys);
+        let caller = match wrong_keys {
+            // An address that exceeded the limit of wrong keys may still send a valid one: a few lookups at a time.
+            Some(wrong_keys)
+                if presented.as_ref().is_some_and(|key| !state.rate_limiter.was_verified(key))
+                    && state.rate_limiter.is_exhausted(wrong_keys).await =>
             {
-                let _turn = DOUBTED.acquire().await.map_err(|closed| Problem::internal(&closed))?;
-                find(served, presented).await?
+                let _permit = SUSPECT_LOOKUPS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
+                find(state, presented).await?
             }
-            _ => find(served, presented).await?,
+            _ => find(state, presented).await?,
         };
         let Some(caller) = caller else {
-            if let Some(guesses) = guesses
-                && let Err(standing) = served.rates.take(guesses).await
+            if let Some(wrong_keys) = wrong_keys
+                && let Err(status) = state.rate_limiter.count(wrong_keys).await
             {
-                event::refused(guesses.policy());
-                return Err(Problem::too_many_requests(&standing));
+                event::refused(wrong_keys.policy());
+                return Err(status.into());
             }
             return Err(Problem::key_invalid());
         };
         if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
-            connection.is_known();
+            connection.mark_authenticated();
         }
-        let subject = Subject::Key(caller.key);
-        match served.rates.take(subject).await {
+        let subject = RateLimitSubject::Key(caller.key);
+        match state.rate_limiter.count(subject).await {
             Ok(None) => {}
-            Ok(Some(standing)) => {
-                if let Some(told) = parts.extensions.get::<KeyStanding>() {
-                    told.tell(standing);
+            Ok(Some(status)) => {
+                if let Some(reported) = parts.extensions.get::<KeyRateLimit>() {
+                    reported.set(status);
                 }
             }
-            Err(standing) => {
+            Err(status) => {
                 event::refused(subject.policy());
-                return Err(Problem::too_many_requests(&standing));
+                return Err(status.into());
             }
         }
         Ok(caller)
     }
 }
 
-/// What came as a key; `None` if that cannot be one.
+/// Returns the text of the key in the header Authorization; `None` if the text cannot be a key.
+///
+/// # Errors
+/// `key_missing` if the header is absent, repeated or of another scheme.
 fn bearer(parts: &Parts) -> Result<Option<&str>, Problem> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(Problem::key_missing()) };
@@ -109,15 +114,15 @@ fn bearer(parts: &Parts) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// The holder of this key, if it is one that is neither revoked nor expired.
-async fn find(served: &Served, presented: Option<Presented<'_>>) -> Result<Option<Caller>, Problem> {
+/// Returns the owner of this key, unless the key is unknown, revoked or expired.
+async fn find(state: &RouterState, presented: Option<Presented<'_>>) -> Result<Option<Caller>, Problem> {
     let Some(key) = presented else { return Ok(None) };
-    // Ids of keys are no secret, so it tells nothing that an unknown one is answered sooner.
-    let Some(stored) = served.api.store.find_key(key.id).await? else { return Ok(None) };
+    // The id of a key is not secret, so that a faster answer for an unknown id reveals nothing.
+    let Some(stored) = state.api.store.find_key(key.id).await? else { return Ok(None) };
     if !key.proves(&stored.secret_sha256) {
         return Ok(None);
     }
-    served.rates.remember(key.id, &stored.secret_sha256);
-    let asked_at = (stored.asked_at, clock::monotonic());
-    Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role, asked_at }))
+    state.rate_limiter.remember_verified(key.id, &stored.secret_sha256);
+    let looked_up_at = (stored.asked_at, clock::monotonic());
+    Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role, looked_up_at }))
 }

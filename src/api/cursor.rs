@@ -1,16 +1,15 @@
-//! Where the next page of a list begins, as text that clients pass back unread.
+//! The cursor: where the next page of a list begins, as opaque text that clients pass back unchanged.
 
+use assize_store::runs::{After, RunRow};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use uuid::Uuid;
 
-use assize_store::runs::{After, RunRow};
-
-/// The first byte; another order of the list will have another.
+/// The first byte of a cursor. A future order of the list gets a new version.
 const VERSION: u8 = 1;
 
-/// The cursor of the page after the one that ends with `run`.
+/// Returns the cursor of the page after the one that ends with `run`.
 pub(super) fn after(run: &RunRow) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(run.submitted_at.timestamp_micros().to_be_bytes());
@@ -18,15 +17,15 @@ pub(super) fn after(run: &RunRow) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cursor back; `None` if it is not one of ours.
+/// Parses a cursor. Returns `None` if this service did not return it.
 pub(super) fn read(text: &str) -> Option<After> {
     let bytes: [u8; 25] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
     let (version, rest) = bytes.split_first()?;
     let (micros, id) = rest.split_first_chunk::<8>()?;
     let submitted_at = DateTime::from_timestamp_micros(i64::from_be_bytes(*micros))?;
-    // Postgres ends at the year 294276 and begins at 4713 BC; a forged cursor must not reach it.
-    let kept = (0..=253_402_300_799_999_999).contains(&submitted_at.timestamp_micros());
-    (*version == VERSION && kept).then_some(After { submitted_at, id: Uuid::from_slice(id).ok()? })
+    // Postgres supports the years 4713 BC to 294276; a forged cursor must not exceed them.
+    let is_supported = (0..=253_402_300_799_999_999).contains(&submitted_at.timestamp_micros());
+    (*version == VERSION && is_supported).then_some(After { submitted_at, id: Uuid::from_slice(id).ok()? })
 }
 
 #[cfg(test)]
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_another_age_are_refused() {
+    fn another_version_and_a_time_out_of_range_are_rejected() {
         assert_eq!(read(&text(2, 0)), None);
         assert_eq!(read(&text(VERSION, i64::MAX)), None);
         assert_eq!(read(&text(VERSION, -1)), None);
@@ -57,7 +56,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_the_reader(text in "\\PC{0,60}") {
+        fn no_text_breaks_the_parser(text in "\\PC{0,60}") {
             read(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! Parameters of a request, refused with a problem where they are not what they should be.
+//! Extractors of parameters, which reject a malformed value with a problem.
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -7,34 +7,34 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 
-/// The id in the path. What is no id names nothing, so it is not found.
-pub(super) struct Id(pub Uuid);
+/// The id in the path. A text that is not an id names nothing, so that the answer is `not_found`.
+pub(super) struct PathId(pub Uuid);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let what = if parts.uri.path().starts_with("/v1/submissions") { "submission" } else { "run" };
+        let thing = if parts.uri.path().starts_with("/v1/submissions") { "submission" } else { "run" };
         let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::not_found(what))?;
-        // Only the one spelling that we give out: an id has one address.
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::not_found(thing))?;
+        // Only the spelling that the API returns is accepted, so that each run has one address.
         match text.parse::<Uuid>() {
             Ok(id) if id.hyphenated().to_string() == text => Ok(Self(id)),
-            _ => Err(Problem::not_found(what)),
+            _ => Err(Problem::not_found(thing)),
         }
     }
 }
 
-/// The parameters after the question mark; an unknown one is refused by name.
-pub(super) struct Params<T>(pub T);
+/// The parameters of the query. An unknown parameter is rejected by its name.
+pub(super) struct QueryParams<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(refused) => Err(Problem::bad_parameters(refused.body_text())),
+            Err(rejection) => Err(Problem::bad_parameters(rejection.body_text())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One submission for one `Idempotency-Key`, however often it is sent.
+//! The header `Idempotency-Key`: however often a submission is sent with the same key, it is stored once.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,31 @@ use axum::http::HeaderMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::form::{Form, Project};
+use super::form::{Project, SubmissionForm};
 use super::problem::Problem;
 
-/// The longest key, in bytes; the column has the same limit.
-const KEY_BYTES: usize = 255;
+/// The maximum length of a key in bytes; the column has the same limit.
+const MAX_KEY_BYTES: usize = 255;
 
-/// The client's key, if it sent one.
+/// Returns the client's key, if it sent one.
+///
+/// # Errors
+/// `bad_idempotency_key` if the header is repeated, empty, too long or not visible ASCII.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let visible = |key: &&str| (1..=KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let visible =
+        |key: &&str| (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     match value.to_str().ok().filter(visible) {
         Some(key) if values.next().is_none() => Ok(Some(key)),
         _ => Err(Problem::bad_idempotency_key()),
     }
 }
 
-/// What makes two requests the same: template, user, metadata, and the archive's bytes or the repository's
-/// address and ref. The order of the form's fields and of the metadata's keys does not.
-pub(super) fn request_sha256(form: &Form) -> [u8; 32] {
+/// Returns the digest of a submission: of its template, user and metadata, and of the archive's bytes or the repository's
+/// address and ref. Two requests with the same digest are the same submission. The order of the fields, and of the keys
+/// in the metadata, does not matter.
+pub(super) fn request_sha256(form: &SubmissionForm) -> [u8; 32] {
     let mut digest = Sha256::new();
     let metadata = canonical(&form.metadata).to_string();
     let mut parts = vec![&form.template, &form.user, &metadata];
@@ -40,7 +45,7 @@ pub(super) fn request_sha256(form: &Form) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// The same value with every object's keys in order, whichever map serde_json was built with.
+/// Sorts the keys of every object, so that the result does not depend on the map type of serde_json.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(object) => {

@@ -1,18 +1,24 @@
 //! Live output as Server-Sent Events.
 //!
-//! One stream follows one run in rounds. A round looks at the run first and at its output after
-//! that, so that a run which is seen to have ended has written all that it ever will. Redis gives
-//! the output of the attempt in progress; when an attempt is over, its blob gives the rest.
+//! One stream follows one run in rounds. A round reads the run first and its output second, so that the output of a run
+//! that has ended is complete. Redis has the output of the attempt in progress. When an attempt has ended, its blob has
+//! the rest.
 //!
-//! What must hold: the ids that a client gets are `1-1 1-2 .. 2-1 ..` without a gap or a repetition,
-//! over any number of connections, of which each names the last id that arrived. So a piece that
-//! Redis lost holds back those after it until the blob has it, and the client is told of the gap:
-//! to go on and bring the lost pieces later would leave nothing that `Last-Event-ID` could say.
+//! Invariant: a client receives the ids `1-1 1-2 .. 2-1 ..` without a gap or a repetition, over any number of connections
+//! that each send the last id that arrived. So if Redis lost an entry, the stream sends no later entry until the blob has
+//! the lost one, and reports a gap to the client. If it sent the later entries first, no value of `Last-Event-ID` could
+//! describe what the client has.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use assize_domain::output::{Entry, EntryId};
+use assize_domain::run::{FailureCode, StageName, Status};
+use assize_observe::event;
+use assize_store::StoreError;
+use assize_store::events::RunEvent;
+use assize_store::runs::RunRow;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,32 +29,27 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::held::Held;
-use super::output::{BATCH, of_ended_attempt};
+use super::open_requests::OpenRequestPermit;
 use super::problem::Problem;
-use super::view::RunView;
-use super::wait::Watch;
-use super::{ApiState, runs};
-use assize_domain::output::{Entry, EntryId};
-use assize_domain::run::{FailureCode, StageName, Status};
-use assize_observe::event;
-use assize_store::StoreError;
-use assize_store::events::RunEvent;
-use assize_store::runs::RunRow;
+use super::run_watch::RunWatch;
+use super::runs;
+use super::state::ApiState;
+use super::stored_output::{BATCH, read_ended_attempt};
+use super::views::RunView;
 
-/// Silence after which a comment shows that the connection lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The time without an event after which the stream sends a comment, which shows that the connection works.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What a client wants of a run's output.
+/// Which part of a run's output a client requested.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Filter {
+pub(super) struct OutputFilter {
     pub after: Option<EntryId>,
     pub stage: Option<StageName>,
 }
 
 /// The data of a `status` event.
 #[derive(Serialize)]
-struct Move {
+struct StatusChange {
     status: Status,
     phase: Option<StageName>,
     attempt: i32,
@@ -56,16 +57,16 @@ struct Move {
     failure_code: Option<FailureCode>,
 }
 
-impl From<&RunEvent> for Move {
+impl From<&RunEvent> for StatusChange {
     fn from(event: &RunEvent) -> Self {
         let RunEvent { attempt, at, to_status, phase, failure_code, .. } = *event;
         Self { status: to_status, phase, attempt, at, failure_code }
     }
 }
 
-/// The data of a `gap` event: live output after this id was lost, and comes when the attempt is over.
+/// The data of a `gap` event: live output after this id was lost, and follows when the attempt has ended.
 #[derive(Serialize)]
-struct Gap {
+struct OutputGap {
     after: EntryId,
 }
 
@@ -74,76 +75,78 @@ pub(super) async fn follow(
     api: ApiState,
     caller: Caller,
     id: Uuid,
-    filter: Filter,
-    stop: CancellationToken,
-    presence: Held,
+    filter: OutputFilter,
+    shutdown: CancellationToken,
+    permit: OpenRequestPermit,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let watch = Watch::new(&api.hints, id);
+    let watch = RunWatch::new(&api.hints, id);
     runs::find(&api, caller, id).await?;
     let follower = Follower::new(api, caller, id, filter);
-    let sse = Sse::new(events(follower, watch, stop, presence)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // nginx would gather lines until a buffer is full.
+    let sse =
+        Sse::new(events(follower, watch, shutdown, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL));
+    // Without this header nginx would buffer the lines.
     Ok(([(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))], sse))
 }
 
 fn events(
     mut follower: Follower,
-    mut watch: Watch,
-    stop: CancellationToken,
-    presence: Held,
+    mut watch: RunWatch,
+    shutdown: CancellationToken,
+    permit: OpenRequestPermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     async_stream::stream! {
-        let _presence = presence;
+        let _permit = permit;
         loop {
             let round = follower.round().await;
             while let Some(event) = follower.ready.pop_front() {
                 yield Ok(event);
             }
             match round {
-                Round::More => {}
-                Round::Ended => return,
-                Round::Quiet => tokio::select! {
-                    () = watch.moved() => {}
-                    () = stop.cancelled() => return,
+                RoundEnd::MoreToRead => {}
+                RoundEnd::RunEnded => return,
+                RoundEnd::CaughtUp => tokio::select! {
+                    () = watch.changed() => {}
+                    () = shutdown.cancelled() => return,
                 },
             }
-            if stop.is_cancelled() {
+            if shutdown.is_cancelled() {
                 return;
             }
         }
     }
 }
 
-/// What a round came to.
-enum Round {
-    /// There is more to read at once.
-    More,
-    /// Nothing more until the run moves.
-    Quiet,
-    /// The run has ended and its client has everything.
-    Ended,
+/// How a round ended.
+enum RoundEnd {
+    /// The next round can read more at once.
+    MoreToRead,
+    /// There is nothing more until the run changes.
+    CaughtUp,
+    /// The run has ended, and its client has everything.
+    RunEnded,
 }
 
+/// The state of one stream.
 struct Follower {
     api: ApiState,
     caller: Caller,
     id: Uuid,
     stage: Option<StageName>,
-    /// The last piece that the client has; its attempt is the one that is being followed.
+    /// The id of the last entry that the client has. The stream follows the attempt of this id.
     last: EntryId,
-    /// Where the client was told of a gap.
-    told: Option<EntryId>,
+    /// The id after which the last gap was reported.
+    gap_after: Option<EntryId>,
     last_event: i64,
-    /// Moves that are known and not told yet.
-    moves: VecDeque<RunEvent>,
-    /// Whether the client had a part of this stream before, and so the moves up to then.
+    /// Status changes that were read and not sent yet.
+    status_changes: VecDeque<RunEvent>,
+    /// Whether the client had a part of this stream before, and so the status changes up to that part.
     resumes: bool,
-    seen: Option<(Status, Option<StageName>, i32)>,
+    last_state: Option<(Status, Option<StageName>, i32)>,
     ready: VecDeque<Event>,
 }
 
 impl Follower {
-    fn new(api: ApiState, caller: Caller, id: Uuid, filter: Filter) -> Self {
+    fn new(api: ApiState, caller: Caller, id: Uuid, filter: OutputFilter) -> Self {
         let beginning = EntryId { attempt: 1, number: 0 };
         let last = filter.after.filter(|after| after.attempt > 0).unwrap_or(beginning);
         Self {
@@ -152,113 +155,113 @@ impl Follower {
             id,
             stage: filter.stage,
             last,
-            told: None,
+            gap_after: None,
             last_event: 0,
-            moves: VecDeque::new(),
+            status_changes: VecDeque::new(),
             resumes: filter.after.is_some(),
-            seen: None,
+            last_state: None,
             ready: VecDeque::new(),
         }
     }
 
-    /// Gathers what is new. What a service behind us fails to tell comes in a later round.
-    async fn round(&mut self) -> Round {
+    /// Collects the new events. If a service that the API depends on is unavailable, a later round collects them.
+    async fn round(&mut self) -> RoundEnd {
         let run = match self.api.store.read_run(self.caller.organization, self.id).await {
             Ok(Some(run)) => run,
-            Ok(None) => return Round::Ended,
-            // Output still comes while Postgres is away; only the end needs it.
+            Ok(None) => return RoundEnd::RunEnded,
+            // Live output does not need Postgres; only the end of the run does.
             Err(_) => return self.live_output(self.last.attempt).await,
         };
         let current = u32::try_from(run.attempt).unwrap_or(1);
         let ended = run.status.is_terminal();
         let over = if ended { current } else { current - 1 };
-        if self.read_moves(&run).await.is_err() {
-            return Round::Quiet;
+        if self.read_status_changes(&run).await.is_err() {
+            return RoundEnd::CaughtUp;
         }
         while self.last.attempt <= over {
             if self.close_attempt().await.is_err() {
-                return Round::Quiet;
+                return RoundEnd::CaughtUp;
             }
         }
-        self.tell_moves(|_| true);
+        self.push_status_changes(|_| true);
         if ended {
             self.push("end", None, &RunView::from(run));
-            return Round::Ended;
+            return RoundEnd::RunEnded;
         }
         self.live_output(current).await
     }
 
-    /// The rest of the attempt that is being followed, which is over; then the next attempt's turn.
+    /// Sends the rest of the followed attempt, which has ended, and continues with the next attempt.
     async fn close_attempt(&mut self) -> Result<(), Problem> {
         let attempt = self.last.attempt;
-        for entry in of_ended_attempt(&self.api, self.id, attempt).await? {
+        for entry in read_ended_attempt(&self.api, self.id, attempt).await? {
             if entry.id > self.last {
-                self.tell_moves(|event| comes_before(event, &entry));
-                self.give(&entry);
+                self.push_status_changes(|event| precedes(event, &entry));
+                self.push_output(&entry);
             }
         }
         self.last = EntryId { attempt: attempt + 1, number: 0 };
         Ok(())
     }
 
-    /// What Redis has of `attempt`, the one in progress, as far as it goes on from the last piece.
-    async fn live_output(&mut self, attempt: u32) -> Round {
+    /// Sends what Redis has of `attempt`, the attempt in progress, as long as the ids continue without a gap.
+    async fn live_output(&mut self, attempt: u32) -> RoundEnd {
         if self.last.attempt != attempt {
-            // A client that claims to have seen the future.
-            return Round::Quiet;
+            // The client sent an id of a later attempt.
+            return RoundEnd::CaughtUp;
         }
         let batch = match self.api.redis.read_output(self.id, self.last, BATCH).await {
             Ok(batch) => batch,
             Err(error) => {
                 event::dependency("redis", false, &error.to_string());
-                return Round::Quiet;
+                return RoundEnd::CaughtUp;
             }
         };
         let is_full = batch.len() == BATCH;
         for entry in batch {
             if entry.id.attempt != attempt {
-                // Postgres will say that the attempt is over.
-                return Round::Quiet;
+                // A later round reads from Postgres that the attempt has ended.
+                return RoundEnd::CaughtUp;
             }
             if entry.id.number != self.last.number + 1 {
-                if self.told != Some(self.last) {
-                    self.told = Some(self.last);
-                    self.push("gap", None, &Gap { after: self.last });
+                if self.gap_after != Some(self.last) {
+                    self.gap_after = Some(self.last);
+                    self.push("gap", None, &OutputGap { after: self.last });
                 }
-                return Round::Quiet;
+                return RoundEnd::CaughtUp;
             }
-            self.give(&entry);
+            self.push_output(&entry);
         }
-        if is_full { Round::More } else { Round::Quiet }
+        if is_full { RoundEnd::MoreToRead } else { RoundEnd::CaughtUp }
     }
 
-    /// Reads the moves of the run since the last round.
-    async fn read_moves(&mut self, run: &RunRow) -> Result<(), StoreError> {
+    /// Reads the status changes of the run since the last round.
+    async fn read_status_changes(&mut self, run: &RunRow) -> Result<(), StoreError> {
         let now = (run.status, run.phase, run.attempt);
-        if self.seen == Some(now) {
+        if self.last_state == Some(now) {
             return Ok(());
         }
         loop {
-            let moves = self.api.store.events_of_run(self.id, self.last_event).await?;
-            let Some(newest) = moves.last() else { break };
+            let changes = self.api.store.events_of_run(self.id, self.last_event).await?;
+            let Some(newest) = changes.last() else { break };
             self.last_event = newest.id;
-            // Who resumes gets where the run is now, not all of its way again.
-            let known = if self.resumes { moves.len() - 1 } else { 0 };
+            // A client that resumes receives the current status, not the whole history again.
+            let known = if self.resumes { changes.len() - 1 } else { 0 };
             self.resumes = false;
-            self.moves.extend(moves.into_iter().skip(known));
+            self.status_changes.extend(changes.into_iter().skip(known));
         }
-        self.seen = Some(now);
+        self.last_state = Some(now);
         Ok(())
     }
 
-    /// Tells the moves that are not told yet, as far as `due` goes.
-    fn tell_moves(&mut self, due: impl Fn(&RunEvent) -> bool) {
-        while let Some(event) = self.moves.pop_front_if(|event| due(event)) {
-            self.push("status", None, &Move::from(&event));
+    /// Sends the status changes that were not sent yet, as long as `due` accepts them.
+    fn push_status_changes(&mut self, due: impl Fn(&RunEvent) -> bool) {
+        while let Some(event) = self.status_changes.pop_front_if(|event| due(event)) {
+            self.push("status", None, &StatusChange::from(&event));
         }
     }
 
-    fn give(&mut self, entry: &Entry) {
+    fn push_output(&mut self, entry: &Entry) {
         self.last = entry.id;
         if self.stage.is_none_or(|stage| stage == entry.stage) {
             self.push("output", Some(entry.id), entry);
@@ -275,9 +278,9 @@ impl Follower {
     }
 }
 
-/// Whether a run made this move before it wrote `entry`: output that is told afterwards stands among
-/// the moves as it did when it was live.
-fn comes_before(event: &RunEvent, entry: &Entry) -> bool {
+/// Whether the status changed before the run wrote `entry`. So output that is sent later has the same order among the
+/// status changes as live output.
+fn precedes(event: &RunEvent, entry: &Entry) -> bool {
     let attempt = u32::try_from(event.attempt).unwrap_or(0);
     let entered = match event.to_status {
         Status::Queued | Status::Preparing => true,

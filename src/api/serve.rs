@@ -1,4 +1,4 @@
-//! Connections: counted, bounded in time, and ended in good order.
+//! Accepts connections: counts them, limits their times, and closes them in good order when the service stops.
 
 use std::future::Future;
 use std::io;
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use assize_host as host;
+use assize_observe::{event, metrics};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -19,74 +21,43 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use super::connections::{Connection, Connections, Entered, Leaving};
-use super::crowd::{Crowd, Crowded};
-use super::gate::{HEAD_BYTES, MOST_HEADERS};
-use super::peer::{Peer, Proxies, Source};
-use super::rate::Rates;
-use super::socket::{SEND_BUFFER, Socket};
-use super::{ApiState, Served, refusing_router, router};
-use assize_host as host;
-use assize_observe::{event, metrics};
+use super::bounded_socket::{BoundedSocket, SEND_BUFFER};
+use super::client_address::{ClientAddress, PeerAddress, TrustedProxies};
+use super::connection_table::{AcceptedConnection, ClosingConnection, Connection, ConnectionTable, TooManyConnections};
+use super::open_requests::OpenRequestLimiter;
+use super::problem::Problem;
+use super::rate_limit::RateLimiter;
+use super::request_limits::{MAX_HEAD_BYTES, MAX_HEADER_LINES};
+use super::router::{rejecting_router, router};
+use super::state::{ApiState, RouterState, Timeouts};
 
-/// Bytes of one connection that are read and not handled yet, and that are to be written.
-const BUFFER: usize = 64 * 1024;
+/// The maximum size in bytes of each connection's read buffer and write buffer.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Connections over the limit that are told so at one time, and how long that may take; more are
-/// closed without a word.
-const MOST_REFUSED: usize = 64;
-const REFUSAL: Duration = Duration::from_secs(2);
+/// The maximum number of rejected connections that receive an answer at the same time, and the time limit for this
+/// answer. Further connections are closed without an answer.
+const MAX_REJECTIONS: usize = 64;
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the end of a connection that was told to go is waited for.
-const CLOSING: Duration = Duration::from_millis(100);
+/// How long the service waits until a connection that it asked to close has closed.
+const CLOSING_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The pause after a connection could not be accepted.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// How long a client may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For the head of a request, and between requests on one connection. Without it half-sent
-    /// headers hold a connection for ever (FAILURES 22).
-    pub head: Duration,
-    /// For a whole body.
-    pub upload: Duration,
-    /// Between two pieces of a body.
-    pub upload_idle: Duration,
-    /// For a client that takes nothing of its answer, or nearly nothing.
-    pub unread: Duration,
-    /// From the head of a request to the head of its answer: an upload, or a wait, and then some.
-    pub request: Duration,
-    /// For requests in progress when the service stops.
-    pub stop: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(10),
-            upload: Duration::from_secs(300),
-            upload_idle: Duration::from_secs(30),
-            unread: Duration::from_secs(60),
-            request: Duration::from_secs(360),
-            stop: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Serves until `stop`, then lets requests in progress end. The caller runs
+/// Serves until `stop`, and then waits for the requests in progress. The caller runs
 /// [`crate::redis::Redis::listen`] on the same hints.
 ///
 /// # Errors
-/// If the folder for uploads cannot be made, or `trusted_proxies` cannot be read.
+/// If the folder for uploads cannot be created, or `trusted_proxies` cannot be read.
 pub async fn serve(state: ApiState, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     serve_within(Timeouts::default(), state, listener, stop).await
 }
 
-/// [`serve`] with other timeouts.
+/// Serves like [`serve`], with other timeouts.
 ///
 /// # Errors
-/// If the folder for uploads cannot be made, or `trusted_proxies` cannot be read.
+/// If the folder for uploads cannot be created, or `trusted_proxies` cannot be read.
 pub async fn serve_within(
     timeouts: Timeouts,
     state: ApiState,
@@ -96,14 +67,15 @@ pub async fn serve_within(
     let config = &state.config;
     let spool = &config.spool_dir;
     std::fs::create_dir_all(spool)
-        .with_context(|| format!("cannot make the folder for uploads {}; set spool_dir", spool.display()))?;
-    let proxies = Proxies::read(&config.trusted_proxies)?;
-    let holding = Crowd::new(usize::MAX, config.max_held_per_key as usize);
-    let open = Connections::new(config.max_connections as usize, config.max_connections_per_address as usize);
-    let rates = Rates::new(state.redis.clone(), config);
-    let served = Served { api: state, timeouts, stop: stop.clone(), proxies: Arc::new(proxies), rates, holding };
-    let door = Door { open, proxies: Arc::clone(&served.proxies), refused: Arc::new(Semaphore::new(MOST_REFUSED)) };
-    let router = router(served);
+        .with_context(|| format!("cannot create the folder for uploads {}; set spool_dir", spool.display()))?;
+    let proxies = Arc::new(TrustedProxies::read(&config.trusted_proxies)?);
+    let open_requests = OpenRequestLimiter::new(config.max_held_per_key as usize);
+    let table = ConnectionTable::new(config.max_connections as usize, config.max_connections_per_address as usize);
+    let rate_limiter = RateLimiter::new(state.redis.clone(), config);
+    let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
+    let guard = ConnectionGuard { table, proxies: Arc::clone(&proxies), rejections };
+    let shutdown = stop.clone();
+    let router = router(RouterState { api: state, timeouts, shutdown, proxies, rate_limiter, open_requests });
     let server = server(timeouts.head);
     let connections = GracefulShutdown::new();
     loop {
@@ -111,47 +83,50 @@ pub async fn serve_within(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Some((socket, peer)) = door.accepted(accepted).await else { continue };
-        let Entered { connection: entered, leaving } =
-            match door.open.enter(Source::of(peer), door.proxies.trusts(peer)) {
-                Ok(entered) => entered,
-                Err(crowded) => {
-                    door.refuse(socket, peer, crowded);
+        let Some((socket, peer)) = guard.accepted(accepted).await else { continue };
+        let AcceptedConnection { connection, closing } =
+            match guard.table.accept(ClientAddress::from_ip(peer), guard.proxies.trusts(peer)) {
+                Ok(accepted) => accepted,
+                Err(limit) => {
+                    guard.reject(socket, peer, limit);
                     continue;
                 }
             };
-        if let Some(leaving) = leaving {
+        if let Some(closing) = closing {
             event::refused("half_heads");
-            closed(leaving).await;
+            wait_until_closed(closing).await;
         }
         // A line of live output must not wait for the next one to fill a packet.
         socket.set_nodelay(true).ok();
         host::bound_send_buffer(&socket, SEND_BUFFER);
-        let entered = Arc::new(entered);
-        let layers = (Extension(Peer(peer)), Extension(Arc::clone(&entered)));
-        let service = Attended {
+        let entry = Arc::new(connection);
+        let layers = (Extension(PeerAddress(peer)), Extension(Arc::clone(&entry)));
+        let service = TrackedService {
             inner: TowerToHyperService::new(layers.layer(router.clone())),
-            connection: Arc::clone(&entered),
+            connection: Arc::clone(&entry),
         };
-        let connection = server.serve_connection(TokioIo::new(Socket::new(socket, timeouts.unread)), service);
-        let connection = connections.watch(connection);
+        let socket = BoundedSocket::new(socket, timeouts.unread);
+        let connection = connections.watch(server.serve_connection(TokioIo::new(socket), service));
         metrics().connections.inc();
         tokio::spawn(async move {
             tokio::select! {
-                // How a connection ends is the client's business; requests log themselves.
+                // An error is normal here: clients close connections in many ways. Each request has its log line.
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 },
-                () = entered.told_to_leave() => {}
+                () = entry.close_requested() => {}
             }
-            // Only now, when the socket is closed.
-            drop(entered);
+            // The entry must outlive the socket, which is closed now.
+            drop(entry);
             metrics().connections.dec();
         });
     }
     drop(listener);
     if tokio::time::timeout(timeouts.stop, connections.shutdown()).await.is_err() {
-        tracing::warn!(seconds = timeouts.stop.as_secs(), "requests were still in progress after the time to stop");
+        tracing::warn!(
+            seconds = timeouts.stop.as_secs(),
+            "requests were still in progress when the stop timeout elapsed"
+        );
     }
     Ok(())
 }
@@ -159,58 +134,58 @@ pub async fn serve_within(
 fn server(head: Duration) -> http1::Builder {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(head);
-    server.max_headers(MOST_HEADERS).max_header_size(HEAD_BYTES).max_buf_size(BUFFER);
+    server.max_headers(MAX_HEADER_LINES).max_header_size(MAX_HEAD_BYTES).max_buf_size(BUFFER_BYTES);
     server
 }
 
-/// Waits until the socket is closed of a connection that was told to go, so that there are never more than are
-/// let in; but no longer than a runtime that is not overloaded takes for it.
-async fn closed(leaving: Leaving) {
-    tokio::time::timeout(CLOSING, leaving.gone()).await.ok();
+/// Waits until a connection that was asked to close has closed its socket, so that the number of sockets stays within
+/// the limit. The wait is as long as a runtime that is not overloaded needs.
+async fn wait_until_closed(closing: ClosingConnection) {
+    tokio::time::timeout(CLOSING_TIMEOUT, closing.closed()).await.ok();
 }
 
-/// A router that says of each request when its head has come and when it has its answer.
-struct Attended<S> {
+/// A service that records in the connection table when a request starts and when it is answered.
+struct TrackedService<S> {
     inner: S,
     connection: Arc<Connection>,
 }
 
-impl<R, S: Service<R, Future: Send + 'static>> Service<R> for Attended<S> {
+impl<R, S: Service<R, Future: Send + 'static>> Service<R> for TrackedService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn call(&self, request: R) -> Self::Future {
         let connection = Arc::clone(&self.connection);
-        connection.begins();
+        connection.request_started();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            // Whoever has no key gets answers that are whole by now; who has one stays anyway.
-            connection.rests();
+            // Without a key the answer is complete by now. With a key the connection is never closed for another.
+            connection.request_answered();
             answer
         })
     }
 }
 
-/// Who may connect, and what the others are told.
-struct Door {
-    open: Connections,
-    proxies: Arc<Proxies>,
-    refused: Arc<Semaphore>,
+/// Decides which connections are accepted, and answers the others.
+struct ConnectionGuard {
+    table: ConnectionTable,
+    proxies: Arc<TrustedProxies>,
+    rejections: Arc<Semaphore>,
 }
 
-impl Door {
-    /// What was accepted. Where that failed for want of a file descriptor, most likely, a connection without
-    /// a head is closed; if there is none, time is left to others, because it would fail again at once.
+impl ConnectionGuard {
+    /// Returns the accepted connection. An error is most likely a lack of file descriptors: then this closes a
+    /// connection without a head. If there is none, it waits, because a retry would fail again at once.
     async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStream, IpAddr)> {
         match accepted {
             Ok((socket, address)) => Some((socket, address.ip())),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                match self.open.close_one() {
-                    Some(leaving) => closed(leaving).await,
-                    None => tokio::time::sleep(ACCEPT_AGAIN).await,
+                match self.table.close_one() {
+                    Some(closing) => wait_until_closed(closing).await,
+                    None => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
                 }
                 None
             }
@@ -218,19 +193,21 @@ impl Door {
     }
 
     /// Answers one request with 503 and closes.
-    fn refuse(&self, socket: TcpStream, peer: IpAddr, crowded: Crowded) {
-        event::refused(match crowded {
-            Crowded::Each { .. } => "connections_per_address",
-            Crowded::All { .. } => "connections",
-        });
-        let Ok(permit) = Arc::clone(&self.refused).try_acquire_owned() else { return };
-        let router: Router = refusing_router(crowded);
-        let service = TowerToHyperService::new(Extension(Peer(peer)).layer(router));
-        let mut server = server(REFUSAL);
+    fn reject(&self, socket: TcpStream, peer: IpAddr, limit: TooManyConnections) {
+        let (limit, problem): (_, fn() -> Problem) = match limit {
+            TooManyConnections::FromAddress => ("connections_per_address", Problem::too_many_connections_from_address),
+            TooManyConnections::InTotal => ("connections", Problem::too_many_connections_in_total),
+        };
+        event::refused(limit);
+        let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
+        let router: Router = rejecting_router(problem);
+        let service = TowerToHyperService::new(Extension(PeerAddress(peer)).layer(router));
+        let mut server = server(REJECTION_TIMEOUT);
         server.keep_alive(false);
-        let connection = server.serve_connection(TokioIo::new(Socket::new(socket, REFUSAL)), service);
+        let socket = BoundedSocket::new(socket, REJECTION_TIMEOUT);
+        let connection = server.serve_connection(TokioIo::new(socket), service);
         tokio::spawn(async move {
-            tokio::time::timeout(REFUSAL, connection).await.ok();
+            tokio::time::timeout(REJECTION_TIMEOUT, connection).await.ok();
             drop(permit);
         });
     }

@@ -1,23 +1,25 @@
-//! The public keys that receipts and ends of runs are checked with.
+//! The route of the public keys that verify signed statements.
 
+use assize_signing::keys::{PublishedKey, SigningKeys};
+use assize_signing::{PublicKey, key::KeyError};
 use axum::Json;
 use axum::extract::State;
 
-use super::ApiState;
 use super::auth::Caller;
-use super::problem::{Document, Problem};
-use assize_signing::keys::{PublishedKey, SigningKeys};
-use assize_signing::{PublicKey, key::KeyError};
+use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
+use super::state::ApiState;
 
-/// List the public keys of this installation, retired ones too.
+problem_responses!(ListProblems: ROUTE, WITH_KEY);
+
+/// List the public signing keys
 ///
-/// Save the answer for `assize verify --keys`. Who has reason to distrust the database takes the keys from those
-/// who run the service instead.
+/// The answer has all keys of this installation, retired keys too. Save it for `assize verify --keys`. If you do not
+/// trust the database of the installation, get the keys from its administrator instead.
 #[utoipa::path(
-    get, path = "/v1/signing-keys", tag = "signing",
+    get, path = "/v1/signing-keys", tag = "signing", operation_id = "listSigningKeys",
     responses(
-        (status = 200, description = "Oldest first", body = SigningKeys),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "All keys, the oldest first", body = SigningKeys),
+        ListProblems,
     )
 )]
 pub(super) async fn list(State(api): State<ApiState>, _caller: Caller) -> Result<Json<SigningKeys>, Problem> {

@@ -1,7 +1,14 @@
-//! Taking in a submission, and showing it.
+//! The routes of submissions: create and read.
 
 use std::sync::Arc;
 
+use assize_archive::{self, ArchiveSummary};
+use assize_observe::event::{self, Subject};
+use assize_signing::Envelope;
+use assize_signing::receipt::{ReceivedProject, sign_receipt};
+use assize_signing::statement::to_micros;
+use assize_store::runs::RunRow;
+use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 use axum::Json;
 use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,54 +20,25 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::body::Progress;
-use super::extract::Id;
-use super::form::{self, Form, JsonForm, Project, Rules};
-use super::problem::{Document, Problem};
-use super::quota::Door;
-use super::view::{RunView, SubmissionView};
-use super::{ApiState, disk, idempotency};
+use super::extract::PathId;
+use super::form::{self, FormContext, FormSchema, JsonSubmission, Project, SubmissionForm};
+use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses};
+use super::queue_quota::QueueQuotaCheck;
+use super::request_body::BodyProgress;
+use super::state::ApiState;
+use super::views::{RunView, SubmissionView};
+use super::{disk_space, idempotency};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
-use assize_archive::{self, ArchiveSummary};
-use assize_observe::event::{self, Subject};
-use assize_signing::Envelope;
-use assize_signing::receipt::{ReceivedProject, sign_receipt};
-use assize_signing::statement::to_micros;
-use assize_store::runs::RunRow;
-use assize_store::submissions::{Idempotency, Inserted, NewSource, NewSubmission, SubmissionRow};
 
-pub(super) const PATH: &str = "/v1/submissions";
-
-/// What the form is made of; for the description only.
-#[derive(ToSchema)]
-#[schema(as = SubmissionForm)]
-#[expect(dead_code, reason = "describes what `form` reads")]
-pub(super) struct FormFields {
-    /// A zip; or `repository_url` in its place.
-    #[schema(value_type = Option<String>, format = Binary)]
-    archive: Option<Vec<u8>>,
-    /// `https://host/path`; the host must be one of `git_hosts`.
-    repository_url: Option<String>,
-    /// A branch, a tag or a whole commit of the repository; else its default branch.
-    r#ref: Option<String>,
-    /// The name of a template.
-    template: String,
-    /// Whose project it is, in the platform's words: 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200)]
-    user: String,
-    /// A JSON object, kept and shown as it is: at most 16 KiB and 16 levels.
-    metadata: Option<String>,
-}
-
-/// What was taken in.
+/// A stored submission.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Submitted {
     submission: SubmissionView,
     /// Its first run.
     run: RunView,
-    /// That it was received: what, from whom and when, signed. Null if this installation signs nothing. Keep it;
-    /// `assize verify` checks it.
+    /// The signed statement that the service received this archive from this user at this time. Null if the installation
+    /// signs nothing, or if the submission names a repository. Store it: `assize verify` checks it.
     receipt: Option<Envelope>,
 }
 
@@ -69,71 +47,99 @@ pub(super) struct Submitted {
 pub(super) struct SubmissionWithRuns {
     #[serde(flatten)]
     submission: SubmissionView,
-    /// As it was signed when it was received.
+    /// The signed statement of when the archive was received; null if nothing was signed.
     receipt: Option<Envelope>,
-    /// Newest first, at most 100.
+    /// The newest run comes first; at most 100.
     runs: Vec<RunView>,
 }
 
-/// Take in a project and queue its first run.
+problem_responses!(CreateProblems: ROUTE, WITH_KEY, codes::ARCHIVE, codes::REPOSITORY, &[
+    codes::ROLE_MISSING,
+    codes::NOT_MULTIPART,
+    codes::MALFORMED_MULTIPART,
+    codes::MALFORMED_JSON,
+    codes::CHUNKS_TOO_SMALL,
+    codes::MISSING_FIELD,
+    codes::UNKNOWN_FIELD,
+    codes::REPEATED_FIELD,
+    codes::BAD_FIELD,
+    codes::FIELD_TOO_LONG,
+    codes::UNKNOWN_TEMPLATE,
+    codes::BAD_IDEMPOTENCY_KEY,
+    codes::IDEMPOTENCY_KEY_REUSED,
+    codes::ARCHIVE_TOO_LARGE,
+    codes::BODY_STALLED,
+    codes::BODY_TOO_SLOW,
+    codes::USER_QUEUE_FULL,
+    codes::ORG_QUEUE_FULL,
+    codes::QUEUE_FULL,
+    codes::DISK_FULL,
+    codes::STORAGE_UNAVAILABLE,
+    codes::SPOOL_UNAVAILABLE,
+]);
+
+problem_responses!(ReadProblems: ROUTE, WITH_KEY, WITH_ID);
+
+/// Submit a project
+///
+/// The service stores the project and queues its first run. A project is an archive, or a repository that a worker
+/// fetches later.
 #[utoipa::path(
-    post, path = "/v1/submissions", tag = "submissions",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; the same key \
-        with the same submission gives the first one again, with the header idempotent-replayed")),
-    request_body(content((FormFields = "multipart/form-data"), (JsonForm = "application/json"))),
+    post, path = "/v1/submissions", tag = "submissions", operation_id = "createSubmission",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible \
+        ASCII characters. A repetition with the same key and the same submission returns the first submission again, \
+        with the header idempotent-replayed")),
+    request_body(content((FormSchema = "multipart/form-data"), (JsonSubmission = "application/json"))),
     responses(
         (status = 202, description = "Stored and queued", body = Submitted,
-            headers(("Location" = String, description = "The run"))),
-        (status = 429, description = "A queue is full: `queue_full`, `org_queue_full` or `user_queue_full`; nothing was stored",
-            body = Document, content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds, 1 to 300"))),
-        (status = "default", description = "Nothing was stored", body = Document,
-            content_type = "application/problem+json"),
+            headers(("Location" = String, description = "The path of the run"))),
+        CreateProblems,
     )
 )]
 pub(super) async fn create(
     State(api): State<ApiState>,
     caller: Caller,
-    Extension(progress): Extension<Arc<Progress>>,
+    Extension(progress): Extension<Arc<BodyProgress>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = caller.may_submit()?;
     let headers = request.headers().clone();
-    let key = idempotency::key(&headers)?;
-    let is_json = check_content(&headers)?;
-    disk::check(&api).await?;
-    let door = Door { api: &api, organization: caller.organization, key };
+    let idempotency_key = idempotency::key(&headers)?;
+    let is_json = is_json(&headers)?;
+    disk_space::check(&api).await?;
+    let quota = QueueQuotaCheck { api: &api, organization: caller.organization, idempotency_key };
+    let context =
+        FormContext { config: &api.config, templates: &api.templates, progress: &progress, quota: Some(&quota) };
     let form = if is_json {
-        door.check(None).await?;
-        form::read_json(&api, request.into_body(), &progress).await?
+        quota.check(None).await?;
+        form::read_json(&context, request.into_body()).await?
     } else {
         let mut multipart = Multipart::from_request(request, &())
             .await
-            .map_err(|refused| Problem::malformed_multipart(refused.body_text()))?;
-        door.check(None).await?;
-        let rules = Rules { config: &api.config, templates: &api.templates, progress: &progress, door: Some(&door) };
-        form::read(&rules, &mut multipart).await?
+            .map_err(|rejection| Problem::malformed_multipart(rejection.body_text()))?;
+        quota.check(None).await?;
+        form::read_multipart(&context, &mut multipart).await?
     };
     let archive = match &form.project {
         Project::Archive(archive) => Some(scan(&api, &form.template, archive).await?),
         Project::Repository(_) => None,
     };
-    submit(&api, caller, &form, archive, &door).await
+    submit(&api, caller, &form, archive, &quota).await
 }
 
-/// Show a submission and its runs.
+/// Read a submission and its runs
 #[utoipa::path(
-    get, path = "/v1/submissions/{id}", tag = "submissions",
-    params(("id" = Uuid, Path, description = "The submission")),
+    get, path = "/v1/submissions/{id}", tag = "submissions", operation_id = "readSubmission",
+    params(("id" = Uuid, Path, description = "The id of the submission")),
     responses(
         (status = 200, description = "The submission", body = SubmissionWithRuns),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        ReadProblems,
     )
 )]
 pub(super) async fn read(
     State(api): State<ApiState>,
     caller: Caller,
-    Id(id): Id,
+    PathId(id): PathId,
 ) -> Result<Json<SubmissionWithRuns>, Problem> {
     let submission = api.store.read_submission(caller.organization, id).await?;
     let mut submission = submission.ok_or_else(|| Problem::not_found("submission"))?;
@@ -142,47 +148,50 @@ pub(super) async fn read(
     Ok(Json(SubmissionWithRuns { submission: submission.into(), receipt, runs }))
 }
 
-/// Whether the body is JSON; else it is multipart.
-fn check_content(headers: &HeaderMap) -> Result<bool, Problem> {
+/// Returns whether the body is JSON or multipart, by its Content-Type.
+///
+/// # Errors
+/// `not_multipart` if it is neither.
+fn is_json(headers: &HeaderMap) -> Result<bool, Problem> {
     let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
-    let kind = value(header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    let is_json = kind.eq_ignore_ascii_case("application/json");
-    if !is_json && !kind.eq_ignore_ascii_case("multipart/form-data") {
+    let media_type = value(header::CONTENT_TYPE).and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    let is_json = media_type.eq_ignore_ascii_case("application/json");
+    if !is_json && !media_type.eq_ignore_ascii_case("multipart/form-data") {
         return Err(Problem::not_multipart());
     }
     Ok(is_json)
 }
 
-/// Scans that go on at one time, in this process: each may need some 60 MiB for the worst that the limits let in.
+/// Limits the concurrent scans of this process: the worst archive within the limits needs about 60 MiB.
 static SCANS: Semaphore = Semaphore::const_new(4);
 
-/// Looks the archive through without unpacking it, off the runtime's own threads.
+/// Scans the archive without unpacking it, on a thread outside the runtime's own.
 async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
     let found = api.templates.get(template);
     let found = found.ok_or_else(|| Problem::unknown_template(template, &api.templates.names()))?;
     let limits = found.scan_limits(&api.config);
     let file = Arc::clone(&archive.file);
-    let turn = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
-    // The turn ends with the scan: a client that goes away does not end it.
-    let scan = move || (assize_archive::scan(&file, &limits), turn).0;
+    let permit = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
+    // The scan holds the permit, because a disconnecting client does not end the scan.
+    let scan = move || (assize_archive::scan(&file, &limits), permit).0;
     let scanned = tokio::task::spawn_blocking(scan).await;
     Ok(scanned.map_err(|error| Problem::internal(&error))??)
 }
 
-/// Blob first, then rows: a run that exists always finds its archive. The last thing that can fail
-/// is the insert; a blob without a row may then stay, which harms nobody and must not be deleted
-/// here, because another request with the same archive may just have found it.
+/// Stores the blob first and the rows second, so that every run finds its archive. The insert is the last step that can
+/// fail. Then a blob without a row may remain, which is harmless. This function must not delete it, because another
+/// request with the same archive may use it already.
 async fn submit(
     api: &ApiState,
     caller: Caller,
-    form: &Form,
+    form: &SubmissionForm,
     archive: Option<ArchiveSummary>,
-    door: &Door<'_>,
+    quota: &QueueQuotaCheck<'_>,
 ) -> Result<Response, Problem> {
     let template = api.templates.get(&form.template);
     let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
     let request_sha256 = idempotency::request_sha256(form);
-    let key = door.key;
+    let key = quota.idempotency_key;
     let idempotency = key.map(|key| Idempotency { key, request_sha256: &request_sha256 });
     if let Some(key) = key
         && let Some(first) = api.store.first_use(caller.organization, key).await?
@@ -193,8 +202,8 @@ async fn submit(
             Err(Problem::idempotency_key_reused())
         };
     }
-    // The last thing that is asked before anything is kept.
-    let place = door.enter(&form.user).await?;
+    // This is the last check before the submission is stored.
+    let reservation = quota.reserve(&form.user).await?;
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
     let (source, receipt) = match &form.project {
         Project::Archive(spooled) => {
@@ -206,7 +215,7 @@ async fn submit(
             };
             (source, receipt(api, caller, form, spooled, id, run_id))
         }
-        // Signed by the worker that fetches it: before that there is no commit and no archive to sign.
+        // The worker that fetches the repository signs the receipt: before that, there is no commit and no archive.
         Project::Repository(found) => (NewSource::Repository { url: &found.url, reference: &found.reference }, None),
     };
     let new = NewSubmission {
@@ -225,8 +234,8 @@ async fn submit(
         Inserted::Conflict => Err(Problem::idempotency_key_reused()),
         Inserted::Repeated { submission_id } => replay(api, caller, submission_id).await,
         Inserted::New { submitted_at } => {
-            if let Some(place) = place {
-                place.confirm();
+            if let Some(reservation) = reservation {
+                reservation.confirm();
             }
             event::run_queued(&Subject {
                 run_id: new.run_id,
@@ -234,19 +243,19 @@ async fn submit(
                 organization_id: caller.organization,
                 template: form.template.clone(),
             });
-            tell(api, new.run_id);
-            // From what is known, not from the database: from here on nothing can fail any more.
+            announce(api, new.run_id);
+            // The answer is built without the database, so that nothing can fail any more.
             Ok(accepted(RunRow::queued(&new, submitted_at), SubmissionRow::stored(&new, submitted_at)))
         }
     }
 }
 
-/// The receipt is signed before the row is written, so that it costs no second write. A receipt whose row is not
-/// written is returned to nobody.
+/// Signs the receipt before the row is written, so that one write stores both. If that write fails, nobody receives the
+/// receipt.
 fn receipt(
     api: &ApiState,
     caller: Caller,
-    form: &Form,
+    form: &SubmissionForm,
     archive: &Spooled,
     submission_id: Uuid,
     run_id: Uuid,
@@ -265,22 +274,22 @@ fn receipt(
     sign_receipt(api.signer.as_ref()?, received)
 }
 
-/// Says that there is work, behind the client's back: Redis may take its second, or be away.
-fn tell(api: &ApiState, run: Uuid) {
+/// Notifies workers and waiting requests. The client does not wait for Redis.
+fn announce(api: &ApiState, run: Uuid) {
     let redis = api.redis.clone();
-    let telling = async move {
-        let told = async {
+    let announcing = async move {
+        let announced = async {
             redis.ring().await?;
             redis.announce(run).await
         };
-        if let Err(error) = told.await {
+        if let Err(error) = announced.await {
             event::dependency("redis", false, &error.to_string());
         }
     };
-    tokio::spawn(telling.in_current_span());
+    tokio::spawn(announcing.in_current_span());
 }
 
-/// The answer that the first request with this key got, with its run as it is now.
+/// Returns the answer to the first request with this key, with the current state of its run.
 async fn replay(api: &ApiState, caller: Caller, id: Uuid) -> Result<Response, Problem> {
     let (submission, mut runs) =
         tokio::try_join!(api.store.read_submission(caller.organization, id), api.store.runs_of_submission(id))?;

@@ -1,17 +1,17 @@
-//! The templates that a submission may name.
+//! The route of templates.
 
+use assize_domain::limits::CellLimits;
+use assize_domain::run::{Class, StageName};
+use assize_domain::verdict::Integrity;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::ApiState;
 use super::auth::Caller;
-use super::problem::{Document, Problem};
+use super::problem::{Problem, ROUTE, WITH_KEY, problem_responses};
+use super::state::ApiState;
 use crate::template::Template;
-use assize_domain::limits::CellLimits;
-use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::Integrity;
 
 /// All templates.
 #[derive(Serialize, ToSchema)]
@@ -19,24 +19,24 @@ pub(super) struct TemplateList {
     templates: Vec<TemplateView>,
 }
 
-/// A template.
+/// How projects of one kind are evaluated.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Template)]
 struct TemplateView {
     name: String,
     description: String,
     class: Class,
-    /// In the order in which they run.
+    /// The stages in the order in which they run.
     stages: Vec<StageView>,
-    /// Of the project's cell.
+    /// The limits of the sandbox in which the project runs.
     limits: LimitsView,
-    /// Present if the tests run in a cell of their own.
+    /// The driver, if the tests run in a sandbox of their own; else null.
     driver: Option<DriverView>,
-    /// Of the whole run, in seconds.
+    /// The time limit of the whole run, in seconds.
     global_timeout_s: u64,
-    /// Who could write the results.
+    /// Whether the project could have written its own results (`shared`) or not (`isolated`).
     integrity: Integrity,
-    /// SHA-256 of the template and its tests.
+    /// The SHA-256 digest of the template and its tests, in hexadecimal.
     digest: String,
 }
 
@@ -59,19 +59,21 @@ struct DriverView {
 struct LimitsView {
     cpus: f64,
     memory_mib: u64,
-    /// Processes and threads.
+    /// The maximum number of processes and threads.
     pids: u64,
     workspace_mib: u64,
     workspace_inodes: u64,
     tmp_mib: u64,
 }
 
-/// List the templates.
+problem_responses!(ListProblems: ROUTE, WITH_KEY);
+
+/// List the templates
 #[utoipa::path(
-    get, path = "/v1/templates", tag = "templates",
+    get, path = "/v1/templates", tag = "templates", operation_id = "listTemplates",
     responses(
-        (status = 200, description = "All templates, by name", body = TemplateList),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "All templates, sorted by name", body = TemplateList),
+        ListProblems,
     )
 )]
 pub(super) async fn list(State(api): State<ApiState>, _: Caller) -> Result<Json<TemplateList>, Problem> {

@@ -129,7 +129,7 @@ impl LimitsVerified {
         background.spawn(worker.leases.clone().send_heartbeats(
             worker.store.clone(),
             hints.clone(),
-            worker.pauses.clone(),
+            worker.pauses.subscribe(),
             info,
             background.stop.clone(),
         ));

@@ -1,4 +1,4 @@
-//! Cancelling, from every state.
+//! Cancelling a run in every state.
 
 use sqlx::PgPool;
 

@@ -1,4 +1,4 @@
-//! How many connections and open requests there may be, and clients that read slowly.
+//! The limits of connections and open requests, and clients that read slowly.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -165,7 +165,7 @@ async fn a_key_holds_so_many_requests_open_and_another_its_own(pool: PgPool) {
     {
         let refused = request.send().await.unwrap();
         assert_eq!(refused.headers()["retry-after"], "1");
-        assert_eq!(problem(refused, 429, "too_many_held").await["limit"], 2);
+        assert_eq!(problem(refused, 429, "too_many_open_requests").await["limit"], 2);
     }
     // What is not held open is answered, and so is another key.
     assert_eq!(server.get(&format!("/v1/runs/{run}")).send().await.unwrap().status(), 200);

@@ -1,4 +1,4 @@
-//! Half-sent heads at the limits of connections, from few addresses and many, beside honest clients.
+//! Half-open connections at the limits, from few addresses and from many, beside normal clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

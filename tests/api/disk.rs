@@ -1,4 +1,4 @@
-//! A disk that is nearly full: refused early, with a reason, and taken in again when there is room.
+//! A disk that is almost full: submissions are rejected early with a reason, and accepted again when there is space.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Heads of requests that mean harm, over raw TCP (the HTTP list of FAILURES).
+//! Malicious heads of requests, over raw TCP (the HTTP list of FAILURES).
 
 use sqlx::PgPool;
 
@@ -123,7 +123,7 @@ async fn who_asks_first_sends_nothing_in_vain(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
-async fn chunks_that_lie_are_refused_and_crumbs_are_not_taken(pool: PgPool) {
+async fn chunks_that_lie_and_chunks_that_are_too_small_are_rejected(pool: PgPool) {
     let server = Server::start_with(pool, hasty()).await;
     let field_chunk = format!("{:x}\r\n{FIELD}\r\n", FIELD.len());
     let flood = format!("{}0\r\n\r\n", "1;abcdefgh=b\r\nx\r\n".repeat(10_000));
@@ -135,7 +135,7 @@ async fn chunks_that_lie_are_refused_and_crumbs_are_not_taken(pool: PgPool) {
         (format!("{field_chunk}1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(64 << 10)), "malformed_multipart"),
         (format!("{field_chunk}0\r\n{}\r\n", "trailer: x\r\n".repeat(10_000)), "malformed_multipart"),
         (flood, "malformed_multipart"),
-        (format!("{}0\r\n\r\n", "1\r\n-\r\n".repeat(10_000)), "body_in_crumbs"),
+        (format!("{}0\r\n\r\n", "1\r\n-\r\n".repeat(10_000)), "chunks_too_small"),
     ] {
         let answer = raw(&server, &post(&server, "transfer-encoding: chunked", &body)).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(wanted), "{wanted}: {answer}");
@@ -171,8 +171,8 @@ async fn a_request_id_is_taken_if_it_is_plain_and_stands_in_every_line_and_answe
     let request = server.submit(crate::harness::good_form()).header("x-request-id", &id);
     assert_eq!(request.send().await.unwrap().headers()["x-request-id"], id.as_str());
     let logs = crate::harness::logs::text();
-    for said in ["run queued", "request answered"] {
-        assert!(logs.lines().any(|line| line.contains(said) && line.contains(&id)), "no {said} with {id}");
+    for message in ["run queued", "request answered"] {
+        assert!(logs.lines().any(|line| line.contains(message) && line.contains(&id)), "no line {message:?} with {id}");
     }
     let long = "x".repeat(129);
     for wrong in ["", "a b", "a\"b", "{}", "\u{e9}", long.as_str()] {

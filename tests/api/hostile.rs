@@ -1,4 +1,4 @@
-//! Clients that mean harm, or are very slow (FAILURES 22 and the HTTP list).
+//! Malicious and very slow clients (FAILURES 22 and the HTTP list).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{DEADLINE, Server, Setup, problem, zips};
+use crate::harness::{DEADLINE, Server, Setup, contract, problem, zips};
 
 pub const SHORT: Duration = Duration::from_millis(300);
 
@@ -30,7 +30,9 @@ pub async fn raw(server: &Server, bytes: &[u8]) -> String {
     // A reset instead of an end is an end, too.
     let closed = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut answer)).await;
     assert!(closed.is_ok(), "the connection was not closed: {:?}", String::from_utf8_lossy(&answer));
-    String::from_utf8_lossy(&answer).into_owned()
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    contract::check_raw(bytes, &answer);
+    answer
 }
 
 /// A client that has asked for more output than the kernel keeps for a connection, and has read none.

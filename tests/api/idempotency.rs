@@ -1,4 +1,4 @@
-//! One key, one submission.
+//! A repeated submission with the same Idempotency-Key is stored once.
 
 use std::collections::HashSet;
 

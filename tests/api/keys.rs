@@ -1,11 +1,12 @@
-//! Who may ask for what, and that a key's secret stays one.
+//! Authentication and roles, and that no answer or log contains the secret of a key.
 
 use assize_domain::key::KeyRole;
-use reqwest::{Client, Method, Response};
+use reqwest::{Method, Response};
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::harness::client::ApiClient;
 use crate::harness::{Server, good_form, json, logs, problem};
 
 /// Every route that the service describes, with this id where one belongs.
@@ -24,7 +25,7 @@ async fn routes(server: &Server, id: Uuid) -> Vec<(Method, String, bool)> {
 }
 
 async fn send(server: &Server, method: &Method, path: &str, key: Option<&str>) -> Response {
-    let request = Client::new().request(method.clone(), format!("{}{path}", server.url));
+    let request = ApiClient::new().request(method.clone(), format!("{}{path}", server.url));
     key.map_or(request.try_clone().unwrap(), |key| request.bearer_auth(key)).send().await.unwrap()
 }
 

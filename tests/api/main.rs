@@ -1,13 +1,14 @@
-//! The API as its clients meet it: over HTTP, on a real Postgres (`DATABASE_URL`) and a real Redis
+//! Tests of the API over HTTP, on a real Postgres (`DATABASE_URL`) and a real Redis
 //! (`REDIS_URL`).
 
-#![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
+#![expect(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod cancel;
 mod connections;
+mod contract;
 mod crowding;
 mod description;
 mod disk;

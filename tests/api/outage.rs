@@ -1,4 +1,4 @@
-//! What the API does while a service behind it is away.
+//! The API while a service that it depends on is unavailable.
 
 use std::time::Duration;
 

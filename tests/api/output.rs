@@ -1,4 +1,4 @@
-//! Output, whole and live: every piece once, in order, whatever is lost on the way.
+//! Whole and live output: every entry once and in order, whatever is lost in between.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a queued run says of itself: where it stands, what it waits for, when it may start.
+//! What the API reports about a queued run: its position, what it waits for, and its estimated start.
 
 use std::time::Duration;
 
@@ -66,13 +66,13 @@ impl Queue {
         self.server.store.claim_runs("worker", wanted).await.unwrap().len()
     }
 
-    async fn of(&self, run: Uuid) -> Value {
+    async fn view_of(&self, run: Uuid) -> Value {
         json(self.server.get(&format!("/v1/runs/{run}")).send().await.unwrap()).await["queue"].clone()
     }
 
     /// Checks what it waits for, and that its sentence has these words.
     async fn waits(&self, run: Uuid, waiting_for: WaitingFor, words: &str) -> Value {
-        let seen = self.of(run).await;
+        let seen = self.view_of(run).await;
         assert_eq!(seen["waiting_for"], waiting_for.as_str(), "{seen}");
         assert!(seen["detail"].as_str().unwrap().contains(words), "{words:?} is not in {seen}");
         seen
@@ -163,7 +163,7 @@ async fn a_light_run_is_told_that_slots_are_kept_for_a_heavy_one(pool: PgPool) {
     assert!(seen["estimated_start"].is_null(), "no run has ended yet: {seen}");
     queue.waits(light, WaitingFor::Slots, "it is the next").await;
     assert_eq!(queue.claim(100).await, 1);
-    assert_eq!(queue.of(light).await, Value::Null, "it is not queued any more");
+    assert_eq!(queue.view_of(light).await, Value::Null, "it is not queued any more");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -174,7 +174,7 @@ async fn places_are_counted_by_turns(pool: PgPool) {
         of_ada.push(queue.submit("ada", 2).await);
     }
     let of_bob = queue.submit("bob", 1).await;
-    let place = async |run| queue.of(run).await["position"].as_i64().unwrap();
+    let place = async |run| queue.view_of(run).await["position"].as_i64().unwrap();
     // Bob's only run takes turns with Ada's: whoever of the two is first, the other's one run comes before.
     assert_eq!((place(of_ada[0]).await, place(of_bob).await), (2, 2));
     assert_eq!((place(of_ada[1]).await, place(of_ada[4]).await), (3, 6));
@@ -203,7 +203,7 @@ async fn the_start_is_estimated_once_a_run_has_ended(pool: PgPool) {
     .unwrap();
     queue.submit("ada", 2).await;
     let second = queue.submit("ada", 2).await;
-    let seen = queue.of(second).await;
+    let seen = queue.view_of(second).await;
     let start: DateTime<Utc> = seen["estimated_start"].as_str().unwrap().parse().unwrap();
     let wait = start - queue.server.store.now().await.unwrap();
     // The second of a user who may have one at a time.
@@ -217,9 +217,9 @@ async fn the_etag_does_not_move_with_the_queue(pool: PgPool) {
     let run = queue.submit("ada", 2).await;
     let path = format!("/v1/runs/{run}");
     let before = queue.server.get(&path).send().await.unwrap().headers()["etag"].clone();
-    let place = queue.of(run).await["position"].clone();
+    let place = queue.view_of(run).await["position"].clone();
     assert_eq!(queue.claim(1).await, 1);
-    assert_ne!(queue.of(run).await["position"], place);
+    assert_ne!(queue.view_of(run).await["position"], place);
     let same = queue.server.get(&path).header("if-none-match", before).send().await.unwrap();
     assert_eq!(same.status(), 304);
 }
@@ -240,14 +240,14 @@ async fn all_who_watch_one_run_cost_one_look(pool: PgPool) {
     .unwrap();
     let queue = Queue::start_with(pool.clone(), Setup { oldest_answer: LONG, ..Setup::default() }).await;
     let run = queue.submit("ada", 2).await;
-    let told = join_all((0..40).map(async |_| queue.of(run).await)).await;
-    assert!(told.iter().all(|one| one == &told[0] && one["waiting_for"] == "slots"), "{told:?}");
-    assert_eq!(queue.of(run).await, told[0]);
+    let answers = join_all((0..40).map(async |_| queue.view_of(run).await)).await;
+    assert!(answers.iter().all(|one| one == &answers[0] && one["waiting_for"] == "slots"), "{answers:?}");
+    assert_eq!(queue.view_of(run).await, answers[0]);
     let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks").fetch_one(&pool).await.unwrap();
     assert_eq!(looks, 1);
-    queue.of(queue.submit("ada", 2).await).await;
+    queue.view_of(queue.submit("ada", 2).await).await;
     let looks: i64 = sqlx::query_scalar("SELECT last_value FROM looks").fetch_one(&pool).await.unwrap();
-    assert_eq!(looks, 2, "another run is another question");
+    assert_eq!(looks, 2, "another run has its own reason");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -256,18 +256,18 @@ async fn no_answer_outlives_the_state_of_its_run(pool: PgPool) {
     let run = queue.submit("ada", 2).await;
     queue.waits(run, WaitingFor::Slots, "it is the next").await;
     assert_eq!(queue.claim(1).await, 1);
-    assert_eq!(queue.of(run).await, Value::Null, "it is active");
+    assert_eq!(queue.view_of(run).await, Value::Null, "it is active");
     let query = "UPDATE project_evaluation_runs SET status = 'queued', attempt = attempt + 1, worker_id = NULL,
         heartbeat_at = NULL, started_at = NULL, not_before = clock_timestamp() + interval '1 h' WHERE id = $1";
     sqlx::query(query).bind(run).execute(&pool).await.unwrap();
     queue.waits(run, WaitingFor::RetryBackoff, "attempt 2 may start at").await;
     let cancelled = queue.server.post(&format!("/v1/runs/{run}/cancel")).send().await.unwrap();
     assert_eq!(json(cancelled).await["queue"], Value::Null);
-    assert_eq!(queue.of(run).await, Value::Null, "it has ended");
+    assert_eq!(queue.view_of(run).await, Value::Null, "it has ended");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
-async fn what_changed_is_told_a_second_later(pool: PgPool) {
+async fn a_change_is_reported_a_second_later(pool: PgPool) {
     let second = Setup { oldest_answer: Duration::from_secs(1), ..Setup::default() };
     let queue = Queue::start_with(pool, second).await;
     let run = queue.submit("ada", 2).await;
@@ -275,8 +275,8 @@ async fn what_changed_is_told_a_second_later(pool: PgPool) {
     queue.worker("paused", "five attempts in a row failed").await;
     let begun = clock::monotonic();
     let mut look = tokio::time::interval(Duration::from_millis(20));
-    while queue.of(run).await["waiting_for"] != "paused" {
-        assert!(begun.elapsed() < DEADLINE, "it is never told");
+    while queue.view_of(run).await["waiting_for"] != "paused" {
+        assert!(begun.elapsed() < DEADLINE, "the change is never reported");
         look.tick().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Queues that are full: who is refused, how, and that nothing of it stays.
+//! Full queues: which submissions are rejected, with which answer, and that nothing of them is stored.
 
 use assize_config::Config;
 use assize_domain::key::KeyRole;

@@ -1,4 +1,4 @@
-//! Limits of requests: of a key, of an address, of wrong keys; over processes, and without Redis.
+//! Rate limits of keys, of addresses and of wrong keys, over several processes and without Redis.
 
 use std::time::Duration;
 
@@ -126,8 +126,8 @@ async fn who_guesses_keys_is_not_heard_and_a_right_key_always_is(pool: PgPool) {
         problem(ask(&server, assize_domain::key::mint().text()).await, 429, "too_many_wrong_keys").await;
     }));
     let other = server.key_with(server.organization, KeyRole::Read, None).await;
-    let (_, heard) = tokio::join!(guesses, ask(&server, &other));
-    assert_eq!(heard.status(), 200);
+    let (_, answer) = tokio::join!(guesses, ask(&server, &other));
+    assert_eq!(answer.status(), 200);
     for _ in 0..5 {
         assert_eq!(ask(&server, &server.key).await.status(), 200);
     }
@@ -137,7 +137,7 @@ async fn who_guesses_keys_is_not_heard_and_a_right_key_always_is(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
-async fn without_redis_each_process_holds_the_limit_and_says_so(pool: PgPool) {
+async fn without_redis_each_process_enforces_the_limit_and_reports_it(pool: PgPool) {
     let mut redis = RedisServer::start();
     let setup = Setup { redis_url: redis.url(), ..limited(key_limit) };
     let server = Server::start_with(pool, setup).await;
@@ -157,13 +157,13 @@ async fn without_redis_each_process_holds_the_limit_and_says_so(pool: PgPool) {
     problem(refused, 429, "too_many_requests").await;
     let logs = crate::harness::logs::text();
     assert!(logs.contains("rate limits are counted by this process alone"));
-    redis.again();
+    redis.restart();
     asked_until(async || !note().await).await;
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_redis_that_hangs_keeps_nobody_waiting(pool: PgPool) {
-    // Connections are made, nothing is ever said.
+    // The server accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let redis_url = format!("redis://{}", silent.local_addr().unwrap());
     let server = Server::start_with(pool, Setup { redis_url, ..limited(key_limit) }).await;

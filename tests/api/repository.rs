@@ -1,4 +1,4 @@
-//! Submissions by the address of a repository, at the door: what is refused (FAILURES 23, 24) and what is queued.
+//! Submissions of repositories: which the API rejects (FAILURES 23, 24), and which it queues.
 
 use reqwest::multipart::Form;
 use serde_json::{Value, json};

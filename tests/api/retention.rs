@@ -1,4 +1,4 @@
-//! An archive that is handed in at the very moment when it is deleted for its age.
+//! An archive that is submitted while the janitor deletes it because of its age.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

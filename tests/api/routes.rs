@@ -1,5 +1,5 @@
-//! Every route refuses who may not use it. The routes are those of the generated description, so that
-//! none can be forgotten; what is not in it is listed here, and the code is searched for more.
+//! Every route rejects callers without the right to use it. The routes come from the OpenAPI document, so that no route
+//! is forgotten. This file lists the routes outside the document, and searches the code for more.
 
 use std::collections::BTreeSet;
 
@@ -95,8 +95,8 @@ async fn every_route_refuses_every_wrong_caller_in_the_same_words(pool: PgPool) 
         }
         let mut refused = async |name: &str, key: Option<&str>, status: u16, code: &str| {
             let what = format!("{what} with {name}");
-            let (seen, said, shape) = refusal(send(&server, method, &path, key).await, &what).await;
-            assert_eq!((seen, said.as_str()), (status, code), "{what}");
+            let (seen, seen_code, shape) = refusal(send(&server, method, &path, key).await, &what).await;
+            assert_eq!((seen, seen_code.as_str()), (status, code), "{what}");
             shapes.insert((code.to_owned(), shape));
         };
         refused("no key", None, 401, "key_missing").await;

@@ -1,4 +1,4 @@
-//! Lists of runs, and the small routes.
+//! Lists of runs, templates, health, and requests for things that do not exist.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Receipts, signed statements of ends, and the keys to check them with.
+//! Receipts, signed statements of how runs ended, and the keys that verify them.
 
 use assize_signing::statement::RECEIPT;
 use assize_signing::{Envelope, PrivateKey, Receipt, Statement, TrustedKeys, Verified, key_file, verify};
@@ -143,7 +143,7 @@ async fn a_private_key_reaches_no_log_no_answer_and_no_table(pool: PgPool) {
     let pem = std::fs::read_to_string(&path).unwrap();
     let base64 = pem.lines().nth(1).unwrap().to_owned();
     let seed = STANDARD.decode(&base64).unwrap()[16..].to_vec();
-    // A file that cannot be read is told of, and not shown.
+    // The error for a file that cannot be read does not contain the file.
     std::fs::write(&path, pem.replace("PRIVATE KEY", "PRIVATE KEYS")).unwrap();
     for path in ["/v1/signing-keys", "/v1/runs", "/v1/openapi.json"] {
         answers.push_str(&server.get(path).send().await.unwrap().text().await.unwrap());

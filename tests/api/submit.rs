@@ -1,4 +1,4 @@
-//! Taking in a submission: the good one, and every bad one, of which nothing stays.
+//! Submissions: a valid one, and every invalid one, of which nothing is stored.
 
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
@@ -29,8 +29,7 @@ async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
     tokio::time::timeout(crate::harness::DEADLINE, doorbell.changed()).await.unwrap().unwrap();
     assert_eq!(server.left_behind().await, (1, 1, 0, 1, 0));
 
-    // What was answered from memory is what the database has.
-    // Why it waits is told on asking.
+    // The answer was built from memory and equals the row in the database. Only a read of the run has the queue.
     let mut read = json(server.get(&location).send().await.unwrap()).await;
     assert_eq!(read["queue"].take()["position"], 1);
     assert_eq!(read, *run);

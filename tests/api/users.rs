@@ -1,4 +1,4 @@
-//! Names that look alike are one user, and are shown as they were sent.
+//! User names that look alike count as one user, and are returned as they were sent.
 
 use assize_domain::unicode::fold;
 use sqlx::PgPool;

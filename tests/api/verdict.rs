@@ -1,4 +1,4 @@
-//! Verdicts, in each format, and where there is none.
+//! Verdicts in each format, and runs without a verdict.
 
 use assize_domain::run::{Failure, FailureCode, Status};
 use sqlx::PgPool;

@@ -1,10 +1,11 @@
-//! ETags, and waiting for a run to move.
+//! ETags, and waiting for a run to change.
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response};
+use reqwest::Response;
 use sqlx::PgPool;
 
+use crate::harness::client::ApiRequest;
 use crate::harness::{DEADLINE, Server, json};
 
 fn etag(response: &Response) -> String {
@@ -12,7 +13,7 @@ fn etag(response: &Response) -> String {
 }
 
 /// Sends the request, and gives it back once the service must have begun to wait.
-async fn begun(request: RequestBuilder, server: &Server, run: uuid::Uuid) -> tokio::task::JoinHandle<Response> {
+async fn begun(request: ApiRequest, server: &Server, run: uuid::Uuid) -> tokio::task::JoinHandle<Response> {
     let waiting = tokio::spawn(async move { request.send().await.unwrap() });
     // Whoever waits for hints of a run is a receiver of them.
     crate::harness::until(|| server.hints.waiting(run) > 0).await;

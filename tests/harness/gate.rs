@@ -1,4 +1,4 @@
-//! A gate in front of a Unix socket: a service that is there, goes away in mid-sentence, hangs, and is back.
+//! A gate in front of a Unix socket, which lets a test cut, stall and restore the connections to a service.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -12,7 +12,8 @@ use std::thread;
 
 use super::DEADLINE;
 
-/// Passes on what comes to `path` while it is open. Threads, because tests block their runtime.
+/// Forwards the connections at `path` to the service while the gate is open. It uses threads, because tests block their
+/// runtime.
 pub struct Gate {
     pub path: PathBuf,
     target: PathBuf,
@@ -21,7 +22,7 @@ pub struct Gate {
     rules: Arc<Rules>,
 }
 
-/// What does not pass.
+/// What the gate holds back.
 #[derive(Default)]
 struct Rules {
     state: Mutex<State>,
@@ -30,11 +31,11 @@ struct Rules {
 
 #[derive(Default)]
 struct State {
-    /// Nothing passes.
+    /// The gate forwards nothing.
     stalled: bool,
-    /// The reply to the next request with these bytes in its first piece is held.
+    /// The gate holds the reply to the next request whose first chunk contains this text.
     wanted: Option<String>,
-    /// Such a reply has come, and waits.
+    /// Such a reply has arrived and waits.
     held: bool,
 }
 
@@ -55,10 +56,14 @@ impl Gate {
         Self::lying(path, target, &[])
     }
 
-    /// Opens a gate that tells the service the second of each of these for the first.
+    /// Opens a gate that replaces the first text of each pair by the second in all requests.
     pub fn lying(path: PathBuf, target: &Path, lies: &[(&str, &str)]) -> Self {
         let bytes = |(truth, lie): &(&str, &str)| {
-            assert_eq!(truth.len(), lie.len(), "{truth}: lengths of bodies stand in their heads");
+            assert_eq!(
+                truth.len(),
+                lie.len(),
+                "{truth}: the length must not change, because it is in the head of the request"
+            );
             (truth.as_bytes().to_vec(), lie.as_bytes().to_vec())
         };
         let lies = Arc::new(lies.iter().map(bytes).collect());
@@ -67,7 +72,7 @@ impl Gate {
         gate
     }
 
-    /// The service is there.
+    /// Makes the service available.
     pub fn open(&self) {
         let listener = UnixListener::bind(&self.path).unwrap();
         let (target, streams, rules) = (self.target.clone(), Arc::clone(&self.streams), Arc::clone(&self.rules));
@@ -97,35 +102,35 @@ impl Gate {
         });
     }
 
-    /// The service is away: nobody listens, and every connection is cut.
+    /// Makes the service unavailable: nothing listens, and every connection is cut.
     pub fn shut(&self) {
         std::fs::remove_file(&self.path).unwrap();
         self.cut();
     }
 
-    /// The service hangs, or goes on: connections stay, and nothing passes.
+    /// Stalls the service or ends the stall. During a stall connections stay open, and nothing is forwarded.
     pub fn stall(&self, stalled: bool) {
         self.rules.change(|state| state.stalled = stalled);
     }
 
-    /// Holds the reply to the next request with this text in its first piece.
+    /// Holds the reply to the next request whose first chunk contains this text.
     pub fn hold(&self, text: &str) {
         self.rules.change(|state| state.wanted = Some(text.to_owned()));
     }
 
-    /// Waits until the service has done what that request asked, and its reply is held.
+    /// Waits until the service has handled that request and the gate holds its reply.
     pub fn wait_until_held(&self) {
         let state = self.rules.state.lock().unwrap();
         let (state, _) = self.rules.changed.wait_timeout_while(state, DEADLINE, |state| !state.held).unwrap();
-        assert!(state.held, "nobody asked for {:?}", state.wanted);
+        assert!(state.held, "no request contained {:?}", state.wanted);
     }
 
-    /// Lets the reply pass.
+    /// Forwards the held reply.
     pub fn release(&self) {
         self.rules.change(|state| state.held = false);
     }
 
-    /// Every connection is cut; new ones are let through.
+    /// Cuts every connection; new connections are forwarded.
     pub fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             stream.shutdown(Shutdown::Both).ok();
@@ -147,10 +152,10 @@ fn lie(piece: &mut [u8], lies: &[(Vec<u8>, Vec<u8>)]) {
     }
 }
 
-/// Each piece passes when `before` returns.
+/// Forwards each chunk when `before` returns.
 fn pass(mut from: UnixStream, mut to: UnixStream, before: impl Fn(&mut [u8]) + Send + 'static) {
     thread::spawn(move || {
-        // A request is written in one piece, and is shorter than this.
+        // A request is written at once, and is shorter than this.
         let mut bytes = vec![0; 1 << 20];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             before(&mut bytes[..count]);

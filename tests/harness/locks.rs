@@ -1,4 +1,4 @@
-//! Statements that wait for one another.
+//! Statements that wait for the lock of another statement.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-/// Nothing that a test waits for takes as long, unless it is broken.
+/// The time limit of every wait in a test. Only a broken test reaches it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Returns once a statement waits for another's row lock or for an advisory lock.
+/// Waits until a statement waits for the row lock of another statement or for an advisory lock.
 pub async fn someone_waits(pool: &PgPool) {
     let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock')";

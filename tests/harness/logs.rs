@@ -1,4 +1,4 @@
-//! All log lines of a test binary, at the level that says most.
+//! All log lines of a test binary, at the most detailed level.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -30,7 +30,7 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// Begins to gather; later calls change nothing.
+/// Starts to collect the lines; later calls change nothing.
 pub fn capture() {
     STARTED.get_or_init(|| {
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
@@ -38,7 +38,7 @@ pub fn capture() {
     });
 }
 
-/// What was gathered so far.
+/// Returns all lines so far.
 pub fn text() -> String {
     LINES.lock().map(|lines| String::from_utf8_lossy(&lines).into_owned()).unwrap_or_default()
 }

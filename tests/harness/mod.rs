@@ -1,7 +1,9 @@
-//! An API on a port of its own, with a database, a blob store and Redis names of its own.
+//! An API for one test, with its own port, database, blob store and names in Redis.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod client;
+pub mod contract;
 pub mod gate;
 pub mod locks;
 pub mod logs;
@@ -29,7 +31,7 @@ use assize_store::keys::NewKey;
 use assize_store::queue::Wanted;
 use chrono::{DateTime, Utc};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -37,7 +39,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Nothing that a test waits for takes as long, unless it is broken.
+use client::{ApiClient, ApiRequest};
+
+/// The time limit of every wait in a test. Only a broken test reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 const TEMPLATE: &str = r#"
@@ -50,26 +54,26 @@ const TEMPLATE: &str = r#"
     global = { timeout_s = 10 }
 "#;
 
-/// What a test may choose before the server starts.
+/// What a test can choose before the server starts.
 pub struct Setup {
     pub timeouts: Timeouts,
     pub redis_url: String,
-    /// Names in Redis; of this server alone if absent.
+    /// The prefix of the names in Redis; `None` is a prefix for this server only.
     pub instance: Option<String>,
     pub config: Config,
-    /// How old the answer to "why does it wait?" may be. Most tests look at what they changed just before.
+    /// The maximum age of the cached reason why a run waits. Most tests read a state that they changed just before.
     pub oldest_answer: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let redis_url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
-        // However full the disk under the tests is.
+        // Tests must pass however full the disk is.
         let config = Config {
             max_archive_bytes: 1 << 20,
             max_archive_entries: 20,
             min_free_disk_mib: 0,
-            // However often a test tries.
+            // Tests may send many wrong keys.
             wrong_keys_per_minute: 100_000,
             ..Config::default()
         };
@@ -77,18 +81,18 @@ impl Default for Setup {
     }
 }
 
-/// An API that serves, and the things behind it.
+/// A running API, and the services that it uses.
 pub struct Server {
     pub url: String,
     pub address: std::net::SocketAddr,
-    pub client: Client,
+    pub client: ApiClient,
     pub store: Store,
     pub redis: Redis,
     pub hints: Hints,
     pub blobs: Blobs,
     pub pool: PgPool,
     pub organization: Uuid,
-    /// Of `organization`, with the role submit.
+    /// A key of `organization` with the role submit.
     pub key: String,
     pub stop: CancellationToken,
     pub served: JoinHandle<anyhow::Result<()>>,
@@ -104,7 +108,7 @@ impl Server {
         Self::start_on(Store::on(pool.clone()), pool, setup).await
     }
 
-    /// `store` is what the API works with, `pool` what the test looks into.
+    /// Starts a server that uses `store`, while the test reads the database through `pool`.
     pub async fn start_on(store: Store, pool: PgPool, setup: Setup) -> Self {
         logs::capture();
         let folder = tempfile::tempdir().unwrap();
@@ -132,7 +136,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(api::serve_within(setup.timeouts, state, listener, stop.clone()));
-        let client = Client::builder().timeout(DEADLINE).build().unwrap();
+        let client = ApiClient::new();
         let organization = Store::on(pool.clone()).ensure_organization("school").await.unwrap();
         let url = format!("http://{address}");
         let key = String::new();
@@ -142,7 +146,7 @@ impl Server {
         server
     }
 
-    /// With its blobs and its spool.
+    /// Returns the folder with its blobs and its spool.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -160,32 +164,32 @@ impl Server {
         minted.text().to_owned()
     }
 
-    /// A key of an organisation that owns nothing.
+    /// Creates a key of another organisation, which owns nothing.
     pub async fn stranger(&self) -> String {
         let other = self.store.ensure_organization("elsewhere").await.unwrap();
         self.key_with(other, KeyRole::Admin, None).await
     }
 
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub fn get(&self, path: &str) -> ApiRequest {
         self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub fn post(&self, path: &str) -> ApiRequest {
         self.client.post(format!("{}{path}", self.url)).bearer_auth(&self.key)
     }
 
-    pub fn submit(&self, form: Form) -> RequestBuilder {
+    pub fn submit(&self, form: Form) -> ApiRequest {
         self.post("/v1/submissions").multipart(form)
     }
 
-    /// A good submission; its run's id.
+    /// Creates a valid submission and returns the id of its run.
     pub async fn queued(&self) -> Uuid {
         let response = self.submit(good_form()).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         id_of(&json(response).await["run"])
     }
 
-    /// Runs without the cost of an upload each, oldest first.
+    /// Inserts runs without uploads, the oldest first.
     pub async fn insert_runs(&self, count: usize) -> Vec<Uuid> {
         let mut ids = Vec::new();
         for _ in 0..count {
@@ -221,14 +225,14 @@ impl Server {
         self.store.claim_runs("worker", wanted).await.unwrap()[0].lease()
     }
 
-    /// Claims the oldest queued run and lets it begin its tests.
+    /// Claims the oldest queued run and starts its stage tests.
     pub async fn running(&self) -> Lease {
         let lease = self.claim().await;
         self.store.start_run(lease, StageName::Tests).await.unwrap();
         lease
     }
 
-    /// Lets a running run end with full marks, and says so.
+    /// Completes a running run with the full score, and returns its verdict.
     pub async fn complete(&self, lease: Lease) -> Verdict {
         let verdict = from_exit_code(0, Integrity::Shared);
         self.store.parse_run(lease).await.unwrap();
@@ -236,7 +240,7 @@ impl Server {
         verdict
     }
 
-    /// Rows of submissions, runs and idempotency keys, blobs, and files in the spool.
+    /// Counts the rows of submissions, runs and idempotency keys, the blobs, and the files in the spool.
     pub async fn left_behind(&self) -> (i64, i64, i64, usize, usize) {
         let counts: (i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM project_submissions), (SELECT count(*) FROM project_evaluation_runs),
@@ -261,12 +265,12 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
     walk.filter_map(Result::ok).map(ignore::DirEntry::into_path).filter(|path| path.is_file()).collect()
 }
 
-/// A form with everything in it, and an archive that is in order.
+/// A complete form with a valid archive.
 pub fn good_form() -> Form {
     form_with(zips::good())
 }
 
-/// A good submission of this user.
+/// A complete form of this user.
 pub fn good_form_of(user: &str) -> Form {
     Form::new().text("template", "unit").text("user", user.to_owned()).part("archive", zip_part(zips::good()))
 }
@@ -288,7 +292,7 @@ pub fn id_of(value: &Value) -> Uuid {
     value["id"].as_str().unwrap().parse().unwrap()
 }
 
-/// Checks that an answer is a problem document with this status and code, and gives it.
+/// Checks that an answer is a problem document with this status and code, and returns the document.
 pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     let seen = response.status().as_u16();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
@@ -303,7 +307,7 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     body
 }
 
-/// Asks until the answer is as wanted; nothing announces that it will be.
+/// Repeats a request until it returns true, for a state whose change is not announced.
 pub async fn asked_until(ask: impl AsyncFn() -> bool) {
     let asked = async {
         let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -314,7 +318,7 @@ pub async fn asked_until(ask: impl AsyncFn() -> bool) {
     tokio::time::timeout(DEADLINE, asked).await.unwrap();
 }
 
-/// Waits until something holds that nothing announces.
+/// Polls a condition until it holds, for a state whose change is not announced.
 pub async fn until(holds: impl Fn() -> bool) {
     let waited = async {
         while !holds() {

@@ -1,4 +1,4 @@
-//! Processes that a test starts: what they say, how they end, and that they end with the test.
+//! The processes that a test starts: their output, their exit codes, and that they end with the test.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -11,62 +11,62 @@ use std::time::{Duration, Instant};
 use assize_host as host;
 use assize_host::clock;
 
-/// How long a process may take to become ready, or to end when it is told to.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit for a process to become ready, or to end after a signal.
+pub const PROCESS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Lines that are shown of the process's log when a test fails.
-const SHOWN: usize = 60;
+/// The number of lines of a process's output that a failing test prints.
+const PRINTED_LINES: usize = 60;
 
-/// A process of this test. Its stdin is a lifeline: it ends when the test does, however that goes.
+/// A process of this test. It ends when its stdin closes, and so when the test ends in any way.
 pub struct Process {
     name: &'static str,
     child: Child,
-    log: Arc<Log>,
+    output: Arc<Output>,
 }
 
-/// All that a process has said so far.
+/// The output of a process so far, and a signal for each change of it.
 #[derive(Default)]
-struct Log {
-    said: Mutex<Said>,
-    more: Condvar,
+struct Output {
+    lines: Mutex<OutputLines>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct Said {
+struct OutputLines {
     lines: Vec<String>,
-    /// How many of stdout and stderr have ended: with the process, for it has no children.
+    /// How many of stdout and stderr have ended. Both end with the process, because it has no children.
     ended: usize,
 }
 
-impl Log {
+impl Output {
     fn read(self: &Arc<Self>, stream: impl Read + Send + 'static) {
-        let log = Arc::clone(self);
+        let output = Arc::clone(self);
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                log.change(|said| said.lines.push(String::from_utf8_lossy(&line).into_owned()));
+                output.change(|seen| seen.lines.push(String::from_utf8_lossy(&line).into_owned()));
             }
-            log.change(|said| said.ended += 1);
+            output.change(|seen| seen.ended += 1);
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Said)) {
-        change(&mut self.said.lock().unwrap());
-        self.more.notify_all();
+    fn change(&self, change: impl FnOnce(&mut OutputLines)) {
+        change(&mut self.lines.lock().unwrap());
+        self.changed.notify_all();
     }
 
-    /// Waits until `holds`, or the process has ended, or `patience` is at its end; whether it holds.
-    fn wait(&self, patience: Duration, holds: impl Fn(&Said) -> bool) -> bool {
-        let deadline: Instant = clock::monotonic() + patience;
-        let mut said = self.said.lock().unwrap();
+    /// Waits until the condition holds, the process has ended or the time is over. Returns whether the condition holds.
+    fn wait(&self, timeout: Duration, holds: impl Fn(&OutputLines) -> bool) -> bool {
+        let deadline: Instant = clock::monotonic() + timeout;
+        let mut seen = self.lines.lock().unwrap();
         loop {
-            if holds(&said) {
+            if holds(&seen) {
                 return true;
             }
             let left = deadline.saturating_duration_since(clock::monotonic());
-            if left.is_zero() || said.ended == 2 {
+            if left.is_zero() || seen.ended == 2 {
                 return false;
             }
-            said = self.more.wait_timeout(said, left).unwrap().0;
+            seen = self.changed.wait_timeout(seen, left).unwrap().0;
         }
     }
 }
@@ -79,10 +79,10 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let log = Arc::new(Log::default());
-        log.read(child.stdout.take().unwrap());
-        log.read(child.stderr.take().unwrap());
-        Self { name, child, log }
+        let output = Arc::new(Output::default());
+        output.read(child.stdout.take().unwrap());
+        output.read(child.stderr.take().unwrap());
+        Self { name, child, output }
     }
 
     pub fn pid(&self) -> u32 {
@@ -91,62 +91,64 @@ impl Process {
 
     /// Waits for a line with this text.
     pub fn wait_for(&self, text: &str) {
-        let said = self.log.wait(PATIENCE, |said| said.lines.iter().any(|line| line.contains(text)));
-        assert!(said, "{} did not say {text:?}:\n{}", self.name, self.tail());
+        let found = self.output.wait(PROCESS_TIMEOUT, |seen| seen.lines.iter().any(|line| line.contains(text)));
+        assert!(found, "{} did not print {text:?}:\n{}", self.name, self.tail());
     }
 
     pub fn terminate(&self) {
         host::signal(self.child.id(), host::Signal::Terminate);
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end without telling it to.
-    pub fn exit(&mut self, patience: Duration) -> ExitStatus {
-        assert!(self.ended(patience), "{} did not end within {patience:?}:\n{}", self.name, self.tail());
+    /// Waits for the end without sending a signal.
+    pub fn exit(&mut self, timeout: Duration) -> ExitStatus {
+        assert!(self.ended(timeout), "{} did not end within {timeout:?}:\n{}", self.name, self.tail());
         self.child.wait().unwrap()
     }
 
-    fn ended(&self, patience: Duration) -> bool {
-        self.log.wait(patience, |said| said.ended == 2)
+    fn ended(&self, timeout: Duration) -> bool {
+        self.output.wait(timeout, |seen| seen.ended == 2)
     }
 
-    pub fn said(&self) -> String {
-        self.log.said.lock().unwrap().lines.join("\n")
+    /// Returns all lines of stdout and stderr so far.
+    pub fn output(&self) -> String {
+        self.output.lines.lock().unwrap().lines.join("\n")
     }
 
+    /// Returns the last lines of the output.
     pub fn tail(&self) -> String {
-        let said = self.log.said.lock().unwrap();
-        said.lines[said.lines.len().saturating_sub(SHOWN)..].join("\n")
+        let seen = self.output.lines.lock().unwrap();
+        seen.lines[seen.lines.len().saturating_sub(PRINTED_LINES)..].join("\n")
     }
 
-    /// The most memory that it ever held, in KiB.
+    /// Returns the peak resident memory in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// The port that it listens on at this IPv4 address, once it does.
+    /// Waits until the process listens at this IPv4 address, and returns the port.
     pub fn port_on(&self, address: [u8; 4]) -> u16 {
         let wanted = format!("{:08X}", u32::from_le_bytes(address));
-        let deadline = clock::monotonic() + PATIENCE;
+        let deadline = clock::monotonic() + PROCESS_TIMEOUT;
         loop {
             if let Some(port) = self.listening_on(&wanted) {
                 return port;
             }
-            let over = self.log.wait(Duration::from_millis(5), |said| said.ended == 2);
+            let over = self.output.wait(Duration::from_millis(5), |seen| seen.ended == 2);
             let waiting = !over && clock::monotonic() < deadline;
             assert!(waiting, "{} does not listen:\n{}", self.name, self.tail());
         }
     }
 
     fn listening_on(&self, address: &str) -> Option<u16> {
-        /// As `/proc/net/tcp` has it.
+        /// The state LISTEN in `/proc/net/tcp`.
         const LISTENING: &str = "0A";
         let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).ok()?;
         let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
@@ -176,7 +178,7 @@ impl Drop for Process {
     }
 }
 
-/// The binary under test, with no settings but the given ones.
+/// Returns a command for the binary under test, with the given settings only.
 pub fn assize(settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assize"));
     for (name, _) in std::env::vars_os() {
@@ -190,7 +192,7 @@ pub fn assize(settings: &[(String, String)]) -> Command {
     command
 }
 
-/// PID 1 of the cells, beside the binary.
+/// Returns the path of the warden (PID 1 of the cells), which lies beside the binary.
 pub fn warden_path() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_assize")).with_file_name("assize-warden")
 }
@@ -200,38 +202,38 @@ pub fn check_warden() {
     assert!(warden.is_file(), "there is no {}: run `make warden`", warden.display());
 }
 
-/// A Redis of a test's own.
+/// A Redis server for one test.
 pub struct RedisServer {
     folder: tempfile::TempDir,
     process: Option<Process>,
-    /// What it asks of its clients.
+    /// The password that clients must send.
     password: Option<String>,
     arguments: &'static [&'static str],
 }
 
 impl RedisServer {
     pub fn start() -> Self {
-        Self::start_asking(None)
+        Self::start_with_password(None)
     }
 
-    /// One that asks for this password.
-    pub fn start_asking(password: Option<String>) -> Self {
+    /// Starts a server that requires this password.
+    pub fn start_with_password(password: Option<String>) -> Self {
         Self::start_as(password, &[])
     }
 
-    /// One that has as much room as the embedded one, and drops as that one does.
+    /// Starts a server with the memory limit and the eviction policy of the embedded one.
     pub fn start_small() -> Self {
         Self::start_as(None, &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
     }
 
     fn start_as(password: Option<String>, arguments: &'static [&'static str]) -> Self {
         let mut server = Self { folder: tempfile::tempdir().unwrap(), process: None, password, arguments };
-        server.again();
+        server.restart();
         server
     }
 
-    /// Starts it, empty.
-    pub fn again(&mut self) {
+    /// Starts the server again, without data.
+    pub fn restart(&mut self) {
         let socket = self.folder.path().join("redis.sock");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"]).arg(socket);

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::DEADLINE;
+use super::client::ApiRequest;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -20,14 +21,14 @@ pub struct Events {
 }
 
 impl Events {
-    pub async fn open(request: RequestBuilder) -> Self {
-        let response = request.header("accept", "text/event-stream").send().await.unwrap();
+    pub async fn open(request: impl Into<ApiRequest>) -> Self {
+        let response = request.into().header("accept", "text/event-stream").send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, text: String::new() }
     }
 
-    /// The next event; `None` when the stream has ended.
+    /// Returns the next event, or `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -43,7 +44,7 @@ impl Events {
         }
     }
 
-    /// The next event of this name, and its predecessors gone.
+    /// Returns the next event of this name, and drops the events before it.
     pub async fn next_named(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await.unwrap();
@@ -53,7 +54,7 @@ impl Events {
         }
     }
 
-    /// Ids of this many output events.
+    /// Returns the ids of the next `count` output events.
     pub async fn ids(&mut self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         while ids.len() < count {
@@ -62,7 +63,7 @@ impl Events {
         ids
     }
 
-    /// Everything to the end of the stream.
+    /// Returns all events to the end of the stream.
     pub async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {

@@ -50,7 +50,7 @@ async fn when_redis_dies_in_mid_run_the_run_ends_and_a_new_one_is_picked_up() {
     assert_eq!(site.text(next, "").await, "next\n");
 
     // It comes back empty, and the doorbell is heard again.
-    redis.again();
+    redis.restart();
     let ended = site.run("script", &[("run.sh", "exit 0")]).await;
     assert_eq!(ended["score"], 1.0, "{ended}");
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::harness::id_of;
-use crate::harness::processes::{PATIENCE, Process, RedisServer, assize};
+use crate::harness::processes::{PROCESS_TIMEOUT, Process, RedisServer, assize};
 use crate::site::{Setup, Site};
 
 /// A word that stands nowhere else.
@@ -72,7 +72,7 @@ async fn raw(url: &str, bytes: String) -> String {
     let bytes = bytes.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
     socket.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().ok();
+    tokio::time::timeout(PROCESS_TIMEOUT, socket.read_to_end(&mut answer)).await.unwrap().ok();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -146,7 +146,7 @@ async fn in_wrong_places(site: &Site, run: Uuid) -> String {
 #[tokio::test]
 async fn no_canary_is_found_in_a_log_an_answer_a_cell_or_a_table() {
     let secrets = Secrets::new();
-    let mut redis = RedisServer::start_asking(Some(secrets.redis.clone()));
+    let mut redis = RedisServer::start_with_password(Some(secrets.redis.clone()));
     let environment = ["AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "CANARY"].map(|name| (name, secrets.environment.clone()));
     let site = Site::start(Setup {
         redis_url: Some(redis.url()),
@@ -173,7 +173,7 @@ async fn no_canary_is_found_in_a_log_an_answer_a_cell_or_a_table() {
 
     let secret = &site.key[40..];
     let digest: String = Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect();
-    let logs = format!("{}\n{}", site.api.said(), site.worker().said());
+    let logs = format!("{}\n{}", site.api.output(), site.worker().output());
     for line in ["\"level\":\"TRACE\"", "request answered", "run claimed", "does not answer", &run.to_string()] {
         assert!(logs.contains(line), "the logs are not what they should be: no {line}");
     }
@@ -227,8 +227,8 @@ fn a_settings_file_that_cannot_be_read_is_not_quoted() {
     {
         std::fs::write(&path, text).unwrap();
         let mut process = Process::start("assize", assize(&[]).arg("--config").arg(&path).arg("migrate"));
-        process.exit(PATIENCE);
-        let text = process.said();
+        process.exit(PROCESS_TIMEOUT);
+        let text = process.output();
         assert!(text.contains("line 2: "), "{text}");
         Seen { what: "what a process says", text }.must_not_hold(&[&word]);
     }
@@ -271,8 +271,8 @@ fn a_process_that_cannot_start_keeps_its_passwords() {
             let mut command = assize(&settings);
             let mut process =
                 Process::start("assize", command.env("AWS_SECRET_ACCESS_KEY", environment).args(arguments));
-            process.exit(PATIENCE * 2);
-            let text = process.said();
+            process.exit(PROCESS_TIMEOUT * 2);
+            let text = process.output();
             assert!(!text.is_empty(), "{arguments:?} says why");
             Seen { what: "what a process says", text }.must_not_hold(&[postgres, redis, environment]);
         }

@@ -211,7 +211,7 @@ async fn rotation_needs_no_restart_and_costs_no_old_signature() {
     let pem = std::fs::read_to_string(Path::new(path)).unwrap();
     let document = STANDARD.decode(pem.lines().nth(1).unwrap()).unwrap();
     let secret = STANDARD.encode(&document[18..]);
-    let mut said = site.api.said() + &site.worker().said();
+    let mut said = site.api.output() + &site.worker().output();
     assert!(said.contains("the signing key was replaced"), "{said}");
     said.extend([&rotation.stdout, &rotation.stderr].map(|stream| String::from_utf8_lossy(stream).into_owned()));
     let mut database = site.database().await;

@@ -17,7 +17,7 @@ async fn refused(site: &Site, process: &'static str, changes: &[(&str, &str)]) -
     let mut settings: Vec<_> = site.settings.clone();
     settings.extend(changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let mut started = Process::start(process, assize(&settings).args([process, "--lifeline"]));
-    tokio::task::spawn_blocking(move || (started.exit(SOON).code(), started.said())).await.unwrap()
+    tokio::task::spawn_blocking(move || (started.exit(SOON).code(), started.output())).await.unwrap()
 }
 
 fn template_with(folder: &Path, from: &str, to: &str) {

@@ -194,7 +194,7 @@ async fn a_limit_that_does_not_hold_stops_the_worker_and_is_named() {
         let docker_host = format!("unix://{}", gate.path.display());
         let mut refused = worker(&with(&site, &[("docker_host", &docker_host)]), &[]);
         let (code, said) =
-            tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.said())).await.unwrap();
+            tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.output())).await.unwrap();
         assert_eq!(code, Some(5), "{broken:?}: {said}");
         for limit in broken {
             assert!(missed(&said, limit), "{limit} was not missed: {said}");
@@ -216,7 +216,7 @@ async fn a_worker_whose_berths_cannot_renew_themselves_does_not_begin() {
     let gate = Gate::lying(folder.path().join("docker.sock"), Path::new("/var/run/docker.sock"), &lie);
     let docker_host = format!("unix://{}", gate.path.display());
     let mut refused = worker(&with(&site, &[("docker_host", &docker_host)]), &[]);
-    let (code, said) = tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.said())).await.unwrap();
+    let (code, said) = tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.output())).await.unwrap();
     assert_ne!(code, Some(0), "{said}");
     assert!(said.contains("a berth did not renew its network namespace"), "{said}");
 }
@@ -271,7 +271,7 @@ async fn names_and_totals_that_make_no_sense_are_refused() {
     for (changes, arguments, code, words) in wrong {
         let mut refused = worker(&with(&site, changes), arguments);
         let (seen, said) =
-            tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.said())).await.unwrap();
+            tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.output())).await.unwrap();
         assert_eq!(seen, Some(code), "{changes:?}: {said}");
         assert!(said.contains(words), "{changes:?}: {said}");
     }

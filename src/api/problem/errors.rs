@@ -1,28 +1,62 @@
-//! The problem that each error of the service's inside becomes.
+//! The problem for each error of the modules below the API.
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use assize_archive::ArchiveProblem;
+use assize_store::StoreError;
+use axum::extract::multipart::MultipartError;
+use uuid::Uuid;
 
-use super::{DISK_RETRY_AFTER_S, Problem};
+use super::code::{ProblemCode, for_archive, for_repository};
+use super::{DISK_RETRY_AFTER_S, Problem, RETRY_AFTER_S, codes};
 use crate::admission::QueueRefusal;
-use crate::api::body::Fault;
 use crate::intake::blob::BlobError;
 use crate::intake::keep::KeepError;
 use crate::intake::repository::RepositoryProblem;
 use crate::intake::spool::SpoolError;
-use assize_archive::ArchiveProblem;
-use assize_store::StoreError;
+
+impl Problem {
+    pub fn internal(cause: &dyn Display) -> Self {
+        Self::new(codes::INTERNAL, "internal error").cause(cause)
+    }
+
+    /// A row that was just written cannot be read.
+    pub fn missing_row(id: Uuid) -> Self {
+        Self::internal(&format!("{id} was written and cannot be read"))
+    }
+
+    /// A file system did not report its free space.
+    pub fn file_system_unavailable(cause: &dyn Display) -> Self {
+        Self::unavailable(codes::STORAGE_UNAVAILABLE, "the disk for archives does not answer", cause)
+    }
+
+    pub fn multipart(error: &MultipartError) -> Self {
+        Self::malformed_multipart(error.body_text())
+    }
+
+    fn unavailable(code: ProblemCode, detail: &'static str, cause: &dyn Display) -> Self {
+        Self::new(code, detail).retry_after(RETRY_AFTER_S).cause(cause)
+    }
+
+    fn spool_unavailable(cause: &dyn Display) -> Self {
+        Self::unavailable(codes::SPOOL_UNAVAILABLE, "the upload could not be written to disk or read back", cause)
+    }
+
+    /// These errors end their text with the advice, so that the problem has no `help`.
+    fn with_advice_in_detail(code: ProblemCode, error: &dyn Display) -> Self {
+        let mut problem = Self::new(code, error.to_string());
+        problem.0.help = None;
+        problem
+    }
+}
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        let unavailable = |detail| Self::unavailable(codes::DATABASE_UNAVAILABLE, detail, &error);
         match &error {
-            StoreError::Unavailable { .. } => {
-                Self::unavailable("database_unavailable", "the database does not answer", &error)
-            }
-            StoreError::Schema(_) => {
-                Self::unavailable("database_unavailable", "the database is being upgraded", &error)
-            }
+            StoreError::Unavailable { .. } => unavailable("the database does not answer"),
+            StoreError::Schema(_) => unavailable("the database is being upgraded"),
             StoreError::Address(_) | StoreError::LeaseLost { .. } | StoreError::Refused { .. } => {
                 Self::internal(&error)
             }
@@ -41,10 +75,9 @@ impl From<QueueRefusal> for Problem {
 
 impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
+        let detail = "the storage for archives and outputs does not answer";
         match &error {
-            BlobError::Unavailable { .. } => {
-                Self::unavailable("storage_unavailable", "the store for archives and output does not answer", &error)
-            }
+            BlobError::Unavailable { .. } => Self::unavailable(codes::STORAGE_UNAVAILABLE, detail, &error),
             BlobError::Address { .. } | BlobError::Missing(_) => Self::internal(&error),
         }
     }
@@ -55,15 +88,11 @@ impl From<SpoolError> for Problem {
         match &error {
             SpoolError::TooLong { limit, seen } => Self::archive_too_large(*limit, *seen),
             SpoolError::Io(full) if matches!(full.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                let detail = "the disk for uploads in progress became full; nothing was stored";
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
-                    .help("Send it again after the time in Retry-After; your administrator can free space there.")
-                    .header(header::RETRY_AFTER, DISK_RETRY_AFTER_S)
+                Self::new(codes::DISK_FULL, "the disk for uploads in progress is full")
+                    .retry_after(DISK_RETRY_AFTER_S)
                     .cause(&error)
             }
-            SpoolError::Io(_) => {
-                Self::unavailable("spool_unavailable", "the upload could not be kept while it was looked at", &error)
-            }
+            SpoolError::Io(_) => Self::spool_unavailable(&error),
         }
     }
 }
@@ -71,19 +100,12 @@ impl From<SpoolError> for Problem {
 impl From<ArchiveProblem> for Problem {
     fn from(problem: ArchiveProblem) -> Self {
         if problem.is_infrastructure() {
-            // Our spool could not be read; the archive may be in order.
-            return Self::unavailable(
-                "spool_unavailable",
-                "the upload could not be kept while it was looked at",
-                &problem,
-            );
+            // The service could not read its own copy; the archive may be in order.
+            return Self::spool_unavailable(&problem);
         }
-        let code = format!("archive_{}", problem.code());
-        let status = match problem {
-            ArchiveProblem::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        let mut answer = Self::new(status, code, problem.to_string());
+        let code = for_archive(&problem);
+        debug_assert_eq!(code.name, format!("archive_{}", problem.code()));
+        let mut answer = Self::with_advice_in_detail(code, &problem);
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
         answer.0.entry = problem.entry().map(str::to_owned);
         answer
@@ -92,12 +114,13 @@ impl From<ArchiveProblem> for Problem {
 
 impl From<RepositoryProblem> for Problem {
     fn from(problem: RepositoryProblem) -> Self {
-        let code = format!("repository_{}", problem.code());
-        let mut answer = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, problem.to_string());
-        if let RepositoryProblem::TooLong { limit, seen, .. } = problem {
-            answer = answer.limit(limit as u64, seen as u64);
+        let code = for_repository(&problem);
+        debug_assert_eq!(code.name, format!("repository_{}", problem.code()));
+        let answer = Self::with_advice_in_detail(code, &problem);
+        match problem {
+            RepositoryProblem::TooLong { limit, seen, .. } => answer.limit(limit as u64, seen as u64),
+            _ => answer,
         }
-        answer
     }
 }
 
@@ -106,28 +129,6 @@ impl From<KeepError> for Problem {
         match error {
             KeepError::Blob(error) => error.into(),
             KeepError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        let late = |code, detail: String| {
-            Self::new(StatusCode::REQUEST_TIMEOUT, code, detail)
-                .header(header::CONNECTION, HeaderValue::from_static("close"))
-        };
-        match fault {
-            Fault::TooLong { limit, seen } => Self::body_too_long(limit, seen),
-            Fault::Stalled { limit_s } => late("body_stalled", format!("no byte of the body came for {limit_s} s")),
-            Fault::TooSlow { limit_s } => late("body_too_slow", format!("the body took longer than {limit_s} s")),
-            Fault::NoField { limit } => {
-                Self::malformed_multipart(format_args!("{limit} bytes without a field's header or content"))
-            }
-            Fault::Crumbs { pieces, bytes } => {
-                let detail = format!("{bytes} bytes of the body came in {pieces} pieces, too small to be taken");
-                Self::bad_request("body_in_crumbs", detail).help("Send chunks of 8 KiB or more, or Content-Length.")
-            }
-            Fault::BrokenOff => Self::malformed_multipart("the connection broke off"),
         }
     }
 }

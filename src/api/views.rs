@@ -1,17 +1,16 @@
-//! Runs and submissions as clients see them.
-
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
+//! Runs and submissions as the API returns them.
 
 use assize_domain::queue::{Waiting, WaitingFor};
 use assize_domain::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::unsigned;
 use assize_store::runs::RunRow;
 use assize_store::submissions::SubmissionRow;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
-/// A run.
+/// One evaluation of a submission.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Run)]
 pub(super) struct RunView {
@@ -20,16 +19,16 @@ pub(super) struct RunView {
     template: String,
     user: String,
     status: Status,
-    /// The stage that runs, or ran last.
+    /// The stage that is running, or ran last.
     phase: Option<StageName>,
-    /// From 1; a fault of the infrastructure is followed by another attempt.
+    /// The number of the attempt, from 1. A failure of the infrastructure starts another attempt.
     attempt: i32,
     class: Option<Class>,
     score: Option<f64>,
     max_score: Option<f64>,
-    /// Where it is in the queue and why it waits: only of one run that is read by its id while it is queued.
+    /// The position in the queue, and why the run waits. Only `GET /v1/runs/{id}` of a queued run has it.
     queue: Option<QueueView>,
-    /// Why it ended without a verdict; absent while it may still reach one.
+    /// Why the run ended without a verdict; null while it may still reach one.
     failure: Option<FailureView>,
     cancel_requested_at: Option<DateTime<Utc>>,
     submitted_at: DateTime<Utc>,
@@ -38,18 +37,18 @@ pub(super) struct RunView {
     finished_at: Option<DateTime<Utc>>,
 }
 
-/// Why a run waits. It changes without the run's ETag, and may be a second old.
+/// Why a run waits. It may be one second old. A change of it does not change the ETag of the run.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RunQueue)]
 pub(super) struct QueueView {
-    /// Runs that are expected to start before it, plus one; counted to 1,000, which is that many or more.
+    /// The number of runs that are expected to start earlier, plus one. 1,000 means 1,000 or more.
     #[schema(minimum = 1, maximum = 1000)]
     position: i64,
     waiting_for: WaitingFor,
-    /// The same in a sentence, with the limit and what was seen.
+    /// The same as a sentence, with the limit and the value seen.
     detail: String,
-    /// From its position, the time that the last runs took and the workers that there are; null if any of
-    /// this is not known.
+    /// An estimate from the position, the duration of recent runs and the number of workers; null if one of these is not
+    /// known.
     estimated_start: Option<DateTime<Utc>>,
 }
 
@@ -58,29 +57,30 @@ pub(super) struct QueueView {
 #[schema(as = RunFailure)]
 pub(super) struct FailureView {
     code: FailureCode,
-    /// Whose fault it is.
+    /// Who is responsible for the failure.
     cause: Cause,
-    /// Whether the same project may do better the next time.
+    /// Whether the same project may succeed next time.
     transient: bool,
     evidence: Option<Evidence>,
 }
 
-/// A submission.
+/// A project that was submitted.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Submission)]
 pub(super) struct SubmissionView {
     id: Uuid,
     user: String,
     template: String,
-    /// This and the next two: null until a repository was fetched.
+    /// The SHA-256 digest of the archive in hexadecimal. This field and the next two are null until a repository was
+    /// fetched.
     archive_sha256: Option<String>,
-    /// As it was uploaded, or packed from the repository.
+    /// The size of the archive, uploaded or created from the repository, in bytes.
     archive_bytes: Option<i64>,
-    /// Files and folders in it.
+    /// The number of files and folders in the archive.
     archive_entries: Option<i64>,
-    /// Null if the archive came with the request.
+    /// The repository; null if the archive was uploaded.
     source: Option<SourceView>,
-    /// As it was sent.
+    /// The metadata of the submission, unchanged.
     #[schema(value_type = Object)]
     metadata: serde_json::Value,
     submitted_at: DateTime<Utc>,
@@ -92,13 +92,13 @@ pub(super) struct SubmissionView {
 pub(super) struct SourceView {
     repository_url: String,
     r#ref: String,
-    /// What the ref named when it was fetched; null until then. All runs of the submission work on it.
+    /// The commit that the ref named when it was fetched; null until then. All runs of the submission use it.
     commit: Option<String>,
 }
 
 impl From<RunRow> for RunView {
     fn from(run: RunRow) -> Self {
-        // A run that was queued again keeps the last attempt's code until its next claim.
+        // A run that was queued again has the code of its last attempt until its next claim.
         let failure = run.failure_code.filter(|_| run.status.is_terminal()).map(|code| FailureView {
             code,
             cause: code.cause(),
@@ -128,7 +128,7 @@ impl From<RunRow> for RunView {
 }
 
 impl RunView {
-    /// The same, with why it waits.
+    /// Returns the view of a run with the reason why it waits.
     pub fn waiting(run: RunRow, waiting: Option<Waiting>) -> Self {
         let queue = waiting.map(|waiting| QueueView {
             position: waiting.position,

@@ -1,8 +1,8 @@
-//! A client's socket that does not wait for ever to be read.
+//! A client's socket with a time limit for unread answers.
 //!
-//! hyper bounds the time for the head of a request; [`super::body`] bounds the rest of what comes in.
-//! This bounds what goes out: a client that takes nothing of its answer for too long is cut off, and
-//! with it the answer that was kept in memory.
+//! hyper limits the time for the head of a request, and [`super::request_body`] limits the time for its body. This module
+//! limits the time for the answer: if a client reads nothing of its answer for too long, the connection is closed and the
+//! memory of the answer is freed.
 
 use std::io;
 use std::pin::Pin;
@@ -13,20 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// Bytes that the kernel keeps for a client. It takes more once a third of them has gone out, so this
-/// is also what says how slow a client may be: some 100 KiB in the time `unread`, whose default is a
-/// minute. Enough for 2 MiB/s over 100 ms.
+/// The size in bytes of the kernel's send buffer for a client. The kernel accepts more when a third of the buffer has been
+/// sent, so that this constant also sets the slowest client: about 100 KiB in the time `unread`, whose default is one
+/// minute. The buffer is large enough for 2 MiB/s over 100 ms of latency.
 pub(super) const SEND_BUFFER: usize = 256 * 1024;
 
-/// A connection whose writes fail once the client has taken nothing for a while.
-pub(super) struct Socket {
+/// A socket whose writes fail when the client has read nothing for the time `unread`.
+pub(super) struct BoundedSocket {
     stream: TcpStream,
     unread: Duration,
-    /// Runs while the kernel takes no more from us.
+    /// Runs while the kernel accepts no more bytes.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Socket {
+impl BoundedSocket {
     pub fn new(stream: TcpStream, unread: Duration) -> Self {
         Self { stream, unread, stalled: None }
     }
@@ -44,13 +44,13 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for BoundedSocket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for BoundedSocket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.bounded(context, written)

@@ -1,10 +1,11 @@
-//! What happens around every request: its id, its log line, its metric, and a panic's answer.
+//! The id, the log line and the metric of every request, and the answer to a request whose handler panicked.
 //!
-//! The id is a field of the span in which the request is handled, and so of every line that is
-//! logged meanwhile.
+//! The id is a field of the span in which the request is handled, so that every line that is logged meanwhile has it.
 
 use std::any::Any;
 
+use assize_host::clock;
+use assize_observe::metrics;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -13,13 +14,11 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{Cause, Problem};
-use assize_host::clock;
-use assize_observe::metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives the request its id, and when it is answered writes its log line and its metric. The line
-/// has the route's pattern and never the path, the query or a header: those may hold what is secret.
+/// Assigns the request its id, and writes its log line and its metric when it is answered. The line contains the
+/// pattern of the route. It never contains the path, the query or a header, because these may be secret.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let begun = clock::monotonic();
     let id = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
@@ -27,7 +26,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = plain_method(request.method());
     let request_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-    // At this level no filter takes the span away from the lines that it lets through.
+    // At the level error, every filter that logs a line inside the span keeps the span too.
     let span = tracing::error_span!("request", requestId = request_id);
     let mut response = next.run(request).instrument(span).await;
 
@@ -59,24 +58,24 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
 
     let headers = response.headers_mut();
     headers.extend(id.map(|id| (REQUEST_ID, id)));
-    // Output and names come from strangers; no browser shall guess that they are pages.
+    // Outputs and names are untrusted, and a browser must not interpret them as pages.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// The method, if it is one of HTTP's own: any other is a word of the client's choice.
+/// Returns the method if it is a standard one; the client can choose any other word freely.
 fn plain_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-/// An id that can stand in a log line: 1 to 128 characters, none of which could forge another field.
+/// Whether an id is safe in a log line: 1 to 128 characters, none of which could forge another field.
 fn is_plain(id: &HeaderValue) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
 }
 
-/// The answer to a request whose handler panicked.
+/// Answers a request whose handler panicked.
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
