@@ -102,11 +102,11 @@ fn what_is_not_to_be_believed_is_1_and_says_why() {
     let (good, other) = (signed.key("public.pem"), signed.key("other.pem"));
     let wrong_archive = ["--key", &good, "--archive", &other];
     let cases: [(&str, &[&str], &str); 6] = [
-        ("receipt.json", &["--key", &other], "no signature is by one of the 1 keys"),
-        ("receipt.json", &wrong_archive, "the archive is another"),
-        ("cut.json", &["--key", &good], "no DSSE envelope"),
+        ("receipt.json", &["--key", &other], "none of the 1 given keys"),
+        ("receipt.json", &wrong_archive, "the archive does not match"),
+        ("cut.json", &["--key", &good], "not a DSSE envelope"),
         ("large.json", &["--key", &good], "the limit is 16777216"),
-        ("empty.json", &["--key", &good], "no DSSE envelope"),
+        ("empty.json", &["--key", &good], "not a DSSE envelope"),
         ("forged.json", &["--key", &good], "signature"),
     ];
     for (file, arguments, why) in cases {

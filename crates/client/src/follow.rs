@@ -103,7 +103,7 @@ impl<'a> Follow<'a> {
             };
             let events = match connection.response.chunk().await {
                 Ok(Some(piece)) => connection.parser.feed(&piece).map_err(|error| error.to_string()),
-                Ok(None) => Err("the server closed it".to_owned()),
+                Ok(None) => Err("the server closed the connection".to_owned()),
                 Err(error) => Err(error.to_string()),
             };
             match events {

@@ -18,11 +18,11 @@ const PKCS8_HEAD: [u8; 16] =
 /// Why a text is no key. Says nothing of what the text holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    #[error("it holds no Ed25519 private key in PKCS#8 PEM (BEGIN PRIVATE KEY)")]
+    #[error("it does not contain an Ed25519 private key in PKCS#8 PEM (BEGIN PRIVATE KEY)")]
     NotPrivate,
-    #[error("it is no Ed25519 public key: neither PEM (BEGIN PUBLIC KEY) nor 32 bytes in base64")]
+    #[error("it is not an Ed25519 public key: it is neither PEM (BEGIN PUBLIC KEY) nor 32 bytes in base64")]
     NotPublic,
-    #[error("it is one of the few public keys under which anyone can sign")]
+    #[error("it is one of the weak public keys for which anyone can make signatures")]
     Weak,
 }
 

@@ -66,8 +66,8 @@ pub enum KeysError {
     NotKeys(String),
     #[error("key {at}: {reason}")]
     Key { at: usize, reason: KeyError },
-    #[error("key {at} calls itself {said}, but is {is}")]
-    Misnamed { at: usize, said: String, is: String },
+    #[error("key {at} states the id {stated}, but its id is {actual}")]
+    Misnamed { at: usize, stated: String, actual: String },
 }
 
 impl TrustedKeys {
@@ -87,8 +87,8 @@ impl TrustedKeys {
                 if key.id == published.id {
                     Ok(key)
                 } else {
-                    let said = published.id.chars().take(64).collect();
-                    Err(KeysError::Misnamed { at, said, is: key.id })
+                    let stated = published.id.chars().take(64).collect();
+                    Err(KeysError::Misnamed { at, stated, actual: key.id })
                 }
             });
             keys.collect::<Result<Vec<_>, _>>()?

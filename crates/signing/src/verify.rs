@@ -14,31 +14,33 @@ use super::statement::{InToto, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
 pub enum Refused {
     #[error("it has {seen} bytes, the limit is {limit}; give the envelope alone")]
     TooLong { limit: usize, seen: usize },
-    #[error("it is no DSSE envelope: {0}; save one with `assize verdict RUN --format dsse`")]
+    #[error("it is not a DSSE envelope: {0}; save one with `assize verdict RUN --format dsse`")]
     NotAnEnvelope(String),
     #[error("it has {seen} signatures, it must have 1 to {limit}")]
     Signatures { limit: usize, seen: usize },
     #[error("its {what} is not base64: {reason}; it was changed on the way")]
     Base64 { what: &'static str, reason: String },
     #[error(
-        "no signature is by one of the {known} keys that were given; it names {named}; fetch the keys anew from those who run the service (`assize key signing export`)"
+        "none of the {known} given keys made a signature of it, and it names {named}; get the current keys from the operator of the service (`assize key signing export`)"
     )]
     UnknownKey { named: String, known: usize },
     #[error("the signature is wrong: payload, type or signature was changed after it was signed")]
     Forged,
-    #[error("its payload is of the type {0:?}, not application/vnd.in-toto+json; it is no statement of assize")]
+    #[error("its payload is of the type {0:?}, not application/vnd.in-toto+json; it is not a statement of assize")]
     PayloadType(String),
     #[error(
-        "it is signed, but says nothing that this program understands: {0}; is this program older than the one that signed?"
+        "its signature is valid, but this program cannot read its content: {0}; use a version that is not older than the service"
     )]
     NotAStatement(String),
-    #[error("it is dated {signed_at}, and its key was retired at {retired_at}; nothing by that key counts after that")]
+    #[error(
+        "it is dated {signed_at}, and its key was retired at {retired_at}; later signatures of a retired key are not valid"
+    )]
     Retired { signed_at: DateTime<Utc>, retired_at: DateTime<Utc> },
-    #[error("the archive is another: its SHA-256 is {seen}, the statement is about {wanted}")]
+    #[error("the archive does not match: its SHA-256 is {seen}, and the statement describes {wanted}")]
     Archive { wanted: String, seen: String },
-    #[error("the output is another: its SHA-256 is {seen}, the statement is about {wanted}")]
+    #[error("the output does not match: its SHA-256 is {seen}, and the statement describes {wanted}")]
     Output { wanted: String, seen: String },
-    #[error("the statement says nothing of any output; leave out --output")]
+    #[error("the statement describes no output; omit --output")]
     NoOutput,
 }
 
