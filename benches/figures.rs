@@ -22,6 +22,8 @@ mod figure;
 mod first;
 #[path = "figures/idle.rs"]
 mod idle;
+#[path = "figures/installation.rs"]
+mod installation;
 #[path = "figures/intake.rs"]
 mod intake;
 #[path = "figures/large.rs"]
@@ -32,8 +34,6 @@ mod load;
 mod queue;
 #[path = "figures/raw.rs"]
 mod raw;
-#[path = "figures/services.rs"]
-mod services;
 #[path = "figures/warden.rs"]
 mod warden;
 

@@ -1,16 +1,16 @@
 //! Each rule broken, to see that an invariant needs it and that the search finds it.
 
-use crate::explore::{exhaust, shorten, story};
+use crate::explore::{describe, exhaust, shorten};
 use crate::invariants::Invariant;
 use crate::rules::Rules;
 use crate::world::Size;
 
 /// Two runs of one user under the tightest caps.
-const CAPPED: Size = Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::of(2, 2, 0, 0) };
+const CAPPED: Size = Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::with(2, 2, 0, 0) };
 
 /// One run, two workers, so many faults and cancels.
 const fn size(faults: u8, cancels: u8) -> Size {
-    Size::of(1, 2, faults, cancels)
+    Size::with(1, 2, faults, cancels)
 }
 
 /// The search finds a schedule that breaks `invariant`, and the shortened one breaks it too.
@@ -19,9 +19,9 @@ fn breaks(rules: Rules, size: Size, invariant: Invariant) {
         panic!("no schedule of {size:?} breaks anything with {rules:?}")
     };
     let shortest = shorten(&failure, &rules);
-    let story = story(&shortest, &rules);
-    println!("{story}");
-    assert_eq!(shortest.violation.invariant, invariant, "{story}");
+    let schedule = describe(&shortest, &rules);
+    println!("{schedule}");
+    assert_eq!(shortest.violation.invariant, invariant, "{schedule}");
 }
 
 /// A test for each rule: its name, the rule, the size, the invariant that breaks.
@@ -44,10 +44,10 @@ needs! {
     an_adoption_without_an_epoch_of_its_own_is_no_fence: adoption_takes_epoch in size(1, 0) => NothingFreshIsTaken;
     a_retry_in_the_same_attempt_is_no_move: retry_takes_attempt in size(1, 0) => LegalMoves;
     a_retry_that_ignores_a_cancel_waits_for_a_slot: requeue_sees_cancel in size(1, 1) => CancelHolds;
-    retries_that_are_not_counted_never_end: counts_attempts in Size::of(1, 1, 3, 0) => AttemptsEnd;
-    crashes_that_are_not_counted_never_stop_poison: counts_crashes in Size::of(1, 1, 3, 0) => PoisonStops;
-    crashes_beyond_the_last_cannot_be_written: caps_crashes in Size::of(1, 1, 4, 0) => EveryRunEnds;
-    poison_that_does_not_end_kills_on: ends_poison in Size::of(1, 1, 3, 0) => PoisonStops;
+    retries_that_are_not_counted_never_end: counts_attempts in Size::with(1, 1, 3, 0) => AttemptsEnd;
+    crashes_that_are_not_counted_never_stop_poison: counts_crashes in Size::with(1, 1, 3, 0) => PoisonStops;
+    crashes_beyond_the_last_cannot_be_written: caps_crashes in Size::with(1, 1, 4, 0) => EveryRunEnds;
+    poison_that_does_not_end_kills_on: ends_poison in Size::with(1, 1, 3, 0) => PoisonStops;
     a_heartbeat_by_the_workers_clock_lets_others_steal: database_clock in size(1, 0) => NothingFreshIsTaken;
     a_late_renewal_makes_a_crash_of_a_drain: renewal_spares_released in size(2, 0) => OnlyDeathsCount;
     a_drained_worker_that_lets_go_of_nothing_counts_as_a_crash: releases_at_end in size(2, 0) => OnlyDeathsCount;
@@ -64,7 +64,7 @@ needs! {
     a_loser_that_does_not_look_destroys_what_goes_on: loser_looks in size(1, 0) => NoStageTwice;
     caps_that_are_read_before_the_claim_are_exceeded: caps_in_claim in CAPPED => CapsHold;
     a_claim_that_ignores_the_backoff_comes_too_early: waits_for_backoff in size(1, 0) => CapsHold;
-    claims_while_the_engine_is_away_use_up_attempts: watches_engine in Size::of(1, 1, 1, 0) => OnlyFaultsCostAttempts;
+    claims_while_the_engine_is_away_use_up_attempts: watches_engine in Size::with(1, 1, 1, 0) => OnlyFaultsCostAttempts;
     without_a_sweep_something_is_left: sweeps in size(1, 0) => NothingIsLeft;
     a_sweep_that_asks_postgres_first_destroys_what_is_new: asks_engine_first in size(1, 0) => NoWorkIsDestroyed;
 }

@@ -130,7 +130,7 @@ pub fn step(world: &mut World, size: &Size, rules: &Rules, id: DriveId, heard: b
             }
         }
         Step::Listen => listen(world, size, rules, both, heard)?,
-        Step::Judge => judge(world, id, drive),
+        Step::Judge => parse_results(world, id, drive),
         Step::Verdict => {
             let written = write(world, rules, both, |row| row.status = Status::Completed)?;
             if written {
@@ -296,7 +296,7 @@ fn listen(world: &mut World, size: &Size, rules: &Rules, both: (DriveId, Drive),
 }
 
 /// The cell that decides: the one that was found, if its tests have begun, else a new one.
-fn judge(world: &mut World, id: DriveId, drive: Drive) {
+fn parse_results(world: &mut World, id: DriveId, drive: Drive) {
     let drive = Drive { role: DRIVER, ..drive };
     let found = world.name(id.r, drive.attempt, DRIVER);
     let step = match drive.own_id() {

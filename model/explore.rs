@@ -266,15 +266,15 @@ pub fn shorten(failure: &Failure, rules: &Rules) -> Failure {
 }
 
 /// The schedule as a person reads it: what happens, and what the world is like after it.
-pub fn story(failure: &Failure, rules: &Rules) -> String {
+pub fn describe(failure: &Failure, rules: &Rules) -> String {
     let Failure { size, actions, violation } = failure;
     let mut text = format!("{violation}\n{size:?}\n");
     let mut world = World::new(size);
     for (number, action) in (1..).zip(actions) {
-        let said = action.describe(&world);
+        let step = action.describe(&world);
         let moved = apply(&mut world, size, rules, *action);
         // Writing to a string cannot fail.
-        writeln!(text, "{number:4}. {said:<72} {}", picture(&world, size)).ok();
+        writeln!(text, "{number:4}. {step:<72} {}", picture(&world, size)).ok();
         if moved.is_err() {
             break;
         }

@@ -94,7 +94,7 @@ mod watchdog;
 mod worker;
 mod world;
 
-use explore::{exhaust, shorten, story};
+use explore::{describe, exhaust, shorten};
 use rules::Rules;
 use world::Size;
 
@@ -105,60 +105,60 @@ fn holds(size: Size) {
             "{} runs, {} workers, {} faults, {} cancels: {} states, {} moves, the farthest after {}",
             size.runs, size.workers, size.faults, size.cancels, seen.states, seen.moves, seen.deepest
         ),
-        Err(failure) => panic!("{}", story(&shorten(&failure, &Rules::KEPT), &Rules::KEPT)),
+        Err(failure) => panic!("{}", describe(&shorten(&failure, &Rules::KEPT), &Rules::KEPT)),
     }
 }
 
 #[test]
 fn one_run_with_two_faults() {
-    holds(Size::of(1, 2, 2, 0));
+    holds(Size::with(1, 2, 2, 0));
 }
 
 #[test]
 fn one_run_with_a_fault_and_a_cancel() {
-    holds(Size::of(1, 2, 1, 1));
+    holds(Size::with(1, 2, 1, 1));
 }
 
 #[test]
 fn one_run_with_a_driver() {
-    holds(Size { driver: true, ..Size::of(1, 2, 1, 1) });
+    holds(Size { driver: true, ..Size::with(1, 2, 1, 1) });
 }
 
 #[test]
 fn one_worker_that_dies_again_and_again() {
-    holds(Size::of(1, 1, 3, 0));
+    holds(Size::with(1, 1, 3, 0));
 }
 
 #[test]
 fn two_runs_without_a_fault() {
-    holds(Size::of(2, 2, 0, 2));
+    holds(Size::with(2, 2, 0, 2));
 }
 
 #[test]
 fn two_runs_under_tight_caps() {
-    holds(Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::of(2, 2, 1, 0) });
+    holds(Size { half_slots: 1, users: [0; 3], per_user: 1, ..Size::with(2, 2, 1, 0) });
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
 fn one_run_with_three_faults() {
-    holds(Size::of(1, 2, 3, 0));
+    holds(Size::with(1, 2, 3, 0));
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
 fn one_run_and_three_workers() {
-    holds(Size::of(1, 3, 2, 1));
+    holds(Size::with(1, 3, 2, 1));
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
 fn one_run_with_a_driver_and_two_faults() {
-    holds(Size { driver: true, ..Size::of(1, 2, 2, 1) });
+    holds(Size { driver: true, ..Size::with(1, 2, 2, 1) });
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB"]
 fn two_runs_with_a_fault_and_a_cancel() {
-    holds(Size::of(2, 2, 1, 1));
+    holds(Size::with(2, 2, 1, 1));
 }

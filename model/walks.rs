@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::actions::Choices;
-use crate::explore::{Failure, shorten, story, walk};
+use crate::explore::{Failure, describe, shorten, walk};
 use crate::rules::Rules;
 
 /// Schedules, unless `MODEL_SCHEDULES` says otherwise.
@@ -82,8 +82,8 @@ fn no_random_schedule_breaks_anything() {
             Err((seed, failure)) => panic!(
                 "seed {seed} breaks: {}\nreplay: MODEL_SEED={seed} MODEL_SCHEDULES=1 cargo test --test model random\n\n{}\nshortened:\n{}",
                 failure.violation,
-                story(&failure, &Rules::KEPT),
-                story(&shorten(&failure, &Rules::KEPT), &Rules::KEPT)
+                describe(&failure, &Rules::KEPT),
+                describe(&shorten(&failure, &Rules::KEPT), &Rules::KEPT)
             ),
         }
     }
@@ -103,7 +103,7 @@ fn a_random_schedule_that_breaks_is_shortened_and_replays() {
     let (seed, failure) = (1..).find_map(|seed| first(seed).map(|failure| (seed, failure))).unwrap();
     assert_eq!(first(seed).unwrap().actions, failure.actions, "a seed is a schedule");
     let short = shorten(&failure, &rules);
-    println!("{}", story(&short, &rules));
+    println!("{}", describe(&short, &rules));
     assert_eq!(short.violation.invariant, failure.violation.invariant);
     assert!(
         short.actions.len() <= failure.actions.len().min(30),

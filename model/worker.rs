@@ -53,7 +53,7 @@ pub fn hear_claim(world: &mut World, w: u8) {
     begin(world, w, run, Drive::claimed(attempt, epoch));
 }
 
-/// Begins a drive, and holds its lease. Of two drives of one run, the one with the earlier lease is told
+/// Begins a drive, and holds its lease. Of two drives of one run, the one with the earlier lease is notified
 /// that it lost it: sooner than its own writes would tell it; no invariant needs that.
 pub fn begin(world: &mut World, w: u8, r: u8, drive: Drive) {
     let (held, before) = (DriveId { w, r, k: 0 }, DriveId { w, r, k: 1 });
@@ -161,11 +161,11 @@ pub fn heartbeat_matters(world: &World, size: &Size, rules: &Rules, w: u8) -> bo
 /// One statement renews the leases in the worker's name of the runs that it works on; the answer says
 /// which it has.
 pub fn heartbeat(world: &mut World, size: &Size, rules: &Rules, w: u8) {
-    let told: [News; RUNS] =
+    let notices: [News; RUNS] =
         std::array::from_fn(|run| u8::try_from(run).map_or(News::None, |r| news(world, rules, w, r)));
     let process = world.process(w);
     let skewed = world.worker(w).skewed && !rules.database_clock;
-    for (r, told) in (0..).zip(told).take(size.runs) {
+    for (r, notice) in (0..).zip(notices).take(size.runs) {
         let id = DriveId { w, r, k: 0 };
         let asks = world.drive(id).is_some();
         let row = world.row_mut(r);
@@ -173,7 +173,7 @@ pub fn heartbeat(world: &mut World, size: &Size, rules: &Rules, w: u8) {
             row.stale = skewed;
             row.silent = false;
         }
-        match told {
+        match notice {
             News::None | News::Renewed => {}
             News::Lost => world.go(id, Step::LetGo),
             News::Cancelled => world.go(id, Step::End(FailureCode::Cancelled)),

@@ -52,7 +52,7 @@ pub struct Size {
 
 impl Size {
     /// Runs of one half-slot, each of another user, and room for all.
-    pub const fn of(runs: usize, workers: usize, faults: u8, cancels: u8) -> Self {
+    pub const fn with(runs: usize, workers: usize, faults: u8, cancels: u8) -> Self {
         Self {
             runs,
             workers,

@@ -1,12 +1,11 @@
-//! A private Postgres and Redis under one data folder: for trying assize out and for tests.
+//! A private Postgres and Redis under one data folder, for trying assize out and for tests.
 //!
-//! Who owns what: the folder is locked with `flock` for as long as an [`Embedded`] lives, so nobody
-//! else can use it; both servers are children of this process and listen on sockets in a folder
-//! that only their user can enter. A server that a crashed predecessor left behind in the same
-//! folder is stopped first; no other process is ever signalled.
+//! The folder is locked with `flock` while an [`Embedded`] exists, so that no other process uses it. Both servers are
+//! children of this process and listen on sockets in a folder that only their user can enter. A server that an earlier
+//! process left behind in the same folder is stopped first; no other process is ever signalled.
 //!
-//! `initdb` and `postgres` refuse root. Where this program runs as root, both servers run as the
-//! system's `postgres` user.
+//! `initdb` and `postgres` do not run as root. If this program runs as root, both servers run as the system's user
+//! `postgres`.
 
 mod folder;
 mod leftover;
@@ -22,23 +21,23 @@ use std::time::Duration;
 
 use assize_host::Signal;
 
-/// The longest that a server may take to answer. A recovery after a crash takes seconds; the first start on an
-/// emulated processor took a minute.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+/// The longest that a server may take to answer after its start. Recovery after a crash takes seconds; the first start
+/// on an emulated processor took a minute.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Between two tries to reach a server that is starting.
-const RETRY: Duration = Duration::from_millis(50);
+/// The time between two attempts to reach a server that starts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The longest that Postgres may take to stop, in the face of clients that hold on.
-const POSTGRES_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest that Postgres may take to stop while clients are still connected.
+const POSTGRES_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Redis has nothing to save.
-const REDIS_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that Redis may take to stop. It has nothing to save.
+const REDIS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the servers cannot be had.
+/// Why the servers cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    #[error("{} is in use by another `assize` (process {holder}); stop that one, or take another folder with --data", .folder.display())]
+    #[error("{} is in use by another `assize` (process {holder}); stop it, or use another folder with --data", .folder.display())]
     InUse { folder: PathBuf, holder: String },
     #[error("cannot use {}: {reason}", .path.display())]
     Folder { path: PathBuf, reason: String },
@@ -55,25 +54,25 @@ fn tail(last_lines: &str) -> String {
 /// How much a crash of the host may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing that was confirmed.
+    /// No confirmed write is lost.
     Safe,
-    /// Everything: the folder is thrown away anyway.
+    /// Everything may be lost, because the folder is temporary.
     ThrowAway,
 }
 
-/// One of the two.
+/// One of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerKind {
     Postgres,
     Redis,
 }
 
-/// Both servers, running.
+/// Postgres and Redis, running.
 pub struct Embedded {
-    /// Of the database `assize`.
+    /// The address of the database `assize`.
     pub database_url: String,
     pub redis_url: String,
-    /// Held to the end: another process may use the folder only when both servers are gone.
+    /// The folder is locked until both servers have ended, so that no other process uses it before.
     pub folder: Folder,
     durability: Durability,
     postgres: Process,
@@ -81,10 +80,10 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts both under `data` and waits until they answer.
+    /// Starts both servers with files under `data` and waits until they answer.
     ///
     /// # Errors
-    /// [`EmbeddedError`] says which server could not be had and why; nothing is left running.
+    /// [`EmbeddedError`] names the server that did not start, and the reason. Nothing is left running.
     pub async fn start(data: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
         let folder = Folder::open(data)?;
         leftover::stop_postgres(&folder).await?;
@@ -100,18 +99,18 @@ impl Embedded {
                 Ok(Self { database_url, redis_url, folder, durability, postgres, redis })
             }
             (Ok(mut postgres), Err(error)) => {
-                postgres.stop(Signal::Interrupt, POSTGRES_PATIENCE).await;
+                postgres.stop(Signal::Interrupt, POSTGRES_STOP_TIMEOUT).await;
                 Err(error)
             }
             (Err(error), Ok(mut redis)) => {
-                redis.stop(Signal::Terminate, REDIS_PATIENCE).await;
+                redis.stop(Signal::Terminate, REDIS_STOP_TIMEOUT).await;
                 Err(error)
             }
             (Err(error), Err(_)) => Err(error),
         }
     }
 
-    /// Waits until one of them ends, and says which and how. Cancelling this loses nothing.
+    /// Waits until a server ends, and returns which one and how. The future can be dropped and called again.
     pub async fn ended(&mut self) -> EmbeddedError {
         tokio::select! {
             error = self.postgres.ended() => error,
@@ -119,27 +118,28 @@ impl Embedded {
         }
     }
 
-    /// The process id of a server, while it runs.
+    /// Returns the process id of a server, while it runs.
     #[must_use]
-    pub fn id(&self, server: Server) -> Option<u32> {
+    pub fn id(&self, server: ServerKind) -> Option<u32> {
         match server {
-            Server::Postgres => self.postgres.id(),
-            Server::Redis => self.redis.id(),
+            ServerKind::Postgres => self.postgres.id(),
+            ServerKind::Redis => self.redis.id(),
         }
     }
 
-    /// Starts a server that has ended again, on the same files, and waits until it answers.
+    /// Restarts a server that has ended, on the same files, and waits until it answers.
     ///
     /// # Errors
-    /// [`EmbeddedError`] if it cannot be had again.
-    pub async fn start_again(&mut self, server: Server) -> Result<(), EmbeddedError> {
-        // Until it is waited for, a dead server still has its process id, and Postgres takes it for alive.
+    /// [`EmbeddedError`] if it does not start.
+    pub async fn start_again(&mut self, server: ServerKind) -> Result<(), EmbeddedError> {
+        // Until its parent has waited for it, a dead server keeps its process id, and a new Postgres would take the old
+        // one for alive.
         match server {
-            Server::Postgres => {
+            ServerKind::Postgres => {
                 self.postgres.ended().await;
                 self.postgres = postgres::start(&self.folder, self.durability).await?;
             }
-            Server::Redis => {
+            ServerKind::Redis => {
                 self.redis.ended().await;
                 self.redis = redis_server::start(&self.folder).await?;
             }
@@ -147,15 +147,15 @@ impl Embedded {
         Ok(())
     }
 
-    /// Stops Redis, then Postgres, each within its patience. What did not stop is said.
+    /// Stops Redis, then Postgres, each within its timeout. Returns a sentence for each server that had to be killed.
     pub async fn stop(mut self) -> Vec<String> {
-        let redis = self.redis.stop(Signal::Terminate, REDIS_PATIENCE).await;
-        let postgres = self.postgres.stop(Signal::Interrupt, POSTGRES_PATIENCE).await;
+        let redis = self.redis.stop(Signal::Terminate, REDIS_STOP_TIMEOUT).await;
+        let postgres = self.postgres.stop(Signal::Interrupt, POSTGRES_STOP_TIMEOUT).await;
         [redis, postgres].into_iter().flatten().collect()
     }
 }
 
-/// `text` so that it can stand in an address.
+/// Returns `text` percent-encoded for use in an address.
 fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~');
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_with_anything_in_it_stands_in_an_address() {
+    fn any_path_can_be_part_of_an_address() {
         assert_eq!(percent_encoded("/a b/ü?&#%"), "/a%20b/%C3%BC%3F%26%23%25");
     }
 }

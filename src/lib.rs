@@ -12,6 +12,7 @@ pub mod api;
 pub mod cli;
 pub mod egress;
 pub mod embedded;
+pub mod installation;
 pub mod intake;
 pub mod leases;
 pub mod maintenance;

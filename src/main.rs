@@ -23,6 +23,6 @@ async fn run(cli: Cli) -> Outcome {
         Command::Worker(worker) => cli::worker::run(worker, config()?).await,
         Command::Migrate(migrate) => cli::migrate::run(migrate, config()?).await,
         Command::Key(key) => cli::key::run(key, config()?).await,
-        Command::WithServices(with) => cli::services::run(with).await,
+        Command::WithServices(with) => cli::with_services::run(with).await,
     }
 }

@@ -41,12 +41,21 @@ const OVER_SECONDS: i64 = 60;
 /// Seconds after its last entry that a run's live output is kept; by then its blob is written.
 const LIVE_SECONDS: i64 = 3600;
 
+/// The advice for a Redis that does not answer.
+const CHECK_REDIS: &str = "check that it runs and that redis_url is right";
+
 /// Redis is away or did not answer in time.
 #[derive(Debug, thiserror::Error)]
-#[error("Redis did not answer: {0}; check that it runs and that redis_url is right")]
+#[error("Redis did not answer: {0}; {CHECK_REDIS}")]
 pub struct RedisError(String);
 
 impl RedisError {
+    /// Returns what an operator should do. The message ends with this advice, after a semicolon.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        Some(CHECK_REDIS)
+    }
+
     /// It took longer than the caller has.
     #[must_use]
     pub fn late(patience: Duration) -> Self {

@@ -187,10 +187,21 @@ const fn default_max_kib() -> u64 {
 
 /// Why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("template {}: {reason}", .path.display())]
+#[error("template {}: {reason}{}", .path.display(), advised(*.advice))]
 pub struct TemplateError {
+    /// The folder of the template, or of all templates.
     pub path: PathBuf,
+    /// What is wrong. For a template, the reason also names what to correct in it.
     pub reason: String,
+    /// What to do about the folder of all templates.
+    pub advice: Option<&'static str>,
+}
+
+/// The advice for a folder without templates.
+const SET_FOLDER: &str = "set templates_dir";
+
+fn advised(advice: Option<&str>) -> String {
+    advice.map_or_else(String::new, |advice| format!("; {advice}"))
 }
 
 /// All templates, by name.
@@ -203,9 +214,8 @@ impl Templates {
     /// # Errors
     /// The first [`TemplateError`]; also if there is no template at all.
     pub fn load(folder: &Path) -> Result<Self, TemplateError> {
-        let fault = |reason: String| TemplateError { path: folder.to_owned(), reason };
-        let entries = std::fs::read_dir(folder)
-            .map_err(|error| fault(format!("cannot read the folder: {error}; set templates_dir")))?;
+        let fault = |reason: String| TemplateError { path: folder.to_owned(), reason, advice: Some(SET_FOLDER) };
+        let entries = std::fs::read_dir(folder).map_err(|error| fault(format!("cannot read the folder: {error}")))?;
         let mut all = BTreeMap::new();
         for entry in entries {
             let path = entry.map_err(|error| fault(error.to_string()))?.path();
@@ -215,7 +225,7 @@ impl Templates {
             }
         }
         if all.is_empty() {
-            return Err(fault("no folder in it has a template.toml; set templates_dir".to_owned()));
+            return Err(fault("no folder in it has a template.toml".to_owned()));
         }
         Ok(Self(all))
     }
@@ -240,7 +250,7 @@ impl Templates {
 
 impl Template {
     fn load(folder: &Path) -> Result<Self, TemplateError> {
-        let fault = |reason: String| TemplateError { path: folder.to_owned(), reason };
+        let fault = |reason: String| TemplateError { path: folder.to_owned(), reason, advice: None };
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let text = std::fs::read_to_string(folder.join("template.toml")).map_err(|error| fault(error.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The modules of `src/`, lowest layer first. A module may use modules of lower layers, and those that stand before it
 /// in its own.
 const LAYERS: [&[&str]; 6] = [
-    &["redis", "egress", "embedded", "metrics_listener", "signing_key"],
+    &["redis", "egress", "embedded", "installation", "metrics_listener", "signing_key"],
     &["template"],
     &["intake"],
     &["leases", "admission"],

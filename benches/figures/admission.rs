@@ -127,7 +127,7 @@ impl Bench {
         let mut first = None;
         for ((length, _), (mut claimer, _)) in queues.iter().zip(claimers) {
             let name = format!("claim_{}_{}{suffix}", shape.name(), short(*length));
-            first = self.told(&name, &claimer.times, first);
+            first = self.add_figures(&name, &claimer.times, first);
             claimer.end_all().await?;
             self.exceeded += claimer.exceeded;
         }
@@ -161,7 +161,7 @@ impl Bench {
     }
 
     /// Keeps the figures of one queue; the p99 of the first, with which the others are compared.
-    fn told(&mut self, name: &str, times: &[Time], first: Option<(f64, f64)>) -> Option<(f64, f64)> {
+    fn add_figures(&mut self, name: &str, times: &[Time], first: Option<(f64, f64)>) -> Option<(f64, f64)> {
         let (wall, cpu): (Vec<_>, Vec<_>) = times.iter().map(|time| (time.wall, time.cpu)).unzip();
         let (p50, p99) = (median(&wall), quantile(&wall, 0.99));
         let (cpu_p50, cpu_p99) = (median(&cpu), quantile(&cpu, 0.99));
@@ -252,7 +252,7 @@ impl Bench {
         }
         let name = format!("claim_burst_{}", short(length));
         let times = std::mem::take(&mut claimer.times);
-        self.told(&name, &times, None);
+        self.add_figures(&name, &times, None);
         self.exceeded += claimer.exceeded;
         let (sum, squares) =
             shares.values().fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));

@@ -10,9 +10,9 @@ use crate::Scale;
 use crate::archives;
 use crate::client::form;
 use crate::figure::{Bar, Figure, count, median};
+use crate::installation::{MeasuredInstallation, templates};
 use crate::load::{cpu_ms, tree_cpu_ms};
 use crate::raw::Raw;
-use crate::services::{Services, templates};
 
 /// Runs in a burst, and containers in a loop.
 const BURST: usize = 64;
@@ -36,10 +36,10 @@ struct Samples {
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
     let raw = Arc::new(Raw::like("trivial").await?);
-    let services = Services::start(&templates()).await?;
-    let sampled = sample(scale, &services, &raw).await;
+    let installation = MeasuredInstallation::start(&templates()).await?;
+    let sampled = sample(scale, &installation, &raw).await;
     raw.clear().await?;
-    services.stop().await?;
+    installation.stop().await?;
     let samples = sampled?;
 
     let (runs, bare) = (median(&samples.runs), median(&samples.bare));
@@ -58,7 +58,7 @@ pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn sample(scale: Scale, services: &Services, raw: &Arc<Raw>) -> Result<Samples> {
+async fn sample(scale: Scale, installation: &MeasuredInstallation, raw: &Arc<Raw>) -> Result<Samples> {
     let script = archives::passing_script()?;
     let mut samples = Samples::default();
     let mut best = 0.0;
@@ -69,11 +69,11 @@ async fn sample(scale: Scale, services: &Services, raw: &Arc<Raw>) -> Result<Sam
             (best, samples.at_once) = (rate, at_once);
         }
     }
-    burst(services, &script).await?;
+    burst(installation, &script).await?;
     for _ in 0..scale.rounds {
-        let before = Costs::of(services)?;
-        let runs = burst(services, &script).await?;
-        let after = Costs::of(services)?;
+        let before = Costs::measure(installation)?;
+        let runs = burst(installation, &script).await?;
+        let after = Costs::measure(installation)?;
         let bare = raw.rate(&script, BURST, samples.at_once).await?;
         eprintln!("  {runs:.2} runs/s, {bare:.2} bare/s");
         samples.runs.push(runs);
@@ -88,16 +88,16 @@ async fn sample(scale: Scale, services: &Services, raw: &Arc<Raw>) -> Result<Sam
 }
 
 /// Runs per second, from the first 202 to the last end.
-async fn burst(services: &Services, script: &str) -> Result<f64> {
+async fn burst(installation: &MeasuredInstallation, script: &str) -> Result<f64> {
     let archives = (0..BURST).map(|_| archives::padded(script, 1_000)).collect::<Result<Vec<_>>>()?;
     let forms = archives.iter().map(|archive| form("trivial", archive));
-    let accepted: Vec<_> = futures_util::stream::iter(forms.map(|form| services.client.submit(form)))
+    let accepted: Vec<_> = futures_util::stream::iter(forms.map(|form| installation.client.submit(form)))
         .buffer_unordered(UPLOADS)
         .try_collect()
         .await?;
     let first = accepted.iter().map(|accepted| accepted.at_wall).min().context("no burst")?;
     let runs: Vec<_> = accepted.iter().map(|accepted| accepted.run).collect();
-    let rows = services.ended(&runs).await?;
+    let rows = installation.ended(&runs).await?;
     let last = rows.iter().filter_map(|row| row.finished_at).max().context("no run has ended")?;
     Ok(count(BURST) / (last - first).as_seconds_f64())
 }
@@ -110,12 +110,12 @@ struct Costs {
 }
 
 impl Costs {
-    fn of(services: &Services) -> Result<Self> {
+    fn measure(installation: &MeasuredInstallation) -> Result<Self> {
         Ok(Self {
-            api: cpu_ms(services.api_pid()?)?,
-            worker: cpu_ms(services.worker_pid()?)?,
-            postgres: tree_cpu_ms(services.postgres_pid()?)?,
-            redis: cpu_ms(services.redis_pid()?)?,
+            api: cpu_ms(installation.api_pid()?)?,
+            worker: cpu_ms(installation.worker_pid()?)?,
+            postgres: tree_cpu_ms(installation.postgres_pid()?)?,
+            redis: cpu_ms(installation.redis_pid()?)?,
         })
     }
 }

@@ -9,8 +9,8 @@ use crate::Scale;
 use crate::archives;
 use crate::client::form;
 use crate::figure::{Bar, Figure, median, ms};
+use crate::installation::{MeasuredInstallation, templates};
 use crate::raw::Raw;
-use crate::services::{Services, templates};
 
 /// What the project and the bare container both run. The first instruction is `date`: a fork and an
 /// exec that both sides pay.
@@ -28,10 +28,10 @@ struct Samples {
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
     let raw = Raw::like("trivial").await?;
-    let services = Services::start(&templates()).await?;
-    let sampled = sample(scale, &services, &raw).await;
+    let installation = MeasuredInstallation::start(&templates()).await?;
+    let sampled = sample(scale, &installation, &raw).await;
     raw.clear().await?;
-    services.stop().await?;
+    installation.stop().await?;
     let samples = sampled?;
 
     let (run, calls, bare) = (median(&samples.run), median(&samples.calls), median(&samples.bare));
@@ -50,14 +50,14 @@ pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn sample(scale: Scale, services: &Services, raw: &Raw) -> Result<Samples> {
+async fn sample(scale: Scale, installation: &MeasuredInstallation, raw: &Raw) -> Result<Samples> {
     let mut samples = Samples::default();
     // The first of each pays for cold caches.
     for round in 0..=scale.repetitions {
         let archive = archives::padded(SCRIPT, 10_000)?;
-        let accepted = services.client.submit(form("trivial", &archive)).await?;
-        services.ended(&[accepted.run]).await?;
-        let first = stamp(&services.client.output(accepted.run).await?)?;
+        let accepted = installation.client.submit(form("trivial", &archive)).await?;
+        installation.ended(&[accepted.run]).await?;
+        let first = stamp(&installation.client.output(accepted.run).await?)?;
 
         let begun = clock::wall();
         let life = raw.live(SCRIPT).await?;
@@ -69,7 +69,7 @@ async fn sample(scale: Scale, services: &Services, raw: &Raw) -> Result<Samples>
         samples.run.push(since(first));
         samples.calls.push(ms(life.started));
         samples.bare.push(millis(bare_first - begun));
-        for event in services.store.events_of_run(accepted.run, 0).await? {
+        for event in installation.store.events_of_run(accepted.run, 0).await? {
             match (event.from_status, event.to_status) {
                 (_, Status::Preparing) => samples.run_queue.push(since(event.at)),
                 (Some(Status::Preparing), Status::Running) => samples.run_started.push(since(event.at)),

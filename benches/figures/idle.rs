@@ -7,18 +7,18 @@ use assize_host::clock;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, ms};
+use crate::installation::{MeasuredInstallation, templates};
 use crate::load::{fine_cpu_ms, memory_mib};
-use crate::services::{Services, templates};
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
-    let services = Services::start(&templates()).await?;
-    let measured = watch(scale, &services).await;
-    services.stop().await?;
+    let installation = MeasuredInstallation::start(&templates()).await?;
+    let measured = watch(scale, &installation).await;
+    installation.stop().await?;
     measured
 }
 
-async fn watch(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
-    let (api, worker) = (services.api_pid()?, services.worker_pid()?);
+async fn watch(scale: Scale, installation: &MeasuredInstallation) -> Result<Vec<Figure>> {
+    let (api, worker) = (installation.api_pid()?, installation.worker_pid()?);
     let rss = || anyhow::Ok([memory_mib(api, "status", "VmRSS")?, memory_mib(worker, "status", "VmRSS")?]);
     let at_start = rss()?;
     // Threads that only the start needed end after 10 s, and their time goes with them.

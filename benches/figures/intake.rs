@@ -14,8 +14,8 @@ use crate::Scale;
 use crate::archives;
 use crate::client::{Client, form};
 use crate::figure::{Bar, Figure, count, ms, quantile};
+use crate::installation::{MeasuredInstallation, templates};
 use crate::load::cpu_ms;
-use crate::services::{Services, templates};
 
 /// Requests per second of the open loop.
 const RATE: u64 = 200;
@@ -27,19 +27,19 @@ const BYTES: usize = 10_000;
 const CLIENTS: [usize; 3] = [1, 8, 32];
 
 /// Archives that one client of a closed loop sends, at most.
-const MOST_PER_CLIENT: usize = 20_000;
+const MAX_PER_CLIENT: usize = 20_000;
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
-    let services = Services::without_worker(&templates()).await?;
-    let measured = all(scale, &services).await;
-    services.stop().await?;
+    let installation = MeasuredInstallation::without_worker(&templates()).await?;
+    let measured = all(scale, &installation).await;
+    installation.stop().await?;
     measured
 }
 
-async fn all(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
+async fn all(scale: Scale, installation: &MeasuredInstallation) -> Result<Vec<Figure>> {
     // Connections and caches warm up.
-    open_loop(&services.client, RATE).await?;
-    let times = open_loop(&services.client, RATE * scale.seconds).await?;
+    open_loop(&installation.client, RATE).await?;
+    let times = open_loop(&installation.client, RATE * scale.seconds).await?;
     let most = times.iter().copied().fold(0.0, f64::max);
     let how = format!("{} requests at {RATE}/s from their scheduled time; max {most:.1}", times.len());
     let mut figures = vec![
@@ -48,9 +48,9 @@ async fn all(scale: Scale, services: &Services) -> Result<Vec<Figure>> {
     ];
     for clients in CLIENTS {
         let lasting = Duration::from_secs(scale.seconds.div_ceil(2));
-        let before = cpu_ms(services.api_pid()?)?;
-        let (answered, rate) = closed_loop(&services.client, clients, lasting).await?;
-        let each = (cpu_ms(services.api_pid()?)? - before) / count(answered);
+        let before = cpu_ms(installation.api_pid()?)?;
+        let (answered, rate) = closed_loop(&installation.client, clients, lasting).await?;
+        let each = (cpu_ms(installation.api_pid()?)? - before) / count(answered);
         figures.push(
             Figure::reported(format!("api_202_rate_{clients}"), rate, "1/s")
                 .with(format!("closed loop; the API took {each:.3} ms of CPU for each")),
@@ -92,7 +92,7 @@ async fn closed_loop(client: &Client, clients: usize, lasting: Duration) -> Resu
     for _ in 0..clients {
         let (client, answered) = (client.clone(), Arc::clone(&answered));
         running.spawn(async move {
-            for _ in 0..MOST_PER_CLIENT {
+            for _ in 0..MAX_PER_CLIENT {
                 if begun.elapsed() >= lasting {
                     break;
                 }

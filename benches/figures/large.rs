@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use crate::archives;
 use crate::client::form;
 use crate::figure::{Bar, Figure, count};
+use crate::installation::{MeasuredInstallation, templates};
 use crate::load::{memory_mib, reset_peak};
-use crate::services::{Services, templates};
 
 /// Bytes that nothing can pack; with its frame it stays below `max_archive_bytes`.
 const BYTES: usize = 95_000_000;
@@ -25,26 +25,26 @@ pub async fn measure() -> Result<Vec<Figure>> {
     fs::create_dir(folder.path().join(TEMPLATE))?;
     fs::write(folder.path().join(TEMPLATE).join("template.toml"), roomy)?;
 
-    let services = Services::start(folder.path()).await?;
-    let measured = submit(&services).await;
-    services.stop().await?;
+    let installation = MeasuredInstallation::start(folder.path()).await?;
+    let measured = submit(&installation).await;
+    installation.stop().await?;
     measured
 }
 
-async fn submit(services: &Services) -> Result<Vec<Figure>> {
+async fn submit(installation: &MeasuredInstallation) -> Result<Vec<Figure>> {
     let script = archives::passing_script()?;
-    let small = services.client.submit(form(TEMPLATE, &archives::padded(&script, 1_000)?)).await?;
-    services.ended(&[small.run]).await?;
+    let small = installation.client.submit(form(TEMPLATE, &archives::padded(&script, 1_000)?)).await?;
+    installation.ended(&[small.run]).await?;
     let large = form(TEMPLATE, &archives::padded(&script, BYTES)?);
 
-    let pids = [services.api_pid()?, services.worker_pid()?];
+    let pids = [installation.api_pid()?, installation.worker_pid()?];
     let mut before = [0.0; 2];
     for (pid, before) in pids.iter().zip(&mut before) {
         reset_peak(*pid)?;
         *before = memory_mib(*pid, "status", "VmRSS")?;
     }
-    let accepted = services.client.submit(large).await?;
-    services.ended(&[accepted.run]).await?;
+    let accepted = installation.client.submit(large).await?;
+    installation.ended(&[accepted.run]).await?;
     let mut grown = [0.0; 2];
     for ((pid, before), grown) in pids.iter().zip(&before).zip(&mut grown) {
         *grown = memory_mib(*pid, "status", "VmHWM")? - before;

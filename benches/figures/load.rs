@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use assize_cell::Engine;
 
 use crate::figure::count;
-use crate::services;
+use crate::installation;
 
 /// Of one tick in /proc: USER_HZ, which is 100 on every architecture that Linux reports it on.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The machine, in one line.
 pub async fn context() -> Result<String> {
-    let engine = Engine::connect(&services::config(&services::templates())?).await?;
+    let engine = Engine::connect(&installation::config(&installation::templates())?).await?;
     let info = engine.info().await?;
     let cores = std::thread::available_parallelism()?;
     let load = fs::read_to_string("/proc/loadavg")?;
@@ -28,7 +28,7 @@ pub async fn context() -> Result<String> {
 
 /// User and system time of one process so far, in ms, its threads included.
 pub fn cpu_ms(pid: u32) -> Result<f64> {
-    Ok(Times::of(pid)?.own)
+    Ok(Times::measure(pid)?.own)
 }
 
 /// The same to the nanosecond, but only of the threads that live: for a process that starts none.
@@ -48,11 +48,11 @@ pub fn tree_cpu_ms(pid: u32) -> Result<f64> {
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         // One that has ended since is in its parent's sum.
-        if let Ok(times) = Times::of(pid) {
+        if let Ok(times) = Times::measure(pid) {
             below.entry(times.parent).or_default().push(times);
         }
     }
-    let mut open = vec![Times::of(pid)?];
+    let mut open = vec![Times::measure(pid)?];
     let mut sum = 0.0;
     while let Some(times) = open.pop() {
         sum += times.own + times.reaped;
@@ -69,7 +69,7 @@ struct Times {
 }
 
 impl Times {
-    fn of(pid: u32) -> Result<Self> {
+    fn measure(pid: u32) -> Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name stands in brackets and may hold anything; the fields after it count from 3.
         let (_, rest) = text.rsplit_once(") ").context("a stat without a name")?;

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::figure::ms;
+use crate::installation;
 use crate::load::fine_cpu_ms;
-use crate::services;
 
 pub const ORGANIZATIONS: i64 = 1_000;
 
@@ -93,7 +93,7 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Result<Self> {
-        let folder = services::folder()?;
+        let folder = installation::folder()?;
         let embedded = Embedded::start(folder.path(), Durability::Safe).await?;
         Ok(Self { embedded, folder })
     }

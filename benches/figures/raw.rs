@@ -14,7 +14,7 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilde
 use futures_util::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
-use crate::services;
+use crate::installation;
 
 /// Containers with the image and the limits of a run's subject, without assize in them.
 pub struct Raw {
@@ -34,7 +34,7 @@ pub struct Life {
 impl Raw {
     /// For the template that the runs have.
     pub async fn like(template: &str) -> Result<Self> {
-        let config = services::config(&services::templates())?;
+        let config = installation::config(&installation::templates())?;
         let engine = Engine::connect(&config).await?;
         let docker = Docker::connect_with_defaults()?.negotiate_version().await?;
         let templates = Templates::load(&config.templates_dir)?;

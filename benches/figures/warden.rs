@@ -17,13 +17,13 @@ use uuid::Uuid;
 use crate::Scale;
 use crate::archives;
 use crate::figure::{Figure, count, median};
-use crate::services;
+use crate::installation;
 
 /// The longest that a cell may take for a project that ends at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LIFE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
-    let config = services::config(&services::templates())?;
+    let config = installation::config(&installation::templates())?;
     let engine = Engine::connect(&config).await?;
     let berths = Berths::new(engine.clone(), "figures", config.constants.max_runs_per_berth);
     let sampled = sample(scale, &engine, &berths).await;
@@ -44,7 +44,7 @@ async fn sample(scale: Scale, engine: &Engine, berths: &Berths) -> Result<(Vec<f
     berths.fill(1).await?;
     for _ in 0..scale.repetitions {
         let berth = berths.take().await?;
-        let life = tokio::time::timeout(PATIENCE, live(engine, &berth.id)).await;
+        let life = tokio::time::timeout(LIFE_TIMEOUT, live(engine, &berth.id)).await;
         let (of_cell, of_stage) = life.context("a cell did not end")??;
         berths.give_back(berth).await;
         cell.push(of_cell);
@@ -55,7 +55,7 @@ async fn sample(scale: Scale, engine: &Engine, berths: &Berths) -> Result<(Vec<f
 
 /// CPU of a cell between hello and the end of its stage, and of the stage's processes, in ms.
 async fn live(engine: &Engine, berth: &str) -> Result<(f64, f64)> {
-    let templates = Templates::load(&services::templates())?;
+    let templates = Templates::load(&installation::templates())?;
     let template = templates.get("trivial").context("no template trivial")?;
     let spec = CellSpec {
         run_id: Uuid::now_v7(),

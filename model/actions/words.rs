@@ -10,8 +10,8 @@ impl Action {
     pub fn describe(self, world: &World) -> String {
         let name = |w: u8| format!("worker {}", char::from(b'A' + w));
         let step = |id: DriveId| {
-            let said = world.drive(id).map_or_else(String::new, |drive| phrase(world, id.r, drive));
-            format!("{}{} {said}", name(id.w), if id.k == 0 { "" } else { "'s earlier drive" })
+            let text = world.drive(id).map_or_else(String::new, |drive| phrase(world, id.r, drive));
+            format!("{}{} {text}", name(id.w), if id.k == 0 { "" } else { "'s earlier drive" })
         };
         match self {
             Self::Claim { w, r } => format!("{}'s claim of run {r} is committed", name(w)),
@@ -31,7 +31,7 @@ impl Action {
             }
             Self::Ask { w, r } => format!("{}'s janitor asks which attempt of run {r} is active", name(w)),
             Self::Sweep { w, r, a } => format!("{} sweeps what there is of run {r}, attempt {a}", name(w)),
-            Self::Drain { w } => format!("{} is told to stop and drains", name(w)),
+            Self::Drain { w } => format!("{} receives SIGTERM and drains", name(w)),
             Self::Leave { w } => format!("{} releases its leases and stops", name(w)),
             Self::LateRenewal { r } => format!("a renewal of run {r} was on its way and comes now"),
             Self::Probe { w } => format!("{} finds that the engine answers", name(w)),

@@ -1,4 +1,4 @@
-//! `assize api`: the process that takes in and answers, and never touches Docker.
+//! `assize api`: the process that serves HTTP and never uses Docker.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use assize_store::Store;
 
 /// Run the HTTP API.
 ///
-/// Takes in projects and answers questions about runs. Needs Postgres and the blob store; goes on
-/// without Redis, with live output and wake-ups late. Stops on SIGTERM or SIGINT after the requests
-/// in progress.
+/// The API accepts submissions and serves runs, output and verdicts. It requires Postgres and the blob
+/// store. Without Redis it continues, but live output and new runs are delayed. On SIGTERM or SIGINT it
+/// finishes the requests in progress and stops.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize api --config /etc/assize/assize.toml\n  ASSIZE_API_LISTEN=127.0.0.1:8080 assize api"
 )]
 pub struct Api {
-    /// Stop when stdin ends.
+    /// Stop when stdin is closed.
     #[arg(long, hide = true)]
     lifeline: bool,
 }
@@ -38,14 +38,14 @@ pub struct Api {
 /// [`Fault`] for a person.
 pub async fn run(command: Api, config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
-    let stop = signals::stop(command.lifeline)?;
+    let stop = signals::shutdown_token(command.lifeline)?;
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {
         Fault::infrastructure(format!(
-            "cannot make the folder for uploads {}: {error}; set spool_dir",
+            "cannot create the folder for uploads {}: {error}; set spool_dir",
             config.spool_dir.display()
         ))
     })?;
@@ -58,9 +58,9 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         redis,
         signer,
     };
-    // Whichever ends first, by a fault or because it was told to, ends the others.
+    // When one part ends, by a fault or by the stop signal, the others are stopped too.
     //
-    // `/readyz` of the API itself asks its services; this address only counts.
+    // The API has its own `/readyz`, which checks its services; this address serves only the metrics.
     let metrics = async {
         let ended = metrics_listener::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone()).await;
         stop.cancel();
@@ -77,7 +77,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// Files that the API has open besides its connections: the database, Redis, uploads and archives.
+/// The number of files that the API opens besides its connections: the database, Redis, uploads and archives.
 const OTHER_FILES: u64 = 512;
 
 fn open_files(config: &Config) {
@@ -88,7 +88,7 @@ fn open_files(config: &Config) {
     }
 }
 
-/// What the API works with, open.
+/// The opened services and settings that the API uses.
 pub struct Parts {
     pub store: Store,
     pub redis: Redis,
@@ -98,7 +98,7 @@ pub struct Parts {
     pub signer: Option<Signer>,
 }
 
-/// The one place that hands over to the API: binds `api_listen` and serves until `stop`.
+/// Binds `api_listen` and serves the API until `stop` is cancelled.
 async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let listen = config.api_listen.clone();
     let listener = tokio::net::TcpListener::bind(&listen)

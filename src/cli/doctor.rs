@@ -1,5 +1,6 @@
-//! `assize doctor`: whether this host, with these settings, can keep what assize promises.
+//! `assize doctor`: checks whether this host, with these settings, enforces what assize promises.
 
+mod advice;
 mod attack;
 mod cells;
 mod engine;
@@ -10,9 +11,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use self::advice::Advised;
 use crate::template::Templates;
 use assize_client::outcome::{Exit, Outcome};
-use assize_client::screen::{self, Ink, Screen};
+use assize_client::terminal::{self, Style, Terminal};
 use assize_config::{Config, ConfigError};
 
 const EXAMPLES: &str = "\
@@ -20,33 +22,33 @@ EXAMPLES:
   assize doctor
   assize doctor --config /etc/assize/assize.toml
   assize doctor --json | jq '.checks[] | select(.level == \"fail\")'
-  assize doctor --attack                       every hostile case, in an installation of its own
+  assize doctor --attack                       (every hostile case, in a separate installation)
   assize doctor --attack --only 'code/*warden*'
   assize doctor --attack --list";
 
-/// Check that everything is there, reachable and strong enough.
+/// Check that this host can run assize.
 ///
-/// Looks at the settings, Postgres, Redis, the blob store, the disk, the templates and Docker; then
-/// starts a cell with the limits of each template and tries, from inside, to pass every one of them.
-/// Says of each thing what was seen and what to do. The exit code is 0 if nothing failed, else 5.
+/// The command checks the settings, Postgres, Redis, the blob store, the disk, the templates and Docker. Then it
+/// starts a cell with the limits of each template and tries, from inside the cell, to exceed each limit. For each
+/// check it prints what was observed and what to do. The exit code is 0 if no check failed, otherwise 5.
 ///
-/// With --attack it starts an installation of its own against this host's engine, attacks it with hostile
-/// archives, code, reports and requests, and says of each what stopped it. The exit code is then 0 if all
-/// were contained, 1 if one was not, 2 if that could not be found out.
+/// With --attack, the command starts a separate installation on the engine of this host, attacks it with hostile
+/// archives, code, reports and requests, and prints what stopped each of them. The exit code is then 0 if all cases
+/// were contained, 1 if one was not, and 2 if the result of a case is unknown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
-    /// All checks as JSON.
+    /// Print all checks as JSON.
     #[arg(long)]
     json: bool,
-    /// Leave out the cells: nothing is started.
+    /// Skip the checks inside cells. No container is started.
     #[arg(long)]
     no_cells: bool,
     #[command(flatten)]
-    attack: attack::Attack,
+    attack: attack::AttackOptions,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
@@ -55,7 +57,7 @@ enum Level {
     Fail,
 }
 
-/// One line of the report.
+/// One check: its name, its result, what was observed, and what to do.
 #[derive(Debug, Clone, Serialize)]
 struct Check {
     level: Level,
@@ -65,16 +67,16 @@ struct Check {
     todo: Option<String>,
 }
 
-/// What was found so far; each line is shown as soon as it is known.
+/// The checks so far. Each is printed as soon as its result is known.
 #[derive(Debug)]
 pub(in crate::cli) struct Report {
-    screen: Option<Screen>,
+    terminal: Option<Terminal>,
     checks: Vec<Check>,
 }
 
 impl Report {
     fn new(as_json: bool) -> Self {
-        Self { screen: (!as_json).then(Screen::stdout), checks: Vec::new() }
+        Self { terminal: (!as_json).then(Terminal::stdout), checks: Vec::new() }
     }
 
     fn ok(&mut self, what: &str, seen: impl Into<String>) {
@@ -89,26 +91,28 @@ impl Report {
         self.add(Check { level: Level::Fail, what: what.to_owned(), seen: seen.into(), todo: Some(todo.to_owned()) });
     }
 
-    /// An error that says itself what to do, behind its last semicolon.
-    fn fault(&mut self, what: &str, error: impl std::fmt::Display) {
-        let text = error.to_string();
-        let (seen, todo) = match text.rsplit_once("; ") {
-            Some((seen, todo)) => (seen.to_owned(), Some(todo.to_owned())),
-            None => (text, None),
-        };
+    /// Adds a failed check for an error, with the advice that the error has.
+    fn fault(&mut self, what: &str, error: &impl Advised) {
+        let (seen, todo) = (error.problem(), error.advice());
+        self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
+    }
+
+    /// Adds a failed check for an error that concerns these templates.
+    fn fault_in(&mut self, what: &str, owners: &str, error: &impl Advised) {
+        let (seen, todo) = (format!("{owners}: {}", error.problem()), error.advice());
         self.add(Check { level: Level::Fail, what: what.to_owned(), seen, todo });
     }
 
     fn add(&mut self, check: Check) {
-        if let Some(screen) = self.screen {
-            let (ink, sign) = match check.level {
-                Level::Ok => (Ink::Good, "ok  "),
-                Level::Warn => (Ink::Warn, "warn"),
-                Level::Fail => (Ink::Bad, "FAIL"),
+        if let Some(terminal) = self.terminal {
+            let (style, sign) = match check.level {
+                Level::Ok => (Style::Good, "ok  "),
+                Level::Warn => (Style::Warn, "warn"),
+                Level::Fail => (Style::Bad, "FAIL"),
             };
-            let seen = check.seen.lines().map(screen::printable).collect::<Vec<_>>().join(" ");
+            let seen = check.seen.lines().map(terminal::printable).collect::<Vec<_>>().join(" ");
             let todo = check.todo.as_ref().map_or_else(String::new, |todo| format!("  -> {todo}"));
-            screen.line(format!("{}  {:<14} {seen}{todo}", screen.paint(ink, sign), check.what));
+            terminal.line(format!("{}  {:<14} {seen}{todo}", terminal.paint(style, sign), check.what));
         }
         self.checks.push(check);
     }
@@ -118,10 +122,10 @@ impl Report {
     }
 }
 
-/// Runs the command. Broken settings are a finding here, not an end.
+/// Runs the command. Settings that cannot be read are a failed check here.
 ///
 /// # Errors
-/// None of its own: what is wrong is in the report.
+/// [`assize_client::outcome::Fault`] if the attack cannot be started. Failed checks are in the report instead.
 pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_file: Option<&Path>) -> Outcome {
     if command.attack.is_asked_for() {
         return attack::run(&command.attack, command.json, config, config_file).await;
@@ -132,23 +136,18 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
             report.ok("settings", sources(config_file));
             examine(&command, &config, &mut report).await;
         }
-        Err(error) => report.add(Check {
-            level: Level::Fail,
-            what: "settings".to_owned(),
-            seen: error.problem.to_string(),
-            todo: error.advice,
-        }),
+        Err(error) => report.fault("settings", &error),
     }
     let (failed, warned) = (report.count(Level::Fail), report.count(Level::Warn));
-    if let Some(screen) = report.screen {
-        let (ink, text) = match (failed, warned) {
-            (0, 0) => (Ink::Good, format!("all {} checks are ok", report.checks.len())),
-            (0, _) => (Ink::Warn, format!("fit to run; warnings: {warned}")),
-            _ => (Ink::Bad, format!("not fit to run; failed checks: {failed}")),
+    if let Some(terminal) = report.terminal {
+        let (style, text) = match (failed, warned) {
+            (0, 0) => (Style::Good, format!("all {} checks are ok", report.checks.len())),
+            (0, _) => (Style::Warn, format!("this host can run assize; warnings: {warned}")),
+            _ => (Style::Bad, format!("this host cannot run assize; failed checks: {failed}")),
         };
-        screen.line(screen.paint(ink, text));
+        terminal.line(terminal.paint(style, text));
     } else {
-        screen::json(&serde_json::json!({ "ok": failed == 0, "checks": report.checks }));
+        terminal::json(&serde_json::json!({ "ok": failed == 0, "checks": report.checks }));
     }
     Ok(if failed == 0 { Exit::Success } else { Exit::Infrastructure })
 }
@@ -165,7 +164,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
             templates
         }
         Err(error) => {
-            report.fault("templates", error);
+            report.fault("templates", &error);
             Templates::default()
         }
     };
@@ -175,7 +174,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     }
 }
 
-/// Where the settings came from.
+/// Returns the sources of the settings: the file, and the environment variables that are set.
 fn sources(config_file: Option<&Path>) -> String {
     let file = match config_file {
         Some(file) => file.display().to_string(),
@@ -191,20 +190,23 @@ fn sources(config_file: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::RedisError;
+    use assize_store::StoreError;
 
     #[test]
-    fn what_an_error_advises_is_told_apart() {
-        let mut report = Report { screen: None, checks: Vec::new() };
-        report.fault("redis", "Redis did not answer: gone; check redis_url");
-        report.fault("redis", "gone");
-        assert_eq!(report.checks[0].seen, "Redis did not answer: gone");
-        assert_eq!(report.checks[0].todo.as_deref(), Some("check redis_url"));
-        assert_eq!((report.checks[1].seen.as_str(), &report.checks[1].todo), ("gone", &None));
+    fn the_advice_of_an_error_is_a_field_of_its_check() {
+        let mut report = Report { terminal: None, checks: Vec::new() };
+        report.fault("redis", &RedisError::late(std::time::Duration::from_millis(5)));
+        report.fault("postgres", &StoreError::Address("gone; away".to_owned()));
+        assert_eq!(report.checks[0].seen, "Redis did not answer: nothing within 5 ms");
+        assert_eq!(report.checks[0].todo.as_deref(), Some("check that it runs and that redis_url is right"));
+        let second = &report.checks[1];
+        assert_eq!((second.seen.as_str(), &second.todo), ("database_url is not a Postgres address: gone; away", &None));
     }
 
     #[test]
-    fn a_warning_is_no_failure() {
-        let mut report = Report { screen: None, checks: Vec::new() };
+    fn a_warning_is_not_a_failure() {
+        let mut report = Report { terminal: None, checks: Vec::new() };
         report.ok("a", "1");
         report.warn("b", "2", "look");
         assert_eq!((report.count(Level::Fail), report.count(Level::Warn)), (0, 1));

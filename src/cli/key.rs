@@ -1,4 +1,4 @@
-//! `assize key`: makes, lists and revokes API keys, straight in the database.
+//! `assize key`: creates, lists and revokes API keys in the database.
 
 mod signing;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::cli::fault;
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::{self, Ink, Screen, printable};
+use assize_client::terminal::{self, Style, Terminal, printable};
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
@@ -24,14 +24,14 @@ EXAMPLES:
   assize key list --org acme
   assize key revoke 01936f2e-7c1a-7000-8000-000000000001";
 
-/// Make, list and revoke API keys, and the keys that sign.
-///
-/// Works on the database itself (database_url), so it needs no key of its own.
-/// Reads a role, and names all of them in the help.
+/// Parses a role, and lists all roles in the help.
 fn role() -> impl TypedValueParser<Value = KeyRole> {
     PossibleValuesParser::new(KeyRole::ALL.iter().map(|role| role.as_str())).try_map(|name| name.parse())
 }
 
+/// Create, list and revoke API keys, and manage the signing keys.
+///
+/// The command uses the database directly (database_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Key {
@@ -47,46 +47,46 @@ enum KeyCommand {
     Signing(signing::Signing),
 }
 
-/// Make a key and print it: this once, for only its digest is stored.
+/// Create a key and print it. It cannot be shown again, because only a hash of it is stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Create {
-    /// The organisation that the key acts for; made if there is none of this name.
+    /// Create the key for this organisation, which is created if it does not exist.
     #[arg(long, value_name = "NAME", value_parser = organization)]
     org: String,
-    /// What its holder may do.
+    /// Allow the holder of the key what this role allows.
     #[arg(long, value_parser = role())]
     role: KeyRole,
-    /// What it is for.
+    /// Store this note with the key.
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
-    /// How long it works, as in 12h, 30d or 52w; for ever without it.
+    /// Let the key expire after this time, such as 12h, 30d or 52w. Without it, the key does not expire.
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires_in: Option<Duration>,
-    /// The key as JSON.
+    /// Print the key as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// List keys, oldest first; secrets are not shown, for they are not stored.
+/// List the keys, oldest first. Secrets are not shown, because they are not stored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct List {
-    /// Only those of this organisation.
+    /// List only the keys of this organisation.
     #[arg(long, value_name = "NAME")]
     org: Option<String>,
-    /// The keys as JSON.
+    /// Print the keys as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Revoke a key: from now on it is refused.
+/// Revoke a key. Requests with it are rejected from now on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Revoke {
-    /// The key's id, as `assize key list` shows it.
+    /// The id of the key, as `assize key list` shows it.
     id: Uuid,
-    /// The outcome as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,7 @@ struct Revoke {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Key, config: Config) -> Outcome {
     let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
@@ -109,7 +109,7 @@ pub async fn run(command: Key, config: Config) -> Outcome {
 async fn run_create(create: Create, store: &Store) -> Outcome {
     let length = create.label.chars().count();
     if length > 200 {
-        return Err(Fault::usage(format!("--label has {length} characters, the limit is 200")));
+        return Err(Fault::usage(format!("--label has {length} characters, and the limit is 200; shorten it")));
     }
     let organization_id = store.ensure_organization(&create.org).await.map_err(fault::store)?;
     let expires_at = create.expires_in.map(|time| clock::wall() + time);
@@ -124,65 +124,65 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
     };
     store.insert_key(new).await.map_err(fault::store)?;
     if create.json {
-        screen::json(&serde_json::json!({
+        terminal::json(&serde_json::json!({
             "id": minted.id, "organization": create.org, "role": create.role, "label": create.label,
             "expires_at": expires_at, "key": minted.text(),
         }));
         return Ok(Exit::Success);
     }
-    Screen::stdout().line(minted.text());
+    Terminal::stdout().line(minted.text());
     let until = expires_at.map_or_else(String::new, |at| format!(", until {}", at.format("%F %T UTC")));
-    let note = format!("a key of {} with the role {}{until}; it is not shown again", create.org, create.role);
-    Screen::stderr().line(Screen::stderr().paint(Ink::Dim, note));
+    let note = format!("a key for {} with the role {}{until}; it is not shown again", create.org, create.role);
+    Terminal::stderr().line(Terminal::stderr().paint(Style::Dim, note));
     Ok(Exit::Success)
 }
 
 async fn run_list(list: List, store: &Store) -> Outcome {
     let keys = store.list_keys(list.org.as_deref()).await.map_err(fault::store)?;
     if list.json {
-        screen::json(&keys);
+        terminal::json(&keys);
         return Ok(Exit::Success);
     }
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     if keys.is_empty() {
-        screen.line("no keys; make one with `assize key create`");
+        terminal.line("no keys; create one with `assize key create`");
         return Ok(Exit::Success);
     }
     let now = clock::wall();
     let rows = keys.into_iter().map(|key| {
         let state = match (key.revoked_at, key.expires_at) {
-            (Some(_), _) => (Ink::Bad, "revoked".to_owned()),
-            (None, Some(at)) if at <= now => (Ink::Warn, "expired".to_owned()),
-            (None, Some(at)) => (Ink::Plain, format!("until {}", at.format("%F %T"))),
-            (None, None) => (Ink::Good, "live".to_owned()),
+            (Some(_), _) => (Style::Bad, "revoked".to_owned()),
+            (None, Some(at)) if at <= now => (Style::Warn, "expired".to_owned()),
+            (None, Some(at)) => (Style::Plain, format!("until {}", at.format("%F %T"))),
+            (None, None) => (Style::Good, "valid".to_owned()),
         };
         vec![
-            (Ink::Plain, key.id.to_string()),
-            (Ink::Plain, key.organization),
-            (Ink::Plain, key.role.to_string()),
+            (Style::Plain, key.id.to_string()),
+            (Style::Plain, key.organization),
+            (Style::Plain, key.role.to_string()),
             state,
-            (Ink::Dim, key.created_at.format("%F %T").to_string()),
-            (Ink::Plain, printable(&key.label)),
+            (Style::Dim, key.created_at.format("%F %T").to_string()),
+            (Style::Plain, printable(&key.label)),
         ]
     });
-    screen.table(&["id", "organisation", "role", "state", "created (UTC)", "label"], rows.collect());
+    terminal.table(&["id", "organisation", "role", "state", "created (UTC)", "label"], rows.collect());
     Ok(Exit::Success)
 }
 
 async fn run_revoke(revoke: Revoke, store: &Store) -> Outcome {
     let revoked = store.revoke_key(revoke.id).await.map_err(fault::store)?;
     if revoke.json {
-        screen::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
+        terminal::json(&serde_json::json!({ "id": revoke.id, "revoked": revoked }));
     } else if revoked {
-        Screen::stdout().line(format!("key {} is revoked", revoke.id));
+        Terminal::stdout().line(format!("key {} is revoked", revoke.id));
     }
     if revoked || revoke.json {
         return Ok(if revoked { Exit::Success } else { Exit::Usage });
     }
-    Err(Fault::usage(format!("there is no live key {}; see `assize key list`", revoke.id)))
+    Err(Fault::usage(format!("no valid key has the id {}; `assize key list` lists the keys", revoke.id)))
 }
 
-/// What the table allows as a name.
+/// Parses the name of an organisation, as the database allows it.
 fn organization(name: &str) -> Result<String, String> {
     let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rest = |c: char| first(c) || matches!(c, '.' | '_' | '-');
@@ -194,10 +194,10 @@ fn organization(name: &str) -> Result<String, String> {
     }
 }
 
-/// A number and a unit.
+/// Parses a lifetime: a number and a unit.
 fn lifetime(text: &str) -> Result<Duration, String> {
     const DAY: u64 = 86_400;
-    const MOST: u64 = 100 * 366 * DAY;
+    const MAX_SECONDS: u64 = 100 * 366 * DAY;
     let wrong = || "it must be a number and one of m, h, d, w, as in 30d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {
@@ -209,8 +209,8 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     match count.checked_mul(seconds) {
-        Some(seconds @ 1..=MOST) => Ok(Duration::from_secs(seconds)),
-        _ => Err("it must be more than nothing and at most 100 years".to_owned()),
+        Some(seconds @ 1..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it must be more than 0 and at most 100 years".to_owned()),
     }
 }
 

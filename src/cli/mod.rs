@@ -1,5 +1,6 @@
-//! The server half of the command line: each command has a module with its arguments and its one function. The client
-//! half is [`assize_client`], whose commands are flattened into these.
+//! The commands that run or maintain a service. Each has a module with its arguments and one function that runs it.
+//!
+//! The commands that call the API are in [`assize_client`]; [`Command`] contains them too.
 
 pub mod api;
 pub mod demo;
@@ -7,31 +8,30 @@ pub mod doctor;
 mod fault;
 pub mod key;
 pub mod migrate;
-pub mod services;
 pub mod signals;
 pub mod up;
+pub mod with_services;
 pub mod worker;
 
 use std::path::PathBuf;
 
 use assize_client::{ClientCommand, outcome};
 
-/// Runs evaluations of software projects that nobody trusts, and returns a verdict that the project
-/// could not forge.
+/// Evaluates untrusted software projects and returns a verdict that the project cannot forge.
 ///
-/// To try it: `assize up` in one terminal, `assize submit ./project --template trivial --watch` in
+/// To try it, run `assize up` in one terminal and `assize submit ./project --template trivial --watch` in
 /// another.
 #[derive(Debug, clap::Parser)]
 #[command(name = "assize", version, after_help = outcome::EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
-    /// Settings file; else assize.toml in the current folder, if there is one.
+    /// Read the settings from this file. Without it, assize.toml in the current folder is read if it exists.
     #[arg(long, global = true, env = "ASSIZE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What can be asked.
+/// The commands, in the order in which `assize --help` lists them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Up(up::Up),
@@ -43,5 +43,5 @@ pub enum Command {
     Worker(worker::Worker),
     Migrate(migrate::Migrate),
     Key(key::Key),
-    WithServices(services::WithServices),
+    WithServices(with_services::WithServices),
 }

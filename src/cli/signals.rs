@@ -1,4 +1,4 @@
-//! What ends a process in good order.
+//! The signals that stop a process in order.
 
 use std::io::Read;
 
@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use assize_client::outcome::Fault;
 
-/// Cancelled by SIGTERM or SIGINT; with `lifeline` also when stdin ends, which is how a child of
-/// `assize up` learns that its parent is gone, however it went.
+/// Returns a token that SIGTERM or SIGINT cancels. With `lifeline`, the end of stdin cancels it too: a child of
+/// `assize up` notices in this way that its parent has ended, even if the parent was killed.
 ///
 /// # Errors
-/// If the signals cannot be caught.
-pub fn stop(lifeline: bool) -> Result<CancellationToken, Fault> {
+/// [`Fault`] if the signals cannot be caught.
+pub fn shutdown_token(lifeline: bool) -> Result<CancellationToken, Fault> {
     let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot catch signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
@@ -27,7 +27,7 @@ pub fn stop(lifeline: bool) -> Result<CancellationToken, Fault> {
     });
     if lifeline {
         let token = stop.clone();
-        // A thread of its own: the runtime would wait for a read that may never return.
+        // A separate thread reads, because the runtime would wait at its end for a read that may never return.
         std::thread::spawn(move || {
             let mut stdin = std::io::stdin().lock();
             let mut bytes = [0; 64];

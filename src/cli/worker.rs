@@ -1,4 +1,4 @@
-//! `assize worker`: the process that runs projects, and the only one that talks to Docker.
+//! `assize worker`: the process that evaluates projects, and the only one that uses Docker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +10,22 @@ use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_observe::metrics;
 
-/// Run projects from the queue.
+/// Run a worker, which evaluates queued projects.
 ///
-/// Needs Postgres and the Docker engine. On SIGTERM or SIGINT it claims nothing more, lets what runs
-/// end for up to drain_timeout_s, and leaves the rest for its successor to adopt.
+/// The worker requires Postgres and the Docker engine. On SIGTERM or SIGINT it claims no more runs and waits up to
+/// drain_timeout_s for its active runs to end. Runs that are still active are adopted by the next worker.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize worker --config /etc/assize/assize.toml\n  ASSIZE_WORKER_SLOTS=8 assize worker"
 )]
 pub struct Worker {
-    /// Stop when stdin ends.
+    /// Stop when stdin is closed.
     #[arg(long, hide = true)]
     lifeline: bool,
-    /// Go on although this limit of cells does not hold here; may be given several times.
+    /// Start although this limit of cells is not enforced on this host. The option can be repeated.
     ///
-    /// /readyz and the metric assize_limit_unenforced say so for as long as the worker lives. The message
-    /// of a worker that does not start has the names.
+    /// While the worker runs, /readyz and the metric assize_limit_unenforced report the limit. A worker that does not
+    /// start names the limits that are not enforced.
     #[arg(long, value_name = "LIMIT")]
     allow_unenforced: Vec<String>,
     /// For tests: replace a berth after this many runs.
@@ -45,15 +45,9 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
     for limit in &command.allow_unenforced {
         config.allow_unenforced_limits = format!("{},{limit}", config.allow_unenforced_limits);
     }
-    if let Some(runs) = command.max_runs_per_berth {
-        config.constants.max_runs_per_berth = runs;
-    }
-    if let Some(bytes) = command.output_end_bytes {
-        (config.constants.output_head_bytes, config.constants.output_tail_bytes) = (bytes, bytes);
-    }
     unenforced::parse(&config.allow_unenforced_limits).map_err(Fault::usage)?;
-    let stop = signals::stop(command.lifeline)?;
-    // Whichever ends first, by a fault or because it was told to, ends the other.
+    let stop = signals::shutdown_token(command.lifeline)?;
+    // When one part ends, by a fault or by the stop signal, the other is stopped too.
     let ready = Arc::new(AtomicBool::new(false));
     let metrics = async {
         let ready = Arc::clone(&ready);
@@ -72,8 +66,7 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// What keeps this worker from claiming: it is starting or stopping, or a service that was asked does
-/// not answer.
+/// Returns the reasons why this worker does not claim: it starts or stops, or a service does not answer.
 fn unready(claims: bool) -> Vec<String> {
     let away = ["postgres", "docker"].into_iter().filter(|name| metrics().dependency_is_up(name) == Some(false));
     let mut reasons: Vec<_> = away.map(|name| format!("{name} does not answer")).collect();

@@ -1,4 +1,4 @@
-//! The data folder: who may use it, and what lies where.
+//! The data folder: its lock, its layout and its owner.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -11,40 +11,41 @@ use tokio::process::Command;
 use super::EmbeddedError;
 use assize_host as host;
 
-/// The longest path of a folder that can hold sockets: 107 bytes are allowed for the whole, and
-/// Postgres puts `/.s.PGSQL.5432.lock` behind it.
+/// The longest path of a folder for sockets, in bytes. A socket path may have 107 bytes, and Postgres appends
+/// `/.s.PGSQL.5432.lock`.
 const MAX_SOCKET_FOLDER: usize = 85;
 
 /// The system user that the servers run as when this program is root.
 const SERVICE_USER: &str = "postgres";
 
-/// The servers' own user, where that is not ours.
+/// The user that the servers run as, if it is not the user of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Service {
     uid: u32,
     gid: u32,
 }
 
-/// A data folder that this process has to itself.
+/// A data folder that only this process uses.
 pub struct Folder {
     root: PathBuf,
     sockets: PathBuf,
     service: Option<Service>,
-    /// Released by the kernel with the process, however it ends.
+    /// The kernel releases the lock when the process ends, even if it was killed.
     _lock: File,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and locks it.
+    /// Creates the folder if it does not exist, and locks it.
     ///
     /// # Errors
-    /// [`EmbeddedError::InUse`] if another process has it, [`EmbeddedError::Folder`] if it cannot be used.
+    /// [`EmbeddedError::InUse`] if another process has locked it, [`EmbeddedError::Folder`] if it cannot be used.
     pub fn open(data: &Path) -> Result<Self, EmbeddedError> {
         let fault = |error: std::io::Error| EmbeddedError::Folder { path: data.to_owned(), reason: error.to_string() };
         std::fs::create_dir_all(data).map_err(fault)?;
         let root = data.canonicalize().map_err(fault)?;
         if root.to_str().is_none() {
-            let reason = "its path is not UTF-8, which database addresses need".to_owned();
+            let reason =
+                "its path is not UTF-8, as database addresses require; use another folder with --data".to_owned();
             return Err(EmbeddedError::Folder { path: root, reason });
         }
         let lock = lock(&root)?;
@@ -57,47 +58,47 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder, absolute.
+    /// Returns the absolute path of the folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where both servers listen.
+    /// Returns the folder of the sockets that both servers listen on.
     #[must_use]
     pub fn sockets(&self) -> &Path {
         &self.sockets
     }
 
-    /// The database's files.
+    /// Returns the folder of the database.
     #[must_use]
     pub fn postgres(&self) -> PathBuf {
         self.root.join("postgres")
     }
 
-    /// The working folder of Redis, which stays empty but for its process id.
+    /// Returns the working folder of Redis, which contains only the file with its process id.
     #[must_use]
     pub fn redis(&self) -> PathBuf {
         self.root.join("redis")
     }
 
-    /// What the processes write.
+    /// Returns the folder of the logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("log")
     }
 
-    /// A short name for this folder, the same every time: what tells two installations on one
-    /// engine apart.
+    /// Returns a short name that is derived from the path, so that it is the same every time. It distinguishes two
+    /// installations on one engine.
     #[must_use]
     pub fn short_name(&self) -> String {
         short_name(&self.root)
     }
 
-    /// A command that will run as the servers' user.
+    /// Creates a command that runs as the servers' user.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        // A folder that the other user can enter; the current one may not be.
+        // The other user may not be able to enter the current folder.
         command.current_dir("/");
         if let Some(service) = self.service {
             command.uid(service.uid).gid(service.gid);
@@ -105,18 +106,18 @@ impl Folder {
         command
     }
 
-    /// Makes a folder that only the servers' user can enter.
+    /// Creates a folder that only the servers' user can enter.
     pub(super) fn make_owned(&self, path: &Path) -> Result<(), EmbeddedError> {
         let fault = |reason: String| EmbeddedError::Folder { path: path.to_owned(), reason };
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(fault(error.to_string())),
             _ => {}
         }
-        // A socket folder may stand in /tmp, where others can make things too.
+        // A socket folder may be in /tmp, where other users can create files too.
         let about = std::fs::symlink_metadata(path).map_err(|error| fault(error.to_string()))?;
         let owners = [Some(host::uid()), self.service.map(|service| service.uid)];
         if !about.is_dir() || !owners.contains(&Some(about.uid())) {
-            return Err(fault(format!("it belongs to user {}, or is no folder; remove it", about.uid())));
+            return Err(fault(format!("it belongs to user {}, or is not a folder; remove it", about.uid())));
         }
         if let Some(service) = self.service {
             std::os::unix::fs::chown(path, Some(service.uid), Some(service.gid))
@@ -127,17 +128,17 @@ impl Folder {
 }
 
 impl Drop for Folder {
-    /// Sockets that had to go elsewhere leave nothing there; the servers have removed them.
+    /// Removes a socket folder outside the data folder. The servers have removed the sockets before.
     fn drop(&mut self) {
         if !self.sockets.starts_with(&self.root)
             && let Err(error) = std::fs::remove_dir(&self.sockets)
         {
-            tracing::debug!(folder = %self.sockets.display(), %error, "the folder of the sockets stays");
+            tracing::debug!(folder = %self.sockets.display(), %error, "the folder of the sockets was not removed");
         }
     }
 }
 
-/// Takes the lock, and writes who holds it into the file for the one who does not get it.
+/// Locks the folder, and writes the process id into the lock file, for the error of a process that finds it locked.
 fn lock(root: &Path) -> Result<File, EmbeddedError> {
     let path = root.join("lock");
     let fault = |error: std::io::Error| EmbeddedError::Folder { path: path.clone(), reason: error.to_string() };
@@ -169,12 +170,12 @@ fn socket_folder(root: &Path) -> PathBuf {
     std::env::temp_dir().join(format!("assize-{}", short_name(root)))
 }
 
-/// The ids of the servers' user, who must be able to reach the folder.
+/// Returns the ids of the servers' user, after checking that this user can enter the folder.
 fn service_user(root: &Path) -> Result<Service, EmbeddedError> {
-    const ADVICE: &str = "root cannot run Postgres: install Debian's postgresql package, which brings its user, or start assize as another user";
+    const ADVICE: &str = "root cannot run Postgres: install Debian's postgresql package, which creates the user, or start assize as another user";
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let service =
-        service_of(&users).ok_or(EmbeddedError::Missing { what: "a system user named postgres", advice: ADVICE })?;
+    let service = find_service_user(&users)
+        .ok_or(EmbeddedError::Missing { what: "a system user named postgres", advice: ADVICE })?;
     for folder in root.ancestors() {
         let about = std::fs::metadata(folder)
             .map_err(|error| EmbeddedError::Folder { path: folder.to_owned(), reason: error.to_string() })?;
@@ -187,7 +188,7 @@ fn service_user(root: &Path) -> Result<Service, EmbeddedError> {
         if may_enter == 0 {
             let shut = folder.display();
             let reason = format!(
-                "Postgres runs as the user {SERVICE_USER}, who cannot enter {shut} (mode {:o}); take a folder elsewhere with --data",
+                "Postgres runs as the user {SERVICE_USER}, who cannot enter {shut} (mode {:o}); use another folder with --data",
                 mode & 0o7777
             );
             return Err(EmbeddedError::Folder { path: root.to_owned(), reason });
@@ -196,7 +197,7 @@ fn service_user(root: &Path) -> Result<Service, EmbeddedError> {
     Ok(service)
 }
 
-fn service_of(passwd: &str) -> Option<Service> {
+fn find_service_user(passwd: &str) -> Option<Service> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == SERVICE_USER).then_some(())?;
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_user_of_a_folder_is_told_who_has_it() {
+    fn the_error_for_a_locked_folder_names_the_process() {
         let data = tempfile::tempdir().unwrap();
         let _held = lock(data.path()).unwrap();
         let error = lock(data.path()).unwrap_err().to_string();
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_a_long_path_go_elsewhere() {
+    fn a_folder_with_a_long_path_has_its_sockets_elsewhere() {
         let short = Path::new("/srv/data");
         assert_eq!(socket_folder(short), Path::new("/srv/data/run"));
         let long = Path::new("/srv").join("x".repeat(100));
@@ -230,7 +231,7 @@ mod tests {
     fn the_service_user_is_found_by_its_whole_name() {
         let passwd =
             "root:x:0:0::/root:/bin/sh\npostgresx:x:1:1::/:/\npostgres:x:104:110:,,,:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(service_of(passwd), Some(Service { uid: 104, gid: 110 }));
-        assert_eq!(service_of("postgres:x:no:1"), None);
+        assert_eq!(find_service_user(passwd), Some(Service { uid: 104, gid: 110 }));
+        assert_eq!(find_service_user("postgres:x:no:1"), None);
     }
 }

@@ -1,34 +1,35 @@
-//! Servers that a predecessor left in a folder when it was killed.
+//! Stops servers that an earlier process left in a folder when it was killed.
 //!
-//! The folder's lock is ours, so whoever used it is gone; what still runs in it serves nobody. A
-//! process counts as such a server only if its id stands in the folder's own file *and* its working
-//! folder is the one that only this folder's server has: ids are used again.
+//! This process holds the lock of the folder, so the earlier process has ended and nobody uses its servers. A process
+//! counts as such a server only if the id file of the folder contains its id *and* its working folder is the one of
+//! this folder's server, because the kernel reuses process ids.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::{EmbeddedError, Folder, POSTGRES_PATIENCE, REDIS_PATIENCE, RETRY, redis_server};
+use super::{EmbeddedError, Folder, POSTGRES_STOP_TIMEOUT, REDIS_STOP_TIMEOUT, RETRY_INTERVAL, redis_server};
 use assize_host as host;
 use assize_host::Signal;
 
-/// Stops a postmaster that is still there; clients of the predecessor may hold on to it.
+/// Stops a Postgres that still runs. Clients of the earlier process may still be connected to it.
 pub(super) async fn stop_postgres(folder: &Folder) -> Result<(), EmbeddedError> {
     let place = folder.postgres();
-    let Some(pid) = living(&place.join("postmaster.pid"), &place) else { return Ok(()) };
-    tracing::info!(pid, "stopping the Postgres that a predecessor left behind");
-    stop(pid, &place, [(Signal::Interrupt, POSTGRES_PATIENCE), (Signal::Quit, POSTGRES_PATIENCE)], "Postgres").await
+    let Some(pid) = live_pid(&place.join("postmaster.pid"), &place) else { return Ok(()) };
+    tracing::info!(pid, "stopping the Postgres that an earlier process left behind");
+    stop(pid, &place, [(Signal::Interrupt, POSTGRES_STOP_TIMEOUT), (Signal::Quit, POSTGRES_STOP_TIMEOUT)], "Postgres")
+        .await
 }
 
-/// Stops a Redis that is still there.
+/// Stops a Redis that still runs.
 pub(super) async fn stop_redis(folder: &Folder) -> Result<(), EmbeddedError> {
     let place = folder.redis();
-    let Some(pid) = living(&redis_server::pid_file(folder), &place) else { return Ok(()) };
-    tracing::info!(pid, "stopping the Redis that a predecessor left behind");
-    stop(pid, &place, [(Signal::Terminate, REDIS_PATIENCE), (Signal::Terminate, REDIS_PATIENCE)], "Redis").await
+    let Some(pid) = live_pid(&redis_server::pid_file(folder), &place) else { return Ok(()) };
+    tracing::info!(pid, "stopping the Redis that an earlier process left behind");
+    stop(pid, &place, [(Signal::Terminate, REDIS_STOP_TIMEOUT), (Signal::Terminate, REDIS_STOP_TIMEOUT)], "Redis").await
 }
 
-/// The process whose id stands in the first line of `file`, if it works in `place`.
-fn living(file: &Path, place: &Path) -> Option<u32> {
+/// Returns the process id in the first line of `file`, if that process has the working folder `place`.
+fn live_pid(file: &Path, place: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(file).ok()?;
     let pid: u32 = text.lines().next()?.trim().parse().ok()?;
     works_in(pid, place).then_some(pid)
@@ -38,22 +39,25 @@ fn works_in(pid: u32, place: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == place)
 }
 
-/// It is nobody's child here, so its end can only be looked for.
+/// Sends the signals one after another until the process has ended. It is not a child of this process, so its end can
+/// only be polled.
 async fn stop(pid: u32, place: &Path, steps: [(Signal, Duration); 2], what: &str) -> Result<(), EmbeddedError> {
-    for (signal, patience) in steps {
+    for (signal, timeout) in steps {
         host::signal(pid, signal);
         let gone = async {
             while host::is_alive(pid) && works_in(pid, place) {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(patience, gone).await.is_ok() {
+        if tokio::time::timeout(timeout, gone).await.is_ok() {
             return Ok(());
         }
     }
     Err(EmbeddedError::Folder {
         path: place.to_owned(),
-        reason: format!("a {what} of an earlier run (process {pid}) still uses it and does not stop; end it by hand"),
+        reason: format!(
+            "{what} of an earlier start (process {pid}) still uses it and does not stop; kill that process"
+        ),
     })
 }
 
@@ -62,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_works_elsewhere_is_not_ours_to_stop() {
+    fn a_process_with_another_working_folder_is_not_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("postmaster.pid");
         std::fs::write(&file, format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(living(&file, folder.path()), None);
+        assert_eq!(live_pid(&file, folder.path()), None);
         let here = std::env::current_dir().unwrap();
-        assert_eq!(living(&file, &here), Some(std::process::id()));
+        assert_eq!(live_pid(&file, &here), Some(std::process::id()));
         std::fs::write(&file, "nothing\n").unwrap();
-        assert_eq!(living(&file, &here), None);
+        assert_eq!(live_pid(&file, &here), None);
     }
 }

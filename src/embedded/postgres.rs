@@ -1,4 +1,4 @@
-//! The private Postgres.
+//! Starts the private Postgres.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,22 +6,22 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Durability, EmbeddedError, Folder, Process, START_PATIENCE, percent_encoded};
+use super::{Durability, EmbeddedError, Folder, Process, START_TIMEOUT, percent_encoded};
 use assize_store::Store;
 
-/// Name of the database and of its owner.
+/// The name of the database and of its owner.
 const NAME: &str = "assize";
 
-/// The address of the database.
+/// Returns the address of the database.
 pub(super) fn address(folder: &Folder) -> String {
     let sockets = percent_encoded(&folder.sockets().to_string_lossy());
     format!("postgres://{NAME}@localhost/{NAME}?host={sockets}")
 }
 
-/// Makes the files of a new database, unless they are there.
+/// Creates the files of a new database, unless they exist.
 ///
-/// They are made aside and moved into place when they are whole, so a start that was cut off
-/// leaves nothing that looks like a database.
+/// The files are created in another folder, which is renamed when it is complete. An interrupted start therefore leaves
+/// nothing that looks like a database.
 pub(super) async fn initialise(folder: &Folder) -> Result<(), EmbeddedError> {
     let place = folder.postgres();
     if place.join("PG_VERSION").exists() {
@@ -49,7 +49,7 @@ pub(super) async fn initialise(folder: &Folder) -> Result<(), EmbeddedError> {
         "--no-instructions",
     ]);
     run(initdb, "", &log).await?;
-    // The single-user mode needs neither a running server nor another program.
+    // The single-user mode requires neither a running server nor another program.
     let mut single = folder.command(&program("postgres")?);
     single.arg("--single").arg("-D").arg(&aside).arg("postgres");
     run(single, &format!("CREATE DATABASE {NAME}\n"), &log).await?;
@@ -70,18 +70,18 @@ async fn run(mut command: Command, input: &str, log: &Path) -> Result<(), Embedd
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).await.map_err(io)?;
     }
-    let output = tokio::time::timeout(START_PATIENCE, child.wait_with_output())
+    let output = tokio::time::timeout(START_TIMEOUT, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("did not end within {} s", START_PATIENCE.as_secs()), String::new()))?
+        .map_err(|_| failed(format!("did not end within {} s", START_TIMEOUT.as_secs()), String::new()))?
         .map_err(io)?;
-    let said = [output.stdout, output.stderr].concat();
-    std::fs::write(log, &said).map_err(io)?;
-    let said = String::from_utf8_lossy(&said).trim_end().to_owned();
-    // The single-user mode ends with 0 whatever became of the statement.
-    if output.status.success() && !said.contains("ERROR:") {
+    let output_text = [output.stdout, output.stderr].concat();
+    std::fs::write(log, &output_text).map_err(io)?;
+    let output_text = String::from_utf8_lossy(&output_text).trim_end().to_owned();
+    // The single-user mode exits with 0 even if the statement failed.
+    if output.status.success() && !output_text.contains("ERROR:") {
         return Ok(());
     }
-    Err(failed(format!("ended: {}", output.status), said))
+    Err(failed(format!("ended: {}", output.status), output_text))
 }
 
 /// Starts the server and waits until it answers.
@@ -96,7 +96,7 @@ pub(super) async fn start(folder: &Folder, durability: Durability) -> Result<Pro
         "max_connections=100",
         "log_timezone=UTC",
         "timezone=UTC",
-        // A laptop that sleeps or a busy test host should not fill the log.
+        // A laptop that sleeps or a busy host must not fill the log.
         "log_checkpoints=off",
     ] {
         command.args(["-c", setting]);
@@ -109,14 +109,14 @@ pub(super) async fn start(folder: &Folder, durability: Durability) -> Result<Pro
     let mut process = Process::spawn("Postgres", command, &folder.logs().join("postgres.log"))?;
     let fault = |reason: String| EmbeddedError::Folder { path: folder.root().to_owned(), reason };
     let store = Store::open(&address(folder), 1).map_err(|error| fault(error.to_string()))?;
-    process.until(START_PATIENCE, async || store.ping().await.map_err(|error| error.to_string())).await?;
+    process.until(START_TIMEOUT, async || store.ping().await.map_err(|error| error.to_string())).await?;
     Ok(process)
 }
 
-/// A program of the newest Postgres here: in PATH, else where Debian and Red Hat put it.
+/// Returns the path of a program of the newest Postgres: from PATH, or from the folders of Debian and Red Hat.
 fn program(name: &'static str) -> Result<PathBuf, EmbeddedError> {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
-    // `initdb` decides for both: a server of another version would refuse its files.
+    // `initdb` and `postgres` must come from one folder: a server of another version rejects the files.
     let home = std::env::split_paths(&in_path)
         .map(|folder| folder.join("initdb"))
         .find(|path| path.is_file())
@@ -131,7 +131,7 @@ fn program(name: &'static str) -> Result<PathBuf, EmbeddedError> {
     home.map(|home| home.join(name)).ok_or(EmbeddedError::Missing { what: "Postgres", advice })
 }
 
-/// The `bin` of the highest version under `root`.
+/// Returns the folder `bin` of the highest version under `root`.
 fn newest(root: &Path) -> Option<PathBuf> {
     let versions = std::fs::read_dir(root).ok()?.filter_map(Result::ok).map(|entry| entry.path());
     versions

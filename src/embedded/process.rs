@@ -1,4 +1,4 @@
-//! A child process with a name and a log.
+//! A child process with a name and a log file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,36 +12,36 @@ use super::EmbeddedError;
 use assize_host as host;
 use assize_host::Signal;
 
-/// Bytes at the end of a log that are shown when its process failed.
+/// The number of bytes at the end of a log that are read when its process failed.
 const SHOWN_LOG: u64 = 2048;
 
-/// Lines of them.
+/// The number of lines of a log that are shown when its process failed.
 const SHOWN_LINES: usize = 8;
 
-/// A child that runs in a process group of its own, so that ctrl-c on the terminal reaches only its
-/// parent, which stops its children in the right order.
+/// A child process in a separate process group, so that ctrl-c on the terminal reaches only its parent, which stops its
+/// children in order.
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Where its log began when it started.
+    /// The length of the log when the process started, in bytes.
     log_from: u64,
-    /// The child may read it to learn that its parent is gone, however the parent went.
+    /// The stdin of the child. Its end signals to the child that the parent has ended, even if it was killed.
     _lifeline: Option<ChildStdin>,
 }
 
 impl Process {
-    /// Starts `command` with its output appended to `log`.
+    /// Starts `command` and appends its output to `log`.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// [`EmbeddedError`] if the log cannot be opened or the process cannot be started.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, EmbeddedError> {
         let folder_fault =
             |error: std::io::Error| EmbeddedError::Folder { path: log.to_owned(), reason: error.to_string() };
         let file = File::options().create(true).append(true).open(log).map_err(folder_fault)?;
         let log_from = file.metadata().map_err(folder_fault)?.len();
         let stderr = file.try_clone().map_err(folder_fault)?;
-        // Killing on drop is for a panic only: every way out stops its processes in order.
+        // Killing on drop is only for a panic: otherwise the processes are stopped in order.
         command.stdin(Stdio::piped()).stdout(file).stderr(stderr).process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| EmbeddedError::Failed {
             what: name.to_owned(),
@@ -53,13 +53,13 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned(), log_from, _lifeline })
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id, while the process runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits until it ends by itself. Cancelling this loses nothing.
+    /// Waits until the process ends by itself. The future can be dropped and called again.
     pub async fn ended(&mut self) -> EmbeddedError {
         let reason = match self.child.wait().await {
             Ok(status) => ended_how(status),
@@ -68,11 +68,11 @@ impl Process {
         self.failed(reason)
     }
 
-    /// Waits until `answers` says yes, at most `patience`.
+    /// Waits until `answers` succeeds, for at most `timeout`.
     ///
     /// # Errors
-    /// If the process ends first, or does not answer in time.
-    pub async fn until<F>(&mut self, patience: Duration, answers: impl Fn() -> F) -> Result<(), EmbeddedError>
+    /// [`EmbeddedError::Failed`] if the process ends first, or does not answer in time.
+    pub async fn until<F>(&mut self, timeout: Duration, answers: impl Fn() -> F) -> Result<(), EmbeddedError>
     where
         F: Future<Output = Result<(), String>>,
     {
@@ -80,29 +80,29 @@ impl Process {
         let trying = async {
             while let Err(reason) = answers().await {
                 last = reason;
-                tokio::time::sleep(super::RETRY).await;
+                tokio::time::sleep(super::RETRY_INTERVAL).await;
             }
         };
         let waited = tokio::select! {
-            waited = tokio::time::timeout(patience, trying) => waited,
+            waited = tokio::time::timeout(timeout, trying) => waited,
             status = self.child.wait() => {
                 let reason = status.map_or_else(|error| error.to_string(), ended_how);
                 return Err(self.failed(reason));
             }
         };
-        waited.map_err(|_| self.failed(format!("did not answer within {} s ({last})", patience.as_secs())))
+        waited.map_err(|_| self.failed(format!("did not answer within {} s ({last})", timeout.as_secs())))
     }
 
-    /// Asks it to stop, and kills it when `patience` is over. Says so if that was needed.
-    pub async fn stop(&mut self, signal: Signal, patience: Duration) -> Option<String> {
+    /// Sends `signal`, and kills the process after `timeout`. Returns a sentence if the process had to be killed.
+    pub async fn stop(&mut self, signal: Signal, timeout: Duration) -> Option<String> {
         let pid = self.child.id()?;
         host::signal(pid, signal);
-        if tokio::time::timeout(patience, self.child.wait()).await.is_ok() {
+        if tokio::time::timeout(timeout, self.child.wait()).await.is_ok() {
             return None;
         }
         let killed = self.child.kill().await;
         let outcome = killed.map_or_else(|error| format!("could not be killed: {error}"), |()| "was killed".to_owned());
-        Some(format!("{} (process {pid}) did not stop within {} s and {outcome}", self.name, patience.as_secs()))
+        Some(format!("{} (process {pid}) did not stop within {} s and {outcome}", self.name, timeout.as_secs()))
     }
 
     fn failed(&self, reason: String) -> EmbeddedError {
@@ -110,7 +110,7 @@ impl Process {
         EmbeddedError::Failed { what: self.name.clone(), reason, log: self.log.clone(), last_lines }
     }
 
-    /// The end of what it wrote since it was started.
+    /// Returns the last lines that the process wrote since its start.
     fn last_lines(&self) -> std::io::Result<String> {
         let mut file = File::open(&self.log)?;
         let end = file.metadata()?.len();

@@ -1,20 +1,20 @@
-//! The private Redis: keeps nothing on disk, for nothing in it must survive.
+//! Starts the private Redis, which stores nothing on disk because its content may be lost at any time.
 
 use std::path::{Path, PathBuf};
 
-use super::{EmbeddedError, Folder, Process, START_PATIENCE, percent_encoded};
+use super::{EmbeddedError, Folder, Process, START_TIMEOUT, percent_encoded};
 use crate::redis::Redis;
 
 fn socket(folder: &Folder) -> PathBuf {
     folder.sockets().join("redis.sock")
 }
 
-/// Where it writes its process id.
+/// Returns the file that Redis writes its process id to.
 pub(super) fn pid_file(folder: &Folder) -> PathBuf {
     folder.redis().join("redis.pid")
 }
 
-/// Its address, as the redis crate reads it.
+/// Returns the address of the server in the form of the redis crate.
 pub(super) fn address(folder: &Folder) -> String {
     format!("redis+unix://{}", percent_encoded(&socket(folder).to_string_lossy()))
 }
@@ -23,7 +23,7 @@ pub(super) fn address(folder: &Folder) -> String {
 pub(super) async fn start(folder: &Folder) -> Result<Process, EmbeddedError> {
     let mut command = folder.command(&program()?);
     command.current_dir(folder.redis());
-    // Without a file as its first argument it reads none: only what stands here counts.
+    // Without a file as its first argument, Redis reads no configuration file: only these arguments count.
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
     command.args(["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
     command.arg("--unixsocket").arg(socket(folder)).args(["--unixsocketperm", "700"]);
@@ -31,7 +31,7 @@ pub(super) async fn start(folder: &Folder) -> Result<Process, EmbeddedError> {
     let mut process = Process::spawn("Redis", command, &folder.logs().join("redis.log"))?;
     let redis = Redis::open(&address(folder), "embedded")
         .map_err(|error| EmbeddedError::Folder { path: folder.root().to_owned(), reason: error.to_string() })?;
-    process.until(START_PATIENCE, async || redis.ping().await.map_err(|error| error.to_string())).await?;
+    process.until(START_TIMEOUT, async || redis.ping().await.map_err(|error| error.to_string())).await?;
     Ok(process)
 }
 

@@ -31,15 +31,29 @@ const LOCAL_PIECE: usize = 512 * 1024;
 /// Parts into which archives are divided, by the first byte of their SHA-256.
 pub const SHARDS: i64 = 256;
 
+/// The advice for an address that cannot be used.
+const ADDRESS_FORMS: &str = "use file:<folder> or s3://<bucket>/<prefix>";
+
 /// Why a blob was not stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    #[error("blob_url {url:?} is not usable: {reason}; use file:<folder> or s3://<bucket>/<prefix>")]
+    #[error("blob_url {url:?} is not usable: {reason}; {ADDRESS_FORMS}")]
     Address { url: String, reason: String },
     #[error("there is no blob {0}")]
     Missing(String),
     #[error("the blob store did not {what}: {reason}")]
     Unavailable { what: &'static str, reason: String },
+}
+
+impl BlobError {
+    /// Returns what an operator should do. The message ends with this advice, after a semicolon.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Address { .. } => Some(ADDRESS_FORMS),
+            Self::Missing(_) | Self::Unavailable { .. } => None,
+        }
+    }
 }
 
 /// The address without what stands before its host, or behind it: who puts a password there, or another

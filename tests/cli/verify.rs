@@ -69,8 +69,8 @@ fn a_receipt_is_verified_and_told() {
     let (key, archive) = (signed.key("public.pem"), signed.key("project.zip"));
     let said = signed.verify("receipt.json", &["--key", &key, "--archive", &archive]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
-    for told in ["VERIFIED\n", "(the given file is it)", "2026-11-21 10:15:30.000000 UTC", "ada", "12 bytes"] {
-        assert!(said.out.contains(told), "{told}: {}", said.out);
+    for expected in ["VERIFIED\n", "(the given file matches)", "2026-11-21 10:15:30.000000 UTC", "ada", "12 bytes"] {
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
     }
     let said = signed.verify("receipt.json", &["--keys", &key, "--json"]);
     let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
@@ -129,7 +129,7 @@ fn wrong_usage_is_2() {
     let cases: [(&str, &[&str], &str); 6] = [
         ("receipt.json", &[], "--key"),
         ("nowhere.json", &["--key", &good], "cannot read"),
-        ("receipt.json", &["--key", "nonsense"], "no file, and no key"),
+        ("receipt.json", &["--key", "nonsense"], "neither a file nor a public key"),
         ("receipt.json", &["--keys", &archive], "the keys in"),
         ("receipt.json", &["--keys", "/nonexistent"], "cannot read /nonexistent"),
         ("receipt.json", &["--key", &good, "--archive", "/nonexistent"], "cannot read /nonexistent"),

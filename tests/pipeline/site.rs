@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
+use assize::installation::{Settings, keys};
 use assize::maintenance::stale_cgroups;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_config::Config;
 use assize_host::clock;
-use assize_signing::{PrivateKey, key_file};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -71,51 +71,45 @@ impl Site {
         let instance = format!("t{name}");
         let (database_url, key) = apart(database::make(format!("assize_{name}")));
         let folder = tempfile::tempdir().unwrap();
-        let inside = |name: &str| folder.path().join(name).display().to_string();
         let templates_dir = setup.templates_dir.unwrap_or_else(|| {
             let templates_dir = folder.path().join("templates");
             templates::write(&templates_dir);
             templates_dir
         });
-        let mut settings: HashMap<&str, String> = HashMap::from([
-            ("instance", instance.clone()),
-            ("database_url", database_url.clone()),
-            ("redis_url", setup.redis_url.unwrap_or_else(redis_url)),
-            ("templates_dir", templates_dir.display().to_string()),
-            ("blob_url", format!("file:{}", inside("blobs"))),
-            ("spool_dir", inside("spool")),
-            ("signing_key_file", inside("signing.key")),
-            // The address tells the two listeners of one process apart.
-            ("api_listen", "127.0.0.1:0".to_owned()),
-            ("api_metrics_listen", "127.0.0.2:0".to_owned()),
-            ("worker_metrics_listen", "127.0.0.2:0".to_owned()),
-            ("worker_slots", "4".to_owned()),
-            // All runs of a test are one user's, and none of these tests is about that.
-            ("per_org_max_active", "1000".to_owned()),
-            ("per_user_max_active", "1000".to_owned()),
-            ("max_active_browser_evals", "1000".to_owned()),
-            ("max_active_api_evals", "1000".to_owned()),
+        let mut settings = Settings::in_folder(folder.path())
             // However busy and full the host of the tests is.
-            ("min_free_disk_mib", "0".to_owned()),
-            ("min_available_memory_mib", "0".to_owned()),
-            ("max_memory_pressure", "0".to_owned()),
-            ("max_io_pressure", "0".to_owned()),
-        ]);
-        settings.extend(setup.settings);
-        key_file::create(&folder.path().join("signing.key"), &PrivateKey::generate()).unwrap();
+            .ignoring_host_load()
+            .with("instance", &instance)
+            .with("database_url", &database_url)
+            .with("redis_url", setup.redis_url.unwrap_or_else(redis_url))
+            .with("templates_dir", templates_dir.display())
+            // The address distinguishes the two listeners of one process.
+            .with("api_listen", "127.0.0.1:0")
+            .with("api_metrics_listen", "127.0.0.2:0")
+            .with("worker_metrics_listen", "127.0.0.2:0")
+            .with("worker_slots", 4)
+            // All runs of a test belong to one user, and none of these tests is about that.
+            .with("per_org_max_active", 1000)
+            .with("per_user_max_active", 1000)
+            .with("max_active_browser_evals", 1000)
+            .with("max_active_api_evals", 1000);
+        for (name, value) in setup.settings {
+            settings = settings.with(name, value);
+        }
+        keys::ensure_signing_key(&Settings::signing_key_file(folder.path())).unwrap();
         if let Some(folder) = setup.postgres_folder {
             let real = postgres_socket();
             let seen =
                 database_url.replace(&real.parent().unwrap().display().to_string(), &folder.display().to_string());
             assert_ne!(seen, database_url, "DATABASE_URL names no socket folder");
-            settings.insert("database_url", seen);
+            settings = settings.with("database_url", seen);
         }
         if let Some(password) = setup.postgres_password {
-            let seen = settings["database_url"].replacen('@', &format!(":{password}@"), 1);
+            let seen = settings.get("database_url").unwrap().replacen('@', &format!(":{password}@"), 1);
             assert!(seen.contains(&password), "DATABASE_URL names no user");
-            settings.insert("database_url", seen);
+            settings = settings.with("database_url", seen);
         }
-        let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let environment = setup.environment;
         let mut command = assize(&settings);
         let api = Process::start("assize api", command.envs(environment.clone()).args(["api", "--lifeline"]));

@@ -9,19 +9,37 @@ use assize_domain::run::FailureCode;
 /// an engine that needs 30 s is as good as gone.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The advice for an engine that does not answer.
+const CHECK_ENGINE: &str = "check that it runs and that docker_host is right";
+
+/// The advice for an image that the engine does not have.
+const MAKE_IMAGES: &str = "run `make images`, or set the template's image";
+
+/// The advice for an image that declares a volume.
+const NO_VOLUME: &str = "build it without";
+
+/// The advice for a runtime that the engine does not have.
+const ADD_RUNTIME: &str = "add it to the engine's `runtimes`";
+
+/// The advice for a warden binary that cannot be used.
+const SET_WARDEN: &str = "set warden_path";
+
 /// Why the engine did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    #[error("the Docker engine did not {what}: {reason}; check that it runs and that docker_host is right")]
+    #[error("the Docker engine did not {what}: {reason}; {CHECK_ENGINE}")]
     Unavailable { what: &'static str, reason: String },
-    #[error("there is no image {image}; run `make images`, or set the template's image")]
+    #[error("there is no image {image}; {MAKE_IMAGES}")]
     ImageMissing { image: String },
     #[error(
-        "image {image} declares the volume {volume}, which would be a writable folder on the host's disk; build it without"
+        "image {image} declares the volume {volume}, which would be a writable folder on the host's disk; {NO_VOLUME}"
     )]
     ImageVolume { image: String, volume: String },
     #[error("{0}")]
     Unfit(String),
+    /// A runtime is configured that the engine does not have.
+    #[error("{whose} is {name:?}, the engine knows {}; {ADD_RUNTIME}", .known.join(", "))]
+    UnknownRuntime { whose: String, name: String, known: Vec<String> },
     #[error("the engine could not {what}: {reason}")]
     Missing { what: &'static str, reason: String },
     #[error("the engine refused to {what}: {reason} ({code})")]
@@ -33,11 +51,24 @@ pub enum EngineError {
          CAP_NET_ADMIN unshare its network (SECURITY.md, What a berth may do)"
     )]
     Unrenewed(String),
-    #[error("the warden binary {} {reason}; set warden_path", .path.display())]
+    #[error("the warden binary {} {reason}; {SET_WARDEN}", .path.display())]
     Warden { path: PathBuf, reason: String },
 }
 
 impl EngineError {
+    /// Returns what an operator should do. The message ends with this advice, after a semicolon.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { .. } => Some(CHECK_ENGINE),
+            Self::ImageMissing { .. } => Some(MAKE_IMAGES),
+            Self::ImageVolume { .. } => Some(NO_VOLUME),
+            Self::UnknownRuntime { .. } => Some(ADD_RUNTIME),
+            Self::Warden { .. } => Some(SET_WARDEN),
+            Self::Unfit(_) | Self::Missing { .. } | Self::Refused { .. } | Self::Unwanted | Self::Unrenewed(_) => None,
+        }
+    }
+
     /// The code that a run fails with.
     #[must_use]
     pub const fn code(&self) -> FailureCode {
@@ -46,7 +77,8 @@ impl EngineError {
             | Self::Refused { .. }
             | Self::Unrenewed(_)
             | Self::Warden { .. }
-            | Self::Unfit(_) => FailureCode::DockerUnavailable,
+            | Self::Unfit(_)
+            | Self::UnknownRuntime { .. } => FailureCode::DockerUnavailable,
             Self::Unwanted => FailureCode::WorkerLost,
             Self::ImageMissing { .. } | Self::ImageVolume { .. } => FailureCode::ImagePullFailed,
             Self::Missing { .. } => FailureCode::CellLost,

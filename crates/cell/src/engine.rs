@@ -102,13 +102,14 @@ impl Engine {
     /// Whether the engine knows this runtime, which `whose` names.
     ///
     /// # Errors
-    /// [`EngineError::Unfit`] with those that it knows.
+    /// [`EngineError::UnknownRuntime`] with those that it knows.
     pub fn check_runtime(&self, runtime: Option<&str>, whose: &str) -> Result<(), EngineError> {
         match runtime {
-            Some(name) if !self.runtimes.iter().any(|known| known == name) => Err(EngineError::Unfit(format!(
-                "{whose} is {name:?}, the engine knows {}; add it to the engine's `runtimes`",
-                self.runtimes.join(", ")
-            ))),
+            Some(name) if !self.runtimes.iter().any(|known| known == name) => Err(EngineError::UnknownRuntime {
+                whose: whose.to_owned(),
+                name: name.to_owned(),
+                known: self.runtimes.clone(),
+            }),
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! The HTTP API as the command line calls it.
+//! A client of the HTTP API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use uuid::Uuid;
 
 use crate::outcome::Fault;
 use crate::pack::Packed;
-use crate::screen::printable_lines;
+use crate::terminal::printable_lines;
 
-/// The longest wait for a connection.
+/// The longest that connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest silence of a server that is answering. Event streams say something every 15 s.
+/// The longest pause within a response. The service writes to an event stream at least every 15 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest body that is read into memory, in bytes: a verdict of 10,000 tests has a few MiB.
+/// The largest response that is read into memory, in bytes. A verdict of 10,000 tests has a few MiB.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// Where the service is, and who asks.
+/// The address of the service, and the API key.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Server {
-    /// Address of the service.
+pub struct ServerOptions {
+    /// Send requests to the service at this address.
     #[arg(long, env = "ASSIZE_URL", default_value = "http://127.0.0.1:7700")]
     pub url: String,
-    /// API key; else the one that a local `assize up` left in its data folder.
+    /// Authenticate with this API key. Without it, the key in the data folder of a local `assize up` is used.
     #[arg(long, env = "ASSIZE_KEY", hide_env_values = true)]
     pub key: Option<String>,
-    /// Data folder of a local `assize up`, to take its key from.
+    /// Read the key from this data folder of a local `assize up`.
     #[arg(long, env = "ASSIZE_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
 }
 
-impl Server {
-    /// A client for it. Asks nothing yet.
+impl ServerOptions {
+    /// Creates a client. No request is sent yet.
     ///
     /// # Errors
-    /// If the address is none or there is no key.
+    /// [`Fault::Usage`] if the address is not valid or no key is found.
     pub fn client(&self) -> Result<Client, Fault> {
         let key = match &self.key {
             Some(key) => key.clone(),
@@ -55,14 +55,14 @@ impl Server {
         std::fs::read_to_string(&path).map_err(|error| {
             let path = path.display();
             Fault::usage(format!(
-                "no API key: give --key or set ASSIZE_KEY (make one with `assize key create`); \
-                 without them the key of a local `assize up` is used, but {path}: {error}"
+                "no API key is given, and the key of a local `assize up` cannot be read from {path} ({error}); \
+                 use --key or ASSIZE_KEY, and create a key with `assize key create`"
             ))
         })
     }
 }
 
-/// A connection to the service.
+/// A client of one service with one API key.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -70,7 +70,7 @@ pub struct Client {
     key: HeaderValue,
 }
 
-/// What the service says is wrong (RFC 9457), with the fields that it adds.
+/// A problem document (RFC 9457), with the fields that the service adds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Problem {
@@ -81,14 +81,14 @@ struct Problem {
     help: String,
 }
 
-/// What is to be evaluated.
+/// The project to evaluate.
 pub enum Project<'a> {
     Archive(Packed),
     Repository { url: &'a str, reference: Option<&'a str> },
 }
 
-/// A submission about to be sent.
-pub struct Handin<'a> {
+/// The fields of a submission besides the project.
+pub struct SubmissionFields<'a> {
     pub template: &'a str,
     pub user: &'a str,
     pub metadata: Option<&'a str>,
@@ -96,42 +96,44 @@ pub struct Handin<'a> {
 }
 
 impl Client {
-    /// A client of the service at `url`.
+    /// Creates a client of the service at `url`.
     ///
     /// # Errors
-    /// If the address or the key cannot be one.
+    /// [`Fault::Usage`] if the address or the key is not valid.
     pub fn new(url: &str, key: &str) -> Result<Self, Fault> {
         let url = url.trim_end_matches('/').to_owned();
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Fault::usage(format!("the address {url:?} must begin with http:// or https://; see --url")));
+            return Err(Fault::usage(format!(
+                "the address {url:?} does not begin with http:// or https://; correct --url"
+            )));
         }
         let mut key = HeaderValue::from_str(&format!("Bearer {key}"))
-            .map_err(|_| Fault::usage("the API key holds a character that no key has; see --key"))?;
+            .map_err(|_| Fault::usage("the API key contains a character that no key contains; check --key"))?;
         key.set_sensitive(true);
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .user_agent(concat!("assize/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Fault::infrastructure(format!("cannot make an HTTP client: {}", root_cause(&error))))?;
+            .map_err(|error| Fault::infrastructure(format!("cannot create an HTTP client: {}", root_cause(&error))))?;
         Ok(Self { http, url, key })
     }
 
-    /// The address that is asked.
+    /// Returns the address of the service.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The answer to a GET.
+    /// Sends a GET request and returns the JSON of the response.
     ///
     /// # Errors
-    /// [`Fault`] with what the service said, or why it said nothing.
+    /// [`Fault`] with the problem that the service reported, or the reason why there was no response.
     pub async fn get(&self, path: &str) -> Result<Value, Fault> {
         self.json(self.request(Method::GET, path)).await
     }
 
-    /// A run as the service tells it.
+    /// Returns a run.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -139,7 +141,7 @@ impl Client {
         self.get(&format!("/v1/runs/{id}")).await
     }
 
-    /// Asks for a run to be cancelled.
+    /// Requests the cancellation of a run.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -147,19 +149,19 @@ impl Client {
         self.json(self.request(Method::POST, &format!("/v1/runs/{id}/cancel"))).await
     }
 
-    /// Sends a project; the archive is streamed.
+    /// Submits a project. The archive is streamed.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn submit(&self, project: Project<'_>, handin: &Handin<'_>) -> Result<Value, Fault> {
+    pub async fn submit(&self, project: Project<'_>, fields: &SubmissionFields<'_>) -> Result<Value, Fault> {
         let mut form = reqwest::multipart::Form::new()
-            .text("template", handin.template.to_owned())
-            .text("user", handin.user.to_owned());
-        if let Some(metadata) = handin.metadata {
+            .text("template", fields.template.to_owned())
+            .text("user", fields.user.to_owned());
+        if let Some(metadata) = fields.metadata {
             form = form.text("metadata", metadata.to_owned());
         }
         form = match project {
-            // Last, so that the service has seen the rest before the bytes come.
+            // The archive is last, so that the service can check the other fields before it receives the bytes.
             Project::Archive(packed) => form.part("archive", part(packed)?),
             Project::Repository { url, reference } => {
                 let form = form.text("repository_url", url.to_owned());
@@ -170,13 +172,13 @@ impl Client {
             }
         };
         let mut request = self.request(Method::POST, "/v1/submissions").multipart(form);
-        if let Some(key) = handin.idempotency_key {
+        if let Some(key) = fields.idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
         self.json(request).await
     }
 
-    /// What the service has at `path`, as it sends it.
+    /// Returns the bytes of the response at `path`, unchanged.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -184,7 +186,7 @@ impl Client {
         self.body(self.answer(self.request(Method::GET, path)).await?).await
     }
 
-    /// The events of a run, from the beginning or after `last_id`.
+    /// Opens the event stream of a run, from its beginning or after the event `last_id`.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -203,9 +205,8 @@ impl Client {
 
     async fn json(&self, request: RequestBuilder) -> Result<Value, Fault> {
         let body = self.body(self.answer(request).await?).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            Fault::infrastructure(format!("{} answered with something that is no JSON: {error}", self.url))
-        })
+        serde_json::from_slice(&body)
+            .map_err(|error| Fault::infrastructure(format!("{} sent a response that is not JSON: {error}", self.url)))
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Fault> {
@@ -225,7 +226,10 @@ impl Client {
         while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
             body.extend_from_slice(&piece);
             if body.len() > MAX_BODY {
-                return Err(Fault::infrastructure(format!("{} answered with more than {MAX_BODY} bytes", self.url)));
+                return Err(Fault::infrastructure(format!(
+                    "{} sent a response of more than {MAX_BODY} bytes",
+                    self.url
+                )));
             }
         }
         Ok(body)
@@ -234,7 +238,7 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let reason = root_cause(error);
         Fault::infrastructure(format!(
-            "assize does not answer at {}: {reason}; start it with `assize up`, or give its address with --url or ASSIZE_URL",
+            "assize does not answer at {}: {reason}; start it with `assize up`, or set its address with --url or ASSIZE_URL",
             self.url
         ))
     }
@@ -248,24 +252,24 @@ fn part(packed: Packed) -> Result<reqwest::multipart::Part, Fault> {
         .map_err(|error| Fault::infrastructure(root_cause(&error)))
 }
 
-/// Reads a value that the service sent.
+/// Deserializes a value that the service sent.
 ///
 /// # Errors
-/// If the service is of a version that sends something else.
+/// [`Fault::Infrastructure`] if the service has another version, whose values differ.
 pub fn read<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T, Fault> {
     T::deserialize(value).map_err(|error| {
         Fault::infrastructure(format!(
-            "the service sent a {what} that this program cannot read ({error}); are both of one version?"
+            "the service sent a {what} that this program cannot read ({error}); check that both have the same version"
         ))
     })
 }
 
-/// What the service refused, as sentences.
+/// Returns the fault for a response that is not a success, as sentences.
 fn refusal(url: &str, status: StatusCode, problem: Problem, retry_after: Option<&str>) -> Fault {
     let mut text = match (problem.title.as_str(), problem.detail.as_str()) {
         ("", "") => format!("{url} answered {status}"),
         (title, "") => title.to_owned(),
-        // The title only says in general what the detail says of this case.
+        // The detail describes this case; the title only names the kind of problem.
         (_, detail) => detail.to_owned(),
     };
     let named = [("limit", scalar(&problem.limit)), ("seen", scalar(&problem.seen))];
@@ -305,7 +309,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The innermost reason: "connection refused" rather than "error sending request".
+/// Returns the innermost cause: "connection refused" rather than "error sending request".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut reason = error;
     while let Some(inner) = reason.source() {
@@ -318,13 +322,13 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn told(status: u16, problem: Value) -> Fault {
+    fn refusal_of(status: u16, problem: Value) -> Fault {
         refusal("http://x", StatusCode::from_u16(status).unwrap(), serde_json::from_value(problem).unwrap(), None)
     }
 
     #[test]
-    fn a_problem_is_told_with_limit_seen_and_help() {
-        let fault = told(
+    fn a_problem_is_reported_with_limit_seen_and_help() {
+        let fault = refusal_of(
             413,
             serde_json::json!({ "type": "about:blank", "title": "Archive too large", "status": 413,
                 "detail": "the upload is longer than allowed", "limit": 100, "seen": 101, "help": "leave out build output" }),
@@ -336,14 +340,14 @@ mod tests {
 
     #[test]
     fn a_server_in_trouble_is_not_the_callers_fault() {
-        assert!(matches!(told(503, serde_json::json!({ "title": "Busy" })), Fault::Infrastructure(_)));
-        assert!(matches!(told(429, serde_json::json!({ "title": "Full" })), Fault::Infrastructure(_)));
-        assert_eq!(told(502, serde_json::json!({})).to_string(), "http://x answered 502 Bad Gateway");
+        assert!(matches!(refusal_of(503, serde_json::json!({ "title": "Busy" })), Fault::Infrastructure(_)));
+        assert!(matches!(refusal_of(429, serde_json::json!({ "title": "Full" })), Fault::Infrastructure(_)));
+        assert_eq!(refusal_of(502, serde_json::json!({})).to_string(), "http://x answered 502 Bad Gateway");
     }
 
     #[test]
     fn a_problem_cannot_drive_the_terminal() {
-        let fault = told(400, serde_json::json!({ "title": "No", "detail": "bad name \u{1b}[2J" }));
+        let fault = refusal_of(400, serde_json::json!({ "title": "No", "detail": "bad name \u{1b}[2J" }));
         assert!(!fault.to_string().contains('\u{1b}'));
     }
 }

@@ -1,7 +1,7 @@
-//! A run as it happens: its event stream, over as many connections as it takes.
+//! The events of a run, read from its event stream over as many connections as necessary.
 //!
-//! A cut is mended by connecting again with the last id, so no piece of output is missed or shown
-//! twice. Moves of the run may be told again after that; those that were told already are dropped.
+//! After a cut, the client connects again with the id of the last event, so that no output is lost or repeated. The
+//! service may repeat state changes after a reconnect; those that were reported already are dropped.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,28 +18,28 @@ use assize_domain::output::Entry;
 use assize_domain::run::{FailureCode, StageName, Status};
 use assize_host::clock;
 
-/// The first wait before connecting again; it doubles up to [`MAX_BACKOFF`].
+/// The wait before the first reconnect. The wait doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Connections in a row that may fail or bring nothing new: about half a minute.
+/// Connections in a row that may fail or deliver nothing new. Together they take about half a minute.
 const MAX_CUTS: u32 = 10;
 
-/// A connection that held this long was a good one: a proxy closed it for being idle.
+/// A connection that lasted this long was healthy: a proxy closed it because it was idle.
 const GOOD_CONNECTION: Duration = Duration::from_secs(15);
 
-/// What a run did.
+/// An event of a run, or of the connection that delivers its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum RunEvent {
     Output(Entry),
     Moved(Move),
-    /// The connection was cut; it is being mended.
+    /// The connection was cut, and the client connects again.
     Cut {
         reason: String,
     },
 }
 
-/// A move of the run.
+/// A state change of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct Move {
     pub status: Status,
@@ -63,14 +63,14 @@ pub struct Follow<'a> {
     run: Uuid,
     connection: Option<Connection>,
     last_id: Option<String>,
-    waiting: VecDeque<Told>,
-    told: HashSet<Move>,
+    pending: VecDeque<RunEvent>,
+    reported: HashSet<Move>,
     cuts: u32,
     is_over: bool,
 }
 
 impl<'a> Follow<'a> {
-    /// Connects at the first [`Follow::next`].
+    /// Creates a reader of the events. It connects at the first [`Follow::next`].
     #[must_use]
     pub fn new(client: &'a Client, run: Uuid) -> Self {
         Self {
@@ -78,21 +78,21 @@ impl<'a> Follow<'a> {
             run,
             connection: None,
             last_id: None,
-            waiting: VecDeque::new(),
-            told: HashSet::new(),
+            pending: VecDeque::new(),
+            reported: HashSet::new(),
             cuts: 0,
             is_over: false,
         }
     }
 
-    /// What happened next; `None` when the run has ended and all was told.
+    /// Returns the next event, or `None` when the run has ended and all events were returned.
     ///
     /// # Errors
     /// If the service refuses, or stays away.
-    pub async fn next(&mut self) -> Result<Option<Told>, Fault> {
+    pub async fn next(&mut self) -> Result<Option<RunEvent>, Fault> {
         loop {
-            if let Some(told) = self.waiting.pop_front() {
-                return Ok(Some(told));
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(Some(event));
             }
             if self.is_over {
                 return Ok(None);
@@ -103,11 +103,11 @@ impl<'a> Follow<'a> {
             };
             let events = match connection.response.chunk().await {
                 Ok(Some(piece)) => connection.parser.feed(&piece).map_err(|error| error.to_string()),
-                Ok(None) => Err("the server closed it".to_owned()),
+                Ok(None) => Err("the server closed the connection".to_owned()),
                 Err(error) => Err(error.to_string()),
             };
             match events {
-                Ok(events) => events.into_iter().for_each(|event| self.take(event)),
+                Ok(events) => events.into_iter().for_each(|event| self.handle(event)),
                 Err(reason) => self.cut(reason)?,
             }
         }
@@ -121,9 +121,9 @@ impl<'a> Follow<'a> {
             Ok(response) => {
                 self.connection = Some(Connection { response, parser: Parser::default(), since: clock::monotonic() });
             }
-            // The first connection tells at once what is wrong; so does a refusal.
+            // A failure of the first connection is returned at once, and so is a rejection by the service.
             Err(fault @ Fault::Usage(_)) => return Err(fault),
-            Err(fault) if self.last_id.is_none() && self.told.is_empty() => return Err(fault),
+            Err(fault) if self.last_id.is_none() && self.reported.is_empty() => return Err(fault),
             Err(fault) => self.cut(fault.to_string())?,
         }
         Ok(())
@@ -137,21 +137,21 @@ impl<'a> Follow<'a> {
         if self.cuts > MAX_CUTS {
             let run = self.run;
             return Err(Fault::infrastructure(format!(
-                "the connection was cut {} times in a row, lastly: {reason}; the run goes on, follow it with `assize watch {run}`",
+                "the connection was cut {} times in a row, last by: {reason}; the run continues, follow it with `assize watch {run}`",
                 self.cuts
             )));
         }
-        self.waiting.push_back(Told::Cut { reason });
+        self.pending.push_back(RunEvent::Cut { reason });
         Ok(())
     }
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event.name.as_str() {
             "output" => {
                 self.cuts = 0;
                 self.last_id.clone_from(&event.id);
                 if let Ok(entry) = serde_json::from_str(&event.data) {
-                    self.waiting.push_back(Told::Output(entry));
+                    self.pending.push_back(RunEvent::Output(entry));
                 }
             }
             "status" => {
@@ -159,14 +159,14 @@ impl<'a> Follow<'a> {
                     self.last_id.clone_from(&event.id);
                 }
                 if let Ok(moved) = serde_json::from_str::<Move>(&event.data)
-                    && self.told.insert(moved.clone())
+                    && self.reported.insert(moved.clone())
                 {
                     self.cuts = 0;
-                    self.waiting.push_back(Told::Moved(moved));
+                    self.pending.push_back(RunEvent::Moved(moved));
                 }
             }
             "end" => self.is_over = true,
-            // A later version may tell more.
+            // A later version of the service may send other events.
             _ => {}
         }
     }

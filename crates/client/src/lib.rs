@@ -1,10 +1,11 @@
-//! The client half of the command line: everything that asks an API, and the offline check of signed statements.
+//! The commands that call the API, and the offline check of signed statements.
 //!
-//! Each command has a module with its arguments and its one function: [`submit`], [`runs`] (watch, status, cancel, list
-//! and templates), [`verdict`] and [`verify`]. What several need stands beside them: the API [`client`], a run as it
-//! happens ([`follow`], [`report`]), the [`screen`], and the [`outcome`] that becomes the exit code.
+//! Each command has a module with its arguments and one function that runs it: [`submit`], [`runs`] (watch, status,
+//! cancel, list and templates), [`verdict`] and [`verify`]. The other modules are shared: the API [`client`], the events
+//! of a run ([`follow`]) and their presentation ([`report`]), the [`terminal`], and the [`outcome`] that becomes the
+//! exit code.
 //!
-//! Whoever only submits or verifies needs this crate alone, without a database or an engine.
+//! A program that only submits or verifies needs this crate alone, without a database or an engine.
 
 pub mod client;
 pub mod follow;
@@ -13,15 +14,15 @@ pub mod pack;
 pub mod queue;
 pub mod report;
 pub mod runs;
-pub mod screen;
 pub mod sse;
 pub mod submit;
+pub mod terminal;
 pub mod verdict;
 pub mod verify;
 
 use outcome::Outcome;
 
-/// A command that asks an API, or checks a signed statement offline.
+/// A command that calls the API, or checks a signed statement offline.
 #[derive(Debug, clap::Subcommand)]
 pub enum ClientCommand {
     Submit(submit::Submit),
@@ -38,7 +39,7 @@ impl ClientCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// [`outcome::Fault`] for a person.
+    /// [`outcome::Fault`] with a message for the user.
     pub async fn run(self) -> Outcome {
         match self {
             Self::Submit(submit) => submit::run(submit).await,
@@ -53,15 +54,15 @@ impl ClientCommand {
     }
 }
 
-/// Turns what a command returned into its exit code, and prints why it failed.
+/// Returns the exit code of a command, and prints its error to stderr if it failed.
 #[must_use]
 pub fn exit_code(outcome: Outcome) -> std::process::ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(fault) => {
-            let screen = screen::Screen::stderr();
-            let label = screen.paint(screen::Ink::Bad, "error:");
-            screen.line(format!("{label} {}", screen::printable_lines(&fault.to_string())));
+            let terminal = terminal::Terminal::stderr();
+            let label = terminal.paint(terminal::Style::Bad, "error:");
+            terminal.line(format!("{label} {}", terminal::printable_lines(&fault.to_string())));
             fault.exit().into()
         }
     }

@@ -1,4 +1,4 @@
-//! `assize-client`: the commands that ask an API, and the offline check of signed statements.
+//! The binary `assize-client`: the commands that call the API, and the offline check of signed statements.
 
 use std::process::ExitCode;
 

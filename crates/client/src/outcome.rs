@@ -1,4 +1,4 @@
-//! How a command ends: the exit codes, and the errors that carry one.
+//! The exit codes of commands, and the errors that carry one.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -7,33 +7,33 @@ use assize_config::ConfigError;
 use assize_domain::run::Cause;
 use assize_signing::KeyFileError;
 
-/// The exit codes, as `assize --help` tells them.
+/// The exit codes, as `assize --help` prints them.
 pub const EXIT_CODES: &str = "\
 EXIT CODES:
-  0  done; for an evaluation: every test passed
-  1  the evaluation ran to its end and tests failed; `demo`: a sample came out wrong;
-     `verify`: the statement is not to be believed
-  2  wrong usage or bad input
-  3  the project could not be evaluated, by its own fault
-  4  the project could not be evaluated, by a fault of the template or its tests
-  5  a fault of the infrastructure: a service is away, or `doctor` finds the host unfit
+  0  the command succeeded; for an evaluation: every test passed
+  1  the evaluation finished and tests failed; for `demo`: a sample ended otherwise than declared;
+     for `verify`: the statement is not valid
+  2  the command line or its input is wrong
+  3  the evaluation failed because of the project
+  4  the evaluation failed because of the template or its tests
+  5  the infrastructure failed: a service does not answer, or `doctor` found the host unfit
   6  the evaluation was cancelled";
 
-/// What a command came to.
+/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Success,
     TestsFailed,
-    /// A statement that is not to be believed.
+    /// The signed statement is not valid.
     NotVerified,
     Usage,
     Submission,
     Grader,
     Infrastructure,
     Cancelled,
-    /// By ctrl-c, as shells have it.
+    /// The user pressed ctrl-c. The code is 130, as in a shell.
     Interrupted,
-    /// The code of another program, passed on.
+    /// The exit code of another program, passed through.
     Of(u8),
 }
 
@@ -64,29 +64,29 @@ impl From<Cause> for Exit {
     }
 }
 
-/// Why a command could not do what it was asked, for a person.
+/// Why a command failed, as a message for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// What was asked cannot be done as it was asked.
+    /// The command line or its input is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A service or the host is at fault.
+    /// A service or the host failed.
     #[error("{0}")]
     Infrastructure(String),
 }
 
 impl Fault {
-    /// Bad input; say what it was and what it must be.
+    /// Creates a fault of wrong input. The message states the input and what it must be.
     pub fn usage(what: impl Display) -> Self {
         Self::Usage(what.to_string())
     }
 
-    /// Something that this command needs is away; say what, and what to do.
+    /// Creates a fault of the infrastructure. The message names what failed and what to do.
     pub fn infrastructure(what: impl Display) -> Self {
         Self::Infrastructure(what.to_string())
     }
 
-    /// The code to end with.
+    /// Returns the exit code for this fault.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
@@ -111,5 +111,5 @@ impl From<KeyFileError> for Fault {
     }
 }
 
-/// What every command returns.
+/// The result of every command.
 pub type Outcome = Result<Exit, Fault>;

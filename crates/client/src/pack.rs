@@ -1,8 +1,8 @@
-//! A folder as the zip that is submitted.
+//! Packs a folder into the zip archive that is submitted.
 //!
-//! The same files give the same bytes: sorted, without times, with two modes only. What
-//! `.gitignore` names stays out, in a git repository or not; `.git` stays out always. A symlink is
-//! skipped with a warning: the service refuses archives that hold one.
+//! The same files always produce the same bytes: entries are sorted, have no times, and have one of two modes. Files
+//! that `.gitignore` names are left out, in a Git repository or not, and `.git` is always left out. A symlink is skipped
+//! with a warning, because the service rejects archives that contain one.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,34 +18,34 @@ use crate::outcome::Fault;
 /// An archive that is ready to be sent.
 #[derive(Debug)]
 pub struct Packed {
-    /// Unnamed, or the user's own; read from its beginning.
+    /// A temporary file, or the user's own archive, positioned at its beginning.
     pub file: File,
     pub bytes: u64,
-    /// Of a folder: how much went in.
+    /// For a folder: what was packed.
     pub contents: Option<Contents>,
     pub warnings: Vec<String>,
 }
 
-/// What a folder held.
+/// The number and size of the files that were packed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Contents {
     pub files: u64,
     pub bytes: u64,
 }
 
-/// The archive of `path`: itself if it is a zip file, else made from the folder.
+/// Returns the archive of `path`: the file itself if it is a zip file, or a new archive of the folder.
 ///
 /// # Errors
-/// If there is nothing to submit, or a file in it cannot be read.
+/// [`Fault`] if there is nothing to submit, or a file cannot be read.
 pub fn pack(path: &Path) -> Result<Packed, Fault> {
     let about = std::fs::metadata(path).map_err(|error| {
-        Fault::usage(format!("cannot submit {}: {error}; give a folder or a .zip file", path.display()))
+        Fault::usage(format!("cannot submit {}: {error}; submit a folder or a .zip file", path.display()))
     })?;
     if about.is_dir() {
         return pack_folder(path);
     }
     if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
-        let what = "is a file but no .zip; give the project's folder, or a .zip file of it";
+        let what = "is a file, but not a .zip file; submit the project's folder or a .zip file of it";
         return Err(Fault::usage(format!("{} {what}", path.display())));
     }
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
@@ -58,11 +58,11 @@ fn pack_folder(folder: &Path) -> Result<Packed, Fault> {
     if files.is_empty() {
         let folder = folder.display();
         return Err(Fault::usage(format!(
-            "there is no file to submit in {folder}: it is empty, or .gitignore leaves out all of it"
+            "there is no file to submit in {folder}: it is empty, or .gitignore excludes all files"
         )));
     }
     let spool = tempfile::tempfile()
-        .map_err(|error| Fault::infrastructure(format!("cannot make a temporary file: {error}")))?;
+        .map_err(|error| Fault::infrastructure(format!("cannot create a temporary file: {error}")))?;
     let mut zip = zip::ZipWriter::new(io::BufWriter::new(spool));
     let mut contents = Contents::default();
     for path in &files {
@@ -86,7 +86,7 @@ fn pack_folder(folder: &Path) -> Result<Packed, Fault> {
     Ok(Packed { file, bytes, contents: Some(contents), warnings })
 }
 
-/// The plain files of a folder, sorted by path.
+/// Returns the plain files of a folder, sorted by path.
 fn files_of(folder: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, Fault> {
     let walk = ignore::WalkBuilder::new(folder)
         .standard_filters(false)
@@ -102,11 +102,11 @@ fn files_of(folder: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, F
         match entry.file_type() {
             Some(kind) if kind.is_file() => files.push(entry.into_path()),
             Some(kind) if kind.is_dir() => {}
-            // The folder itself may be given as a link.
+            // The folder itself may be a link.
             _ if entry.depth() == 0 => {}
             Some(kind) => {
                 let what = if kind.is_symlink() { "a symlink" } else { "not a plain file" };
-                let shown = crate::screen::printable(&entry.path().display().to_string());
+                let shown = crate::terminal::printable(&entry.path().display().to_string());
                 warnings.push(format!("{shown} is {what} and was left out"));
             }
             None => {}
@@ -118,7 +118,7 @@ fn files_of(folder: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, F
 fn entry_name(folder: &Path, path: &Path) -> Result<String, Fault> {
     let inside = path.strip_prefix(folder).unwrap_or(path);
     let name = inside.to_str().ok_or_else(|| {
-        Fault::usage(format!("the name {} is not UTF-8, which archives need; rename it", inside.display()))
+        Fault::usage(format!("the name {} is not UTF-8, as archives require; rename the file", inside.display()))
     })?;
     Ok(name.to_owned())
 }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executable_stays_one() {
+    fn an_executable_stays_executable() {
         let folder = folder(&[("run.sh", "true"), ("data", "1")]);
         std::fs::set_permissions(folder.path().join("run.sh"), PermissionsExt::from_mode(0o700)).unwrap();
         let mut packed = pack(folder.path()).unwrap();

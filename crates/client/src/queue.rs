@@ -1,16 +1,16 @@
-//! Where a queued run stands and what it waits for, in a few words.
+//! The queue position of a run and the reason why it waits, in a few words.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::screen::printable;
+use crate::terminal::printable;
 use assize_domain::queue::{MAX_COUNTED, WaitingFor};
 
-/// As the service tells it.
+/// The queue position of a run and the reason why it waits, as the service reports them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Queue {
     pub position: i64,
-    /// A later version may wait for something that this program does not know.
+    /// The reason. A later version of the service may report a reason that this program does not know.
     pub waiting_for: String,
     #[serde(default)]
     pub detail: String,
@@ -19,7 +19,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// As in "3rd, waits for a slot".
+    /// Returns position and reason, as in "3rd, waits for a slot".
     #[must_use]
     pub fn phrase(&self) -> String {
         format!("{}, {}", ordinal(self.position), self.why())
@@ -33,11 +33,11 @@ impl Queue {
             WaitingFor::ApiCap => "waits until fewer runs of class A are active",
             WaitingFor::OrgCap => "waits for another run of its organisation to end",
             WaitingFor::UserCap => "waits for another run of its user to end",
-            WaitingFor::ReservedForHeavy => "lets a heavier run go first that has waited for long",
-            WaitingFor::HostPressure => "waits until the host has memory, disk and time to spare",
-            WaitingFor::Draining => "waits for a new worker, the last ones are stopping",
-            WaitingFor::NoWorker => "waits for a worker, there is none",
-            WaitingFor::Paused => "waits for the workers, which paused after faults of the infrastructure",
+            WaitingFor::ReservedForHeavy => "waits for a heavier run that has waited longer",
+            WaitingFor::HostPressure => "waits until the host has enough free memory, disk and CPU time",
+            WaitingFor::Draining => "waits for a new worker, because the last ones are stopping",
+            WaitingFor::NoWorker => "waits for a worker, because none is running",
+            WaitingFor::Paused => "waits for the workers, which paused after infrastructure failures",
             WaitingFor::RetryBackoff => "waits for its next attempt",
         };
         words.to_owned()
@@ -61,16 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_read_as_a_person_says_them() {
-        let told = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111, 1000].map(ordinal);
+    fn positions_are_ordinal_numbers() {
+        let phrases = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111, 1000].map(ordinal);
         assert_eq!(
-            told,
+            phrases,
             ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th", "1000th or later"]
         );
     }
 
     #[test]
-    fn what_it_waits_for_is_told_even_if_it_is_new() {
+    fn an_unknown_reason_to_wait_is_shown_as_it_is() {
         let queue = |waiting_for: &str| Queue {
             position: 3,
             waiting_for: waiting_for.to_owned(),

@@ -1,8 +1,8 @@
-//! A run as a person reads it: its moves and its output while it goes, its verdict or its failure
-//! when it has ended.
+//! The presentation of a run: its state changes and output while it is active, and its verdict or failure when it has
+//! ended.
 
-mod conclusion;
-mod telling;
+mod progress;
+mod summary;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 use crate::client::{Client, read};
 use crate::outcome::{Exit, Fault};
 use crate::queue::Queue;
-use crate::screen::Ink;
+use crate::terminal::Style;
 use assize_domain::run::{Cause, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::{Verdict, unsigned};
 
-pub use conclusion::conclude;
-pub use telling::watch;
+pub use progress::watch;
+pub use summary::print_summary;
 
-/// A run, as far as this program tells it.
+/// A run, with the fields that this program shows.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Run {
     pub id: Uuid,
@@ -37,7 +37,7 @@ pub struct Run {
     pub max_score: Option<f64>,
     #[serde(default)]
     pub failure: Option<Failed>,
-    /// While it is queued, and only where it was asked for alone.
+    /// The queue position, if the run is queued and the request was for this run alone.
     #[serde(default)]
     pub queue: Option<Queue>,
     #[serde(default)]
@@ -58,7 +58,7 @@ pub struct Failed {
 }
 
 impl Run {
-    /// The run with this id.
+    /// Requests the run with this id; also returns the JSON of the response.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -67,23 +67,23 @@ impl Run {
         Ok((read("run", &value)?, value))
     }
 
-    /// From its claim to its end.
+    /// Returns the time from the claim to the end of the run.
     #[must_use]
     pub fn took(&self) -> Option<String> {
         let taken = self.finished_at? - self.started_at?;
         Some(seconds(taken.num_milliseconds()))
     }
 
-    /// Where it is, with the stage it is in.
+    /// Returns the state of the run, with its stage.
     #[must_use]
-    pub fn whereabouts(&self) -> String {
-        whereabouts(self.status, self.phase)
+    pub fn state_text(&self) -> String {
+        state_text(self.status, self.phase)
     }
 }
 
-/// Where a run is, in words.
+/// Returns a state in words, with the stage.
 #[must_use]
-pub fn whereabouts(status: Status, phase: Option<StageName>) -> String {
+pub fn state_text(status: Status, phase: Option<StageName>) -> String {
     match (status, phase) {
         (Status::Preparing | Status::Running, Some(stage)) => format!("{status}: {stage}"),
         (Status::TimedOut, _) => "timed out".to_owned(),
@@ -91,15 +91,15 @@ pub fn whereabouts(status: Status, phase: Option<StageName>) -> String {
     }
 }
 
-/// The colour of a state.
+/// Returns the style of a state.
 #[must_use]
-pub const fn ink_of(status: Status) -> Ink {
+pub const fn style_of(status: Status) -> Style {
     match status {
-        Status::Queued => Ink::Dim,
-        Status::Preparing | Status::Running | Status::Parsing => Ink::Plain,
-        Status::Completed => Ink::Good,
-        Status::Failed | Status::TimedOut => Ink::Bad,
-        Status::Aborted => Ink::Warn,
+        Status::Queued => Style::Dim,
+        Status::Preparing | Status::Running | Status::Parsing => Style::Plain,
+        Status::Completed => Style::Good,
+        Status::Failed | Status::TimedOut => Style::Bad,
+        Status::Aborted => Style::Warn,
     }
 }
 
@@ -108,14 +108,14 @@ fn seconds(milliseconds: i64) -> String {
     format!("{}.{:02} s", hundredths / 100, hundredths % 100)
 }
 
-/// Points without a needless fraction.
+/// Formats points without a needless fraction.
 #[must_use]
 pub fn points(score: f64) -> String {
     let text = format!("{:.2}", unsigned(score));
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The verdict of a run that has one, also as the service sent it.
+/// Requests the verdict of a run, if it has one; also returns the JSON of the response.
 ///
 /// # Errors
 /// As [`Client::get`].
@@ -127,7 +127,7 @@ pub async fn verdict_of(client: &Client, run: &Run) -> Result<Option<(Verdict, V
     Ok(Some((read("verdict", &value)?, value)))
 }
 
-/// The exit code that tells a script how a run ended.
+/// Returns the exit code for the end of a run.
 #[must_use]
 pub fn exit_of(run: &Run, verdict: Option<&Verdict>) -> Exit {
     match (run.status, verdict, &run.failure) {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_learns_whose_fault_it_was() {
+    fn the_exit_code_names_the_cause_of_a_failure() {
         let failed = |status: &str, code: &str, cause: &str| {
             run(
                 serde_json::json!({ "status": status, "failure": { "code": code, "cause": cause, "transient": false } }),
@@ -179,7 +179,7 @@ mod tests {
         let run = run(serde_json::json!({ "status": "completed", "score": 1.0, "max_score": 1.0 }));
         assert_eq!(exit_of(&run, Some(&verdict(1.0))), Exit::Success);
         assert_eq!(exit_of(&run, Some(&verdict(0.5))), Exit::TestsFailed);
-        // 0 of 0 is nothing that passed.
+        // With 0 of 0 points, nothing passed.
         let none = Verdict { max_score: 0.0, ..verdict(0.0) };
         assert_eq!(exit_of(&run, Some(&none)), Exit::TestsFailed);
     }

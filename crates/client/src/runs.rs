@@ -1,58 +1,61 @@
-//! Small questions about runs and templates: `watch`, `status`, `cancel`, `runs`, `templates`.
+//! The short commands about runs and templates: `watch`, `status`, `cancel`, `runs` and `templates`.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::client::{Server, read};
+use crate::client::{ServerOptions, read};
 use crate::outcome::{Exit, Outcome};
-use crate::report::{self, Run, conclude, exit_of, ink_of, points, verdict_of};
-use crate::screen::{self, Ink, Screen, printable};
+use crate::report::{self, Run, exit_of, points, print_summary, style_of, verdict_of};
+use crate::terminal::{self, Style, Terminal, printable};
 use assize_domain::run::Status;
 
-/// Follow a run to its end: its phases, its output, its verdict.
+/// Follow a run until it ends, and print its stages, its output and its verdict.
 ///
-/// The exit code is that of the run; see `assize --help`.
+/// The exit code is that of the run; `assize --help` lists the codes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize watch 01936f2e-7c1a-7000-8000-000000000001\n  assize watch $RUN --json | jq .verdict"
 )]
 pub struct Watch {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The run with its verdict as one JSON document on stdout; progress goes to stderr.
+    /// Print the run and its verdict as one JSON document. Progress goes to stderr.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
-/// Show where a run is, or how it ended.
+/// Show the state of a run, or how it ended.
 ///
-/// The exit code is that of the run if it has ended, else 0; see `assize --help`.
+/// If the run has ended, the exit code is that of the run, otherwise 0; `assize --help` lists the codes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize status 01936f2e-7c1a-7000-8000-000000000001\n  assize status $RUN --json | jq -r .status"
 )]
 pub struct Show {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The run as JSON.
+    /// Print the run as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// Cancel a run.
 ///
-/// A queued run ends at once, a running one within seconds. One that has ended stays as it is.
+/// A queued run ends at once, and an active run within seconds. A run that has ended does not change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize cancel 01936f2e-7c1a-7000-8000-000000000001")]
 pub struct Cancel {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
-    /// The answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// List the newest runs.
@@ -61,34 +64,34 @@ pub struct Cancel {
     after_help = "EXAMPLES:\n  assize runs\n  assize runs --status failed --limit 100\n  assize runs --json | jq '.runs[].id'"
 )]
 pub struct Runs {
-    /// Only those in this state.
+    /// List only runs in this state.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str())))]
     status: Option<String>,
-    /// How many.
+    /// List at most this many runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
-    /// The service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
-/// List the templates that projects can be submitted to.
+/// List the templates that a project can be evaluated with.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize templates\n  assize templates --json")]
 pub struct ListTemplates {
-    /// The service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 /// Runs `assize watch`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn watch(command: Watch) -> Outcome {
     report::watch(&command.server.client()?, command.run, command.json).await
 }
@@ -96,7 +99,7 @@ pub async fn watch(command: Watch) -> Outcome {
 /// Runs `assize status`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn status(command: Show) -> Outcome {
     let client = command.server.client()?;
     let (run, mut document) = Run::fetch(&client, command.run).await?;
@@ -106,22 +109,22 @@ pub async fn status(command: Show) -> Outcome {
         if let (Some(fields), Some((_, raw))) = (document.as_object_mut(), verdict) {
             fields.insert("verdict".to_owned(), raw);
         }
-        screen::json(&document);
+        terminal::json(&document);
         return Ok(exit);
     }
-    let screen = Screen::stdout();
-    screen.line(format!("run      {}", run.id));
-    screen.line(format!("status   {}", screen.paint(ink_of(run.status), run.whereabouts())));
-    screen.line(format!("template {}", printable(&run.template)));
-    screen.line(format!("user     {}", printable(&run.user)));
-    screen.line(format!("attempt  {}", run.attempt));
+    let terminal = Terminal::stdout();
+    terminal.line(format!("run      {}", run.id));
+    terminal.line(format!("status   {}", terminal.paint(style_of(run.status), run.state_text())));
+    terminal.line(format!("template {}", printable(&run.template)));
+    terminal.line(format!("user     {}", printable(&run.user)));
+    terminal.line(format!("attempt  {}", run.attempt));
     if run.status.is_terminal() {
-        conclude(screen, &run, verdict.as_ref().map(|(verdict, _)| verdict));
+        print_summary(terminal, &run, verdict.as_ref().map(|(verdict, _)| verdict));
     } else if let Some(queue) = &run.queue {
-        screen.line(format!("queue    {}", queue.phrase()));
-        screen.line(format!("         {}", printable(&queue.detail)));
+        terminal.line(format!("queue    {}", queue.phrase()));
+        terminal.line(format!("         {}", printable(&queue.detail)));
         if let Some(start) = queue.estimated_start {
-            screen.line(format!("start    about {}", start.format("%F %T UTC")));
+            terminal.line(format!("start    about {}", start.format("%F %T UTC")));
         }
     }
     Ok(exit)
@@ -130,22 +133,22 @@ pub async fn status(command: Show) -> Outcome {
 /// Runs `assize cancel`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn cancel(command: Cancel) -> Outcome {
     let client = command.server.client()?;
     let answer = client.cancel(command.run).await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let run: Run = read("run", answer.get("run").unwrap_or(&answer))?;
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     match run.status {
-        Status::Aborted => screen.line(format!("run {} is cancelled", run.id)),
+        Status::Aborted => terminal.line(format!("run {} is cancelled", run.id)),
         status if status.is_terminal() => {
-            screen.line(format!("run {} had ended before: {}", run.id, run.whereabouts()))
+            terminal.line(format!("run {} had ended before: {}", run.id, run.state_text()))
         }
-        _ => screen.line(format!("run {} will stop; it is {}", run.id, run.whereabouts())),
+        _ => terminal.line(format!("run {} will stop; it is {}", run.id, run.state_text())),
     }
     Ok(Exit::Success)
 }
@@ -153,19 +156,19 @@ pub async fn cancel(command: Cancel) -> Outcome {
 /// Runs `assize runs`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn list(command: Runs) -> Outcome {
     let client = command.server.client()?;
     let status = command.status.map_or_else(String::new, |status| format!("&status={status}"));
     let answer = client.get(&format!("/v1/runs?limit={}{status}", command.limit)).await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let runs: Vec<Run> = read("list of runs", items(&answer, "runs"))?;
-    let screen = Screen::stdout();
+    let terminal = Terminal::stdout();
     if runs.is_empty() {
-        screen.line("no runs");
+        terminal.line("no runs");
         return Ok(Exit::Success);
     }
     let rows = runs.iter().map(|run| {
@@ -175,27 +178,27 @@ pub async fn list(command: Runs) -> Outcome {
         };
         let result = run.failure.as_ref().map_or(score, |failed| failed.code.to_string());
         vec![
-            (Ink::Plain, run.id.to_string()),
-            (Ink::Plain, printable(&run.template)),
-            (Ink::Plain, printable(&run.user)),
-            (ink_of(run.status), run.whereabouts()),
-            (Ink::Plain, result),
-            (Ink::Dim, run.took().unwrap_or_default()),
-            (Ink::Dim, run.submitted_at.map_or_else(String::new, |at| at.format("%F %T").to_string())),
+            (Style::Plain, run.id.to_string()),
+            (Style::Plain, printable(&run.template)),
+            (Style::Plain, printable(&run.user)),
+            (style_of(run.status), run.state_text()),
+            (Style::Plain, result),
+            (Style::Dim, run.took().unwrap_or_default()),
+            (Style::Dim, run.submitted_at.map_or_else(String::new, |at| at.format("%F %T").to_string())),
         ]
     });
-    screen.table(&["run", "template", "user", "status", "result", "took", "submitted (UTC)"], rows.collect());
+    terminal.table(&["run", "template", "user", "status", "result", "took", "submitted (UTC)"], rows.collect());
     Ok(Exit::Success)
 }
 
 /// Runs `assize templates`.
 ///
 /// # Errors
-/// A fault for a person.
+/// A [`Fault`](crate::outcome::Fault) with a message for the user.
 pub async fn templates(command: ListTemplates) -> Outcome {
     let answer = command.server.client()?.get("/v1/templates").await?;
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
         return Ok(Exit::Success);
     }
     let templates: Vec<Value> = read("list of templates", items(&answer, "templates"))?;
@@ -205,13 +208,13 @@ pub async fn templates(command: ListTemplates) -> Outcome {
         Some(other) => other.to_string(),
     };
     let rows = templates.iter().map(|template| {
-        ["name", "class", "integrity", "description"].map(|key| (Ink::Plain, text(template, key))).to_vec()
+        ["name", "class", "integrity", "description"].map(|key| (Style::Plain, text(template, key))).to_vec()
     });
-    Screen::stdout().table(&["template", "class", "integrity", "description"], rows.collect());
+    Terminal::stdout().table(&["template", "class", "integrity", "description"], rows.collect());
     Ok(Exit::Success)
 }
 
-/// The list in an answer: under its name, or the answer itself.
+/// Returns the list in a response: the field of this name, or the response itself.
 pub fn items<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer.get(name).or_else(|| answer.get("items")).unwrap_or(answer)
 }

@@ -1,29 +1,28 @@
-//! Server-Sent Events, read from bytes as they arrive.
+//! A parser of Server-Sent Events that accepts bytes as they arrive.
 
-/// The longest event that is read, in bytes; a piece of output is at most 64 KiB of text, which
-/// JSON may make six times as long.
+/// The largest event, in bytes. A piece of output has at most 64 KiB of text, which JSON may make six times as long.
 const MAX_EVENT: usize = 1024 * 1024;
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its id, or the last one before it.
+    /// The id of the event, or the last id before it.
     pub id: Option<String>,
-    /// `message` if the server did not say.
+    /// The name of the event; `message` if the server sent none.
     pub name: String,
     pub data: String,
 }
 
-/// The server sent an event that is longer than any it has.
+/// The server sent an event that is longer than [`MAX_EVENT`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {MAX_EVENT} bytes")]
 pub struct TooLong;
 
-/// Takes bytes in pieces of any size and gives events.
+/// Parses bytes, in pieces of any size, into events.
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,
-    /// The last byte ended a line as CR; an LF that follows belongs to it.
+    /// Whether the last byte was a CR that ended a line; an LF after it belongs to the same line end.
     after_cr: bool,
     begun: bool,
     id: Option<String>,
@@ -32,10 +31,10 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// The events that `bytes` complete.
+    /// Returns the events that `bytes` complete.
     ///
     /// # Errors
-    /// [`TooLong`]; the stream is of no use after it.
+    /// [`TooLong`]. The rest of the stream cannot be parsed after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         for byte in bytes {
@@ -78,7 +77,7 @@ impl Parser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            // A comment, as in a keep-alive; `retry`, for this client has its own patience.
+            // A comment, as in a keep-alive, or `retry`: this client has its own backoff.
             _ => {}
         }
         None
@@ -132,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_its_blank_line_is_not_given() {
+    fn an_event_without_its_blank_line_is_not_returned() {
         assert_eq!(Parser::default().feed(b"event: end\ndata: {}\n").unwrap(), []);
     }
 
     #[test]
-    fn an_endless_event_is_refused() {
+    fn an_endless_event_is_rejected() {
         let mut parser = Parser::default();
         let piece = vec![b'x'; MAX_EVENT / 2];
         parser.feed(b"data: ").unwrap();

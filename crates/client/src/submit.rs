@@ -1,4 +1,4 @@
-//! `assize submit`: sends a project, and with `--watch` follows its run to the verdict.
+//! `assize submit`: submits a project, and with `--watch` follows its run until the verdict.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::client::{Client, Handin, Project, Server, read};
+use crate::client::{Client, Project, ServerOptions, SubmissionFields, read};
 use crate::outcome::{Exit, Fault, Outcome};
 use crate::pack::pack;
 use crate::report;
-use crate::screen::{self, Ink, Screen, bytes};
+use crate::terminal::{self, Style, Terminal, bytes};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -19,56 +19,56 @@ EXAMPLES:
   assize submit . --template python-unit --watch --json | jq .verdict.score
   assize submit --repository https://github.com/ada/notes --ref v1.0 --template node-api --watch";
 
-/// Send a project for evaluation.
+/// Submit a project for evaluation.
 ///
-/// PATH is the project's folder, or a .zip file of it. A folder is packed on the fly: what its
-/// .gitignore names stays out, so does .git, and so do symlinks. With --repository nothing is sent but an
-/// address: the service fetches the project itself.
+/// PATH is the project's folder, or a .zip file of it. A folder is packed without .git, without symlinks and
+/// without the files that its .gitignore names. With --repository, only the address is sent and the service
+/// fetches the project itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Submit {
-    /// The project: a folder, or a .zip file.
+    /// The project to submit: a folder or a .zip file.
     #[arg(required_unless_present = "repository", conflicts_with = "repository")]
     path: Option<PathBuf>,
-    /// Address of a public Git repository over HTTPS; the service says which hosts it fetches from.
+    /// Submit this public Git repository. The address must begin with https://, and the service must allow its host.
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
-    /// Branch, tag or whole commit of the repository; else its default branch.
+    /// Evaluate this branch, tag or full commit id. Without it, the default branch is evaluated.
     #[arg(long = "ref", value_name = "REF", requires = "repository")]
     reference: Option<String>,
-    /// How to evaluate it; see `assize templates`.
+    /// Evaluate the project with this template; `assize templates` lists them.
     #[arg(long, short)]
     template: String,
-    /// Whose project it is, as the platform names its users; else the user who is logged in here.
+    /// Submit the project for this user of the platform. Without it, the name of the logged-in user is sent.
     #[arg(long, short, env = "USER", hide_env = true, default_value = "local", hide_default_value = true)]
     user: String,
-    /// A JSON object that is kept with the submission.
+    /// Store this JSON object with the submission.
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
-    /// Sending the same again with the same key submits once.
+    /// Use this idempotency key. Repeating a submission with the same key does not submit it again.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// Save the signed receipt here; `assize verify` checks it.
+    /// Write the signed receipt to this file; `assize verify` checks it.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Follow the run and end with its verdict; the exit code tells it too.
+    /// Follow the run until it ends, print its verdict, and exit with the code of the run.
     #[arg(long, short)]
     watch: bool,
-    /// One JSON document on stdout; progress goes to stderr.
+    /// Print one JSON document. Progress goes to stderr.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
-/// What the service took in.
+/// The response to a submission.
 #[derive(Debug, Deserialize)]
 pub struct Accepted {
     pub submission: Id,
     pub run: Id,
 }
 
-/// Only the id of a thing.
+/// An object of a response, of which only the id is read.
 #[derive(Debug, Deserialize)]
 pub struct Id {
     pub id: Uuid,
@@ -77,52 +77,52 @@ pub struct Id {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: Submit) -> Outcome {
     if let Some(metadata) = &command.metadata {
         check_metadata(metadata)?;
     }
-    let screen = Screen::progress(command.json);
+    let terminal = Terminal::progress(command.json);
     let project = match (&command.path, &command.repository) {
         (Some(path), None) => Project::Archive(pack(path)?),
         (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
-        (None, None) => return Err(Fault::usage("give the project's folder, or --repository")),
+        (None, None) => return Err(Fault::usage("no project is given; pass its folder, or --repository")),
     };
     let client = command.server.client()?;
-    announce(screen, &command, &project, &client);
-    let handin = Handin {
+    announce(terminal, &command, &project, &client);
+    let fields = SubmissionFields {
         template: &command.template,
         user: &command.user,
         metadata: command.metadata.as_deref(),
         idempotency_key: command.idempotency_key.as_deref(),
     };
-    let answer = client.submit(project, &handin).await?;
+    let answer = client.submit(project, &fields).await?;
     let accepted: Accepted = read("submission", &answer)?;
     if let Some(path) = &command.receipt {
-        keep_receipt(path, &answer)?;
+        save_receipt(path, &answer)?;
     }
     if command.watch {
-        screen.line(format!("run {}", accepted.run.id));
+        terminal.line(format!("run {}", accepted.run.id));
         return report::watch(&client, accepted.run.id, command.json).await;
     }
     if command.json {
-        screen::json(&answer);
+        terminal::json(&answer);
     } else {
-        screen.line(format!("submission {}", accepted.submission.id));
-        screen.line(format!("run        {}", accepted.run.id));
-        screen.line(screen.paint(Ink::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
+        terminal.line(format!("submission {}", accepted.submission.id));
+        terminal.line(format!("run        {}", accepted.run.id));
+        terminal.line(terminal.paint(Style::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
     }
     Ok(Exit::Success)
 }
 
-/// The submission stands, whatever becomes of its receipt.
-fn keep_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
+/// Writes the receipt of a submission. The submission is valid even if this fails.
+fn save_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
     let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
-    let receipt =
-        receipt.ok_or_else(|| Fault::usage("the project was taken in, but this service signs no receipts"))?;
+    let receipt = receipt
+        .ok_or_else(|| Fault::usage("the project was submitted, but this service signs no receipts; omit --receipt"))?;
     std::fs::write(path, format!("{receipt}\n")).map_err(|error| {
         Fault::usage(format!(
-            "the project was taken in, but the receipt cannot be written to {}: {error}",
+            "the project was submitted, but the receipt cannot be written to {}: {error}",
             path.display()
         ))
     })
@@ -136,16 +136,16 @@ fn check_metadata(metadata: &str) -> Result<(), Fault> {
     }
 }
 
-fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Client) {
+fn announce(terminal: Terminal, command: &Submit, project: &Project<'_>, client: &Client) {
     let packed = match project {
         Project::Archive(packed) => packed,
         Project::Repository { url, reference } => {
             let reference = reference.map_or_else(String::new, |reference| format!(" at {reference}"));
-            return screen.line(format!("submitting {url}{reference} to {}", client.url()));
+            return terminal.line(format!("submitting {url}{reference} to {}", client.url()));
         }
     };
     for warning in &packed.warnings {
-        Screen::stderr().line(Screen::stderr().paint(Ink::Warn, format!("warning: {warning}")));
+        Terminal::stderr().line(Terminal::stderr().paint(Style::Warn, format!("warning: {warning}")));
     }
     let what = match packed.contents {
         Some(contents) => {
@@ -155,5 +155,5 @@ fn announce(screen: Screen, command: &Submit, project: &Project<'_>, client: &Cl
         None => bytes(packed.bytes),
     };
     let path = command.path.as_deref().unwrap_or_else(|| std::path::Path::new(".")).display();
-    screen.line(format!("submitting {path} ({what}) to {}", client.url()));
+    terminal.line(format!("submitting {path} ({what}) to {}", client.url()));
 }

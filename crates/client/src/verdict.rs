@@ -1,31 +1,33 @@
-//! `assize verdict`: what a run came to, in the form that someone else reads.
+//! `assize verdict`: prints or saves the verdict of a run in the format of another tool.
 
 use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::client::Server;
+use crate::client::ServerOptions;
 use crate::outcome::{Exit, Fault, Outcome};
-use crate::screen::Screen;
+use crate::terminal::Terminal;
 use assize_domain::unicode::{escaped_json, escaped_xml};
 
 /// Print or save the verdict of a run.
 ///
-/// As JSON, as Gradescope's results.json, as JUnit XML, or as the signed statement (DSSE) that `assize verify`
-/// checks. That exists for failed runs too.
+/// The formats are JSON, Gradescope's results.json, JUnit XML, and the signed statement (DSSE) that `assize verify`
+/// checks. The signed statement exists for failed runs too.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize verdict $RUN --format junit > junit.xml\n  assize verdict $RUN --format dsse --save verdict.dsse.json"
 )]
 pub struct ReadVerdict {
+    /// The id of the run, as `assize submit` and `assize runs` print it.
     run: Uuid,
+    /// Print the verdict in this format.
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
-    /// Write it here instead of to stdout.
+    /// Write the verdict to this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +52,7 @@ impl Format {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: ReadVerdict) -> Outcome {
     let path = format!("/v1/runs/{}/verdict{}", command.run, command.format.query());
     let document = command.server.client()?.document(&path).await?;
@@ -63,7 +65,7 @@ pub async fn run(command: ReadVerdict) -> Outcome {
                 Format::Junit => escaped_xml(document.trim_end()),
                 Format::Json | Format::Gradescope | Format::Dsse => escaped_json(document.trim_end()),
             };
-            Screen::stdout().line(document);
+            Terminal::stdout().line(document);
         }
     }
     Ok(Exit::Success)

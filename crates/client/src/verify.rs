@@ -1,4 +1,4 @@
-//! `assize verify`: whether a receipt or a verdict is one that was signed. Asks nobody.
+//! `assize verify`: checks the signature and the content of a receipt or a verdict, offline.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::outcome::{Exit, Fault, Outcome};
 use crate::report::points;
-use crate::screen::{self, Ink, Screen, printable, shorten};
+use crate::terminal::{self, Style, Terminal, printable, shorten};
 use assize_domain::output::Entry;
 use assize_signing::statement::{Receipt, RunStatement};
 use assize_signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
@@ -22,36 +22,37 @@ EXAMPLES:
   assize verify verdict.dsse.json --keys keys.json --output output.ndjson
 
 EXIT CODES:
-  0  it is signed by one of the keys, and what was given with it is what it is about
-  1  it is not
-  2  wrong usage: a file cannot be read, or a key is none";
+  0  the statement is signed by one of the keys, and describes the files that were given
+  1  the statement is not valid
+  2  the command line is wrong: a file cannot be read, or a key is not valid";
 
-/// The longest line of output that is read, in bytes: an entry holds one frame, and JSON may make six of each.
+/// The longest line of output, in bytes. An entry holds one frame of 64 KiB, and JSON may make it six times as long.
 const MAX_LINE: u64 = 1024 * 1024;
 
 /// Check a signed receipt or verdict, offline.
 ///
-/// FILE is a DSSE envelope as `assize verdict --format dsse`, `assize submit --receipt` or the API gives it; `-` is
+/// FILE is a DSSE envelope from `assize verdict --format dsse`, `assize submit --receipt` or the API; `-` is
 /// stdin. The keys must come from a source that you trust: `assize key signing export` on the host of the
 /// service, or `GET /v1/signing-keys`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Verify {
+    /// Read the statement from this file; `-` is stdin.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A public key: in base64, or a file with it in PEM.
+    /// Trust this public key: base64, or a PEM file.
     #[arg(long, value_name = "PUBKEY", required_unless_present = "keys")]
     key: Option<String>,
-    /// A file with public keys: the JSON of `assize key signing export`, or PEM.
+    /// Trust the public keys in this file: the JSON of `assize key signing export`, or PEM.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// The archive that the statement must be about.
+    /// Check that the statement describes this archive.
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
-    /// The output that the run must have written, as `GET /v1/runs/{id}/output?format=ndjson` gives it.
+    /// Check that the run wrote this output, as `GET /v1/runs/{id}/output?format=ndjson` returns it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The outcome and the whole statement as JSON.
+    /// Print the result and the whole statement as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -59,7 +60,7 @@ pub struct Verify {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person: what could not be read. That a statement is not to be believed is no fault.
+/// [`Fault`] if a file or a key cannot be read. A statement that is not valid is a result, not a fault.
 pub fn run(command: &Verify) -> Outcome {
     let trusted = trusted(command)?;
     let bytes = if command.file.as_os_str() == "-" {
@@ -74,16 +75,16 @@ pub fn run(command: &Verify) -> Outcome {
     };
     match checked {
         Ok(verified) => {
-            tell(command, &verified);
+            print_statement(command, &verified);
             Ok(Exit::Success)
         }
         Err(refused) => {
             if command.json {
-                screen::json(&serde_json::json!({ "verified": false, "reason": refused.to_string() }));
+                terminal::json(&serde_json::json!({ "verified": false, "reason": refused.to_string() }));
             } else {
-                let screen = Screen::stdout();
+                let terminal = Terminal::stdout();
                 let reason = shorten(&printable(&refused.to_string()), 1000);
-                screen.line(format!("{}: {reason}", screen.paint(Ink::Bad, "NOT VERIFIED")));
+                terminal.line(format!("{}: {reason}", terminal.paint(Style::Bad, "NOT VERIFIED")));
             }
             Ok(Exit::NotVerified)
         }
@@ -99,7 +100,7 @@ fn trusted(command: &Verify) -> Result<TrustedKeys, Fault> {
         trusted = trusted.and(match TrustedKeys::read(key) {
             Ok(keys) => keys,
             Err(_) if Path::new(key).exists() => keys_in(Path::new(key))?,
-            Err(error) => return Err(Fault::usage(format!("--key is no file, and no key: {error}"))),
+            Err(error) => return Err(Fault::usage(format!("--key is neither a file nor a public key: {error}"))),
         });
     }
     Ok(trusted)
@@ -107,11 +108,11 @@ fn trusted(command: &Verify) -> Result<TrustedKeys, Fault> {
 
 fn keys_in(path: &Path) -> Result<TrustedKeys, Fault> {
     let fault = |reason: String| Fault::usage(format!("the keys in {}: {reason}", path.display()));
-    let text = String::from_utf8(read(path, keys::MAX_BYTES)?).map_err(|_| fault("it is no text".to_owned()))?;
+    let text = String::from_utf8(read(path, keys::MAX_BYTES)?).map_err(|_| fault("it is not text".to_owned()))?;
     TrustedKeys::read(&text).map_err(|error| fault(error.to_string()))
 }
 
-/// One byte more than the limit is enough to be refused for its length.
+/// Reads at most one byte more than `limit`, which is enough to reject the file for its length.
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Fault> {
     let fault = |error: std::io::Error| Fault::usage(format!("cannot read {}: {error}", path.display()));
     bounded(File::open(path).map_err(fault)?, limit).map_err(fault)
@@ -136,7 +137,7 @@ fn check_files(command: &Verify, verified: &Verified) -> Result<Result<(), Refus
     }
 }
 
-/// Of a file of any size, in pieces.
+/// Returns the SHA-256 of a file of any size, which is read in pieces.
 fn sha256_of(path: &Path) -> Result<String, Fault> {
     let fault = |error: std::io::Error| Fault::usage(format!("cannot read {}: {error}", path.display()));
     let mut file = BufReader::new(File::open(path).map_err(fault)?);
@@ -152,7 +153,7 @@ fn sha256_of(path: &Path) -> Result<String, Fault> {
     }
 }
 
-/// Of the lines of one attempt.
+/// Returns the SHA-256 of the output lines of one attempt.
 fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
     let fault = |reason: String| Fault::usage(format!("the output in {}: {reason}", path.display()));
     let mut file = BufReader::new(File::open(path).map_err(|error| fault(error.to_string()))?);
@@ -164,38 +165,43 @@ fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
         if line.is_empty() {
             return Ok(hex::encode(digest.finalize()));
         }
-        let entry: Entry = serde_json::from_slice(&line)
-            .map_err(|error| fault(format!("a line is no entry ({error}); get it with ?format=ndjson")))?;
+        let entry: Entry = serde_json::from_slice(&line).map_err(|error| {
+            fault(format!("a line is not an output entry ({error}); request the output with ?format=ndjson"))
+        })?;
         if i32::try_from(entry.id.attempt) == Ok(attempt) {
             digest.update(&line);
         }
     }
 }
 
-fn tell(command: &Verify, verified: &Verified) {
+fn print_statement(command: &Verify, verified: &Verified) {
     if command.json {
-        screen::json(&serde_json::json!({
+        terminal::json(&serde_json::json!({
             "verified": true, "key_id": verified.key_id, "archive_sha256": verified.archive_sha256,
             "archive_checked": command.archive.is_some(), "output_checked": command.output.is_some(),
             "statement": verified.signed,
         }));
         return;
     }
-    let screen = Screen::stdout();
-    screen.line(screen.paint(Ink::Good, "VERIFIED"));
+    let terminal = Terminal::stdout();
+    terminal.line(terminal.paint(Style::Good, "VERIFIED"));
     let rows = match &verified.statement {
         Statement::Receipt(receipt) => receipt_rows(receipt),
         Statement::Run(run) => run_rows(run),
     };
-    let checked = |path: &Option<PathBuf>| if path.is_some() { " (the given file is it)" } else { "" };
+    let checked = |path: &Option<PathBuf>| if path.is_some() { " (the given file matches)" } else { "" };
     let mut all = vec![("archive", format!("sha256 {}{}", verified.archive_sha256, checked(&command.archive)))];
     all.extend(rows);
     if command.output.is_some() {
-        all.push(("", "the given output is that of the run".to_owned()));
+        all.push(("", "the given output matches".to_owned()));
     }
     all.push(("signed by", verified.key_id.clone()));
     for (name, what) in all {
-        screen.line(format!("  {} {}", screen.paint(Ink::Dim, format!("{name:<12}")), shorten(&printable(&what), 500)));
+        terminal.line(format!(
+            "  {} {}",
+            terminal.paint(Style::Dim, format!("{name:<12}")),
+            shorten(&printable(&what), 500)
+        ));
     }
 }
 
@@ -239,7 +245,7 @@ fn run_rows(run: &RunStatement) -> Vec<(&'static str, String)> {
     }
     match &run.output {
         Some(output) => rows.push(("output", format!("sha256 {} ({} bytes)", output.digest.sha256, output.bytes))),
-        None => rows.push(("output", "was not kept".to_owned())),
+        None => rows.push(("output", "was not stored".to_owned())),
     }
     rows.push(("started", run.started_at.format("%F %T%.6f UTC").to_string()));
     rows.push(("finished", run.finished_at.format("%F %T%.6f UTC").to_string()));
@@ -265,9 +271,9 @@ fn exit(exit: &StageExit) -> String {
         StageExit::Exited { code } => format!("exit code {code}"),
         StageExit::Signalled { signal } => format!("signal {signal}"),
         StageExit::NotStarted { error } => format!("not started: {error}"),
-        StageExit::TimedOut => "out of its time".to_owned(),
-        StageExit::GlobalTimedOut => "out of the run's time".to_owned(),
-        StageExit::OutputLimit => "wrote too much".to_owned(),
+        StageExit::TimedOut => "stage timeout".to_owned(),
+        StageExit::GlobalTimedOut => "run timeout".to_owned(),
+        StageExit::OutputLimit => "output limit exceeded".to_owned(),
         StageExit::Stopped => "stopped".to_owned(),
     }
 }

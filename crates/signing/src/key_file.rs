@@ -12,25 +12,58 @@ use super::key::{KeyError, PrivateKey};
 /// The longest file that is read, in bytes: a key has 119.
 const MAX_BYTES: u64 = 4096;
 
+/// The advice for a file that does not exist.
+const CREATE: &str = "make one with `assize key signing create`, or set signing_key_file";
+
+/// The advice for a file that exists already.
+const ROTATE: &str = "replace it with `assize key signing rotate`";
+
+/// The advice for a file that other users may read.
+const CLOSE: &str = "run `chmod 600` on it, and rotate it if others had access";
+
+/// The advice for a file that holds no key.
+const RESTORE: &str = "replace it with a copy or with `assize key signing rotate`";
+
+/// The advice for a path that is not a plain file.
+const SET_FILE: &str = "set signing_key_file";
+
+/// The advice for a file that cannot be read or written.
+const CHECK_FOLDER: &str = "check its folder and signing_key_file";
+
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum KeyFileError {
-    #[error("no signing key at {}; create one with `assize key signing create`, or set signing_key_file", .0.display())]
+    #[error("there is no signing key at {}; {CREATE}", .0.display())]
     Missing(PathBuf),
-    #[error("a signing key exists at {}; replace it with `assize key signing rotate`", .0.display())]
+    #[error("there is a signing key at {} already; {ROTATE}", .0.display())]
     Exists(PathBuf),
-    #[error("the signing key {} is readable by others than its owner (mode {mode:04o}, the limit is 0600); run `chmod 600` on it, and rotate it if others had access", .path.display())]
+    #[error("the signing key {} may be read by others than its owner (mode {mode:04o}); {CLOSE}", .path.display())]
     Open { path: PathBuf, mode: u32 },
-    #[error("the signing key {}: {reason}; replace it with a copy or with `assize key signing rotate`", .path.display())]
+    #[error("the signing key {}: {reason}; {RESTORE}", .path.display())]
     Unusable { path: PathBuf, reason: KeyError },
-    #[error("the signing key {} is not a plain file of at most {MAX_BYTES} bytes; set signing_key_file", .0.display())]
+    #[error("the signing key {} is no plain file of at most {MAX_BYTES} bytes; {SET_FILE}", .0.display())]
     NotAFile(PathBuf),
-    #[error("cannot read or write the signing key {}: {error}; check its folder and signing_key_file", .path.display())]
+    #[error("cannot read or write the signing key {}: {error}; {CHECK_FOLDER}", .path.display())]
     Io { path: PathBuf, error: std::io::Error },
 }
 
-/// Metadata that changes with the content of a file.
+impl KeyFileError {
+    /// Returns what an operator should do. The message ends with this advice, after a semicolon.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing(_) => CREATE,
+            Self::Exists(_) => ROTATE,
+            Self::Open { .. } => CLOSE,
+            Self::Unusable { .. } => RESTORE,
+            Self::NotAFile(_) => SET_FILE,
+            Self::Io { .. } => CHECK_FOLDER,
+        })
+    }
+}
+
+/// What tells one content of a file from the next without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,

@@ -32,6 +32,12 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("sql/migrations");
 
+/// The advice for a database that does not answer.
+const CHECK_POSTGRES: &str = "check that it runs and that database_url is right";
+
+/// The advice for a schema of another version.
+const MIGRATE: &str = "run `assize migrate`";
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -39,7 +45,7 @@ pub enum StoreError {
     #[error("database_url is not a Postgres address: {0}")]
     Address(String),
     /// Away, overloaded or cut off; trying again may help.
-    #[error("Postgres did not answer {query} ({reason}); check that it runs and that database_url is right")]
+    #[error("Postgres did not answer {query} ({reason}); {CHECK_POSTGRES}")]
     Unavailable { query: &'static str, reason: String },
     /// The lease is no longer ours, or the run is not where we left it: stop, write nothing more.
     #[error("{query} changed no row: the run has another lease or another state")]
@@ -48,8 +54,20 @@ pub enum StoreError {
     #[error("Postgres refused {query}: {reason}")]
     Refused { query: &'static str, reason: String },
     /// The schema is older or newer than this program.
-    #[error("the schema does not fit this program: {0}; run `assize migrate`")]
+    #[error("the schema does not fit this program: {0}; {MIGRATE}")]
     Schema(String),
+}
+
+impl StoreError {
+    /// Returns what an operator should do. The message ends with this advice, after a semicolon.
+    #[must_use]
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { .. } => Some(CHECK_POSTGRES),
+            Self::Schema(_) => Some(MIGRATE),
+            Self::Address(_) | Self::LeaseLost { .. } | Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// The pool, and all that can be asked of it.

@@ -1,5 +1,7 @@
-//! Whether anything was lost, duplicated, illegal or leaked: judged by the database, the engine and
-//! what was submitted, never by what the service says of itself.
+//! Finds what was lost, duplicated, illegal or leaked.
+//!
+//! The audit uses the database, the events of the engine and the record of submissions. It does not rely on what the
+//! service reports about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,59 +11,63 @@ use assize_domain::run::{StageName, Status};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::cells::Life;
+use super::cells::ContainerLifetime;
 use super::history::{Event, History, Row};
+use super::installation::TOTAL_SLOTS;
 use super::load::Record;
 use super::projects::Expected;
-use super::site::TOTAL_SLOTS;
 
-/// What must never happen.
+/// A kind of violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sort {
-    /// Accepted, and without an end.
+pub enum ViolationKind {
+    /// A run was accepted and did not end.
     Lost,
-    /// Done twice, or two at one time.
+    /// Something was done twice, or two things existed at the same time of which only one may exist.
     Duplicated,
-    /// A move, an outcome or a score that cannot be.
+    /// A state change, an outcome or a score is impossible.
     Illegal,
-    /// Left behind.
+    /// Something was left behind.
     Leaked,
 }
 
-pub const SORTS: [(Sort, &str); 4] =
-    [(Sort::Lost, "lost"), (Sort::Duplicated, "duplicated"), (Sort::Illegal, "illegal"), (Sort::Leaked, "leaked")];
+pub const VIOLATION_KINDS: [(ViolationKind, &str); 4] = [
+    (ViolationKind::Lost, "lost"),
+    (ViolationKind::Duplicated, "duplicated"),
+    (ViolationKind::Illegal, "illegal"),
+    (ViolationKind::Leaked, "leaked"),
+];
 
 #[derive(Debug, Clone)]
 pub struct Violation {
-    pub sort: Sort,
+    pub sort: ViolationKind,
     pub what: String,
     pub run: Option<Uuid>,
 }
 
 impl Violation {
-    pub fn new(sort: Sort, what: impl Into<String>) -> Self {
+    pub fn new(sort: ViolationKind, what: impl Into<String>) -> Self {
         Self { sort, what: what.into(), run: None }
     }
 
-    fn of(run: Uuid, sort: Sort, what: impl Into<String>) -> Self {
+    fn in_run(run: Uuid, sort: ViolationKind, what: impl Into<String>) -> Self {
         Self { sort, what: what.into(), run: Some(run) }
     }
 }
 
-/// What the runs came to.
+/// The results of the audit.
 #[derive(Default)]
 pub struct Findings {
     pub violations: Vec<Violation>,
-    /// Runs by how they ended.
+    /// The number of runs by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Runs that ended as the infrastructure's fault after all their retries, by code.
+    /// The number of runs that failed because of the infrastructure after all retries, by code.
     pub infrastructure: BTreeMap<String, u64>,
-    /// Attempts that failed and were tried again, by code.
+    /// The number of attempts that failed and were retried, by code.
     pub retries: BTreeMap<String, u64>,
 }
 
-/// Judges all runs.
-pub fn judge(history: &History, records: &[Record], lives: &BTreeMap<String, Life>) -> Findings {
+/// Examines all runs.
+pub fn examine(history: &History, records: &[Record], lifetimes: &BTreeMap<String, ContainerLifetime>) -> Findings {
     let mut findings = Findings::default();
     let by_number: BTreeMap<u64, &Record> = records.iter().map(|record| (record.number, record)).collect();
     let mut seen = BTreeSet::new();
@@ -73,18 +79,18 @@ pub fn judge(history: &History, records: &[Record], lives: &BTreeMap<String, Lif
         }
         let record = row.number().and_then(|number| by_number.get(&number).copied());
         if let Some(number) = row.number().filter(|number| !seen.insert(*number)) {
-            let what = format!("submission {number} was taken in twice");
-            findings.violations.push(Violation::of(row.id, Sort::Duplicated, what));
+            let what = format!("submission {number} was accepted twice");
+            findings.violations.push(Violation::in_run(row.id, ViolationKind::Duplicated, what));
         }
         findings.outcome(row, record);
     }
     for record in records {
         if let Some(run) = record.run.filter(|run| !history.rows.contains_key(run)) {
             let what = format!("submission {} was answered with 202 and has no run", record.number);
-            findings.violations.push(Violation::of(run, Sort::Lost, what));
+            findings.violations.push(Violation::in_run(run, ViolationKind::Lost, what));
         }
     }
-    findings.violations.extend(side_by_side(lives));
+    findings.violations.extend(side_by_side(lifetimes));
     findings.violations.extend(over_the_cap(history));
     findings
 }
@@ -92,10 +98,10 @@ pub fn judge(history: &History, records: &[Record], lives: &BTreeMap<String, Lif
 impl Findings {
     fn outcome(&mut self, row: &Row, record: Option<&Record>) {
         let Ok(status) = row.status() else { return };
-        let mut violate = |sort, what| self.violations.push(Violation::of(row.id, sort, what));
+        let mut violate = |sort, what| self.violations.push(Violation::in_run(row.id, sort, what));
         if !status.is_terminal() {
             *self.outcomes.entry(format!("{status}, not ended")).or_default() += 1;
-            return violate(Sort::Lost, format!("it is {status} at the end, attempt {}", row.attempt));
+            return violate(ViolationKind::Lost, format!("it is {status} at the end, attempt {}", row.attempt));
         }
         let code = row.failure_code.as_deref().unwrap_or_default();
         let is_fault = row.cause.as_deref() == Some("infrastructure");
@@ -108,14 +114,14 @@ impl Findings {
             *self.infrastructure.entry(code.to_owned()).or_default() += 1;
             if row.attempt <= MAX_RETRIES && row.crashes < 3 {
                 let message = message(row);
-                violate(Sort::Illegal, format!("{code} is final after attempt {}: {message}", row.attempt));
+                violate(ViolationKind::Illegal, format!("{code} is final after attempt {}: {message}", row.attempt));
             }
             return;
         }
         let Some(record) = record else { return };
         if status == Status::Aborted {
             if !record.cancel_asked {
-                violate(Sort::Illegal, "it was aborted, and nobody had asked for that".to_owned());
+                violate(ViolationKind::Illegal, "it was aborted without a request to cancel it".to_owned());
             }
             return;
         }
@@ -127,19 +133,22 @@ impl Findings {
             };
         if !as_expected {
             let what = format!(
-                "project {} must come to {:?}; it is {name} with {:?}: {}",
+                "project {} must end with {:?}, and ended as {name} with {:?}: {}",
                 record.project,
                 record.expected,
                 score,
                 message(row)
             );
-            violate(Sort::Illegal, what);
+            violate(ViolationKind::Illegal, what);
         }
-        if let Some(told) = &record.end
-            && (told["status"].as_str() != Some(row.status.as_str()) || told["score"].as_f64() != row.score)
+        if let Some(reported) = &record.end
+            && (reported["status"].as_str() != Some(row.status.as_str()) || reported["score"].as_f64() != row.score)
         {
-            let what = format!("the API told of {} {}, the row says {name} {score:?}", told["status"], told["score"]);
-            violate(Sort::Illegal, what);
+            let what = format!(
+                "the API returned {} {}, and the row has {name} {score:?}",
+                reported["status"], reported["score"]
+            );
+            violate(ViolationKind::Illegal, what);
         }
     }
 }
@@ -149,32 +158,39 @@ fn message(row: &Row) -> String {
     row.evidence.as_ref().and_then(text).unwrap_or_default()
 }
 
-/// Every move is legal, attempts count up, no stage begins twice in one, and there is one end.
+/// Checks that every state change is legal, that attempts count up, that no stage begins twice in one attempt, and that
+/// the run ends once.
 fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
     let mut found = Vec::new();
-    let mut violate = |sort, what| found.push(Violation::of(run, sort, what));
+    let mut violate = |sort, what| found.push(Violation::in_run(run, sort, what));
     let (mut at, mut attempt, mut ends) = (None::<Status>, 1, 0);
     let mut begun: BTreeSet<(i32, String)> = BTreeSet::new();
     let mut last: Option<StageName> = None;
     for event in events {
         let (Ok(to), from) = (event.to_status.parse::<Status>(), event.from_status.as_deref()) else { continue };
         if from != at.map(Status::as_str) {
-            violate(Sort::Illegal, format!("event {} comes from {from:?}, the run was {at:?}", event.id));
+            violate(ViolationKind::Illegal, format!("event {} comes from {from:?}, the run was {at:?}", event.id));
         }
         if event.attempt != attempt {
-            violate(Sort::Illegal, format!("event {} is of attempt {}, not {attempt}", event.id, event.attempt));
+            violate(
+                ViolationKind::Illegal,
+                format!("event {} is of attempt {}, not {attempt}", event.id, event.attempt),
+            );
         }
         let phase: Option<StageName> = event.phase.as_deref().and_then(|phase| phase.parse().ok());
         let stays = at == Some(to) && to == Status::Running && phase > last;
         let is_first = at.is_none() && to == Status::Queued;
         if !(is_first || stays || at.is_some_and(|from| from.may_become(to))) {
-            violate(Sort::Illegal, format!("event {}: a run cannot go from {at:?} to {to} ({phase:?})", event.id));
+            violate(
+                ViolationKind::Illegal,
+                format!("event {}: a run cannot go from {at:?} to {to} ({phase:?})", event.id),
+            );
         }
         if to == Status::Running
             && let Some(phase) = phase
             && !begun.insert((event.attempt, phase.to_string()))
         {
-            violate(Sort::Duplicated, format!("stage {phase} began twice in attempt {}", event.attempt));
+            violate(ViolationKind::Duplicated, format!("stage {phase} began twice in attempt {}", event.attempt));
         }
         ends += u32::from(to.is_terminal());
         attempt = if to == Status::Queued && at.is_some() { event.attempt + 1 } else { event.attempt };
@@ -182,25 +198,25 @@ fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
         at = Some(to);
     }
     if ends > 1 {
-        violate(Sort::Duplicated, format!("it ended {ends} times"));
+        violate(ViolationKind::Duplicated, format!("it ended {ends} times"));
     }
     found
 }
 
-/// Two cells of one role that were alive at one time for one run.
-fn side_by_side(lives: &BTreeMap<String, Life>) -> Vec<Violation> {
-    let mut by_role: BTreeMap<(Uuid, &str), Vec<(&String, &Life)>> = BTreeMap::new();
-    for (id, life) in lives.iter().filter(|(_, life)| life.started.is_some()) {
-        if let Some(run) = life.run {
-            by_role.entry((run, life.role.as_str())).or_default().push((id, life));
+/// Finds two cells of one role that were alive for one run at the same time.
+fn side_by_side(lifetimes: &BTreeMap<String, ContainerLifetime>) -> Vec<Violation> {
+    let mut by_role: BTreeMap<(Uuid, &str), Vec<(&String, &ContainerLifetime)>> = BTreeMap::new();
+    for (id, lifetime) in lifetimes.iter().filter(|(_, lifetime)| lifetime.started.is_some()) {
+        if let Some(run) = lifetime.run {
+            by_role.entry((run, lifetime.role.as_str())).or_default().push((id, lifetime));
         }
     }
     let mut found = Vec::new();
     for ((run, role), mut cells) in by_role {
-        cells.sort_by_key(|(_, life)| life.started);
+        cells.sort_by_key(|(_, lifetime)| lifetime.started);
         for pair in cells.windows(2) {
             let [(_, first), (_, second)] = pair else { continue };
-            // What was removed is dead, even if nobody saw it die because the engine was killed too.
+            // A removed container has ended, even if its end was not observed because the engine was killed too.
             let died = first.died.or(first.removed);
             if !first.died_unseen && died.is_none_or(|died| Some(died) > second.started) {
                 let both = died.zip(second.started).map(|(died, started)| died - started);
@@ -209,15 +225,15 @@ fn side_by_side(lives: &BTreeMap<String, Life>) -> Vec<Violation> {
                     "two {role} cells, of attempts {} and {}, were alive at one time, {long}",
                     first.attempt, second.attempt
                 );
-                found.push(Violation::of(run, Sort::Duplicated, what));
+                found.push(Violation::in_run(run, ViolationKind::Duplicated, what));
             }
         }
     }
     found
 }
 
-/// More half-slots were active than all workers together may have. Events stand in the order in which
-/// they were written, ends before they were committed: what this finds, was.
+/// Finds a moment at which more half-slots were active than all workers together have. Events are in the order in which
+/// they were written, and an end is written before it is committed, so every finding really happened.
 fn over_the_cap(history: &History) -> Vec<Violation> {
     let mut all: Vec<&Event> = history.events.values().flatten().collect();
     all.sort_by_key(|event| event.id);
@@ -233,23 +249,27 @@ fn over_the_cap(history: &History) -> Vec<Violation> {
         let sum: i32 = active.values().sum();
         if sum > cap {
             let what = format!("{sum} half-slots were active at {}, the cap is {cap}", event.at);
-            return vec![Violation::of(event.run_id, Sort::Illegal, what)];
+            return vec![Violation::in_run(event.run_id, ViolationKind::Illegal, what)];
         }
     }
     Vec::new()
 }
 
-/// Stages that the output of one attempt tells of more than once.
-pub fn told_twice(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Option<Violation> {
+/// Finds a stage that began more than once according to the output of one attempt.
+pub fn repeated_stages(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Option<Violation> {
     let twice = |(attempt, output): (&String, &String)| {
         let mut begun = BTreeSet::new();
         let twice = output.lines().filter(|line| line.starts_with("begin ")).find(|line| !begun.insert(*line))?;
-        Some(Violation::of(run, Sort::Duplicated, format!("the output of attempt {attempt} has {twice:?} twice")))
+        Some(Violation::in_run(
+            run,
+            ViolationKind::Duplicated,
+            format!("the output of attempt {attempt} has {twice:?} twice"),
+        ))
     };
     by_attempt.iter().find_map(twice)
 }
 
-/// One folder for each of these containers for which the kernel still has some.
+/// Returns a cgroup folder for each of these containers that still has one.
 pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> {
     let root = Path::new("/sys/fs/cgroup");
     let controllers: Vec<_> =
@@ -292,12 +312,12 @@ mod tests {
         (1..).zip(moves).map(event).collect()
     }
 
-    fn sorts(moves: &[Move]) -> Vec<Sort> {
+    fn sorts(moves: &[Move]) -> Vec<ViolationKind> {
         trail(Uuid::nil(), &events(moves)).into_iter().map(|violation| violation.sort).collect()
     }
 
     #[test]
-    fn a_run_that_was_tried_again_is_in_order() {
+    fn a_retried_run_has_no_violation() {
         let moves = [
             (1, None, "queued", None),
             (1, Some("queued"), "preparing", None),
@@ -320,41 +340,41 @@ mod tests {
             (1, Some("preparing"), "running", Some("tests")),
         ];
         let with = |more: &[Move]| sorts(&[&start[..], more].concat());
-        assert!(with(&[(1, Some("running"), "running", Some("tests"))]).contains(&Sort::Duplicated));
-        assert_eq!(with(&[(1, Some("running"), "completed", Some("tests"))]), [Sort::Illegal]);
+        assert!(with(&[(1, Some("running"), "running", Some("tests"))]).contains(&ViolationKind::Duplicated));
+        assert_eq!(with(&[(1, Some("running"), "completed", Some("tests"))]), [ViolationKind::Illegal]);
         let twice = [
             (1, Some("running"), "parsing", Some("tests")),
             (1, Some("parsing"), "completed", Some("tests")),
             (1, Some("completed"), "completed", Some("tests")),
         ];
-        assert!(with(&twice).contains(&Sort::Duplicated));
-        assert_eq!(with(&[(2, Some("running"), "parsing", Some("tests"))]), [Sort::Illegal]);
+        assert!(with(&twice).contains(&ViolationKind::Duplicated));
+        assert_eq!(with(&[(2, Some("running"), "parsing", Some("tests"))]), [ViolationKind::Illegal]);
     }
 
     #[test]
     fn cells_of_one_run_may_follow_each_other_but_not_overlap() {
         let at = |second| Some(DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second));
-        let life = |attempt, started, died| Life {
+        let lifetime = |attempt, started, died| ContainerLifetime {
             run: Some(Uuid::nil()),
             attempt,
             role: "subject".to_owned(),
             started: at(started),
             died: at(died),
-            ..Life::default()
+            ..ContainerLifetime::default()
         };
-        let found = |second: Life| {
-            side_by_side(&BTreeMap::from([("a".to_owned(), life(1, 0, 10)), ("b".to_owned(), second)])).len()
+        let found = |second: ContainerLifetime| {
+            side_by_side(&BTreeMap::from([("a".to_owned(), lifetime(1, 0, 10)), ("b".to_owned(), second)])).len()
         };
-        assert_eq!(found(life(2, 11, 20)), 0);
-        assert_eq!(found(life(2, 9, 20)), 1);
-        assert_eq!(found(Life { role: "driver".to_owned(), ..life(1, 5, 20) }), 0);
+        assert_eq!(found(lifetime(2, 11, 20)), 0);
+        assert_eq!(found(lifetime(2, 9, 20)), 1);
+        assert_eq!(found(ContainerLifetime { role: "driver".to_owned(), ..lifetime(1, 5, 20) }), 0);
     }
 
     #[test]
-    fn output_that_tells_of_a_stage_twice_is_found() {
+    fn output_that_shows_a_stage_twice_is_found() {
         let found = |attempts: &[(&str, &str)]| {
             let attempts = attempts.iter().map(|(attempt, text)| ((*attempt).to_owned(), (*text).to_owned()));
-            told_twice(Uuid::nil(), &attempts.collect()).is_some()
+            repeated_stages(Uuid::nil(), &attempts.collect()).is_some()
         };
         assert!(!found(&[("1", "begin install\nbegin tests\n"), ("2", "begin install\n")]));
         assert!(found(&[("1", "begin tests\nx\nbegin tests\n")]));

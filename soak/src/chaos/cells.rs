@@ -1,4 +1,4 @@
-//! What the engine says of the cells: when each was created, started, died and was removed.
+//! The lifetimes of the cells, from the events of the engine: when each was created, started, died and was removed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -14,36 +14,36 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use uuid::Uuid;
 
-/// The life of one container of this installation.
+/// The lifetime of one container of this installation.
 #[derive(Debug, Clone, Default)]
-pub struct Life {
-    /// `None` for a berth.
+pub struct ContainerLifetime {
+    /// The run; `None` for a sandbox container (berth).
     pub run: Option<Uuid>,
     pub attempt: i32,
     /// `subject`, `driver` or `berth`.
     pub role: String,
-    /// Who made it.
+    /// The worker that created it.
     pub worker: String,
     pub created: Option<DateTime<Utc>>,
     pub started: Option<DateTime<Utc>>,
     pub died: Option<DateTime<Utc>>,
     pub removed: Option<DateTime<Utc>>,
-    /// It was gone when the engine came back: when it died is not known.
+    /// Whether it had disappeared when the engine answered again, so that its time of death is unknown.
     pub died_unseen: bool,
 }
 
-/// All lives so far, by container.
+/// All lifetimes so far, by container.
 #[derive(Clone)]
 pub struct Cells {
     docker: Docker,
     instance: String,
-    lives: Arc<Mutex<BTreeMap<String, Life>>>,
+    lifetimes: Arc<Mutex<BTreeMap<String, ContainerLifetime>>>,
 }
 
 impl Cells {
-    /// Begins to listen.
+    /// Starts to read the events of the engine.
     pub fn watch(docker: Docker, instance: &str) -> Self {
-        let cells = Self { docker, instance: instance.to_owned(), lives: Arc::default() };
+        let cells = Self { docker, instance: instance.to_owned(), lifetimes: Arc::default() };
         tokio::spawn(cells.clone().listen());
         cells
     }
@@ -68,15 +68,15 @@ impl Cells {
         let (Some(actor), Some(action)) = (&event.actor, &event.action) else { return };
         let (Some(id), Some(labels)) = (&actor.id, &actor.attributes) else { return };
         let at = DateTime::from_timestamp_nanos(event.time_nano.unwrap_or_default());
-        let Ok(mut lives) = self.lives.lock() else { return };
-        let life = lives.entry(id.clone()).or_default();
-        life.describe(labels);
+        let Ok(mut lifetimes) = self.lifetimes.lock() else { return };
+        let lifetime = lifetimes.entry(id.clone()).or_default();
+        lifetime.describe(labels);
         // Events of the last second come twice after the stream broke.
         match action.as_str() {
-            "create" => life.created = Some(at),
-            "start" => life.started = Some(at),
-            "die" => life.died = life.died.or(Some(at)),
-            "destroy" => life.removed = Some(at),
+            "create" => lifetime.created = Some(at),
+            "start" => lifetime.started = Some(at),
+            "die" => lifetime.died = lifetime.died.or(Some(at)),
+            "destroy" => lifetime.removed = Some(at),
             _ => {}
         }
     }
@@ -85,14 +85,14 @@ impl Cells {
     async fn look_again(&self) -> Result<()> {
         let seen = self.containers().await?;
         let now = clock::wall();
-        let Ok(mut lives) = self.lives.lock() else { return Ok(()) };
-        for (id, life) in lives.iter_mut().filter(|(_, life)| life.removed.is_none()) {
+        let Ok(mut lifetimes) = self.lifetimes.lock() else { return Ok(()) };
+        for (id, lifetime) in lifetimes.iter_mut().filter(|(_, lifetime)| lifetime.removed.is_none()) {
             let state = seen.get(id);
-            if life.died.is_none() && life.started.is_some() && state.is_none_or(|state| state != "running") {
-                (life.died, life.died_unseen) = (Some(now), true);
+            if lifetime.died.is_none() && lifetime.started.is_some() && state.is_none_or(|state| state != "running") {
+                (lifetime.died, lifetime.died_unseen) = (Some(now), true);
             }
             if state.is_none() {
-                life.removed = Some(now);
+                lifetime.removed = Some(now);
             }
         }
         Ok(())
@@ -104,29 +104,30 @@ impl Cells {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&label).build();
         let all = tokio::time::timeout(Duration::from_secs(10), self.docker.list_containers(Some(options))).await??;
         let mut found = BTreeMap::new();
-        let mut lives = self.lives.lock().map_err(|_| anyhow::anyhow!("the list of lives is broken"))?;
+        let mut lifetimes = self.lifetimes.lock().map_err(|_| anyhow::anyhow!("the list of lifetimes is broken"))?;
         for container in all {
             let id = container.id.unwrap_or_default();
-            lives.entry(id.clone()).or_default().describe(&container.labels.unwrap_or_default());
+            lifetimes.entry(id.clone()).or_default().describe(&container.labels.unwrap_or_default());
             found.insert(id, container.state.map(|state| state.to_string()).unwrap_or_default());
         }
         Ok(found)
     }
 
-    pub fn lives(&self) -> BTreeMap<String, Life> {
-        self.lives.lock().map(|lives| lives.clone()).unwrap_or_default()
+    pub fn lifetimes(&self) -> BTreeMap<String, ContainerLifetime> {
+        self.lifetimes.lock().map(|lifetimes| lifetimes.clone()).unwrap_or_default()
     }
 
     /// Cells that run now, in the order of their ids.
     pub fn running(&self) -> Vec<String> {
         // Of one that went with its engine only the removal was seen.
-        let ended = |life: &Life| life.died.is_some() || life.removed.is_some();
-        let runs = |life: &Life| life.run.is_some() && life.started.is_some() && !ended(life);
-        self.lives().into_iter().filter(|(_, life)| runs(life)).map(|(id, _)| id).collect()
+        let ended = |lifetime: &ContainerLifetime| lifetime.died.is_some() || lifetime.removed.is_some();
+        let runs =
+            |lifetime: &ContainerLifetime| lifetime.run.is_some() && lifetime.started.is_some() && !ended(lifetime);
+        self.lifetimes().into_iter().filter(|(_, lifetime)| runs(lifetime)).map(|(id, _)| id).collect()
     }
 }
 
-impl Life {
+impl ContainerLifetime {
     /// For a person.
     pub fn named(&self, id: &str) -> String {
         let of = self.run.map_or_else(String::new, |run| format!(" of run {run}, attempt {}", self.attempt));

@@ -1,8 +1,8 @@
-//! A Docker engine of this program's own, so that one can be killed without harm to anybody.
+//! A separate Docker engine, which can be killed without affecting the engine of the host.
 //!
-//! Its files and sockets lie apart from those of the host's engine, it makes no networks and touches
-//! no firewall; only the images are taken from the other one. As on a host with systemd, containerd
-//! is a process beside dockerd: whoever kills dockerd leaves containerd, and what runs in it, alive.
+//! Its files and sockets are separate from those of the host's engine. It creates no networks and changes no firewall
+//! rules; only its images are copied from the host's engine. As on a host with systemd, containerd is a separate process:
+//! killing dockerd leaves containerd and its containers alive.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use tokio::process::{Child, Command};
 
 use super::signals;
 
-/// The longest that an engine may take to answer, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that the engine may take to answer or to stop.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the cells here are made of.
+/// The images of the cells.
 const IMAGES: [&str; 2] = ["assize/base:1", "assize/berth:1"];
 
 pub struct Engine {
@@ -32,7 +32,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one with files in `folder` and sockets in `run`, and gives it the images.
+    /// Starts an engine with files in `folder` and sockets in `run`, and copies the images into it.
     pub async fn start(folder: &Path, run: &Path) -> Result<Self> {
         let socket = run.join("docker.sock");
         let docker = Docker::connect_with_unix(&socket.display().to_string(), 120, API_DEFAULT_VERSION)
@@ -52,10 +52,10 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts dockerd and waits until it answers.
     pub async fn again(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.folder.join("dockerd.log"))?;
-        // In a network of its own: with no bridge to make, dockerd removes the one that it finds.
+        // A separate network namespace is necessary: without a bridge of its own, dockerd removes the one of the host.
         let mut command = Command::new("unshare");
         command.args(["--net", "--", "dockerd"]);
         let in_folder = |name: &str| self.folder.join(name);
@@ -73,7 +73,7 @@ impl Engine {
             }
         };
         tokio::select! {
-            waited = tokio::time::timeout(PATIENCE, waiting) => {
+            waited = tokio::time::timeout(CALL_TIMEOUT, waiting) => {
                 waited.with_context(|| format!("dockerd does not answer; see {}", in_folder("dockerd.log").display()))?;
             }
             status = child.wait() => bail!("dockerd ended: {}; see {}", status?, in_folder("dockerd.log").display()),
@@ -91,26 +91,26 @@ impl Engine {
         self.run.join("dockerd.pid")
     }
 
-    /// Ends it, by SIGTERM or SIGKILL.
+    /// Stops dockerd with SIGTERM or SIGKILL.
     pub async fn end(&mut self, signal: Signal) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         if let Some(pid) = child.id() {
             signals::send(pid, signal);
         }
-        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        let ended = tokio::time::timeout(CALL_TIMEOUT, child.wait()).await;
         if signal == Signal::KILL {
             std::fs::remove_file(self.pid_file()).ok();
         }
         ended.context("dockerd does not end")?.map(drop).context("waiting for dockerd")
     }
 
-    /// Ends it for good, with what may still run in it, and unmounts its files.
+    /// Stops the engine with all containers that may still run, and unmounts its files.
     pub async fn close(&mut self) -> Result<()> {
         self.end(Signal::TERM).await?;
         if let Some(pid) = self.containerd.id() {
             signals::send(pid, Signal::TERM);
         }
-        tokio::time::timeout(PATIENCE, self.containerd.wait()).await.context("containerd does not end")??;
+        tokio::time::timeout(CALL_TIMEOUT, self.containerd.wait()).await.context("containerd does not end")??;
         for shim in signals::with_words("containerd-shim", &self.run.display().to_string()) {
             signals::family(shim).into_iter().for_each(|pid| signals::send(pid, Signal::KILL));
         }
@@ -131,7 +131,7 @@ fn containerd(folder: &Path, run: &Path) -> Result<Child> {
     command.spawn().context("cannot start containerd; run scripts/setup")
 }
 
-/// Unmounts whatever is mounted below `folder`, the innermost first.
+/// Unmounts everything below `folder`, the innermost first.
 pub async fn release(folder: &Path) {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     let below = |line: &str| {

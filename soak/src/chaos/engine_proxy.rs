@@ -1,8 +1,7 @@
-//! A proxy in front of the engine's socket, which can stall and can lose replies.
+//! A proxy in front of the engine's socket, which can stall and can drop replies.
 //!
-//! It reads no more of HTTP than the first line of a request: what was asked decides whether the
-//! reply is lost. The engine has done what it was asked when its reply comes; only then the
-//! connection is closed.
+//! It reads only the first line of a request, which decides whether the reply is dropped. It closes the connection only
+//! when the reply arrives, because the engine has then carried out the request.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +24,7 @@ pub enum Call {
 #[derive(Clone)]
 pub struct EngineProxy {
     stalled: Arc<watch::Sender<bool>>,
-    /// Calls whose next reply is lost, and those whose reply was.
+    /// The calls whose next reply is dropped.
     armed: Arc<Mutex<Vec<Call>>>,
     lost: Arc<watch::Sender<usize>>,
 }
@@ -52,20 +51,20 @@ impl EngineProxy {
         Ok(proxy)
     }
 
-    /// From now on nothing passes, or again everything.
+    /// Stops all traffic, or lets it pass again.
     pub fn stall(&self, stalled: bool) {
         self.stalled.send_replace(stalled);
     }
 
-    /// Loses the next replies to these calls, and waits until that has happened; how often it has.
-    pub async fn lose(&self, calls: &[Call], patience: std::time::Duration) -> usize {
+    /// Drops the next replies to these calls, waits until that has happened, and returns how many were dropped.
+    pub async fn lose(&self, calls: &[Call], timeout: std::time::Duration) -> usize {
         let mut lost = self.lost.subscribe();
         let before = *lost.borrow_and_update();
         if let Ok(mut armed) = self.armed.lock() {
             armed.extend(calls);
         }
         let all = lost.wait_for(|now| *now >= before + calls.len());
-        tokio::time::timeout(patience, all).await.map(|_| ()).ok();
+        tokio::time::timeout(timeout, all).await.map(|_| ()).ok();
         if let Ok(mut armed) = self.armed.lock() {
             armed.clear();
         }
@@ -122,7 +121,7 @@ impl EngineProxy {
     }
 }
 
-/// What a request asks for; `None` for what is not the head of one, or not interesting.
+/// Returns the call that a request makes; `None` if the bytes are not the head of a request, or of another call.
 fn call_of(bytes: &[u8]) -> Option<Call> {
     let line = bytes.split(|byte| *byte == b'\r').next()?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_known_by_its_first_line() {
+    fn a_call_is_recognized_by_its_first_line() {
         assert_eq!(call_of(b"POST /v1.41/containers/create?name=x HTTP/1.1\r\nHost: y\r\n\r\n{}"), Some(Call::Create));
         assert_eq!(call_of(b"POST /v1.41/containers/ab/start HTTP/1.1\r\n\r\n"), Some(Call::Start));
         assert_eq!(call_of(b"DELETE /v1.41/containers/ab?force=true HTTP/1.1\r\n\r\n"), Some(Call::Remove));
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_reply_was_a_call_that_was_made() {
+    async fn the_engine_receives_a_call_whose_reply_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let (outside, inside) = (folder.path().join("outside"), folder.path().join("inside"));
         let engine = UnixListener::bind(&inside).unwrap();

@@ -1,4 +1,4 @@
-//! What the database says of every run: rows and events, read past the proxy.
+//! The rows and events of every run, read from the database without the proxy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// How long Postgres may be away when it is asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that Postgres may be unavailable during a query.
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A run as it is now.
+/// The row of a run.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Row {
     pub id: Uuid,
@@ -31,7 +31,7 @@ pub struct Row {
     pub metadata: Value,
 }
 
-/// One of its events.
+/// An event of a run.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Event {
     pub id: i64,
@@ -50,13 +50,13 @@ impl Row {
         self.status.parse().map_err(|_| anyhow::anyhow!("there is no state {}", self.status))
     }
 
-    /// Which submission of the load it belongs to.
+    /// Returns the number of the submission that the run belongs to.
     pub fn number(&self) -> Option<u64> {
         self.metadata["number"].as_u64()
     }
 }
 
-/// All rows and all events of each, in their order.
+/// All rows, and all events of each in their order.
 pub struct History {
     pub rows: BTreeMap<Uuid, Row>,
     pub events: BTreeMap<Uuid, Vec<Event>>,
@@ -81,19 +81,19 @@ impl History {
     }
 }
 
-/// Runs that have not ended.
+/// Returns the number of runs that have not ended.
 pub async fn open(pool: &PgPool) -> Result<i64> {
     let query = "SELECT count(*) FROM project_evaluation_runs WHERE finished_at IS NULL";
     patiently(async || sqlx::query_scalar(query).fetch_one(pool).await).await
 }
 
-/// A number that one query gives.
+/// Returns the number that a query selects.
 pub async fn count(pool: &PgPool, query: &'static str) -> Result<i64> {
     patiently(async || sqlx::query_scalar(query).fetch_one(pool).await).await
 }
 
-/// Runs that were claimed after `begun` and lost as their worker's before `ended`, although no worker
-/// died meanwhile.
+/// Returns the runs that were claimed after `begun` and taken from their worker before `ended`, although no worker died
+/// meanwhile.
 pub async fn stolen(pool: &PgPool, begun: DateTime<Utc>, ended: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let query = "SELECT lost.run_id FROM run_events AS lost
         JOIN run_events AS claim ON claim.run_id = lost.run_id AND claim.attempt = lost.attempt
@@ -102,13 +102,13 @@ pub async fn stolen(pool: &PgPool, begun: DateTime<Utc>, ended: DateTime<Utc>) -
     patiently(async || sqlx::query_scalar(query).bind(begun).bind(ended).fetch_all(pool).await).await
 }
 
-/// The first event of each of these runs after `since`.
+/// Returns the first event of each of these runs after `since`.
 pub async fn moved(pool: &PgPool, runs: &[Uuid], since: DateTime<Utc>) -> Result<Vec<(Uuid, DateTime<Utc>)>> {
     let query = "SELECT run_id, min(at) FROM run_events WHERE run_id = ANY ($1) AND at > $2 GROUP BY run_id";
     patiently(async || sqlx::query_as(query).bind(runs).bind(since).fetch_all(pool).await).await
 }
 
-/// Active runs, and who works on each.
+/// Returns the active runs with the worker of each.
 pub async fn active(pool: &PgPool) -> Result<Vec<(Uuid, String)>> {
     let query = "SELECT id, worker_id FROM project_evaluation_runs WHERE status IN ('preparing', 'running', 'parsing')";
     patiently(async || sqlx::query_as(query).fetch_all(pool).await).await
@@ -119,12 +119,12 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, sqlx::Error>) -> Result<T
     loop {
         match ask().await {
             Err(error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)))
-                if begun.elapsed() < PATIENCE =>
+                if begun.elapsed() < OUTAGE_TIMEOUT =>
             {
                 drop(error);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(sqlx::Error::Database(error)) if begun.elapsed() < PATIENCE && is_passing(&*error) => {
+            Err(sqlx::Error::Database(error)) if begun.elapsed() < OUTAGE_TIMEOUT && is_passing(&*error) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             answer => return answer.context("asking the database"),
@@ -132,7 +132,7 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, sqlx::Error>) -> Result<T
     }
 }
 
-/// Classes 57 and 08: it is being started or stopped.
+/// Returns whether an error is one of the classes 57 and 08: the server starts or stops.
 fn is_passing(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().is_some_and(|code| code.starts_with("57") || code.starts_with("08"))
 }

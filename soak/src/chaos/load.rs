@@ -1,4 +1,4 @@
-//! The platform's side: submits projects, follows their runs, cancels some.
+//! The load: a client that submits projects, follows their runs and cancels some.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,16 +18,16 @@ use uuid::Uuid;
 
 use super::projects::{self, Expected, Project};
 
-/// The longest that one request may take: a wait on a run is shorter.
-const REQUEST: Duration = Duration::from_secs(20);
+/// The longest that one request may take. A request that waits for a run takes less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a platform tries to hand in a project.
-const INSISTENCE: Duration = Duration::from_secs(150);
+/// How long the client retries a submission.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The time between two attempts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Users of an organisation.
+/// The number of users of an organisation.
 const USERS: u64 = 4;
 
 /// An organisation that submits.
@@ -36,22 +36,22 @@ pub struct Org {
     pub key: String,
 }
 
-/// One submission, from this side.
+/// A submission, as the client knows it.
 #[derive(Debug, Clone)]
 pub struct Record {
     pub number: u64,
     pub project: &'static str,
     pub expected: Expected,
-    /// Position of its organisation.
+    /// The index of its organisation.
     pub org: usize,
-    /// As the 202 named it.
+    /// The id of the run in the 202 response.
     pub run: Option<Uuid>,
     pub cancel_asked: bool,
-    /// The run as the API told of its end.
+    /// The run as the API returned it after its end.
     pub end: Option<Value>,
 }
 
-/// Everything that was submitted.
+/// The load, with a record of every submission.
 pub struct Load {
     pub url: String,
     pub orgs: Vec<Org>,
@@ -59,17 +59,17 @@ pub struct Load {
     seed: u64,
     next: AtomicU64,
     records: Mutex<BTreeMap<u64, Record>>,
-    /// What the API said besides 202: HTTP status and code, how often.
+    /// The number of responses other than 202, by HTTP status and code.
     refusals: Mutex<BTreeMap<String, u64>>,
     stop: watch::Sender<bool>,
 }
 
-/// Numbers of canaries and other single submissions begin here.
+/// The first number of canaries and other single submissions.
 const SINGLE: u64 = 1 << 40;
 
 impl Load {
     pub fn new(url: &str, orgs: Vec<Org>, seed: u64) -> Result<Arc<Self>> {
-        let http = reqwest::Client::builder().timeout(REQUEST).no_proxy().build()?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Arc::new(Self {
             url: url.to_owned(),
             orgs,
@@ -82,7 +82,7 @@ impl Load {
         }))
     }
 
-    /// Keeps `in_flight` runs under way until [`Load::stop`].
+    /// Keeps `in_flight` runs active until [`Load::stop`].
     pub fn begin(self: &Arc<Self>, in_flight: usize) -> JoinSet<()> {
         let mut clients = JoinSet::new();
         for _ in 0..in_flight {
@@ -90,7 +90,7 @@ impl Load {
             clients.spawn(async move {
                 while !*load.stop.borrow() {
                     let number = load.next.fetch_add(1, Ordering::SeqCst);
-                    // The last one too takes another number only when it is done.
+                    // Each client takes its next number only when its run has ended.
                     load.one(number).await;
                 }
             });
@@ -98,7 +98,7 @@ impl Load {
         clients
     }
 
-    /// No new submissions.
+    /// Stops new submissions.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
@@ -106,14 +106,14 @@ impl Load {
     async fn one(&self, number: u64) {
         let project = projects::draw(self.seed, number);
         let loaders = u64::try_from(self.orgs.len()).unwrap_or(1).saturating_sub(1).max(1);
-        // The last organisation is the canaries' own.
+        // The last organisation submits only canaries.
         let org = usize::try_from(number % loaders).unwrap_or(0);
         if let Ok(run) = self.submit(number, org, &project).await {
             self.end_of(number, run, Duration::from_secs(300)).await.ok();
         }
     }
 
-    /// Submits a project of this name apart from the load; its run.
+    /// Submits a project of this name outside the load, and returns its number and its run.
     pub async fn single(&self, name: &'static str) -> Result<(u64, Uuid)> {
         let number = SINGLE + self.next.fetch_add(1, Ordering::SeqCst);
         let project = projects::project(name, &mut StdRng::seed_from_u64(number));
@@ -121,22 +121,22 @@ impl Load {
         Ok((number, run))
     }
 
-    /// Submits a run that passes at once and waits until it has.
-    pub async fn canary(&self, patience: Duration) -> Result<Duration> {
+    /// Submits a run that passes at once, waits until it has ended, and returns how long that took.
+    pub async fn canary(&self, timeout: Duration) -> Result<Duration> {
         let begun = clock::monotonic();
         let (number, run) = self.single("pass").await?;
-        self.end_of(number, run, patience).await?;
+        self.end_of(number, run, timeout).await?;
         Ok(begun.elapsed())
     }
 
-    /// Hands a project in as a platform would: again, under the same key, until it hears a 202.
+    /// Submits a project as a platform would: it retries with the same key until it receives a 202.
     async fn submit(&self, number: u64, org: usize, project: &Project) -> Result<Uuid> {
         let Project { name, expected, .. } = *project;
         let record = Record { number, project: name, expected, org, run: None, cancel_asked: false, end: None };
         self.change(|records| drop(records.insert(number, record)));
         let archive = project.archive()?;
         let begun = clock::monotonic();
-        while begun.elapsed() < INSISTENCE {
+        while begun.elapsed() < SUBMIT_TIMEOUT {
             match self.post(number, org, project, archive.clone()).await {
                 Ok((StatusCode::ACCEPTED, body)) => {
                     let run = body["run"]["id"].as_str().context("the 202 names no run")?.parse()?;
@@ -148,9 +148,9 @@ impl Load {
                 }
                 Err(error) => self.note(if error.is_timeout() { "no answer in time" } else { "connection lost" }),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
-        bail!("submission {number} was not accepted within {} s", INSISTENCE.as_secs())
+        bail!("submission {number} was not accepted within {} s", SUBMIT_TIMEOUT.as_secs())
     }
 
     async fn post(
@@ -171,7 +171,7 @@ impl Load {
         Ok((status, answer.json().await.unwrap_or_default()))
     }
 
-    /// Posts an archive that nobody has seen, once: what the API says.
+    /// Posts a new archive once, and returns the HTTP status.
     pub async fn probe(&self, archive: Vec<u8>) -> Result<u16> {
         let number = SINGLE + self.next.fetch_add(1, Ordering::SeqCst);
         let project = projects::project("pass", &mut StdRng::seed_from_u64(number));
@@ -179,29 +179,29 @@ impl Load {
         Ok(status.as_u16())
     }
 
-    /// Follows a run to its end through the API.
-    pub async fn end_of(&self, number: u64, run: Uuid, patience: Duration) -> Result<Value> {
+    /// Waits through the API until a run has ended.
+    pub async fn end_of(&self, number: u64, run: Uuid, timeout: Duration) -> Result<Value> {
         let begun = clock::monotonic();
-        while begun.elapsed() < patience {
+        while begun.elapsed() < timeout {
             match self.read(number, run, "?wait=5").await {
                 Ok(seen) if !seen["finished_at"].is_null() => {
                     self.with(number, |record| record.end = Some(seen.clone()));
                     return Ok(seen);
                 }
                 Ok(_) => {}
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
-        bail!("run {run} did not end within {} s", patience.as_secs())
+        bail!("run {run} did not end within {} s", timeout.as_secs())
     }
 
-    /// The run as the API tells it.
+    /// Returns the run from the API.
     pub async fn read(&self, number: u64, run: Uuid, query: &str) -> Result<Value> {
         let request = self.http.get(format!("{}/v1/runs/{run}{query}", self.url)).bearer_auth(self.key_of(number));
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
-    /// All output of a run, by attempt.
+    /// Returns all output of a run, by attempt.
     pub async fn output(&self, number: u64, run: Uuid) -> Result<BTreeMap<String, String>> {
         let url = format!("{}/v1/runs/{run}/output", self.url);
         let request = self.http.get(url).bearer_auth(self.key_of(number));
@@ -215,14 +215,14 @@ impl Load {
         Ok(by_attempt)
     }
 
-    /// Asks for a cancel; what the API says does not matter here.
+    /// Requests a cancellation. The response does not matter here.
     pub async fn cancel(&self, number: u64, run: Uuid) {
         self.with(number, |record| record.cancel_asked = true);
         let url = format!("{}/v1/runs/{run}/cancel", self.url);
         self.http.post(url).bearer_auth(self.key_of(number)).send().await.ok();
     }
 
-    /// Runs of the load that have not ended, as far as this side knows.
+    /// Returns the runs of the load that have not ended, as far as the client knows.
     pub fn under_way(&self) -> Vec<(u64, Uuid)> {
         let open = |record: &Record| record.run.filter(|_| record.end.is_none() && record.number < SINGLE);
         self.records().into_iter().filter_map(|record| Some((record.number, open(&record)?))).collect()

@@ -1,9 +1,9 @@
-//! A proxy in front of Postgres's socket, which cuts a connection after a write was committed and
-//! before its reply has arrived.
+//! A proxy in front of the socket of Postgres, which cuts a connection after a write was committed and before its reply
+//! has arrived.
 //!
-//! It follows the messages of both sides: which statement is bound, and what came of it. The reply to
-//! a write is held back from its first word until the server is idle again, which says that the
-//! write is committed; then both ends are closed.
+//! The proxy parses the messages of both sides to see which statement is bound and what its result is. It holds the reply
+//! to a write back until the server reports that it is idle, because the write is then committed. Then it closes both
+//! connections.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,20 +16,20 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-/// Longer messages are passed on all the same; this is only where reading one at once ends.
+/// The largest message that is read at once, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// Words that only a write has. Queries of the service are known by what stands in them.
+/// Texts that only a write contains. The proxy recognizes the queries of the service by their text.
 const WRITES: [&str; 4] = ["INSERT INTO", "UPDATE ", "DELETE FROM", "FROM claim_runs"];
 
 #[derive(Clone)]
 pub struct PostgresProxy {
-    /// What stands in the statement whose next reply is cut; empty for any write.
+    /// A text in the statement whose next reply is cut; empty for any write.
     armed: Arc<Mutex<Option<&'static str>>>,
     cut: Arc<watch::Sender<Vec<String>>>,
 }
 
-/// What a client has said of its statements.
+/// The prepared statements of a client.
 #[derive(Default)]
 struct Statements {
     by_name: HashMap<String, String>,
@@ -54,12 +54,12 @@ impl PostgresProxy {
         Ok(proxy)
     }
 
-    /// Cuts the next committed write in whose text `within` stands, and says which it was.
-    pub async fn cut(&self, within: &'static str, patience: Duration) -> Option<String> {
+    /// Cuts the next committed write whose text contains `within`, and returns its text.
+    pub async fn cut(&self, within: &'static str, timeout: Duration) -> Option<String> {
         let mut cut = self.cut.subscribe();
         let before = cut.borrow_and_update().len();
         self.arm(Some(within));
-        tokio::time::timeout(patience, cut.wait_for(|cut| cut.len() > before)).await.map(|_| ()).ok();
+        tokio::time::timeout(timeout, cut.wait_for(|cut| cut.len() > before)).await.map(|_| ()).ok();
         self.arm(None);
         self.cut.borrow().get(before).cloned()
     }
@@ -78,7 +78,7 @@ impl PostgresProxy {
         let proxy = self.clone();
         tokio::spawn(async move {
             proxy.pass_replies(from_server, to_client, &statements).await.ok();
-            // Lets go of the client's other half, and of the server.
+            // This closes the other half of the client's connection, and the connection to the server.
             listening.abort();
         });
     }
@@ -95,13 +95,13 @@ impl PostgresProxy {
             match (message[0], &mut held) {
                 (b'C', None) if self.is_wanted(&message, statements) => held = Some(message),
                 (b'Z', Some(_)) if message.get(5) == Some(&b'I') => {
-                    let statement = statements.lock().map(|said| said.current.clone()).unwrap_or_default();
+                    let statement = statements.lock().map(|statements| statements.current.clone()).unwrap_or_default();
                     self.cut.send_modify(|cut| cut.push(statement));
                     return Ok(());
                 }
                 (kind, Some(bytes)) => {
                     bytes.extend_from_slice(&message);
-                    // Not committed after all, or inside a longer transaction.
+                    // The write was not committed, or is part of a longer transaction.
                     if matches!(kind, b'Z' | b'E') {
                         to.write_all(bytes).await?;
                         held = None;
@@ -112,14 +112,14 @@ impl PostgresProxy {
         }
     }
 
-    /// Takes the order to cut with it.
+    /// Returns whether this reply must be cut. The order to cut is then used up.
     fn is_wanted(&self, complete: &[u8], statements: &Mutex<Statements>) -> bool {
         let tag = String::from_utf8_lossy(complete.get(5..).unwrap_or_default());
         let did_nothing = tag.trim_end_matches('\0').ends_with(" 0");
-        let (Ok(mut armed), Ok(said)) = (self.armed.lock(), statements.lock()) else { return false };
+        let (Ok(mut armed), Ok(statements)) = (self.armed.lock(), statements.lock()) else { return false };
         let Some(within) = *armed else { return false };
-        let is_write = said.current == "COMMIT" || WRITES.iter().any(|word| said.current.contains(word));
-        let wanted = is_write && !did_nothing && said.current.contains(within);
+        let is_write = statements.current == "COMMIT" || WRITES.iter().any(|word| statements.current.contains(word));
+        let wanted = is_write && !did_nothing && statements.current.contains(within);
         if wanted {
             *armed = None;
         }
@@ -140,15 +140,15 @@ async fn pass_requests(
     to.write_all(&rest).await?;
     loop {
         let Ok(message) = read_message(&mut from).await else { return to.shutdown().await };
-        if let Ok(mut said) = statements.lock() {
-            said.hear(&message);
+        if let Ok(mut statements) = statements.lock() {
+            statements.record(&message);
         }
         to.write_all(&message).await?;
     }
 }
 
 impl Statements {
-    fn hear(&mut self, message: &[u8]) {
+    fn record(&mut self, message: &[u8]) {
         let mut words = message.get(5..).unwrap_or_default().split(|byte| *byte == 0);
         let mut word = || String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
         match message.first() {
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn a_bound_statement_is_known_by_the_text_that_was_parsed() {
-        let mut said = Statements::default();
-        said.hear(&message(b'P', b"s1\0UPDATE runs SET x = 1\0\0\0"));
-        said.hear(&message(b'P', b"s2\0SELECT 1\0\0\0"));
-        said.hear(&message(b'B', b"\0s1\0\0\0"));
-        assert_eq!(said.current, "UPDATE runs SET x = 1");
-        said.hear(&message(b'B', b"\0s2\0\0\0"));
-        assert_eq!(said.current, "SELECT 1");
+        let mut statements = Statements::default();
+        statements.record(&message(b'P', b"s1\0UPDATE runs SET x = 1\0\0\0"));
+        statements.record(&message(b'P', b"s2\0SELECT 1\0\0\0"));
+        statements.record(&message(b'B', b"\0s1\0\0\0"));
+        assert_eq!(statements.current, "UPDATE runs SET x = 1");
+        statements.record(&message(b'B', b"\0s2\0\0\0"));
+        assert_eq!(statements.current, "SELECT 1");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The templates and projects of the load. How each run must end is known before it is submitted.
+//! The templates and projects of the load. The end of each run is known before it is submitted.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -13,7 +13,8 @@ use zip::write::SimpleFileOptions;
 
 const IMAGE: &str = "assize/base:1";
 
-/// Bytes of output after which a stage is killed: what the flood has to reach. A setting of the site.
+/// The number of bytes of output after which a stage is killed: a setting of the installation, which the project
+/// `flood` exceeds.
 pub const OUTPUT_LIMIT: usize = 256 * 1024;
 
 /// The longest global timeout of these templates, in seconds.
@@ -21,14 +22,14 @@ pub const LONGEST_S: u64 = 45;
 
 const LIMITS: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 4\nworkspace_inodes = 60\ntmp_mib = 2\n";
 
-/// A service that says one word to whoever asks.
+/// A project that answers every request with one word.
 const APP: &str = r#"$| = 1; print "begin start\n";
 use IO::Socket::INET;
 my $door = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8000, Listen => 8, ReuseAddr => 1) or die;
 while (my $guest = $door->accept) { my $ask = <$guest>; print $guest "HTTP/1.0 200 OK\r\n\r\nWORD\n"; close $guest }
 "#;
 
-/// One point for an answer, one for the right one.
+/// A driver that gives one point for an answer and one for the right answer.
 const DRIVER: &str = r#"$| = 1; print "begin tests\n";
 use IO::Socket::INET;
 my $score = 0;
@@ -67,7 +68,7 @@ pub struct Project {
     pub expected: Expected,
 }
 
-/// Names and how often each is drawn.
+/// The projects by name, with their weights.
 const PROJECTS: &[(&str, u32)] = &[
     ("pass", 6),
     ("fail", 3),
@@ -84,14 +85,14 @@ const PROJECTS: &[(&str, u32)] = &[
     ("flood", 1),
 ];
 
-/// The project that is submitted as `number` of this seed.
+/// Draws the project with this number for this seed.
 pub fn draw(seed: u64, number: u64) -> Project {
     let mut random = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let name = PROJECTS.choose_weighted(&mut random, |(_, weight)| *weight).map_or("pass", |(name, _)| *name);
     project(name, &mut random)
 }
 
-/// The project of this name, with its details drawn.
+/// Creates the project of this name, and draws its details.
 pub fn project(name: &'static str, random: &mut StdRng) -> Project {
     let mut nap = || format!("sleep 0.{:02}", random.random_range(5..90));
     let full = Expected::Scored { score: 1.0, max_score: 1.0 };
@@ -160,7 +161,7 @@ fn stage(name: &str, command: &str, timeout_s: u64) -> String {
     format!("[[stages]]\nname = \"{name}\"\ncommand = [{command}]\ntimeout_s = {timeout_s}\n{ready}")
 }
 
-/// Writes the templates. Timeouts are long where none is expected: the host is busy.
+/// Writes the templates. Timeouts that are not part of a test are long, because the host is busy.
 pub fn write_templates(folder: &Path) -> Result<()> {
     const EXIT_CODE: &str = "format = \"exit_code\"\n";
     const FILE: &str = "format = \"gradescope\"\npath = \"/workspace/results.json\"\nmax_kib = 64\n";

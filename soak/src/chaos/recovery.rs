@@ -1,23 +1,23 @@
-//! How fast work goes on: four scripted cases, each with its bar.
+//! Measures how fast work continues after a failure: four scripted cases, each with a limit.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize::embedded::Server;
+use assize::embedded::ServerKind;
 use assize_host::clock;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::history;
+use super::installation::Installation;
 use super::load::Load;
 use super::operations::DRAINED;
-use super::site::Site;
 
-/// A time that was measured, and the longest that it may be.
+/// A measured time, and its limit.
 #[derive(Debug, Clone)]
 pub struct Figure {
     pub name: &'static str,
-    /// `None` if it never came.
+    /// The measured time; `None` if the runs never changed their state.
     pub seconds: Option<f64>,
     pub bar_s: f64,
 }
@@ -28,106 +28,107 @@ impl Figure {
     }
 }
 
-/// The longest that is waited for a run to move.
-const PATIENCE: Duration = Duration::from_secs(75);
+/// The longest wait until a run changes its state.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Measures all four.
-pub async fn measure(site: &mut Site, load: &Load) -> Result<Vec<Figure>> {
+/// Measures all four cases.
+pub async fn measure(installation: &mut Installation, load: &Load) -> Result<Vec<Figure>> {
     Ok(vec![
-        worker_restarted(site, load).await.context("worker restarted")?,
-        worker_gone(site, load).await.context("worker gone")?,
-        redis_wiped(site, load).await.context("Redis wiped")?,
-        postgres_restarted(site, load).await.context("Postgres restarted")?,
+        worker_restarted(installation, load).await.context("worker restarted")?,
+        worker_gone(installation, load).await.context("worker gone")?,
+        redis_wiped(installation, load).await.context("Redis wiped")?,
+        postgres_restarted(installation, load).await.context("Postgres restarted")?,
     ])
 }
 
-/// One worker, killed and started at once: until each of its runs has moved.
-async fn worker_restarted(site: &mut Site, load: &Load) -> Result<Figure> {
-    only_one_worker(site).await?;
-    let runs = running(site, load, 2).await?;
-    site.workers[0].kill(Duration::ZERO).await?;
-    site.workers[0].up().await?;
-    let seconds = moved(site, &runs, clock::wall()).await?;
+/// Kills the only worker and restarts it at once. Measures the time until each of its runs has changed its state.
+async fn worker_restarted(installation: &mut Installation, load: &Load) -> Result<Figure> {
+    only_one_worker(installation).await?;
+    let runs = running(installation, load, 2).await?;
+    installation.workers[0].kill(Duration::ZERO).await?;
+    installation.workers[0].up().await?;
+    let seconds = moved(installation, &runs, clock::wall()).await?;
     ended(load, &runs).await?;
-    site.ready(&site.workers[0]).await?;
+    installation.ready(&installation.workers[0]).await?;
     Ok(Figure { name: "worker_killed_and_restarted_runs_move_s", seconds, bar_s: 5.0 })
 }
 
-/// One worker of two, killed for good.
-async fn worker_gone(site: &mut Site, load: &Load) -> Result<Figure> {
-    let runs = running(site, load, 2).await?;
-    let other = site.worker(&[]).await?;
-    let gone = site.workers.remove(0);
-    let active = history::active(&site.pool).await?;
+/// Kills one worker of two without a restart. Measures the time until each of its runs has changed its state.
+async fn worker_gone(installation: &mut Installation, load: &Load) -> Result<Figure> {
+    let runs = running(installation, load, 2).await?;
+    let other = installation.worker(&[]).await?;
+    let gone = installation.workers.remove(0);
+    let active = history::active(&installation.pool).await?;
     ensure!(runs.iter().all(|(_, run)| active.iter().any(|(id, _)| id == run)), "the runs ended before the kill");
     gone.kill_for_good().await?;
     let since = clock::wall();
-    site.retired.push(gone);
-    site.workers.push(other);
-    let seconds = moved(site, &runs, since).await?;
+    installation.retired.push(gone);
+    installation.workers.push(other);
+    let seconds = moved(installation, &runs, since).await?;
     ended(load, &runs).await?;
     Ok(Figure { name: "worker_gone_runs_move_by_another_s", seconds, bar_s: 35.0 })
 }
 
-/// Redis killed, and its memory with it: until a run that is handed in meanwhile is claimed, and one
-/// right after it came back.
-async fn redis_wiped(site: &mut Site, load: &Load) -> Result<Figure> {
-    site.signal(Server::Redis, rustix::process::Signal::KILL);
+/// Kills Redis, which loses its memory. Measures the time until a run that is submitted meanwhile is claimed, and one that
+/// is submitted right after the restart.
+async fn redis_wiped(installation: &mut Installation, load: &Load) -> Result<Figure> {
+    installation.signal(ServerKind::Redis, rustix::process::Signal::KILL);
     let mut runs = vec![load.single("pass").await?];
     let since = clock::wall();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    site.embedded.start_again(Server::Redis).await?;
-    let first = moved(site, &runs, since).await?;
-    site.flush_redis().await?;
+    installation.embedded.start_again(ServerKind::Redis).await?;
+    let first = moved(installation, &runs, since).await?;
+    installation.flush_redis().await?;
     let again = vec![load.single("pass").await?];
     let since = clock::wall();
-    let second = moved(site, &again, since).await?;
+    let second = moved(installation, &again, since).await?;
     runs.extend(again);
     ended(load, &runs).await?;
     let seconds = first.zip(second).map(|(first, second)| first.max(second));
     Ok(Figure { name: "redis_wiped_queued_work_moves_s", seconds, bar_s: 15.0 })
 }
 
-/// Postgres killed: until what ran has moved, from the moment that it answers again.
-async fn postgres_restarted(site: &mut Site, load: &Load) -> Result<Figure> {
-    let runs = running(site, load, 2).await?;
-    site.kill_and_start(Server::Postgres, Duration::from_millis(500)).await?;
-    let seconds = moved(site, &runs, clock::wall()).await?;
+/// Kills Postgres. Measures the time from the moment that it answers again until the active runs have changed their
+/// state.
+async fn postgres_restarted(installation: &mut Installation, load: &Load) -> Result<Figure> {
+    let runs = running(installation, load, 2).await?;
+    installation.kill_and_start(ServerKind::Postgres, Duration::from_millis(500)).await?;
+    let seconds = moved(installation, &runs, clock::wall()).await?;
     ended(load, &runs).await?;
     Ok(Figure { name: "postgres_restarted_work_resumes_s", seconds, bar_s: 10.0 })
 }
 
-async fn only_one_worker(site: &mut Site) -> Result<()> {
-    while site.workers.len() > 1
-        && let Some(worker) = site.workers.pop()
+async fn only_one_worker(installation: &mut Installation) -> Result<()> {
+    while installation.workers.len() > 1
+        && let Some(worker) = installation.workers.pop()
     {
         worker.stop(DRAINED).await?;
-        site.retired.push(worker);
+        installation.retired.push(worker);
     }
-    site.ready(&site.workers[0]).await
+    installation.ready(&installation.workers[0]).await
 }
 
-/// Runs of several seconds, each in its first stage.
-async fn running(site: &Site, load: &Load, count: usize) -> Result<Vec<(u64, Uuid)>> {
+/// Starts runs of several seconds, and waits until each is in its first stage.
+async fn running(installation: &Installation, load: &Load, count: usize) -> Result<Vec<(u64, Uuid)>> {
     let mut runs = Vec::new();
     for _ in 0..count {
         runs.push(load.single("long").await?);
     }
     let query = "SELECT count(*) FROM project_evaluation_runs WHERE status = 'running' AND phase = 'install'";
     let begun = clock::monotonic();
-    while usize::try_from(history::count(&site.pool, query).await?).unwrap_or(0) < count {
-        ensure!(begun.elapsed() < PATIENCE, "the runs do not begin");
+    while usize::try_from(history::count(&installation.pool, query).await?).unwrap_or(0) < count {
+        ensure!(begun.elapsed() < MOVE_TIMEOUT, "the runs do not start");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     Ok(runs)
 }
 
-/// Seconds from `since` until the last of these runs had moved.
-async fn moved(site: &Site, runs: &[(u64, Uuid)], since: DateTime<Utc>) -> Result<Option<f64>> {
+/// Returns the seconds from `since` until the last of these runs had changed its state.
+async fn moved(installation: &Installation, runs: &[(u64, Uuid)], since: DateTime<Utc>) -> Result<Option<f64>> {
     let ids: Vec<Uuid> = runs.iter().map(|(_, run)| *run).collect();
     let begun = clock::monotonic();
-    while begun.elapsed() < PATIENCE {
-        let seen = history::moved(&site.pool, &ids, since).await?;
+    while begun.elapsed() < MOVE_TIMEOUT {
+        let seen = history::moved(&installation.pool, &ids, since).await?;
         if seen.len() == ids.len() {
             let last = seen.iter().map(|(_, at)| *at).max().unwrap_or(since);
             return Ok(Some((last - since).as_seconds_f64()));
@@ -139,8 +140,8 @@ async fn moved(site: &Site, runs: &[(u64, Uuid)], since: DateTime<Utc>) -> Resul
 
 async fn ended(load: &Load, runs: &[(u64, Uuid)]) -> Result<()> {
     for (number, run) in runs {
-        // A run that does not end is the audit's to tell of.
-        load.end_of(*number, *run, PATIENCE).await.ok();
+        // The audit reports a run that does not end.
+        load.end_of(*number, *run, MOVE_TIMEOUT).await.ok();
     }
     Ok(())
 }

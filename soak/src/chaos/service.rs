@@ -1,4 +1,4 @@
-//! A process of the service under test, kept alive as systemd would.
+//! A process of the service under test that is restarted when it ends, as systemd would do.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use super::signals;
 
-/// Between an end that nobody asked for and the next start: `RestartSec`.
-const RESTART: Duration = Duration::from_millis(300);
+/// The time between an unexpected end and the next start, like `RestartSec` of systemd.
+const RESTART_DELAY: Duration = Duration::from_millis(300);
 
-/// The longest that a process may take to end on SIGKILL, or to be there again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a process may take to end after SIGKILL, or to be started again.
+const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a process is started with.
+/// The command line, environment and log of a process.
 #[derive(Clone)]
 pub struct Spec {
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Spec {
     pub log: PathBuf,
 }
 
-/// A process that is started again whenever it ends, until it is stopped.
+/// A process that is restarted whenever it ends, until it is stopped.
 pub struct Service {
     pub spec: Spec,
     pid: watch::Receiver<Option<u32>>,
@@ -39,12 +39,12 @@ pub struct Service {
 
 struct Shared {
     stopped: AtomicBool,
-    /// The end that comes is our doing.
+    /// Whether this program requested the next end.
     asked: AtomicBool,
     restart_ms: AtomicU64,
-    /// Where its log was when it last started, in bytes.
+    /// The length of its log when it last started, in bytes.
     log_from: AtomicU64,
-    /// Ends that nobody asked for.
+    /// The unexpected ends, each as a sentence.
     ends: Mutex<Vec<String>>,
 }
 
@@ -58,7 +58,7 @@ impl Service {
             log_from: AtomicU64::new(0),
             ends: Mutex::default(),
         });
-        tokio::spawn(keep(spec.clone(), Arc::clone(&shared), sender));
+        tokio::spawn(supervise(spec.clone(), Arc::clone(&shared), sender));
         Self { spec, pid, shared }
     }
 
@@ -66,68 +66,73 @@ impl Service {
         *self.pid.borrow()
     }
 
-    /// SIGKILL; it is started again after `pause`.
+    /// Sends SIGKILL. The process is restarted after `pause`.
     pub async fn kill(&self, pause: Duration) -> Result<()> {
         self.shared.restart_ms.store(u64::try_from(pause.as_millis()).unwrap_or(0), Ordering::SeqCst);
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    /// SIGKILL, for good.
+    /// Sends SIGKILL. The process is not restarted.
     pub async fn kill_for_good(&self) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    /// SIGTERM, for good; an error if it does not end within `patience`.
-    pub async fn stop(&self, patience: Duration) -> Result<()> {
+    /// Sends SIGTERM. The process is not restarted.
+    ///
+    /// # Errors
+    /// If it does not end within `timeout`; it is killed then.
+    pub async fn stop(&self, timeout: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        let ended = self.end(Signal::TERM, patience).await;
+        let ended = self.end(Signal::TERM, timeout).await;
         if ended.is_err() {
-            self.end(Signal::KILL, PATIENCE).await?;
+            self.end(Signal::KILL, PROCESS_TIMEOUT).await?;
         }
         ended
     }
 
-    /// SIGTERM, and SIGKILL `later`, whether it has drained or not.
+    /// Sends SIGTERM, and SIGKILL after `later` even if it has not drained. The process is not restarted.
     pub async fn stop_and_kill(&self, later: Duration) -> Result<()> {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.end(Signal::TERM, later).await.ok();
-        self.end(Signal::KILL, PATIENCE).await
+        self.end(Signal::KILL, PROCESS_TIMEOUT).await
     }
 
-    async fn end(&self, signal: Signal, patience: Duration) -> Result<()> {
+    async fn end(&self, signal: Signal, timeout: Duration) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         self.shared.asked.store(true, Ordering::SeqCst);
         signals::send(pid, signal);
         let mut seen = self.pid.clone();
-        let gone = tokio::time::timeout(patience, seen.wait_for(|now| *now != Some(pid))).await;
+        let gone = tokio::time::timeout(timeout, seen.wait_for(|now| *now != Some(pid))).await;
         match gone {
             Ok(_) => Ok(()),
             Err(_) => {
-                bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), patience.as_secs())
+                bail!("{} (process {pid}) did not end within {} s on {signal:?}", self.name(), timeout.as_secs())
             }
         }
     }
 
-    /// Waits until there is a process.
+    /// Waits until the process runs.
     pub async fn up(&self) -> Result<()> {
         let mut seen = self.pid.clone();
-        let up = tokio::time::timeout(PATIENCE, seen.wait_for(Option::is_some)).await;
-        up.with_context(|| format!("{} is not started", self.name()))?.map(drop).context("its keeper is gone")
+        let up = tokio::time::timeout(PROCESS_TIMEOUT, seen.wait_for(Option::is_some)).await;
+        up.with_context(|| format!("{} is not started", self.name()))?
+            .map(drop)
+            .context("its supervising task has ended")
     }
 
-    /// Waits until the process that runs now has said `text`.
-    pub async fn has_said(&self, text: &str, patience: Duration) -> Result<()> {
+    /// Waits until the current process has written `text` to its log.
+    pub async fn wait_for_log(&self, text: &str, timeout: Duration) -> Result<()> {
         let look = async {
-            while !self.said_since_start().contains(text) {
+            while !self.log_since_start().contains(text) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let said = tokio::time::timeout(patience, look).await;
-        said.with_context(|| format!("{} did not say {text:?}; its log is {}", self.name(), self.spec.log.display()))
+        let found = tokio::time::timeout(timeout, look).await;
+        found.with_context(|| format!("{} did not log {text:?}; its log is {}", self.name(), self.spec.log.display()))
     }
 
-    fn said_since_start(&self) -> String {
+    fn log_since_start(&self) -> String {
         let bytes = std::fs::read(&self.spec.log).unwrap_or_default();
         let from = usize::try_from(self.shared.log_from.load(Ordering::SeqCst)).unwrap_or(0);
         String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
@@ -137,15 +142,15 @@ impl Service {
         &self.spec.name
     }
 
-    /// The ends that nobody asked for, each as a sentence.
+    /// Returns the unexpected ends, each as a sentence.
     pub fn ends(&self) -> Vec<String> {
         self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default()
     }
 }
 
-async fn keep(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) {
+async fn supervise(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) {
     while !shared.stopped.load(Ordering::SeqCst) {
-        let ended = once(&spec, &shared, &pid).await;
+        let ended = run_once(&spec, &shared, &pid).await;
         pid.send_replace(None);
         let pause = if shared.asked.swap(false, Ordering::SeqCst) {
             Duration::from_millis(shared.restart_ms.load(Ordering::SeqCst))
@@ -153,13 +158,13 @@ async fn keep(spec: Spec, shared: Arc<Shared>, pid: watch::Sender<Option<u32>>) 
             if let Ok(mut ends) = shared.ends.lock() {
                 ends.push(format!("{} {}", spec.name, ended.unwrap_or_else(|error| format!("{error:#}"))));
             }
-            RESTART
+            RESTART_DELAY
         };
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn once(spec: &Spec, shared: &Shared, pid: &watch::Sender<Option<u32>>) -> Result<String> {
+async fn run_once(spec: &Spec, shared: &Shared, pid: &watch::Sender<Option<u32>>) -> Result<String> {
     let log = File::options().create(true).append(true).open(&spec.log)?;
     shared.log_from.store(log.metadata()?.len(), Ordering::SeqCst);
     let mut command = Command::new(&spec.program);

@@ -1,4 +1,4 @@
-//! What came of it, as a table for people and as JSON.
+//! The summary of all faults, as a table and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::audit::{Findings, SORTS, Sort};
-use super::deck::{KINDS, Kind};
+use super::audit::{Findings, VIOLATION_KINDS, ViolationKind};
 use super::history::History;
 use super::recovery::Figure;
+use super::schedule::{KINDS, Kind};
 
-/// A fault that was carried out.
+/// A fault that was injected.
 #[derive(Debug, Clone)]
 pub struct Done {
     pub kind: Kind,
-    /// When it was over.
-    pub lifted: DateTime<Utc>,
-    /// From then until a run that was handed in then had passed; `None` if it did not.
+    /// The time when the fault was over.
+    pub result: DateTime<Utc>,
+    /// Seconds from then until a run that was submitted then had passed; `None` if it did not pass.
     pub canary_s: Option<f64>,
 }
 
-/// All of it.
+/// The results of all faults.
 pub struct Summary<'a> {
     pub seed: u64,
     pub took_s: f64,
@@ -30,37 +30,37 @@ pub struct Summary<'a> {
     pub findings: &'a Findings,
     pub figures: &'a [Figure],
     pub refusals: &'a BTreeMap<String, u64>,
-    /// Ends of processes that nobody asked for.
+    /// The unexpected ends of processes.
     pub ends: &'a [String],
-    /// Kinds that this host cannot do, and why.
+    /// The kinds that this host cannot inject, with the reason.
     pub left_out: &'a [String],
-    /// Seconds from each fault's end until each run that was active then moved, by kind.
+    /// Seconds from the end of each fault until each run that was active then changed its state, by kind.
     pub moved: BTreeMap<Kind, Vec<f64>>,
 }
 
-/// For every fault, how long the runs that were active at its end took to move. A run that an earlier
-/// fault had stopped already counts for that one only.
+/// Returns, for every fault, how long the runs that were active at its end took to change their state. A run that an
+/// earlier fault had already stopped counts only for that fault.
 pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
     let mut by_kind: BTreeMap<Kind, Vec<f64>> = BTreeMap::new();
     let mut earlier = DateTime::<Utc>::MIN_UTC;
     for fault in done {
         let times = by_kind.entry(fault.kind).or_default();
         for events in history.events.values() {
-            let after = events.partition_point(|event| event.at <= fault.lifted);
+            let after = events.partition_point(|event| event.at <= fault.result);
             let (Some(before), Some(next)) = (after.checked_sub(1).and_then(|at| events.get(at)), events.get(after))
             else {
                 continue;
             };
             if before.at > earlier && before.to_status.parse::<Status>().is_ok_and(Status::is_active) {
-                times.push((next.at - fault.lifted).as_seconds_f64());
+                times.push((next.at - fault.result).as_seconds_f64());
             }
         }
-        earlier = fault.lifted;
+        earlier = fault.result;
     }
     by_kind
 }
 
-/// The value that a share of all is at most; `None` of nothing.
+/// Returns the value that `percent` of all values do not exceed; `None` if there are no values.
 fn quantile(values: &[f64], percent: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -73,7 +73,7 @@ fn seconds(value: Option<f64>) -> String {
 }
 
 impl Summary<'_> {
-    pub fn count(&self, sort: Sort) -> usize {
+    pub fn count(&self, sort: ViolationKind) -> usize {
         self.findings.violations.iter().filter(|violation| violation.sort == sort).count()
     }
 
@@ -120,14 +120,15 @@ impl Summary<'_> {
             ]);
         }
         let mut text = format!("{kinds}\n\n{runs}\n\n{retries}\n\n{figures}\n\n");
-        text += &format!("answers but 202: {:?}\n", self.refusals);
+        text += &format!("answers other than 202: {:?}\n", self.refusals);
         for left_out in self.left_out {
             text += &format!("left out: {left_out}\n");
         }
         for end in self.ends {
-            text += &format!("ended by itself: {end}\n");
+            text += &format!("ended unexpectedly: {end}\n");
         }
-        let sorts: Vec<String> = SORTS.iter().map(|(sort, name)| format!("{} {name}", self.count(*sort))).collect();
+        let sorts: Vec<String> =
+            VIOLATION_KINDS.iter().map(|(sort, name)| format!("{} {name}", self.count(*sort))).collect();
         let runs: u64 = self.findings.outcomes.values().sum();
         text += &format!(
             "{} faults, {runs} runs in {:.0} s (SEED={}): {}",
@@ -185,7 +186,7 @@ impl Summary<'_> {
             "left_out": self.left_out,
             "violations": violations,
         });
-        for (sort, name) in SORTS {
+        for (sort, name) in VIOLATION_KINDS {
             summary[name] = self.count(sort).into();
         }
         summary

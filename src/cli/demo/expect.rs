@@ -1,4 +1,4 @@
-//! What each sample of a template must come to: `sample/expect.toml`.
+//! The expected end of each sample of a template, from `sample/expect.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use assize_client::outcome::Fault;
-use assize_client::report::{Run, points, whereabouts};
+use assize_client::report::{Run, points, state_text};
 use assize_domain::run::{FailureCode, Status};
 
-/// One sample's end, as it must be.
+/// The expected end of a sample.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
@@ -19,7 +19,7 @@ pub struct Expected {
     pub max_score: Option<f64>,
 }
 
-/// One project to submit.
+/// A project of a template, with its expected end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     pub template: String,
@@ -28,10 +28,10 @@ pub struct Sample {
     pub expected: Expected,
 }
 
-/// Every sample of every template under `templates`, in order of their names.
+/// Returns every sample of every template under `templates`, in the order of their names.
 ///
 /// # Errors
-/// If an expectation cannot be read, or a sample has a folder or an expectation but not both.
+/// [`Fault`] if an expectation cannot be read, or a sample has only one of a folder and an expectation.
 pub fn samples(templates: &Path) -> Result<Vec<Sample>, Fault> {
     let entries = std::fs::read_dir(templates)
         .map_err(|error| Fault::usage(format!("cannot read {}: {error}; set templates_dir", templates.display())))?;
@@ -61,13 +61,13 @@ fn of_template(template: &str, home: &Path) -> Result<Vec<Sample>, Fault> {
     for entry in present.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !expected.contains_key(&name) {
-            return Err(fault(format!("the sample {name} has no expectation; add [{name}]")));
+            return Err(fault(format!("the sample {name} has no expectation; add the table [{name}]")));
         }
     }
     let samples = expected.into_iter().map(|(name, expected)| {
         let folder = home.join(&name);
         if !folder.is_dir() {
-            return Err(fault(format!("[{name}] has no folder beside it")));
+            return Err(fault(format!("[{name}] has no folder; create it beside this file")));
         }
         Ok(Sample { template: template.to_owned(), name, folder, expected })
     });
@@ -90,10 +90,10 @@ fn parse(text: &str) -> Result<BTreeMap<String, Expected>, String> {
 }
 
 impl Expected {
-    /// Whether a run that has ended is as it must be; what is not said may be anything.
+    /// Returns whether a run ended as expected. Fields that the expectation omits may have any value.
     #[must_use]
-    pub fn holds(&self, run: &Run) -> bool {
-        // A score went through decimal text on its way, nothing more.
+    pub fn matches(&self, run: &Run) -> bool {
+        // The score was converted to decimal text and back.
         let same = |wanted: Option<f64>, seen: Option<f64>| {
             wanted.is_none_or(|wanted| seen.is_some_and(|seen| (wanted - seen).abs() < 1e-6))
         };
@@ -106,8 +106,8 @@ impl Expected {
 }
 
 impl Expected {
-    /// Whose mistake it is that a sample is not judged although it must be: where the tests run beside the project, a
-    /// failure is booked on the project, and a sample of the template's own has done nothing to bring it about.
+    /// Returns a sentence if the template is at fault that a sample has no verdict. Where the tests run beside the
+    /// project, such a failure is attributed to the project, but the template's own sample did nothing to cause it.
     #[must_use]
     pub fn mistake(&self, run: &Run) -> Option<String> {
         let code = run.failure.as_ref().map(|failed| failed.code)?;
@@ -122,18 +122,18 @@ impl Expected {
 
 impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&told(self.status, self.failure_code, self.score, self.max_score))
+        f.write_str(&describe_end(self.status, self.failure_code, self.score, self.max_score))
     }
 }
 
-/// A run's end, in the same words as an expectation.
+/// Describes the end of a run in the same words as an expectation.
 #[must_use]
 pub fn end_of(run: &Run) -> String {
-    told(run.status, run.failure.as_ref().map(|failed| failed.code), run.score, run.max_score)
+    describe_end(run.status, run.failure.as_ref().map(|failed| failed.code), run.score, run.max_score)
 }
 
-fn told(status: Status, code: Option<FailureCode>, score: Option<f64>, max_score: Option<f64>) -> String {
-    let status = whereabouts(status, None);
+fn describe_end(status: Status, code: Option<FailureCode>, score: Option<f64>, max_score: Option<f64>) -> String {
+    let status = state_text(status, None);
     match (code, score, max_score) {
         (Some(code), ..) => format!("{status}: {code}"),
         (None, Some(score), Some(most)) => format!("{status} {}/{}", points(score), points(most)),
@@ -162,8 +162,8 @@ mod tests {
         let some = run(serde_json::json!({ "status": "completed", "score": 7.0, "max_score": 10.0 }));
         let hog = run(serde_json::json!({ "status": "failed",
             "failure": { "code": "out_of_memory", "cause": "submission", "transient": false } }));
-        assert!(all["passing"].holds(&full) && !all["passing"].holds(&some) && !all["passing"].holds(&hog));
-        assert!(all["hog"].holds(&hog) && !all["hog"].holds(&full));
+        assert!(all["passing"].matches(&full) && !all["passing"].matches(&some) && !all["passing"].matches(&hog));
+        assert!(all["hog"].matches(&hog) && !all["hog"].matches(&full));
         assert_eq!(
             (all["passing"].to_string(), end_of(&some)),
             ("completed 10/10".to_owned(), "completed 7/10".to_owned())

@@ -1,4 +1,4 @@
-//! The limits of every template, tried in real cells.
+//! Checks the limits of every template inside real cells.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use assize_config::Config;
 use assize_domain::limits::CellLimits;
 use assize_host::clock;
 
-/// A container of an earlier doctor that is this old was left behind by a crash.
+/// The age at which a container of an earlier doctor counts as left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
 
-/// One set of limits, and who has it.
+/// A set of limits, and the templates that have it.
 struct Case {
     limits: CellLimits,
     image: String,
@@ -29,20 +29,19 @@ struct Case {
 
 /// Starts a cell for each different set of limits, one after another.
 ///
-/// The cells carry an instance label of their own, so a worker of this installation does not take
-/// them for its own and remove them.
+/// The cells carry a separate instance label, so that a worker of this installation does not remove them.
 pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Templates, report: &mut Report) {
     engine.instance.push_str("-doctor");
     let cgroups = match Cgroups::of(&engine).await {
         Ok(cgroups) => cgroups,
-        Err(error) => return report.fault("cgroups", error),
+        Err(error) => return report.fault("cgroups", &error),
     };
     let slice = match Slice::of(&engine, &cgroups, config).await {
         Ok(slice) => slice,
-        Err(error) => return report.fault("cgroups", error),
+        Err(error) => return report.fault("cgroups", &error),
     };
     if let Err(error) = slice.set().await {
-        report.warn("totals", error, "see below whether they hold all the same");
+        report.warn("totals", error, "check the results below: the limits may be enforced all the same");
     }
     let worker = format!("doctor-{}", std::process::id());
     let probing = async {
@@ -52,15 +51,15 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
             if let Ok(probed) = &probed {
                 counters = Some(counters.unwrap_or(true) && probed.counters_readable);
             }
-            tell(&case, probed, report);
+            report_case(&case, probed, report);
         }
         totals(&slice, report);
         match counters {
-            Some(true) => report.ok("counters", "memory and pids of a cell are read from its cgroup"),
+            Some(true) => report.ok("counters", "memory and pids of a cell can be read from its cgroup"),
             Some(false) => report.warn(
                 "counters",
                 "the cgroup of a cell is not where the engine's settings say",
-                "run where /sys/fs/cgroup of the engine's host is visible; until then Docker's word has to do",
+                "run where /sys/fs/cgroup of the engine's host is visible; until then assize relies on the values that Docker reports",
             ),
             None => {}
         }
@@ -74,8 +73,8 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
     if let Err(error) = cleaned {
         report.warn(
             "cells",
-            format!("containers of this check may be left: {error}"),
-            "run `assize doctor` again in ten minutes",
+            format!("containers of this check may be left behind: {error}"),
+            "run `assize doctor` again in ten minutes, which removes them",
         );
     }
     if interrupted {
@@ -83,21 +82,22 @@ pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Tem
     }
 }
 
-/// What all cells may have together. The parent of this check is not that of the workers, but is made alike.
+/// Checks the limits of all cells together. The parent cgroup of this check is not that of the workers, but is created
+/// in the same way.
 fn totals(slice: &Slice, report: &mut Report) {
     let findings = slice.findings();
     let broken: Vec<&IsolationCheck> = findings.iter().filter(|finding| !finding.ok).collect();
     for IsolationCheck { check, seen, limit, .. } in &broken {
-        report.fail("totals", format!("{check} is to be {limit}, seen: {seen}"), &slice.advice());
+        report.fail("totals", format!("{check}: expected {limit}, observed {seen}"), &slice.advice());
     }
     if broken.is_empty() {
-        let told: Vec<String> =
+        let seen: Vec<String> =
             findings.iter().map(|IsolationCheck { check, seen, .. }| format!("{check} {seen}")).collect();
-        report.ok("totals", told.join(", "));
+        report.ok("totals", seen.join(", "));
     }
 }
 
-/// Every set of limits once, with the templates that have it.
+/// Returns every set of limits once, with the templates that have it.
 fn cases(templates: &Templates) -> Vec<Case> {
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     for template in templates.iter() {
@@ -114,25 +114,25 @@ fn cases(templates: &Templates) -> Vec<Case> {
     cases
 }
 
-fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
+fn report_case(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
     const ADVICE: &str =
-        "assize must not run here until this limit holds; see the engine's storage driver, runtime and cgroups";
+        "do not run assize here until this limit is enforced; check the engine's storage driver, runtime and cgroups";
     let owners = case.owners.join(", ");
     let Probed { findings, trouble, .. } = match probed {
         Ok(probed) => probed,
-        Err(error) => return report.fault("limits", format!("{owners}: {error}")),
+        Err(error) => return report.fault_in("limits", &owners, &error),
     };
     let (unavailable, tried): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) =
         findings.iter().partition(|finding| finding.unavailable);
     for IsolationCheck { check, seen, limit, .. } in unavailable {
-        let advice = "a newer kernel holds it; until then it is not enforced here";
-        report.warn("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), advice);
+        let advice = "use a newer kernel, which enforces it; until then this limit is not enforced here";
+        report.warn("limits", format!("{owners}: {check}: expected {limit}, observed {seen}"), advice);
     }
     let (held, broken): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) =
         tried.into_iter().partition(|finding| finding.ok);
     for finding in &broken {
         let IsolationCheck { check, seen, limit, .. } = finding;
-        report.fail("limits", format!("{owners}: {check} is to be {limit}, seen: {seen}"), ADVICE);
+        report.fail("limits", format!("{owners}: {check}: expected {limit}, observed {seen}"), ADVICE);
     }
     if let Some(trouble) = &trouble {
         report.fail("limits", format!("{owners}: {trouble}"), ADVICE);
@@ -140,11 +140,11 @@ fn tell(case: &Case, probed: Result<Probed, EngineError>, report: &mut Report) {
     if broken.is_empty() && trouble.is_none() {
         let CellLimits { cpus, memory_mib, pids, .. } = case.limits;
         let size = format!("{cpus} cpus, {memory_mib} MiB, {pids} pids");
-        report.ok("limits", format!("{owners}: {} walls hold from inside ({size})", held.len()));
+        report.ok("limits", format!("{owners}: {} limits hold from inside ({size})", held.len()));
     }
 }
 
-/// Removes what this process started, and what an earlier one left behind.
+/// Removes the containers of this process, and old containers of an earlier one.
 async fn clean(engine: &Engine, worker: &str) -> Result<(), EngineError> {
     let now = clock::wall().timestamp();
     let old = i64::try_from(LEFTOVER.as_secs()).unwrap_or(i64::MAX);

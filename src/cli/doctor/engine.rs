@@ -1,4 +1,4 @@
-//! Docker, the images, and the warden.
+//! Checks Docker, the images and the warden.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::template::Templates;
 use crate::worker::FETCH_IMAGE;
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::{Engine, EngineError};
-use assize_client::screen::bytes;
+use assize_client::terminal::bytes;
 use assize_config::Config;
 
-/// Looks at all of it; gives the engine if cells can be made with it.
+/// Runs these checks. Returns the engine if cells can be created with it.
 pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut Report) -> Option<Engine> {
     let (engine, has_warden) = match Engine::connect(config).await {
         Err(error @ EngineError::Warden { .. }) => {
-            report.fault("warden", error);
-            // The engine can be looked at all the same: any file that is there will do.
+            report.fault("warden", &error);
+            // The engine can be checked without a warden: any file that exists will do in its place.
             let config = Config { warden_path: std::env::current_exe().unwrap_or_default(), ..config.clone() };
             (Engine::connect(&config).await, false)
         }
@@ -26,7 +26,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
     let engine = match engine {
         Ok(engine) => engine,
         Err(error) => {
-            report.fault("docker", error);
+            report.fault("docker", &error);
             return None;
         }
     };
@@ -39,7 +39,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
         let whose = format!("runtime of template {}", template.name);
         if let Err(error) = engine.check_runtime(template.runtime.as_deref(), &whose) {
             has_runtimes = false;
-            report.fault("runtime", error);
+            report.fault("runtime", &error);
         }
     }
     (is_static && has_images && has_runtimes).then_some(engine)
@@ -47,7 +47,7 @@ pub(super) async fn examine(config: &Config, templates: &Templates, report: &mut
 
 fn check_warden(engine: &Engine, report: &mut Report) -> bool {
     let path = engine.warden.display();
-    const BUILD: &str = "build it with RUSTFLAGS='-C target-feature=+crt-static', or set warden_path";
+    const BUILD: &str = "build it with `make warden`, or set warden_path";
     match warden::linkage(&engine.warden) {
         Ok(Linkage::Static) => report.ok("warden", format!("{path}, static")),
         Ok(Linkage::Dynamic { interpreter }) => {
@@ -66,7 +66,7 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
     let info = match engine.info().await {
         Ok(info) => info,
         Err(error) => {
-            report.fault("docker", error);
+            report.fault("docker", &error);
             return None;
         }
     };
@@ -83,12 +83,16 @@ async fn describe(engine: &Engine, report: &mut Report) -> Option<()> {
     report.ok("cgroups", format!("version {}, driver {}", named(cgroups), named(driver)));
     match &engine.confinement.expected {
         Some(profile) => report.ok("apparmor", format!("{profile} confines the cells")),
-        None => report.warn("apparmor", "the engine's host has none", "the other walls hold without it"),
+        None => report.warn(
+            "apparmor",
+            "the engine's host has none",
+            "none is needed: the other controls do not depend on it",
+        ),
     }
     Some(())
 }
 
-/// What would hold a worker's claims back at this moment.
+/// Checks whether the load of the host would keep a worker from claiming at this moment.
 async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
     let seen = PressureSources::find(engine).await.read().await;
     let short = PressureLimits::from_config(config).shortages(&seen, &[]);
@@ -99,7 +103,7 @@ async fn pressure(engine: &Engine, config: &Config, report: &mut Report) {
     report.warn(
         "pressure",
         short.join("; "),
-        "workers claim nothing until this is better: free memory or disk, or set the limit that is meant",
+        "free memory or disk, or correct the limit; until then workers claim nothing",
     );
 }
 
@@ -117,7 +121,7 @@ async fn check_images(engine: &Engine, config: &Config, templates: &Templates, r
             Ok(()) => present.push(image),
             Err(error) => {
                 missing = true;
-                report.fault("images", error);
+                report.fault("images", &error);
             }
         }
     }

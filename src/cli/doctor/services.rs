@@ -1,4 +1,4 @@
-//! The services that assize stands on, and the disk under it.
+//! Checks Postgres, Redis, the blob store, the spool folder and the signing key.
 
 use std::path::Path;
 
@@ -7,54 +7,55 @@ use uuid::Uuid;
 use super::Report;
 use crate::intake::blob::{BlobError, Blobs};
 use crate::redis::Redis;
-use assize_client::screen::bytes;
+use assize_client::terminal::bytes;
 use assize_config::Config;
 use assize_host as host;
 use assize_host::clock;
 use assize_signing::key_file;
 use assize_store::Store;
 
-/// A round trip that is slower than this is felt in every claim.
+/// The round trip to Postgres, in ms, above which claims become noticeably slower.
 const SLOW_MS: u128 = 50;
 
-/// Leases live for 30 s by the database's clock; people compare its times with this host's.
+/// The largest difference between the clocks of the database and this host, in ms. Leases use only the database's
+/// clock, but operators compare its times with logs of this host.
 const CLOCK_DIFFERENCE_MS: i64 = 2_000;
 
-/// Less free disk than this many uploads of the greatest size is too little.
+/// The free disk space that is required, in uploads of the maximum size.
 const SPOOLED_UPLOADS: u64 = 10;
 
 pub(super) async fn postgres(config: &Config, report: &mut Report) {
     let store = match Store::open(&config.database_url, 1) {
         Ok(store) => store,
-        Err(error) => return report.fault("postgres", error),
+        Err(error) => return report.fault("postgres", &error),
     };
     let version = match store.server_version().await {
         Ok(version) => version,
-        Err(error) => return report.fault("postgres", error),
+        Err(error) => return report.fault("postgres", &error),
     };
     let begun = clock::monotonic();
     if let Err(error) = store.ping().await {
-        return report.fault("postgres", error);
+        return report.fault("postgres", &error);
     }
     let taken = begun.elapsed();
     let seen = format!("version {version}, answers in {:.1} ms", taken.as_secs_f64() * 1000.0);
     if taken.as_millis() > SLOW_MS {
-        report.warn("postgres", seen, "bring it nearer, or look at its load");
+        report.warn("postgres", seen, "check its load and the network between it and this host");
     } else {
         report.ok("postgres", seen);
     }
     match store.check_schema().await {
         Ok(()) => report
             .ok("schema", store.schema_version().await.map_or_else(|_| String::new(), |at| format!("version {at}"))),
-        Err(error) => report.fault("schema", error),
+        Err(error) => report.fault("schema", &error),
     }
     let before = clock::wall();
     if let Ok(theirs) = store.now().await {
         let ours = before + (clock::wall() - before) / 2;
         let difference = (theirs - ours).num_milliseconds();
-        let seen = format!("{difference} ms between the database and this host");
+        let seen = format!("the clocks of the database and this host differ by {difference} ms");
         if difference.abs() > CLOCK_DIFFERENCE_MS {
-            report.warn("clock", seen, "run a time service (chrony, systemd-timesyncd) on both");
+            report.warn("clock", seen, "run a time service (chrony, systemd-timesyncd) on both hosts");
         } else {
             report.ok("clock", seen);
         }
@@ -64,16 +65,16 @@ pub(super) async fn postgres(config: &Config, report: &mut Report) {
 pub(super) async fn redis(config: &Config, report: &mut Report) {
     let redis = match Redis::open(&config.redis_url, &config.instance) {
         Ok(redis) => redis,
-        Err(error) => return report.fault("redis", error),
+        Err(error) => return report.fault("redis", &error),
     };
     let begun = clock::monotonic();
     match redis.ping().await {
         Ok(()) => report.ok("redis", format!("answers in {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0)),
-        Err(error) => report.fault("redis", error),
+        Err(error) => report.fault("redis", &error),
     }
 }
 
-/// Puts, gets and removes a blob under a name that nobody else has.
+/// Stores, reads and removes a blob under a unique name.
 pub(super) async fn blobs(config: &Config, report: &mut Report) {
     let key = format!("doctor/{}", Uuid::now_v7());
     let begun = clock::monotonic();
@@ -88,12 +89,12 @@ pub(super) async fn blobs(config: &Config, report: &mut Report) {
     match tried.await {
         Ok(true) => {
             let taken = begun.elapsed().as_millis();
-            report.ok("blobs", format!("{} takes, gives and removes in {taken} ms", config.blob_url));
+            report.ok("blobs", format!("{} stores, reads and removes a blob in {taken} ms", config.blob_url));
         }
         Ok(false) => {
-            report.fail("blobs", format!("{} gave back something else than it took", config.blob_url), "check blob_url")
+            report.fail("blobs", format!("{} returned other bytes than were stored", config.blob_url), "check blob_url")
         }
-        Err(error) => report.fault("blobs", error),
+        Err(error) => report.fault("blobs", &error),
     }
 }
 
@@ -105,21 +106,25 @@ pub(super) fn spool(config: &Config, report: &mut Report) {
     }
     match free(folder, config) {
         Ok((seen, true)) => report.ok("spool", seen),
-        Ok((seen, false)) => report.warn("spool", seen, "free some before submissions get 507, or set spool_dir"),
-        Err(error) => {
-            report.warn("spool", format!("free space of {} is not known: {error}", folder.display()), "look with df")
+        Ok((seen, false)) => {
+            report.warn("spool", seen, "free disk space before submissions are rejected with 507, or set spool_dir")
         }
+        Err(error) => report.warn(
+            "spool",
+            format!("free space of {} is not known: {error}", folder.display()),
+            "check it with df",
+        ),
     }
 }
 
 pub(super) fn signing_key(config: &Config, report: &mut Report) {
     let path = &config.signing_key_file;
     if path.as_os_str().is_empty() {
-        return report.warn("signing", "nothing is signed", "set signing_key_file");
+        return report.warn("signing", "receipts and verdicts are not signed", "set signing_key_file");
     }
     match key_file::read(path) {
         Ok((key, _)) => report.ok("signing", format!("{} signs as {}", path.display(), key.id())),
-        Err(error) => report.fault("signing", error),
+        Err(error) => report.fault("signing", &error),
     }
 }
 
@@ -127,7 +132,7 @@ fn free(folder: &Path, config: &Config) -> std::io::Result<(String, bool)> {
     let free = host::free_bytes(folder)?;
     let wanted = config.max_archive_bytes.saturating_mul(SPOOLED_UPLOADS).max(config.min_free_disk_mib << 20);
     let seen = format!(
-        "{} is writable, {} free ({SPOOLED_UPLOADS} uploads and min_free_disk_mib want {})",
+        "{} is writable, {} free (required for {SPOOLED_UPLOADS} uploads and min_free_disk_mib: {})",
         folder.display(),
         bytes(free),
         bytes(wanted)

@@ -1,24 +1,24 @@
-//! Whether a binary is static: a cell's image may have no loader and no library for it.
+//! Checks that the warden binary is static: the image of a cell may have neither a loader nor libraries.
 
 use std::path::Path;
 
-/// What a binary needs to start.
+/// How a binary is linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Linkage {
     Static,
     Dynamic { interpreter: String },
 }
 
-/// Program header type of the loader's path (ELF).
+/// The type of the ELF program header with the path of the loader.
 const PT_INTERP: u32 = 3;
 
-/// Reads it from the program headers of a 64-bit little-endian ELF file.
+/// Reads the linkage from the program headers of a 64-bit little-endian ELF file.
 ///
 /// # Errors
-/// What is wrong with the file, to follow its name.
+/// A predicate that follows the name of the file in a message, such as "cannot be read: ...".
 pub(super) fn linkage(path: &Path) -> Result<Linkage, String> {
     let file = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    parse(&file).ok_or_else(|| "is not a Linux program for a 64-bit machine".to_owned())
+    parse(&file).ok_or_else(|| "is not a Linux program for a 64-bit processor".to_owned())
 }
 
 fn parse(file: &[u8]) -> Option<Linkage> {
@@ -41,7 +41,7 @@ fn parse(file: &[u8]) -> Option<Linkage> {
     Some(Linkage::Static)
 }
 
-/// `width` bytes at `at`, least significant first.
+/// Reads `width` bytes at `at` as a little-endian number.
 fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(width)?)?;
     Some(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_said_to_be_none() {
+    fn a_file_that_is_not_a_program_is_rejected() {
         assert_eq!(parse(b"#!/bin/sh\n"), None);
         for length in 0..64 + 56 {
             assert_eq!(parse(&elf(PT_INTERP)[..length]), None, "{length}");

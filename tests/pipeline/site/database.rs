@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use assize_domain::key;
+use assize::installation::keys;
 use assize_domain::key::KeyRole;
 use assize_store::Store;
-use assize_store::keys::NewKey;
 use sqlx::{Connection, PgConnection, PgPool};
 
 /// The socket that `DATABASE_URL` names with `?host=<folder>`.
@@ -35,13 +34,9 @@ pub async fn make(name: String) -> (String, String) {
     let pool = PgPool::connect(&url).await.unwrap();
     sqlx::migrate!("crates/store/sql/migrations").run(&pool).await.unwrap();
     let store = Store::on(pool.clone());
-    let organization_id = store.ensure_organization("school").await.unwrap();
-    let (minted, role) = (key::mint(), KeyRole::Submit);
-    let secret_sha256 = &minted.secret_sha256;
-    let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "", expires_at: None };
-    store.insert_key(new).await.unwrap();
+    let key = keys::create_key(&store, "school", KeyRole::Submit, "").await.unwrap();
     pool.close().await;
-    (url, minted.text().to_owned())
+    (url, key.text)
 }
 
 pub async fn delete(url: &str) {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use assize_attack::case::{Case, CaseOutcome, CaseResult, Group};
 use assize_client::outcome::Exit;
-use assize_client::screen::{self, Ink, Screen, printable, shorten};
+use assize_client::terminal::{self, Style, Terminal, printable, shorten};
 use assize_host::clock;
 
 /// Characters of a line where the width of the terminal is unknown.
@@ -15,7 +15,7 @@ const COLUMNS: usize = 150;
 
 /// The outcomes so far, and how to print them.
 pub(super) struct AttackReport {
-    screen: Screen,
+    terminal: Terminal,
     as_json: bool,
     cases: Vec<Case>,
     outcomes: HashMap<String, CaseOutcome>,
@@ -25,8 +25,8 @@ pub(super) struct AttackReport {
 }
 
 impl AttackReport {
-    pub(super) fn new(screen: Screen, as_json: bool, cases: Vec<Case>) -> Self {
-        Self { screen, as_json, cases, outcomes: HashMap::new(), begun: clock::monotonic(), has_progress: false }
+    pub(super) fn new(terminal: Terminal, as_json: bool, cases: Vec<Case>) -> Self {
+        Self { terminal, as_json, cases, outcomes: HashMap::new(), begun: clock::monotonic(), has_progress: false }
     }
 
     /// Records and prints a result. The first outcome of a case counts, unless a later one is worse.
@@ -44,28 +44,28 @@ impl AttackReport {
     }
 
     fn line(&mut self, case: &Case, outcome: &CaseOutcome) {
-        let columns = self.screen.size().map_or(COLUMNS, |(columns, _)| usize::from(columns));
-        let (ink, sign) = sign_of(outcome);
+        let columns = self.terminal.size().map_or(COLUMNS, |(columns, _)| usize::from(columns));
+        let (style, sign) = sign_of(outcome);
         let left = columns.saturating_sub(12 + 38 + 3);
         let tried = shorten(&case.tried, left / 2);
         let seen = shorten(&printable(outcome.seen()), left.saturating_sub(tried.chars().count() + 4));
         self.clear();
-        self.screen.line(format!(
+        self.terminal.line(format!(
             "{} {:<38} {tried} {} {seen}",
-            self.screen.paint(ink, format!("{sign:<9}")),
+            self.terminal.paint(style, format!("{sign:<9}")),
             shorten(&case.id, 38),
-            self.screen.paint(Ink::Dim, "->")
+            self.terminal.paint(Style::Dim, "->")
         ));
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.has_progress) {
-            self.screen.raw("\r\x1b[2K");
+            self.terminal.raw("\r\x1b[2K");
         }
     }
 
     fn progress(&mut self) {
-        if !self.screen.is_terminal() {
+        if !self.terminal.is_terminal() {
             return;
         }
         let groups = Group::ALL.iter().filter_map(|group| {
@@ -74,8 +74,8 @@ impl AttackReport {
             (!in_group.is_empty()).then(|| format!("{} {done}/{}", group.as_str(), in_group.len()))
         });
         let text = groups.collect::<Vec<_>>().join("  ");
-        let columns = self.screen.size().map_or(80, |(columns, _)| usize::from(columns));
-        self.screen.raw(&self.screen.paint(Ink::Dim, shorten(&text, columns.saturating_sub(1))));
+        let columns = self.terminal.size().map_or(80, |(columns, _)| usize::from(columns));
+        self.terminal.raw(&self.terminal.paint(Style::Dim, shorten(&text, columns.saturating_sub(1))));
         self.has_progress = true;
     }
 
@@ -101,27 +101,27 @@ impl AttackReport {
                 let outcome = self.outcomes.get(&case.id)?.clone();
                 Some(CaseResult { case: case.clone(), outcome })
             });
-            screen::json(&json!({
+            terminal::json(&json!({
                 "ok": escaped == 0 && inconclusive == 0,
                 "contained": contained, "escaped": escaped, "inconclusive": inconclusive, "seconds": took,
                 "cases": results.collect::<Vec<_>>(),
             }));
         }
         let all = self.cases.len();
-        let (ink, text, exit) = match (escaped, inconclusive) {
-            (0, 0) => (Ink::Good, format!("all {all} cases were contained, in {took} s"), Exit::Success),
+        let (style, text, exit) = match (escaped, inconclusive) {
+            (0, 0) => (Style::Good, format!("all {all} cases were contained, in {took} s"), Exit::Success),
             (0, _) => (
-                Ink::Warn,
+                Style::Warn,
                 format!("{contained} of {all} cases were contained, {inconclusive} were inconclusive, in {took} s"),
                 Exit::Usage,
             ),
             _ => (
-                Ink::Bad,
+                Style::Bad,
                 format!("{escaped} of {all} cases were NOT contained, {inconclusive} were inconclusive, in {took} s"),
                 Exit::TestsFailed,
             ),
         };
-        self.screen.line(self.screen.paint(ink, text));
+        self.terminal.line(self.terminal.paint(style, text));
         exit
     }
 }
@@ -134,25 +134,27 @@ const fn severity(outcome: &CaseOutcome) -> u8 {
     }
 }
 
-const fn sign_of(outcome: &CaseOutcome) -> (Ink, &'static str) {
+const fn sign_of(outcome: &CaseOutcome) -> (Style, &'static str) {
     match outcome {
-        CaseOutcome::Contained(_) => (Ink::Good, "contained"),
-        CaseOutcome::Inconclusive(_) => (Ink::Warn, "inconclusive"),
-        CaseOutcome::Escaped(_) => (Ink::Bad, "NOT"),
+        CaseOutcome::Contained(_) => (Style::Good, "contained"),
+        CaseOutcome::Inconclusive(_) => (Style::Warn, "inconclusive"),
+        CaseOutcome::Escaped(_) => (Style::Bad, "NOT"),
     }
 }
 
 /// Prints the list of cases and tries none of them.
 pub(super) fn list(cases: &[Case], as_json: bool) {
     if as_json {
-        return screen::json(&cases);
+        return terminal::json(&cases);
     }
     let rows = cases.iter().map(|case| {
-        [case.id.clone(), case.tried.clone(), case.control.clone()].map(|text| (Ink::Plain, printable(&text))).to_vec()
+        [case.id.clone(), case.tried.clone(), case.control.clone()]
+            .map(|text| (Style::Plain, printable(&text)))
+            .to_vec()
     });
-    let screen = Screen::stdout();
-    screen.table(&["case", "what is tried", "what must stop it"], rows.collect());
-    screen.line(format!("{} cases", cases.len()));
+    let terminal = Terminal::stdout();
+    terminal.table(&["case", "what is tried", "what must stop it"], rows.collect());
+    terminal.line(format!("{} cases", cases.len()));
 }
 
 #[cfg(test)]
@@ -165,7 +167,7 @@ mod tests {
 
     fn concluded(results: Vec<CaseResult>) -> Exit {
         let cases = ["a", "b"].map(|name| Case::new(Group::Code, name, "tries", "control")).to_vec();
-        let mut report = AttackReport::new(Screen::stderr(), false, cases);
+        let mut report = AttackReport::new(Terminal::stderr(), false, cases);
         results.into_iter().for_each(|result| report.record(result));
         report.conclude()
     }

@@ -1,4 +1,4 @@
-//! The installation that is put through it: everything real, everything its own.
+//! The installation that faults are injected into. All its services are real and started by this program.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize::embedded::{Durability, Embedded, Server};
-use assize_domain::key;
+use assize::embedded::{Durability, Embedded, ServerKind};
+use assize::installation::{Settings, keys};
 use assize_domain::key::KeyRole;
-use assize_signing::{PrivateKey, key_file};
 use assize_store::Store;
-use assize_store::keys::NewKey;
 use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -29,28 +27,28 @@ use super::projects::{self, OUTPUT_LIMIT};
 use super::service::{Service, Spec};
 use super::signals;
 
-/// Slots of each worker.
+/// The slots of each worker.
 pub const WORKER_SLOTS: u32 = 2;
 
-/// Slots over all workers: a third one is there while workers are replaced.
+/// The slots of all workers together. A third worker exists while one is replaced.
 pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
 
-/// Seconds that a worker drains.
+/// The drain timeout of a worker, in seconds.
 pub const DRAIN_S: u64 = 3;
 
 /// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
 const OUTPUT_END: &str = "16384";
 
-/// A worker is ready when its berths are made.
-const READY: Duration = Duration::from_secs(60);
+/// The longest that a process may take to be ready. A worker creates its sandbox containers first.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of the file system of uploads and blobs.
+/// The size of the file system of uploads and blobs, in MiB.
 const SMALL_MIB: u64 = 512;
 
-/// Organisations of the load, and one for single runs.
+/// The organisations that submit the load, and one that submits single runs.
 const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
 
-pub struct Site {
+pub struct Installation {
     pub folder: PathBuf,
     pub url: String,
     pub embedded: Embedded,
@@ -58,26 +56,26 @@ pub struct Site {
     pub engine_proxy: EngineProxy,
     pub postgres_proxy: PostgresProxy,
     pub cells: Cells,
-    /// Past the proxy.
+    /// Connections to Postgres that bypass the proxy.
     pub pool: PgPool,
     pub orgs: Vec<Org>,
     pub api: Service,
     pub workers: Vec<Service>,
-    /// Workers that were replaced.
+    /// The workers that were replaced.
     pub retired: Vec<Service>,
-    /// The file system that can be filled.
+    /// The mount point of the file system that can be filled.
     pub small: PathBuf,
     program: PathBuf,
     environment: Vec<(String, String)>,
     named: AtomicU32,
-    /// Removed with the site; short, because sockets lie in it.
+    /// Removed with the installation; short, because sockets lie in it.
     run: tempfile::TempDir,
 }
 
-impl Site {
-    /// Everything but the workers, with files under `folder`, which is emptied first.
+impl Installation {
+    /// Starts everything but the workers, with files under `folder`, which is emptied first.
     pub async fn start(folder: &Path) -> Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine: run it as root");
+        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine; run it as root");
         let program = std::env::current_exe()?.with_file_name("assize");
         ensure!(program.is_file(), "there is no {}: run `cargo build`", program.display());
         let warden = program.with_file_name("assize-warden");
@@ -111,48 +109,41 @@ impl Site {
         store.migrate().await?;
         let mut orgs = Vec::new();
         for name in ORGS {
-            orgs.push(Org { key: organisation(&store, name).await? });
+            orgs.push(Org { key: keys::create_key(&store, name, KeyRole::Admin, "chaos").await?.text });
         }
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy(&embedded.database_url)?;
         let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let path = |path: PathBuf| path.display().to_string();
-        let signing_key = folder.join("signing.key");
-        key_file::create(&signing_key, &PrivateKey::generate())?;
-        let environment = [
-            ("INSTANCE", instance),
-            ("DATABASE_URL", database_url),
-            ("REDIS_URL", embedded.redis_url.clone()),
-            ("API_LISTEN", api_listen.clone()),
-            ("API_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("WORKER_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-            ("TEMPLATES_DIR", path(folder.join("templates"))),
-            ("BLOB_URL", format!("file:{}", small.join("blobs").display())),
-            ("SPOOL_DIR", path(small.join("spool"))),
-            ("SIGNING_KEY_FILE", path(signing_key)),
-            ("DOCKER_HOST", format!("unix://{}", engine_socket.display())),
-            ("WORKER_SLOTS", WORKER_SLOTS.to_string()),
-            ("MAX_ACTIVE_EVALUATIONS", TOTAL_SLOTS.to_string()),
-            ("PER_USER_MAX_ACTIVE", "4".to_owned()),
-            ("DRAIN_TIMEOUT_S", DRAIN_S.to_string()),
-            ("OUTPUT_LIMIT_BYTES", OUTPUT_LIMIT.to_string()),
-            // What else this host does must not matter; the small file system must.
-            ("MIN_FREE_DISK_MIB", "8".to_owned()),
-            ("MIN_AVAILABLE_MEMORY_MIB", "0".to_owned()),
-            ("MAX_MEMORY_PRESSURE", "0".to_owned()),
-            ("MAX_IO_PRESSURE", "0".to_owned()),
-            ("LOG_FORMAT", "json".to_owned()),
-            ("LOG", "info,assize=debug".to_owned()),
-        ];
-        let environment: Vec<_> =
-            environment.into_iter().map(|(key, value)| (format!("ASSIZE_{key}"), value)).collect();
+        keys::ensure_signing_key(&Settings::signing_key_file(folder))?;
+        let environment: Vec<_> = Settings::in_folder(&small)
+            .ignoring_host_load()
+            .with("signing_key_file", Settings::signing_key_file(folder).display())
+            .with("instance", instance)
+            .with("database_url", database_url)
+            .with("redis_url", &embedded.redis_url)
+            .with("api_listen", &api_listen)
+            .with("api_metrics_listen", "127.0.0.1:0")
+            .with("worker_metrics_listen", "127.0.0.1:0")
+            .with("templates_dir", folder.join("templates").display())
+            .with("docker_host", format!("unix://{}", engine_socket.display()))
+            .with("worker_slots", WORKER_SLOTS)
+            .with("max_active_evaluations", TOTAL_SLOTS)
+            .with("per_user_max_active", 4)
+            .with("drain_timeout_s", DRAIN_S)
+            .with("output_limit_bytes", OUTPUT_LIMIT)
+            // The small file system counts, unlike the rest of the host.
+            .with("min_free_disk_mib", 8)
+            .with("log_format", "json")
+            .with("log", "info,assize=debug")
+            .variables()
+            .collect();
         let log = embedded.folder.logs().join("api.log");
         let spec = Spec { name: "api".to_owned(), program: program.clone(), arguments: &["api"], environment, log };
         let environment = spec.environment.clone();
         let api = Service::start(spec);
-        let site = Self {
+        let installation = Self {
             folder: folder.to_owned(),
             url: format!("http://{api_listen}"),
             embedded,
@@ -171,11 +162,11 @@ impl Site {
             named: AtomicU32::new(1),
             run,
         };
-        site.api_ready().await?;
-        Ok(site)
+        installation.api_ready().await?;
+        Ok(installation)
     }
 
-    /// Waits until the API says that it is ready.
+    /// Waits until the API is ready.
     pub async fn api_ready(&self) -> Result<()> {
         let asking = async {
             loop {
@@ -186,12 +177,12 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(READY, asking)
+        tokio::time::timeout(READY_TIMEOUT, asking)
             .await
             .with_context(|| format!("the API is not ready; {:?}", self.api.ends()))
     }
 
-    /// Starts another worker, with more in its environment if need be, and waits until it claims.
+    /// Starts another worker with these additional environment variables, and waits until it claims.
     pub async fn worker(&self, more: &[(String, String)]) -> Result<Service> {
         let name = format!("worker-{}", self.named.fetch_add(1, Ordering::SeqCst));
         let log = self.embedded.folder.logs().join(format!("{name}.log"));
@@ -208,39 +199,42 @@ impl Site {
     /// Waits until a worker claims.
     pub async fn ready(&self, worker: &Service) -> Result<()> {
         worker.up().await?;
-        worker.has_said("worker ready", READY).await.with_context(|| format!("its ends so far: {:?}", worker.ends()))
+        worker
+            .wait_for_log("worker ready", READY_TIMEOUT)
+            .await
+            .with_context(|| format!("its ends so far: {:?}", worker.ends()))
     }
 
-    /// All of Postgres, or Redis.
-    pub fn pids(&self, server: Server) -> Vec<u32> {
+    /// Returns the ids of all processes of a server.
+    pub fn pids(&self, server: ServerKind) -> Vec<u32> {
         let first = self.embedded.id(server);
         first.map(signals::family).unwrap_or_default()
     }
 
-    pub fn signal(&self, server: Server, signal: Signal) {
+    pub fn signal(&self, server: ServerKind, signal: Signal) {
         for pid in self.pids(server) {
             signals::send(pid, signal);
         }
     }
 
-    /// SIGKILL to a whole server, and a start after `pause`.
-    pub async fn kill_and_start(&mut self, server: Server, pause: Duration) -> Result<()> {
+    /// Kills all processes of a server with SIGKILL, and restarts it after `pause`.
+    pub async fn kill_and_start(&mut self, server: ServerKind, pause: Duration) -> Result<()> {
         self.signal(server, Signal::KILL);
         tokio::time::sleep(pause).await;
         Ok(self.embedded.start_again(server).await?)
     }
 
-    /// FLUSHALL.
+    /// Removes everything from Redis with FLUSHALL.
     pub async fn flush_redis(&self) -> Result<()> {
         let mut redis = UnixStream::connect(self.embedded.folder.sockets().join("redis.sock")).await?;
         redis.write_all(b"FLUSHALL\r\n").await?;
         let mut answer = [0; 5];
         redis.read_exact(&mut answer).await?;
-        ensure!(&answer == b"+OK\r\n", "Redis said {:?}", String::from_utf8_lossy(&answer));
+        ensure!(&answer == b"+OK\r\n", "Redis answered {:?}", String::from_utf8_lossy(&answer));
         Ok(())
     }
 
-    /// Takes all space but nothing of the small file system, or gives it back.
+    /// Fills the small file system completely, or frees it again.
     pub fn fill_disk(&self, fill: bool) -> Result<()> {
         let path = self.small.join("ballast");
         if !fill {
@@ -248,18 +242,18 @@ impl Site {
         }
         let piece = vec![0; 1 << 20];
         let mut file = std::fs::File::create(path)?;
-        // Ends with the error that says that there is no space.
+        // The loop ends when a write fails because no space is left.
         while std::io::Write::write_all(&mut file, &piece).is_ok() {}
         Ok(())
     }
 
-    /// Every end of a process that nobody asked for.
+    /// Returns every unexpected end of a process, each as a sentence.
     pub fn ends(&self) -> Vec<String> {
         let all = self.workers.iter().chain(&self.retired).chain(std::iter::once(&self.api));
         all.flat_map(Service::ends).collect()
     }
 
-    /// Stops what is still there. The files stay if `keep`.
+    /// Stops everything that still runs. The files are preserved if `keep` is set.
     pub async fn close(mut self, keep: bool) -> Result<()> {
         for worker in &self.workers {
             worker.kill_for_good().await.ok();
@@ -276,25 +270,11 @@ impl Site {
         }
         engine::release(&self.folder).await;
         self.run.close().ok();
-        // The engine's own files are large and tell nothing.
+        // The files of the engine are large and do not help to explain a violation.
         std::fs::remove_dir_all(self.folder.join("engine/data")).ok();
         if !keep {
             std::fs::remove_dir_all(&self.folder)?;
         }
         Ok(())
     }
-}
-
-async fn organisation(store: &Store, name: &str) -> Result<String> {
-    let minted = key::mint();
-    let new = NewKey {
-        id: minted.id,
-        organization_id: store.ensure_organization(name).await?,
-        role: KeyRole::Admin,
-        secret_sha256: &minted.secret_sha256,
-        label: "chaos",
-        expires_at: None,
-    };
-    store.insert_key(new).await?;
-    Ok(minted.text().to_owned())
 }

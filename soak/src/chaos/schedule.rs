@@ -1,10 +1,10 @@
-//! The faults and their order: all of it from one seed.
+//! The kinds of faults, and the list of faults that a seed generates.
 
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-/// What can be done to the installation.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     WorkerKill,
@@ -31,8 +31,7 @@ pub enum Kind {
     CancelStorm,
 }
 
-/// Every kind: its name, how often it is drawn among the others, and what it does. Those that take half
-/// a minute are rare.
+/// Every kind with its name, its weight, and what it does. Kinds that take half a minute have a small weight.
 pub const KINDS: &[(Kind, &str, u32, &str)] = &[
     (Kind::WorkerKill, "worker_kill", 42, "kill -9 of a worker, started again"),
     (Kind::WorkerStop, "worker_stop", 15, "SIGSTOP of a worker for 0.5-2.5 s"),
@@ -50,10 +49,10 @@ pub const KINDS: &[(Kind, &str, u32, &str)] = &[
     (Kind::RedisFlush, "redis_flush", 24, "FLUSHALL"),
     (Kind::EngineRestart, "engine_restart", 2, "the engine is stopped and started"),
     (Kind::EngineKill, "engine_kill", 2, "kill -9 of the engine, started again"),
-    (Kind::EngineStall, "engine_stall", 12, "the engine says nothing for 1-5 s"),
-    (Kind::EngineStallLong, "engine_stall_long", 1, "the engine says nothing for 31-40 s"),
+    (Kind::EngineStall, "engine_stall", 12, "the engine does not answer for 1-5 s"),
+    (Kind::EngineStallLong, "engine_stall_long", 1, "the engine does not answer for 31-40 s"),
     (Kind::EngineDrop, "engine_drop", 30, "the engine's reply to create, start or remove is dropped"),
-    (Kind::CellKill, "cell_kill", 14, "a stranger kills a cell"),
+    (Kind::CellKill, "cell_kill", 14, "another process kills a cell"),
     (Kind::DiskFull, "disk_full", 12, "no space for uploads and blobs"),
     (Kind::CancelStorm, "cancel_storm", 24, "many runs are cancelled, some twice"),
 ];
@@ -64,18 +63,18 @@ impl Kind {
     }
 }
 
-/// One fault of the list.
+/// A fault of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     pub kind: Kind,
-    /// Before it, in ms.
+    /// The pause before the fault, in ms.
     pub pause_ms: u64,
-    /// Decides its details.
+    /// The seed of its details.
     pub seed: u64,
 }
 
-/// `count` faults out of `kinds`: each kind once, if there is room for all, the rest by weight.
-pub fn deal(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
+/// Generates `count` faults: each kind once, if `count` is large enough, and the others by weight.
+pub fn generate(seed: u64, count: usize, kinds: &[Kind]) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     let weight = |kind: &Kind| KINDS.iter().find(|(known, ..)| known == kind).map_or(1, |(_, _, weight, _)| *weight);
     let mut chosen: Vec<Kind> = match kinds.choose_multiple_weighted(&mut random, count, weight) {
@@ -101,18 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_is_one_list() {
-        assert_eq!(deal(7, 100, &all()), deal(7, 100, &all()));
-        assert_ne!(deal(7, 100, &all()), deal(8, 100, &all()));
+    fn a_seed_always_generates_the_same_list() {
+        assert_eq!(generate(7, 100, &all()), generate(7, 100, &all()));
+        assert_ne!(generate(7, 100, &all()), generate(8, 100, &all()));
     }
 
     #[test]
-    fn where_there_is_room_every_kind_comes() {
+    fn a_long_list_contains_every_kind() {
         for seed in 0..20 {
-            let faults = deal(seed, 30, &all());
+            let faults = generate(seed, 30, &all());
             assert_eq!(faults.len(), 30);
             assert!(all().iter().all(|kind| faults.iter().any(|fault| fault.kind == *kind)), "{seed}");
-            assert_eq!(deal(seed, 5, &all()).len(), 5);
+            assert_eq!(generate(seed, 5, &all()).len(), 5);
         }
     }
 }

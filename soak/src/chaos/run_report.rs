@@ -1,4 +1,4 @@
-//! The whole story of a run that came out wrong: its events, its cells, and what the logs say of it.
+//! The report about a run with a violation: its events, its cells, and the log lines that contain its id.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,17 +6,17 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::cells::Life;
+use super::cells::ContainerLifetime;
 use super::history::History;
 
-/// Lines of the logs that are told of one run.
+/// The largest number of log lines in a report.
 const LINES: usize = 200;
 
-pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &Path) -> String {
-    let mut story = format!("run {run}\n");
-    let mut tell = |line: String| writeln!(story, "  {line}").ok();
+pub fn write(run: Uuid, history: &History, lifetimes: &BTreeMap<String, ContainerLifetime>, logs: &Path) -> String {
+    let mut report = format!("run {run}\n");
+    let mut append = |line: String| writeln!(report, "  {line}").ok();
     if let Some(row) = history.rows.get(&run) {
-        tell(format!(
+        append(format!(
             "submission {} number {:?} attempt {} crashes {}",
             row.submission,
             row.number(),
@@ -28,7 +28,7 @@ pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &P
         let from = event.from_status.as_deref().unwrap_or("-");
         let (phase, code) = (event.phase.as_deref().unwrap_or(""), event.failure_code.as_deref().unwrap_or(""));
         let why = event.evidence.as_ref().and_then(|evidence| evidence["message"].as_str()).unwrap_or("");
-        tell(format!(
+        append(format!(
             "{} #{} attempt {} {from} -> {} {phase} {code} {why}",
             event.at.format("%T%.3f"),
             event.id,
@@ -36,19 +36,19 @@ pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &P
             event.to_status
         ));
     }
-    for (id, life) in lives.iter().filter(|(_, life)| life.run == Some(run)) {
+    for (id, lifetime) in lifetimes.iter().filter(|(_, lifetime)| lifetime.run == Some(run)) {
         let at =
             |at: Option<chrono::DateTime<chrono::Utc>>| at.map_or("-".to_owned(), |at| at.format("%T%.3f").to_string());
-        let unseen = if life.died_unseen { " (unseen)" } else { "" };
-        tell(format!(
+        let unseen = if lifetime.died_unseen { " (unseen)" } else { "" };
+        append(format!(
             "cell {} {} attempt {}: created {} started {} died {}{unseen} removed {}",
             &id[..12.min(id.len())],
-            life.role,
-            life.attempt,
-            at(life.created),
-            at(life.started),
-            at(life.died),
-            at(life.removed)
+            lifetime.role,
+            lifetime.attempt,
+            at(lifetime.created),
+            at(lifetime.started),
+            at(lifetime.died),
+            at(lifetime.removed)
         ));
     }
     let (spelled, simple) = (run.to_string(), run.simple().to_string());
@@ -60,10 +60,10 @@ pub fn of(run: Uuid, history: &History, lives: &BTreeMap<String, Life>, logs: &P
         let ours = text.lines().filter(|line| line.contains(&spelled) || line.contains(&simple));
         lines.extend(ours.map(|line| format!("{line} [{name}]")));
     }
-    // Each line begins with its time.
+    // Each line begins with its time, so sorting puts the lines of all logs in order.
     lines.sort();
     for line in lines.into_iter().take(LINES) {
-        tell(line);
+        append(line);
     }
-    story
+    report
 }

@@ -1,21 +1,21 @@
-//! What is written for people: lines, colours, tables.
+//! Output for people: lines, colours and tables.
 //!
-//! Colours only on a terminal and only without `NO_COLOR`. A reader that went away (`| head`) is no
-//! error. Whatever comes from outside passes through [`printable`] first: escape sequences in it must
-//! not reach the terminal. Nothing at all goes out with a character that reorders or hides
-//! ([`assize_domain::unicode`]); documents for programs have them as their format's own escapes.
+//! Colours are used only on a terminal, and only if `NO_COLOR` is not set. A closed pipe (`| head`) is not an error.
+//! Text from outside passes through [`printable`] first, because escape sequences in it must not reach the terminal.
+//! No output contains a character that reorders or hides text ([`assize_domain::unicode`]); JSON and XML documents
+//! carry such characters as the escapes of their format.
 
 use std::io::{IsTerminal, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use assize_domain::unicode;
 use assize_host as host;
 
-/// A meaning that has a colour.
+/// The meaning of a piece of text, which has a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ink {
+pub enum Style {
     Plain,
     Good,
     Warn,
@@ -24,41 +24,41 @@ pub enum Ink {
     Bold,
 }
 
-impl Ink {
-    const fn style(self) -> Style {
+impl Style {
+    const fn ansi(self) -> anstyle::Style {
         match self {
-            Self::Plain => Style::new(),
+            Self::Plain => anstyle::Style::new(),
             Self::Good => AnsiColor::Green.on_default(),
             Self::Warn => AnsiColor::Yellow.on_default(),
             Self::Bad => AnsiColor::Red.on_default(),
-            Self::Dim => Style::new().dimmed(),
-            Self::Bold => Style::new().bold(),
+            Self::Dim => anstyle::Style::new().dimmed(),
+            Self::Bold => anstyle::Style::new().bold(),
         }
     }
 }
 
-/// Where a command writes what it has to say.
+/// The stream that a command writes its output to.
 #[derive(Debug, Clone, Copy)]
-pub struct Screen {
+pub struct Terminal {
     stderr: bool,
     terminal: bool,
     colour: bool,
 }
 
-impl Screen {
-    /// What a command was asked for.
+impl Terminal {
+    /// Returns stdout, for the result of a command.
     #[must_use]
     pub fn stdout() -> Self {
         Self::new(false, std::io::stdout().is_terminal())
     }
 
-    /// How it is getting on, when stdout is for a program.
+    /// Returns stderr, for progress while stdout is read by a program.
     #[must_use]
     pub fn stderr() -> Self {
         Self::new(true, std::io::stderr().is_terminal())
     }
 
-    /// Progress: on stdout, unless that is to hold one JSON document.
+    /// Returns the stream for progress: stdout, unless stdout must hold one JSON document.
     #[must_use]
     pub fn progress(json: bool) -> Self {
         if json { Self::stderr() } else { Self::stdout() }
@@ -70,36 +70,37 @@ impl Screen {
         Self { stderr, terminal, colour: terminal && !plain }
     }
 
-    /// Whether lines can be overwritten.
+    /// Returns whether the stream is a terminal, so that lines can be overwritten.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         self.terminal
     }
 
-    /// Columns and rows.
+    /// Returns the size of the terminal in columns and rows, if the stream is one.
     #[must_use]
     pub fn size(self) -> Option<(u16, u16)> {
         if self.stderr { host::terminal_size(std::io::stderr()) } else { host::terminal_size(std::io::stdout()) }
     }
 
-    /// `text` in a colour, where there are colours.
+    /// Returns `text` in the colour of `style`, or unchanged where colours are off.
     #[must_use]
-    pub fn paint(self, ink: Ink, text: impl std::fmt::Display) -> String {
-        let style = if self.colour { ink.style() } else { Style::new() };
+    pub fn paint(self, style: Style, text: impl std::fmt::Display) -> String {
+        let style = if self.colour { style.ansi() } else { anstyle::Style::new() };
         format!("{style}{text}{style:#}")
     }
 
-    /// Writes a line, or several; of escape sequences only the colours of [`Screen::paint`] go out.
+    /// Writes one or several lines. Of all escape sequences, only the colours of [`Terminal::paint`] are written.
     pub fn line(self, text: impl std::fmt::Display) {
         let text = text.to_string();
         let lines = text.split('\n').map(unicode::coloured).collect::<Vec<_>>();
         self.raw(&(lines.join("\n") + "\n"));
     }
 
-    /// Writes `text`, in which nothing is hidden but what colours and moves are made of.
+    /// Writes `text` as it is, including sequences that set colours or move the cursor. All other hidden characters are
+    /// escaped.
     pub fn raw(self, text: &str) {
         let text = unicode::escaped(text, |c| matches!(c, '\n' | '\t' | '\r' | '\x1b'));
-        // A reader that has seen enough is not a failure of the command.
+        // The command has not failed if its reader closes the pipe.
         if self.stderr {
             let mut stream = std::io::stderr().lock();
             stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).ok();
@@ -109,8 +110,8 @@ impl Screen {
         }
     }
 
-    /// Writes a table: aligned columns, on a terminal no wider than it is.
-    pub fn table(self, header: &[&str], rows: Vec<Vec<(Ink, String)>>) {
+    /// Writes a table with aligned columns. On a terminal, the table is no wider than the terminal.
+    pub fn table(self, header: &[&str], rows: Vec<Vec<(Style, String)>>) {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
@@ -125,39 +126,39 @@ impl Screen {
         }
         table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
         for row in rows {
-            // What a caller forgot shall not drive the terminal either.
-            table.add_row(row.into_iter().map(|(ink, text)| inked(ink, &printable_lines(&text))));
+            // A caller may have forgotten to escape the text.
+            table.add_row(row.into_iter().map(|(style, text)| styled(style, &printable_lines(&text))));
         }
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
-        // Its colours are others.
+        // The table's own colour sequences differ from those that `line` lets through.
         self.raw(&format!("{}\n", table.trim_fmt()));
     }
 }
 
-fn inked(ink: Ink, text: &str) -> Cell {
+fn styled(style: Style, text: &str) -> Cell {
     let cell = Cell::new(text);
-    match ink {
-        Ink::Plain => cell,
-        Ink::Good => cell.fg(Color::Green),
-        Ink::Warn => cell.fg(Color::Yellow),
-        Ink::Bad => cell.fg(Color::Red),
-        Ink::Dim => cell.add_attribute(Attribute::Dim),
-        Ink::Bold => cell.add_attribute(Attribute::Bold),
+    match style {
+        Style::Plain => cell,
+        Style::Good => cell.fg(Color::Green),
+        Style::Warn => cell.fg(Color::Yellow),
+        Style::Bad => cell.fg(Color::Red),
+        Style::Dim => cell.add_attribute(Attribute::Dim),
+        Style::Bold => cell.add_attribute(Attribute::Bold),
     }
 }
 
-/// Writes a document for a program.
+/// Writes a JSON document to stdout.
 pub fn json(document: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
-    Screen::stdout().line(unicode::escaped_json(&text));
+    Terminal::stdout().line(unicode::escaped_json(&text));
 }
 
-/// `text` in one line and without what could move a cursor, change a title, or hide or reorder what was written.
+/// Returns `text` as one line in which nothing can move the cursor, change the title, or hide or reorder output.
 ///
-/// Whole escape sequences go, for test tools colour what they say; of others, and of every other character that
-/// is not seen, the escape is shown.
+/// Complete colour sequences are removed, because test tools colour their output. Every other hidden character is
+/// shown as its escape.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -177,13 +178,13 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// [`printable`] for text that may have several lines.
+/// Applies [`printable`] to each line of `text`.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// What follows the control sequence (ESC, `[`, parameters, a letter) that `text` begins with.
+/// Returns the rest of `text` after the control sequence (ESC, `[`, parameters, a letter) that it begins with.
 fn after_sequence(text: &str) -> Option<&str> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let last = parameters.find(|c: char| !matches!(c, ' '..='?'))?;
@@ -191,17 +192,17 @@ fn after_sequence(text: &str) -> Option<&str> {
     Some(after)
 }
 
-/// At most `most` characters of `text`, with a sign where some were left out.
+/// Returns at most `max` characters of `text`; an ellipsis marks a cut.
 #[must_use]
-pub fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+pub fn shorten(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    format!("{kept}…")
+    let shortened: String = text.chars().take(max.saturating_sub(1)).collect();
+    format!("{shortened}…")
 }
 
-/// Bytes as a person reads them.
+/// Formats a number of bytes in the largest fitting unit.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];

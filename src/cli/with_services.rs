@@ -1,4 +1,4 @@
-//! `assize with-services`: a command with a Postgres and a Redis of its own.
+//! `assize with-services`: runs a command with a private Postgres and Redis.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::embedded::{Durability, Embedded, EmbeddedError};
+use crate::embedded::{Durability, Embedded};
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::screen::Screen;
+use assize_client::terminal::Terminal;
 use assize_host as host;
 
-/// How long the command may take to end when its services are gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that the command may take to end after one of its services has ended.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -24,34 +24,25 @@ EXAMPLES:
 
 /// Run a command with a private Postgres and Redis.
 ///
-/// Starts both, sets DATABASE_URL and REDIS_URL for the command, and ends with its exit code when
-/// both are stopped again. The database is empty; `assize migrate` fills it.
+/// The command finds their addresses in DATABASE_URL and REDIS_URL. When it ends, both services are stopped,
+/// and assize exits with its exit code. The database is empty; `assize migrate` creates the schema.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct WithServices {
-    /// Keep the data here; without it they are thrown away, and written without waiting for the disk.
+    /// Store the data in this folder. Without it, the data are removed at the end, and are not synced to disk.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The command and its arguments, after `--`.
+    /// Run this command with its arguments. It follows `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
-}
-
-impl From<EmbeddedError> for Fault {
-    fn from(error: EmbeddedError) -> Self {
-        match error {
-            EmbeddedError::InUse { .. } => Self::usage(error),
-            other => Self::infrastructure(other),
-        }
-    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`Fault`] for a person.
+/// [`Fault`] with a message for the user.
 pub async fn run(command: WithServices) -> Outcome {
-    let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot make a temporary folder: {error}"));
+    let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot create a temporary folder: {error}"));
     let (data, scratch) = match command.data {
         Some(data) => (data, None),
         None => {
@@ -62,25 +53,26 @@ pub async fn run(command: WithServices) -> Outcome {
     };
     let durability = if scratch.is_some() { Durability::ThrowAway } else { Durability::Safe };
     let terminate = signal(SignalKind::terminate()).map_err(Fault::infrastructure)?;
-    // Ctrl-c reaches the command as well; it decides, and we end when it has.
+    // Ctrl-c reaches the command as well. This program ends when the command has ended.
     let interrupt = signal(SignalKind::interrupt()).map_err(Fault::infrastructure)?;
     let mut services = Embedded::start(&data, durability).await?;
     let outcome = with(&mut services, &command.command, terminate, interrupt).await;
     for complaint in services.stop().await {
-        Screen::stderr().line(complaint);
+        Terminal::stderr().line(complaint);
     }
     drop(scratch);
     outcome
 }
 
-/// The servers' user must be able to go through it; what lies inside is closed again.
+/// Returns the permissions of a temporary folder that the servers' user must be able to enter. The folders inside
+/// have stricter permissions.
 pub(super) fn searchable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o711)
 }
 
 async fn with(services: &mut Embedded, command: &[OsString], mut terminate: Signal, mut interrupt: Signal) -> Outcome {
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Fault::usage("give a command after --"));
+        return Err(Fault::usage("no command is given; pass it after --"));
     };
     let mut child = Command::new(program)
         .args(arguments)
@@ -110,14 +102,14 @@ async fn end(child: &mut Child) {
     if let Some(pid) = child.id() {
         host::signal(pid, host::Signal::Terminate);
     }
-    if tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err()
         && let Err(error) = child.kill().await
     {
-        Screen::stderr().line(format!("the command could not be killed: {error}"));
+        Terminal::stderr().line(format!("the command could not be killed: {error}"));
     }
 }
 
-/// As shells have it: 128 and the signal.
+/// Returns the exit code, or 128 plus the number of the signal that ended the command, as in a shell.
 fn code_of(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
