@@ -46,7 +46,9 @@ pub enum ParseError {
         limit: usize,
     },
     /// An XML element with more attributes than any dialect has.
-    #[error("element <{element}> at byte {at} has more than {limit} attributes; remove the attributes that JUnit does not define")]
+    #[error(
+        "element <{element}> at byte {at} has more than {limit} attributes; remove the attributes that JUnit does not define"
+    )]
     TooManyAttributes {
         /// The element.
         element: String,
@@ -62,7 +64,9 @@ pub enum ParseError {
         seen: String,
     },
     /// A document type declaration; those define entities, and none are ever expanded.
-    #[error("the report has a document type declaration at byte {at}, whose entities are never expanded; remove <!DOCTYPE>")]
+    #[error(
+        "the report has a document type declaration at byte {at}, whose entities are never expanded; remove <!DOCTYPE>"
+    )]
     Doctype {
         /// Byte offset into the report.
         at: u64,
@@ -82,7 +86,9 @@ pub enum ParseError {
         detail: String,
     },
     /// One key twice in one JSON object: readers differ in which one counts.
-    #[error("the report has the key {key:?} twice in one object, and readers differ in which one counts; write it once")]
+    #[error(
+        "the report has the key {key:?} twice in one object, and readers differ in which one counts; write it once"
+    )]
     DuplicateKey {
         /// The key.
         key: String,
