@@ -27,7 +27,7 @@ const ROUTES: &[(&str, &str, &str, &str)] = &[
 /// Name, what the key is, the expected answer.
 const KEYS: &[(&str, &str, &str)] = &[
     ("none", "no key", "401"),
-    ("malformed", "a key that is none", "401"),
+    ("malformed", "a malformed key", "401"),
     ("wrong-secret", "a key with another secret", "401"),
     ("revoked", "a key that was revoked", "401"),
     ("expired", "a key that has expired", "401"),
