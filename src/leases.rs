@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use assize_domain::queue::ClaimPause;
 use assize_domain::run::Lease;
-use assize_host::clock;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
@@ -192,7 +191,7 @@ impl Leases {
             Err(error) => return event::dependency("postgres", false, &error.to_string()),
         };
         event::dependency("postgres", true, "");
-        metrics().heartbeat_last_success.set(clock::wall().timestamp());
+        metrics().heartbeat_succeeded();
         let held = self.held();
         for lease in asked {
             let Some(held) = held.get(&lease.run_id).filter(|held| held.lease == lease) else { continue };

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use assize_observe::metrics;
+use assize_observe::metrics::{CONTENT_TYPE, UPKEEP_INTERVAL};
 
 /// Connections at one time; more are closed at once.
 const MOST_CONNECTIONS: usize = 64;
@@ -44,21 +45,20 @@ pub async fn serve(listen: &str, unready: Unready, stop: CancellationToken) -> a
 /// [`serve`] on a listener, with another time for each connection.
 pub async fn serve_on(listener: TcpListener, unready: Unready, patience: Duration, stop: CancellationToken) {
     let router = Router::new()
-        .route(
-            "/metrics",
-            get(async || {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                ([(header::CONTENT_TYPE, kind)], metrics().text())
-            }),
-        )
+        .route("/metrics", get(async || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics().text())))
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(move || std::future::ready(readiness(&unready()))));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).keep_alive(false);
     let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
+            _ = upkeep.tick() => {
+                metrics().run_upkeep();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let Ok((socket, _)) = accepted else {

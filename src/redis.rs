@@ -13,10 +13,11 @@ pub use bucket::{Bucket, Taken};
 pub use share::Share;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::StreamRangeReply;
 use redis::{Client, Cmd, Pipeline, RedisResult};
@@ -316,7 +317,7 @@ impl Hints {
     /// Changes whenever this run moved or wrote output.
     #[must_use]
     pub fn run(&self, run: Uuid) -> watch::Receiver<u64> {
-        let Ok(mut runs) = self.shared.runs.lock() else { return watch::Sender::new(0).subscribe() };
+        let mut runs = self.shared.runs.lock();
         if runs.len() > 64 {
             runs.retain(|_, sender| sender.receiver_count() > 0);
         }
@@ -326,8 +327,7 @@ impl Hints {
     /// How many wait for this run at the moment.
     #[must_use]
     pub fn waiting(&self, run: Uuid) -> usize {
-        let runs = self.shared.runs.lock();
-        runs.ok().and_then(|runs| runs.get(&run).map(watch::Sender::receiver_count)).unwrap_or(0)
+        self.shared.runs.lock().get(&run).map_or(0, watch::Sender::receiver_count)
     }
 
     /// Whether hints arrive at all at the moment; if not, poll.
@@ -348,9 +348,7 @@ impl Hints {
 
     /// This run moved.
     pub fn moved(&self, run: Uuid) {
-        if let Ok(runs) = self.shared.runs.lock()
-            && let Some(sender) = runs.get(&run)
-        {
+        if let Some(sender) = self.shared.runs.lock().get(&run) {
             sender.send_modify(|count| *count += 1);
         }
     }
@@ -362,8 +360,6 @@ impl Hints {
     fn all_moved(&self) {
         self.rang();
         self.cancel_requested();
-        if let Ok(runs) = self.shared.runs.lock() {
-            runs.values().for_each(|sender| sender.send_modify(|count| *count += 1));
-        }
+        self.shared.runs.lock().values().for_each(|sender| sender.send_modify(|count| *count += 1));
     }
 }

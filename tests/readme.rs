@@ -15,14 +15,14 @@ const MAX_README_LINES: usize = 150;
 
 fn table() -> String {
     let defaults = toml::Table::try_from(Config::default()).expect("the defaults are a table");
-    let mut table = "| setting | environment | default | what it is |\n|---|---|---|---|\n".to_owned();
+    let mut table = "| setting | environment | default | allowed | description |\n|---|---|---|---|---|\n".to_owned();
     for setting in SETTINGS {
         let mut names = format!("`ASSIZE_{}`", setting.key.to_uppercase());
         if let Some(alias) = setting.alias {
             names.push_str(&format!(", `{alias}`"));
         }
-        let default = &defaults[setting.key];
-        table.push_str(&format!("| `{}` | {names} | `{default}` | {} |\n", setting.key, setting.what));
+        let (default, allowed, description) = (&defaults[setting.key], setting.allowed(), setting.description);
+        table.push_str(&format!("| `{}` | {names} | `{default}` | {allowed} | {description} |\n", setting.key));
     }
     table
 }

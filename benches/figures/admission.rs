@@ -272,7 +272,7 @@ impl Bench {
         queue.clear().await?;
         let at = "now() - interval '1 s' + n * interval '250 us'";
         queue.insert("0", &format!("n % {USERS}"), at, 0, BURST).await?;
-        let caps = AdmissionCaps { per_org: 1_000, heavy_patience_s: 0.0, ..Shape::Even.caps() };
+        let caps = AdmissionCaps { per_org: 1_000, heavy_reserve_after_s: 0.0, ..Shape::Even.caps() };
         let mut claimer = Claimer::new(queue, caps).await?;
         let schools: Vec<Uuid> =
             sqlx::query_scalar("SELECT id FROM bench_schools ORDER BY number").fetch_all(&queue.pool).await?;

@@ -25,7 +25,7 @@ const LIFE_TIMEOUT: Duration = Duration::from_secs(30);
 pub async fn measure(scale: Scale) -> Result<Vec<Figure>> {
     let config = installation::config(&installation::templates())?;
     let engine = Engine::connect(&config).await?;
-    let berths = Berths::new(engine.clone(), "figures", config.berth_max_runs);
+    let berths = Berths::new(engine.clone(), "figures", config.constants.max_runs_per_berth);
     let sampled = sample(scale, &engine, &berths).await;
     berths.close().await;
     for left in engine.ours().await? {

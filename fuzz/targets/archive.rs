@@ -20,7 +20,7 @@ mod unpack;
 
 use unpack::{Unpacked, unpack};
 
-const MOST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 const ENTRIES: u64 = 64;
 
 /// A folder to unpack into, with a neighbour that must stay as it is.
@@ -56,22 +56,22 @@ fuzz_target!(|bytes: &[u8]| GROUND.with_borrow_mut(|Ground { outer, archive }| {
     archive.set_len(0).expect("an empty file");
     archive.write_all_at(bytes, 0).expect("written");
     archive.rewind().expect("at its start");
-    let limits = ScanLimits { max_entries: ENTRIES, max_unpacked_bytes: MOST, ..ScanLimits::default() };
+    let limits = ScanLimits { max_entries: ENTRIES, max_unpacked_bytes: MAX_BYTES, ..ScanLimits::default() };
     let scanned = scan(archive, &limits);
 
     let into = outer.path().join("into");
     std::fs::create_dir(&into).expect("a folder");
     let input = Input {
         into: into.display().to_string(),
-        max_archive_bytes: MOST,
+        max_archive_bytes: MAX_BYTES,
         max_entries: 4 * ENTRIES,
-        max_bytes: MOST,
+        max_bytes: MAX_BYTES,
         deny_content: Vec::new(),
         before: None,
     };
     let unpacked = unpack(archive.try_clone().expect("a second handle"), &input, &mut || None);
     let (files, folders, written) = count(&into);
-    assert!(written <= MOST && files + folders <= 4 * ENTRIES + 64);
+    assert!(written <= MAX_BYTES && files + folders <= 4 * ENTRIES + 64);
     if let (Ok(summary), Unpacked::Whole) = (&scanned, &unpacked) {
         assert_eq!((summary.files, summary.unpacked_bytes), (files, written), "{summary:?}");
     }

@@ -1,8 +1,8 @@
-//! What a project's client says first to the warden's proxy: `CONNECT`, or a whole address.
+//! The head of a request to the warden's proxy: `CONNECT`, or an absolute address.
 //!
-//! The first two bytes say into how large a piece the head comes first: the answer must not depend on that. What is
-//! taken must mean the same to another reader (httparse, by which half the servers in Rust read), before and after it was
-//! made into what an origin wants; and the worker must hear the host that was named.
+//! The first two bytes of the input are the length of the first piece that the parser gets: the answer must not depend on
+//! it. A head that the parser accepts must mean the same to another parser (httparse, which hyper uses), before and after
+//! the proxy rewrites it for an origin server, and the worker must receive the host that the head names.
 
 #![no_main]
 
@@ -16,16 +16,16 @@ mod head;
 
 use head::{MAX_HEAD, Parsed, Request, parse};
 
-/// Lines of a head that are read, and the one that is added.
+/// Header lines that the parser accepts, and the one line that the proxy adds.
 const LINES: usize = 101;
 
-/// What another reader sees: length of the head, method, target, and the names of its lines.
+/// The reading of httparse: length of the head, method, target, and the names of the header lines.
 fn read(bytes: &[u8]) -> (usize, String, String, Vec<String>) {
     let mut lines = [httparse::EMPTY_HEADER; LINES];
     let mut request = httparse::Request::new(&mut lines);
     let length = match request.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
-        other => panic!("another reader says {other:?} to {}", bytes.escape_ascii()),
+        other => panic!("httparse returns {other:?} for {}", bytes.escape_ascii()),
     };
     let names = request.headers.iter().map(|line| line.name.to_ascii_lowercase()).collect();
     (length, request.method.unwrap_or_default().into(), request.path.unwrap_or_default().into(), names)
@@ -39,7 +39,7 @@ fn check(bytes: &[u8], request: &Request) {
     let (seen, method, target, _) = read(bytes);
     assert_eq!((seen, method == "CONNECT"), (*length, *is_tunnel));
 
-    // Said again in the plainest way it is the same host and port.
+    // The plainest form of the same request has the same host and port.
     let again = format!("CONNECT {host}:{port} HTTP/1.1\r\n\r\n");
     match parse(again.as_bytes()) {
         Parsed::Whole(again) => assert_eq!((&again.host, again.port), (host, *port)),

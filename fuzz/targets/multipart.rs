@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
 /// Bytes of an archive: few, so that the limit is met.
-const MOST: u64 = 2048;
+const MAX_BYTES: u64 = 2048;
 
 struct Ground {
     runtime: Runtime,
@@ -26,7 +26,7 @@ impl Ground {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build().expect("a runtime");
         let templates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../templates"));
-        let config = Config { spool_dir: std::env::temp_dir(), max_archive_bytes: MOST, ..Config::default() };
+        let config = Config { spool_dir: std::env::temp_dir(), max_archive_bytes: MAX_BYTES, ..Config::default() };
         Self { runtime, config, templates: Templates::load(templates).expect("templates") }
     }
 }
@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
     GROUND.with_borrow(|Ground { runtime, config, templates }| {
         let read = fuzzing::form(config, templates, "multipart/form-data; boundary=b", pieces);
         if let Ok(form) = runtime.block_on(read) {
-            assert!(form.archive_bytes <= MOST && form.archive_bytes <= body.len() as u64);
+            assert!(form.archive_bytes <= MAX_BYTES && form.archive_bytes <= body.len() as u64);
             assert!(templates.get(&form.template).is_some());
             assert!((1..=200).contains(&form.user.chars().count()) && !form.user.chars().any(char::is_control));
             assert!(form.metadata.is_object() && form.metadata.to_string().len() <= body.len() * 6);

@@ -14,7 +14,7 @@ pub fn caps(config: &Config) -> AdmissionCaps {
         per_org: runs(config.per_org_max_active),
         per_user: runs(config.per_user_max_active),
         // More than a century means never, and is a span that Postgres can still subtract from a date.
-        heavy_patience_s: f64::from(u32::try_from(config.heavy_patience_s).unwrap_or(u32::MAX)),
+        heavy_reserve_after_s: f64::from(u32::try_from(config.heavy_reserve_after_s).unwrap_or(u32::MAX)),
     }
 }
 
@@ -27,8 +27,8 @@ mod tests {
         let default = caps(&Config::default());
         assert_eq!((default.total_half_slots, default.browser, default.api), (80, 20, 20));
         assert_eq!((default.per_org, default.per_user), (10, 2));
-        let most = Config { per_org_max_active: u32::MAX, heavy_patience_s: u64::MAX, ..Config::default() };
+        let most = Config { per_org_max_active: u32::MAX, heavy_reserve_after_s: u64::MAX, ..Config::default() };
         let most = caps(&most);
-        assert_eq!((most.per_org, most.heavy_patience_s), (i32::MAX, f64::from(u32::MAX)));
+        assert_eq!((most.per_org, most.heavy_reserve_after_s), (i32::MAX, f64::from(u32::MAX)));
     }
 }

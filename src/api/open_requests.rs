@@ -38,18 +38,18 @@ impl OpenRequestLimiter {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_key = open.get(&key).copied().unwrap_or(0);
         if of_key >= self.max_per_key {
-            event::refused("held_per_key");
+            event::refused("open_requests_per_key");
             return Err(Problem::too_many_open_requests(self.max_per_key));
         }
         open.insert(key, of_key + 1);
-        metrics().held_requests.inc();
+        metrics().open_requests.increment(1);
         Ok(OpenRequestPermit { key, open: Arc::clone(&self.open) })
     }
 }
 
 impl Drop for OpenRequestPermit {
     fn drop(&mut self) {
-        metrics().held_requests.dec();
+        metrics().open_requests.decrement(1);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_key) = open.get_mut(&self.key) {
             *of_key -= 1;

@@ -77,11 +77,12 @@ struct Allowance {
 
 impl RateLimiter {
     pub fn new(redis: Redis, config: &Config) -> Self {
+        let burst = |rate: u32| rate.saturating_mul(config.constants.rate_burst_s);
         let second = Duration::from_secs(1);
         let shared = SharedLimiter {
             redis,
-            key: bucket(config.rate_per_key, config.rate_burst_per_key, second),
-            address: bucket(config.rate_per_address, config.rate_burst_per_address, second),
+            key: bucket(config.rate_per_key, burst(config.rate_per_key), second),
+            address: bucket(config.rate_per_address, burst(config.rate_per_address), second),
             wrong_keys: bucket(config.wrong_keys_per_minute, config.wrong_keys_per_minute, Duration::from_secs(60)),
             allowances: Mutex::new(LruCache::new(CACHE_ENTRIES)),
             verified_keys: Mutex::new(LruCache::new(CACHE_ENTRIES)),

@@ -69,7 +69,7 @@ pub async fn serve_within(
     std::fs::create_dir_all(spool)
         .with_context(|| format!("cannot create the folder for uploads {}; set spool_dir", spool.display()))?;
     let proxies = Arc::new(TrustedProxies::read(&config.trusted_proxies)?);
-    let open_requests = OpenRequestLimiter::new(config.max_held_per_key as usize);
+    let open_requests = OpenRequestLimiter::new(config.max_open_requests_per_key as usize);
     let table = ConnectionTable::new(config.max_connections as usize, config.max_connections_per_address as usize);
     let rate_limiter = RateLimiter::new(state.redis.clone(), config);
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
@@ -107,7 +107,7 @@ pub async fn serve_within(
         };
         let socket = BoundedSocket::new(socket, timeouts.unread);
         let connection = connections.watch(server.serve_connection(TokioIo::new(socket), service));
-        metrics().connections.inc();
+        metrics().connections.increment(1);
         tokio::spawn(async move {
             tokio::select! {
                 // An error is normal here: clients close connections in many ways. Each request has its log line.
@@ -118,7 +118,7 @@ pub async fn serve_within(
             }
             // The entry must outlive the socket, which is closed now.
             drop(entry);
-            metrics().connections.dec();
+            metrics().connections.decrement(1);
         });
     }
     drop(listener);

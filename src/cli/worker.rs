@@ -28,6 +28,12 @@ pub struct Worker {
     /// start names the limits that are not enforced.
     #[arg(long, value_name = "LIMIT")]
     allow_unenforced: Vec<String>,
+    /// For tests: replace a berth after this many runs.
+    #[arg(long, hide = true, value_name = "N")]
+    max_runs_per_berth: Option<u32>,
+    /// For tests: store this many bytes of each end of a stage's output.
+    #[arg(long, hide = true, value_name = "BYTES")]
+    output_end_bytes: Option<u64>,
 }
 
 /// Runs the command.
@@ -37,9 +43,15 @@ pub struct Worker {
 pub async fn run(command: Worker, mut config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     for limit in &command.allow_unenforced {
-        config.allow_unenforced = format!("{},{limit}", config.allow_unenforced);
+        config.allow_unenforced_limits = format!("{},{limit}", config.allow_unenforced_limits);
     }
-    unenforced::parse(&config.allow_unenforced).map_err(Fault::usage)?;
+    if let Some(runs) = command.max_runs_per_berth {
+        config.constants.max_runs_per_berth = runs;
+    }
+    if let Some(bytes) = command.output_end_bytes {
+        (config.constants.output_head_bytes, config.constants.output_tail_bytes) = (bytes, bytes);
+    }
+    unenforced::parse(&config.allow_unenforced_limits).map_err(Fault::usage)?;
     let stop = signals::shutdown_token(command.lifeline)?;
     // When one part ends, by a fault or by the stop signal, the other is stopped too.
     let ready = Arc::new(AtomicBool::new(false));

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assize_protocol::egress::{How, MAX_PIECE, ToCell};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -105,7 +106,7 @@ impl Task {
             outcome,
             reason,
         };
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(connection, heard);
+        self.log.lock().push(connection, heard);
     }
 
     async fn carry(&mut self, up: &AtomicU64, down: &AtomicU64) -> (Heard, Ended) {
@@ -138,7 +139,7 @@ impl Task {
             }
         };
         self.say(ToCell::Opened { id: self.id }).await;
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).hosts.reach(&admitted.host.to_string(), self.port);
+        self.log.lock().hosts.reach(&admitted.host.to_string(), self.port);
         let reached = Heard::Reached { address, is_listed: admitted.is_listed };
         let (id, idle) = (self.id, self.idle);
         let (read, write) = stream.into_split();

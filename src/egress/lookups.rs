@@ -10,11 +10,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use assize_host::clock;
@@ -80,7 +81,7 @@ impl Lookups {
     /// that was asked is not asked less for that.
     fn flight(&self, name: &str, standing: Standing) -> Flight {
         let key = (name.to_owned(), standing);
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&key) {
             return flight.clone();
         }
@@ -96,7 +97,7 @@ impl Lookups {
                 Ok(addresses) => Ok(addresses),
                 Err(error) => Err(error.to_string()),
             };
-            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&of);
+            all.lock().remove(&of);
             answer
         });
         let flight = flying.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string()))).boxed().shared();
@@ -163,8 +164,8 @@ impl Names {
         self.lock().get(name).filter(|known| known.is_good()).map(|known| known.answer.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock()
     }
 }
 

@@ -1,11 +1,12 @@
 //! All connections of one cell. Hearing never waits: each connection has a task of its own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assize_protocol::egress::{FromCell, How, MAX_OPEN, ToCell, WINDOW_DOWN, WINDOW_UP};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -220,13 +221,13 @@ impl Tunnels {
     /// Connections that ended and are not written down yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).pending()
+        self.log.lock().pending()
     }
 
     /// What is to be written down, if there is anything.
     #[must_use]
     pub fn take_recorded(&self) -> Option<EgressRecord> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.log.lock().take()
     }
 
     /// The bytes that a stage may use, if one has used them up.
@@ -239,7 +240,7 @@ impl Tunnels {
     /// ([`Self::end_stage`]), and once: the next begins with nothing.
     pub async fn take_heard(&self, number: u8) -> HeardOf {
         let (suspects, stall, forbidden) = {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut log = self.log.lock();
             let heard = (log.hosts.suspects(), log.hosts.stall(), log.hosts.forbidden());
             log.hosts.forget();
             heard

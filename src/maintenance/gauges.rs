@@ -26,6 +26,6 @@ pub async fn run(store: Store, stop: CancellationToken) {
 
 async fn run_once(store: &Store) -> Result<(), StoreError> {
     metrics().observe_queue(&store.queue_counts().await?);
-    metrics().stale_runs.set(store.stale_runs(LEASE_TIMEOUT.as_secs_f64()).await?);
+    metrics().set_stale_runs(store.stale_runs(LEASE_TIMEOUT.as_secs_f64()).await?);
     Ok(())
 }

@@ -112,17 +112,19 @@ impl Janitor {
                 Box::pin(async move { retention::keys(&on.store, deadline).await })
             }),
             job("output", HOUR, 20 * MINUTE, |on, deadline| {
-                Box::pin(
-                    async move { retention::output(&on.store, &on.blobs, on.config.keep_output_days, deadline).await },
-                )
+                Box::pin(async move {
+                    retention::output(&on.store, &on.blobs, on.config.output_retention_days, deadline).await
+                })
             }),
             job("runs", HOUR, 30 * MINUTE, |on, deadline| {
-                let Config { keep_runs_days, keep_output_days, .. } = on.config;
-                Box::pin(async move { retention::runs(&on.store, keep_runs_days, keep_output_days, deadline).await })
+                let Config { run_retention_days, output_retention_days, .. } = on.config;
+                Box::pin(async move {
+                    retention::runs(&on.store, run_retention_days, output_retention_days, deadline).await
+                })
             }),
             job("archives", HOUR, 40 * MINUTE, |on, deadline| {
                 Box::pin(async move {
-                    let days = on.config.keep_archives_days;
+                    let days = on.config.archive_retention_days;
                     if days > 0 {
                         retention::adopt_untracked_archives(&on.store, &on.blobs, deadline).await?;
                     }
@@ -261,10 +263,10 @@ mod tests {
         running.await.unwrap();
         let text = metrics().text();
         for failing in ["test_fails", "test_panics", "test_hangs"] {
-            let line = format!("assize_janitor_last_success_timestamp_seconds{{what=\"{failing}\"}} 0");
+            let line = format!("assize_janitor_last_success_timestamp_seconds{{task=\"{failing}\"}} 0");
             assert!(text.lines().any(|seen| seen == line), "{text}");
         }
         assert!(!text.contains("seconds{what=\"test_works\"} 0"), "{text}");
-        assert!(text.contains("assize_janitor_removed_total{what=\"test_works\"} "), "{text}");
+        assert!(text.contains("assize_janitor_removed_total{task=\"test_works\"} "), "{text}");
     }
 }

@@ -20,6 +20,10 @@ use crate::template::{Reach, Registry, Stage, Template, Templates};
 /// The longest bundle of certificates, in bytes. The bundle of public authorities has 220 KB.
 const MAX_CA_BYTES: u64 = 2 << 20;
 
+/// Bytes that one run may send. They are stored in the journal of its cell: an eighth of the 64 MiB that the engine
+/// stores, because the rest is for output and results.
+const MAX_UPLOAD_BYTES: u64 = 8 << 20;
+
 /// The name of the bundle in the scratch space of a cell.
 const CA_FILE_NAME: &str = "assize-ca.pem";
 
@@ -138,13 +142,13 @@ pub fn proxy_of_fetch(config: &Config) -> (Egress, BTreeMap<String, String>) {
     if has_ca(config) {
         env.insert("GIT_SSL_CAINFO".to_owned(), format!("{TMP}/{CA_FILE_NAME}"));
     }
-    (Egress { port: PROXY_PORT, journal_bytes: config.egress_upload_mib << 20 }, env)
+    (Egress { port: PROXY_PORT, journal_bytes: MAX_UPLOAD_BYTES }, env)
 }
 
 /// The proxy of a stage.
-pub fn proxy(template: &Template, stage: &Stage, config: &Config) -> Option<Egress> {
+pub fn proxy(template: &Template, stage: &Stage) -> Option<Egress> {
     let sharing = template.stages.iter().filter(|stage| !stage.egress.is_empty()).count() as u64;
-    let journal_bytes = (config.egress_upload_mib << 20).checked_div(sharing)?;
+    let journal_bytes = MAX_UPLOAD_BYTES.checked_div(sharing)?;
     (!stage.egress.is_empty()).then_some(Egress { port: PROXY_PORT, journal_bytes })
 }
 

@@ -37,7 +37,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         timeout_ms: capped(stage.timeout_s, config),
         output: output(config),
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
-        egress: egress::proxy(template, stage, config),
+        egress: egress::proxy(template, stage),
         scratch: scratch(template, stage),
     });
     plan(template, inputs, stages.collect(), template.driver.is_none())
@@ -127,7 +127,12 @@ fn environment(
 }
 
 fn output(config: &Config) -> OutputLimits {
-    OutputLimits { head: config.output_head_bytes, tail: config.output_tail_bytes, limit: config.output_limit_bytes }
+    let constants = config.constants;
+    OutputLimits {
+        head: constants.output_head_bytes,
+        tail: constants.output_tail_bytes,
+        limit: config.output_limit_bytes,
+    }
 }
 
 /// A timeout in ms, capped by the setting `max_stage_timeout_s`.

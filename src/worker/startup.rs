@@ -232,7 +232,7 @@ async fn open(config: Config) -> anyhow::Result<Worker> {
     Ok(Worker {
         redis: Redis::open(&config.redis_url, &config.instance)?,
         blobs: Blobs::open(&config.blob_url)?,
-        berths: Berths::new(engine.clone(), &id, config.berth_max_runs),
+        berths: Berths::new(engine.clone(), &id, config.constants.max_runs_per_berth),
         slice: Slice::of(&engine, &cgroups, &config).await?,
         cgroups,
         leases: Leases::new(&id),

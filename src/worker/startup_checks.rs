@@ -13,13 +13,13 @@ use super::Worker;
 use crate::template::Templates;
 
 /// Tries every limit of a cell. Returns the names of the limits that are not enforced here and that the setting
-/// `allow_unenforced` allows.
+/// `allow_unenforced_limits` allows.
 ///
 /// # Errors
 /// The limits that are not enforced, or what prevents the worker from trying them.
 pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let began = clock::monotonic();
-    let allowed = unenforced::parse(&worker.config.allow_unenforced).map_err(anyhow::Error::msg)?;
+    let allowed = unenforced::parse(&worker.config.allow_unenforced_limits).map_err(anyhow::Error::msg)?;
     check_memory(&worker.templates, worker.slice.totals.memory >> 20)?;
     if let Err(error) = worker.slice.set().await {
         // The totals are read later; that shows whether this failure matters.
@@ -38,7 +38,7 @@ pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let unenforced = unenforced::judge(&found, &allowed, &worker.slice.advice()).map_err(anyhow::Error::msg)?;
     for limit in &unenforced {
         metrics().limit_unenforced(limit);
-        tracing::warn!(limit, "a limit of cells is not enforced here; allow_unenforced allows that");
+        tracing::warn!(limit, "a limit of cells is not enforced here; allow_unenforced_limits allows that");
     }
     let taken_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(limits = found.len() - unenforced.len(), taken_ms, "the limits of a cell are enforced");
@@ -49,7 +49,7 @@ pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
 /// installation that stopped could have removed the parent cgroup.
 ///
 /// # Errors
-/// The totals that are not enforced and that the setting `allow_unenforced` does not allow.
+/// The totals that are not enforced and that the setting `allow_unenforced_limits` does not allow.
 pub async fn verify_totals(worker: &Worker, allowed: &[String]) -> anyhow::Result<()> {
     let set = worker.slice.set().await;
     let judged = unenforced::judge(&worker.slice.findings(), allowed, &worker.slice.advice());

@@ -118,7 +118,7 @@ async fn follow_without_reading(server: &Server, run: Uuid) -> TcpStream {
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_reader_of_live_output_that_does_not_read_is_cut_and_makes_room(pool: PgPool) {
-    let server = Server::start_with(pool, with(hasty(), |config| config.max_held_per_key = 1)).await;
+    let server = Server::start_with(pool, with(hasty(), |config| config.max_open_requests_per_key = 1)).await;
     let run = server.insert_runs(1).await[0];
     server.running().await;
     for number in 1..=12 {
@@ -150,7 +150,7 @@ async fn a_client_that_reads_by_drips_is_cut(pool: PgPool) {
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_key_holds_so_many_requests_open_and_another_its_own(pool: PgPool) {
-    let server = Server::start_with(pool, with(Setup::default(), |config| config.max_held_per_key = 2)).await;
+    let server = Server::start_with(pool, with(Setup::default(), |config| config.max_open_requests_per_key = 2)).await;
     server.connected().await;
     let run = server.insert_runs(1).await[0];
     server.running().await;

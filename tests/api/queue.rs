@@ -144,7 +144,7 @@ async fn a_user_or_a_class_at_its_cap_is_told_too(pool: PgPool) {
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_light_run_is_told_that_slots_are_kept_for_a_heavy_one(pool: PgPool) {
-    let config = Config { max_active_evaluations: 2, heavy_patience_s: 0, ..Config::default() };
+    let config = Config { max_active_evaluations: 2, heavy_reserve_after_s: 0, ..Config::default() };
     let queue = Queue::start(pool.clone(), config).await;
     queue.submit("ada", 1).await;
     assert_eq!(queue.claim(100).await, 1);

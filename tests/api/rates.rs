@@ -20,7 +20,7 @@ fn limited(change: impl FnOnce(&mut Config)) -> Setup {
 }
 
 fn key_limit(config: &mut Config) {
-    (config.rate_per_key, config.rate_burst_per_key) = (1, 5);
+    (config.rate_per_key, config.constants.rate_burst_s) = (1, 5);
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
@@ -77,7 +77,7 @@ async fn the_limit_of_a_key_holds_over_all_processes(pool: PgPool) {
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn an_address_has_so_many_requests_whatever_it_claims_to_be(pool: PgPool) {
-    let address_limit = |config: &mut Config| (config.rate_per_address, config.rate_burst_per_address) = (1, 5);
+    let address_limit = |config: &mut Config| (config.rate_per_address, config.constants.rate_burst_s) = (1, 5);
     let livez = async |server: &Server, claimed: &str| {
         server.client.get(format!("{}/livez", server.url)).header("x-forwarded-for", claimed).send().await.unwrap()
     };
@@ -208,8 +208,8 @@ async fn what_limits_cost(pool: PgPool) {
         (config.rate_per_key, config.rate_per_address, config.wrong_keys_per_minute) = (0, 0, 0);
     };
     let large = |config: &mut Config| {
-        (config.rate_per_key, config.rate_burst_per_key) = (100_000, 100_000);
-        (config.rate_per_address, config.rate_burst_per_address) = (100_000, 100_000);
+        (config.rate_per_key, config.rate_per_address) = (100_000, 100_000);
+        config.constants.rate_burst_s = 1;
     };
     let servers =
         [Server::start_with(pool.clone(), limited(none)).await, Server::start_with(pool, limited(large)).await];

@@ -221,7 +221,7 @@ async fn each_job_tells_when_it_last_succeeded() {
     site.until("every job has succeeded", async || {
         let metrics = site.worker_metrics().await;
         jobs.iter().all(|job| {
-            let name = format!("assize_janitor_last_success_timestamp_seconds{{what=\"{job}\"}} ");
+            let name = format!("assize_janitor_last_success_timestamp_seconds{{task=\"{job}\"}} ");
             metrics.lines().any(|line| line.strip_prefix(&name).is_some_and(|at| at != "0"))
         })
     })
@@ -235,5 +235,5 @@ async fn a_host_that_is_short_of_memory_holds_claims_back_and_says_so() {
     let site = Site::start(Setup { settings, ..Setup::default() });
     site.worker().wait_for("claims are held back");
     assert!(site.worker().output().contains("the limit is 1099511627776 MiB"));
-    assert!(site.worker_metrics().await.contains("assize_admission_held{reason=\"host_pressure\"} 1"));
+    assert!(site.worker_metrics().await.contains("assize_claims_paused{reason=\"host_pressure\"} 1"));
 }

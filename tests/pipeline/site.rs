@@ -45,6 +45,8 @@ pub struct Setup {
     pub postgres_password: Option<String>,
     /// Of the processes, besides that of the tests.
     pub environment: Vec<(&'static str, String)>,
+    /// Of each worker.
+    pub worker_arguments: Vec<&'static str>,
 }
 
 pub struct Site {
@@ -52,6 +54,7 @@ pub struct Site {
     pub database_url: String,
     pub settings: Vec<(String, String)>,
     pub environment: Vec<(&'static str, String)>,
+    worker_arguments: Vec<&'static str>,
     pub templates_dir: PathBuf,
     pub url: String,
     pub key: String,
@@ -119,6 +122,7 @@ impl Site {
             database_url,
             settings,
             environment,
+            worker_arguments: setup.worker_arguments,
             templates_dir,
             url,
             key,
@@ -138,7 +142,8 @@ impl Site {
 
     pub fn spawn_worker(&self) -> Process {
         let mut command = assize(&self.settings);
-        Process::start("assize worker", command.envs(self.environment.clone()).args(["worker", "--lifeline"]))
+        let command = command.envs(self.environment.clone()).args(["worker", "--lifeline"]);
+        Process::start("assize worker", command.args(&self.worker_arguments))
     }
 
     pub fn worker(&self) -> &Process {

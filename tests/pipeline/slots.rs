@@ -14,8 +14,9 @@ async fn berths(site: &Site) -> HashSet<String> {
 
 #[tokio::test]
 async fn two_half_slots_never_hold_three_runs_and_worn_berths_are_replaced() {
-    let settings = vec![("worker_slots", "1".to_owned()), ("berth_max_runs", "2".to_owned())];
-    let site = Site::start(Setup { settings, ..Setup::default() });
+    let settings = vec![("worker_slots", "1".to_owned())];
+    let worker_arguments = vec!["--max-runs-per-berth", "2"];
+    let site = Site::start(Setup { settings, worker_arguments, ..Setup::default() });
     let first = berths(&site).await;
     assert_eq!(first.len(), 2, "a berth for each half-slot");
     let mut submitted = Vec::new();

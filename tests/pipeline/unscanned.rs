@@ -1,20 +1,21 @@
-//! Archives that no scan has seen: what the warden's own checks hold, in the cell, when the scan is wrong.
+//! Archives that no scan has seen: the warden's own checks must stop them in the cell even if the scan is wrong.
 //!
 //! No switch turns the scan off. The archive is put into the blob store and the submission inserted past the API, or the
 //! cell is given the archive directly.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assize::intake::blob::Blobs;
-use assize_archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
+use assize_archive::{ScanLimits, scan};
 use assize_cell::{Berth, CellSpec, Engine, Event, Role};
 use assize_config::Config;
-use assize_corpus::{Ending, Member, archive, file, folder};
+use assize_corpus::hostile::{self, HostileArchive, ScanAnswer, UnscannedAnswer};
+use assize_corpus::{Ending, Member, archive, file};
 use assize_domain::limits::CellLimits;
 use assize_protocol::content::Content;
 use assize_protocol::event::EndStatus;
@@ -37,87 +38,14 @@ fn spooled(bytes: &[u8]) -> File {
     spool
 }
 
-/// A stored file of three bytes with the CRC that they have: the warden reads what the scan does not.
-fn real(name: &str) -> Member {
-    Member { crc: 0x3524_41c2, ..file(name) }
-}
-
-fn plain(members: &[Member]) -> Vec<u8> {
-    archive(members, &Ending::default())
-}
-
-fn deflated(name: &str, data: &[u8]) -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-    zip.write_all(data).unwrap();
-    zip.finish().unwrap().into_inner()
-}
-
-/// Claims `unpacked` bytes in both headers for a file that has more.
-fn understated(mut bytes: Vec<u8>, real: u32, claimed: u32) -> Vec<u8> {
-    let real = real.to_le_bytes();
-    let places: Vec<usize> = (0..bytes.len() - 4).filter(|&at| bytes[at..at + 4] == real).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        bytes[at..at + 4].copy_from_slice(&claimed.to_le_bytes());
-    }
-    bytes
-}
-
-/// What each archive is, and words of the reason that it is refused for. CellLimits as [`input`] and the template `strict`
-/// have them: 60 inodes, 50,000 bytes unpacked, 100,000 bytes packed.
-fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let link = |name: &str, target: &str| {
-        let size = u32::try_from(target.len()).unwrap();
-        Member { mode: 0o120_777, data: target.into(), packed: size, unpacked: size, ..real(name) }
+/// The archives of the corpus for cells: name, bytes, and words of the reason that the warden rejects the archive with.
+/// The template `strict` and [`plan`] have the limits that the corpus names.
+fn cases() -> Vec<(String, Vec<u8>, &'static str)> {
+    let rejected = |archive: HostileArchive| match archive.unscanned {
+        UnscannedAnswer::Rejected(words) => (archive.name, archive.bytes, words),
+        UnscannedAnswer::Contained => panic!("{}: an archive for cells has no reason", archive.name),
     };
-    let device = |mode| plain(&[Member { mode, ..real("escaped") }]);
-    let many: Vec<Member> = (0..900).map(|i| real(&format!("f{i}"))).collect();
-    let folders: Vec<Member> = (0..20).map(|i| real(&format!("a{i}/b/c/d/e"))).collect();
-    let zeros = vec![0; 64 << 20];
-    let elf = [b"\x7fELF".as_slice(), &[0; 2000]].concat();
-    vec![
-        ("..", plain(&[real("first"), real("../escaped")]), "`..`"),
-        (".. in the middle", plain(&[real("a/../../tmp/escaped")]), "`..`"),
-        ("absolute", plain(&[real("/tmp/escaped")]), "absolute"),
-        ("absolute to the tests", plain(&[real("/grader/escaped")]), "absolute"),
-        ("drive", plain(&[real("C:/escaped")]), "drive letter"),
-        ("backslash", plain(&[real("..\\escaped")]), "backslash"),
-        ("NUL", plain(&[real("a\0/../escaped")]), "NUL"),
-        ("symlink", plain(&[link("escaped", "/tmp")]), "neither a plain file"),
-        ("symlink as a folder", plain(&[Member { mode: 0o120_777, ..folder("a/") }]), "neither a plain file"),
-        (
-            "chained symlink",
-            plain(&[link("a", ".."), link("a/b", "../tmp"), real("a/b/escaped")]),
-            "neither a plain file",
-        ),
-        (
-            "chained over folders",
-            plain(&[folder("d/"), link("d/up", "../.."), real("d/up/tmp/escaped")]),
-            "neither a plain",
-        ),
-        ("FIFO", device(0o010_644), "neither a plain file"),
-        ("character device", device(0o020_666), "neither a plain file"),
-        ("block device", device(0o060_660), "neither a plain file"),
-        ("socket", device(0o140_755), "neither a plain file"),
-        ("twice", plain(&[real("a"), real("a")]), "comes twice"),
-        ("file, then folder", plain(&[real("a"), real("a/b")]), "is a file as well"),
-        ("folder, then file", plain(&[real("a/b"), real("a")]), "exists already"),
-        ("overlap", plain(&[real("a"), Member { offset: Some(0), ..real("a") }]), "comes twice"),
-        ("deep", plain(&[real(&format!("{}a", "d/".repeat(100)))]), "101 levels deep, the limit is 64"),
-        ("long name", plain(&[real(&"n".repeat(5000))]), "5000 bytes, the limit is 4096"),
-        ("encrypted", plain(&[Member { flags: 1, ..real("a") }]), "encrypted"),
-        ("entries bomb", plain(&many), "900 files and folders or more, the limit is 60"),
-        ("folders bomb", plain(&folders), "files and folders or more, the limit is 60"),
-        ("zip bomb", deflated("a.txt", &zeros), "bytes or more, the limit is 50000"),
-        ("zip bomb that claims little", understated(deflated("a.txt", &zeros), 64 << 20, 10), "a.txt"),
-        ("oversize", zips::stored("a.bin", 60_000), "limit is 50000"),
-        ("packed oversize", zips::stored("a.bin", 200_000), "the limit is 100000"),
-        ("wrong CRC", plain(&[file("a")]), "cannot be read"),
-        ("a program under another name", deflated("notes.txt", &elf), "of the kind `program`"),
-        ("an archive within", deflated("photo.txt", &plain(&[real("a")])), "of the kind `archive`"),
-        ("no zip", b"PK, but nothing else".to_vec(), "cannot be read as zip"),
-    ]
+    hostile::for_cells().into_iter().map(rejected).collect()
 }
 
 /// Puts an archive and a run of it where the API would have put them.
@@ -157,7 +85,7 @@ async fn what_no_scan_has_seen_ends_as_archive_rejected() {
         let ended: Value = site.ended(run).await;
         assert_eq!(ended["status"], "failed", "{what}: {ended}");
         // Its limit on entries is as many inodes as the workspace has: folders take the last one first.
-        if what == "folders bomb" {
+        if what == "cell-folders" {
             assert_eq!(ended["failure"]["code"], "out_of_disk", "{what}: {ended}");
             continue;
         }
@@ -191,7 +119,7 @@ global = { timeout_s = 60 }
     let blob_url = &site.settings.iter().find(|(key, _)| key == "blob_url").unwrap().1;
     let blobs = Blobs::open(blob_url).unwrap();
     let many: Vec<Member> = (0..19_000)
-        .map(|number| Member { data: Vec::new(), packed: 0, unpacked: 0, crc: 0, ..real(&format!("f{number}")) })
+        .map(|number| Member { data: Vec::new(), packed: 0, unpacked: 0, crc: 0, ..file(&format!("f{number}")) })
         .collect();
     let mut runs = Vec::new();
     for (what, bytes) in [
@@ -199,7 +127,7 @@ global = { timeout_s = 60 }
         ("as long as its longest file", zips::stored("a.bin", (17 << 20) - 200)),
         ("archive and file together are its memory", zips::stored("a.bin", 12 << 20)),
         ("all that the workspace has", zips::stored("a.bin", 16 << 20)),
-        ("inodes", plain(&many)),
+        ("inodes", archive(&many, &Ending::default())),
     ] {
         runs.push((what, insert(&site, &store, &blobs, "tight", &bytes).await));
     }
@@ -220,9 +148,9 @@ const LIMITS: CellLimits =
 fn plan() -> Plan {
     let input = Input {
         into: "/workspace".to_owned(),
-        max_archive_bytes: 100_000,
-        max_entries: 60,
-        max_bytes: 50_000,
+        max_archive_bytes: hostile::CELL_MAX_ARCHIVE_BYTES,
+        max_entries: hostile::CELL_MAX_ENTRIES,
+        max_bytes: hostile::CELL_MAX_BYTES,
         deny_content: vec![Content::Program, Content::Archive],
         before: None,
     };
@@ -325,28 +253,18 @@ async fn nothing_outside_the_workspace_is_touched() {
     assize::maintenance::stale_cgroups::remove_parents(&cgroups);
 }
 
-/// The scan, on the same archives: it lets none of them through to the cell.
+/// The scan refuses every archive for cells, except those that only inflating shows and those whose folders no entry
+/// names.
 #[test]
 fn the_scan_refuses_the_same_archives() {
-    let scanned = |bytes: &[u8]| -> Result<ArchiveSummary, ArchiveProblem> {
-        let limits = ScanLimits {
-            max_entries: 60,
-            max_unpacked_bytes: 50_000,
-            max_archive_bytes: 100_000,
-            ..ScanLimits::default()
-        };
-        scan(&spooled(bytes), &limits)
+    let limits = ScanLimits {
+        max_entries: hostile::CELL_MAX_ENTRIES,
+        max_unpacked_bytes: hostile::CELL_MAX_BYTES,
+        max_archive_bytes: hostile::CELL_MAX_ARCHIVE_BYTES,
+        ..ScanLimits::default()
     };
-    // What only inflating shows, and folders that no entry names.
-    let blind = [
-        "wrong CRC",
-        "a program under another name",
-        "an archive within",
-        "folders bomb",
-        "zip bomb that claims little",
-    ];
-    for (what, bytes, _) in cases() {
-        let accepted = scanned(&bytes).is_ok();
-        assert_eq!(accepted, blind.contains(&what), "{what}: {:?}", scanned(&bytes));
+    for archive in hostile::for_cells() {
+        let scanned = scan(&spooled(&archive.bytes), &limits);
+        assert_eq!(scanned.is_ok(), archive.scan == ScanAnswer::Accepted, "{}: {scanned:?}", archive.name);
     }
 }

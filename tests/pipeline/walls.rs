@@ -239,7 +239,7 @@ async fn a_limit_that_is_allowed_not_to_hold_is_told_for_as_long_as_the_worker_l
     let settings = vec![
         ("docker_host", format!("unix://{}", gate.path.display())),
         ("worker_slots", "1".to_owned()),
-        ("allow_unenforced", "pids".to_owned()),
+        ("allow_unenforced_limits", "pids".to_owned()),
     ];
     let site = Site::start(Setup { settings, ..Setup::default() });
     let ready = || async { site.get("/readyz").send().await.unwrap().json::<Value>().await.unwrap() };
@@ -264,7 +264,7 @@ async fn names_and_totals_that_make_no_sense_are_refused() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
     let wrong: [Case<'_>; 4] = [
         (&[], &["--allow-unenforced", "bids"], 2, "\"bids\""),
-        (&[("allow_unenforced", "pids,bids")], &[], 2, "there is: network, rootfs"),
+        (&[("allow_unenforced_limits", "pids,bids")], &[], 2, "there is: network, rootfs"),
         (&[("cells_memory_mib", "400")], &[], 5, "raise cells_memory_mib"),
         (&[("runtime", "no-such")], &[], 5, "the engine knows "),
     ];

@@ -120,8 +120,14 @@ async fn work(store: Store, pool: PgPool, worker: String, caps: AdmissionCaps, c
 async fn all_caps_hold_at_once_while_eight_workers_race(pool: PgPool) {
     let wide = rows::wider(&pool, 16).await;
     // Each of them is reached at some time.
-    let caps =
-        AdmissionCaps { total_half_slots: 14, browser: 4, api: 5, per_org: 4, per_user: 2, heavy_patience_s: 0.05 };
+    let caps = AdmissionCaps {
+        total_half_slots: 14,
+        browser: 4,
+        api: 5,
+        per_org: 4,
+        per_user: 2,
+        heavy_reserve_after_s: 0.05,
+    };
     let organizations =
         [rows::organization(&pool).await, rows::organization(&pool).await, rows::organization(&pool).await];
     let users = ["ada", "bob", "eve", "joe"];

@@ -165,7 +165,7 @@ impl Case<'_> {
             api: self.random.random_range(0..6),
             per_org: self.random.random_range(1..6),
             per_user: self.random.random_range(1..4),
-            heavy_patience_s: if is_overdue { 0.0 } else { 3600.0 },
+            heavy_reserve_after_s: if is_overdue { 0.0 } else { 3600.0 },
         };
         let (free, more) = (self.random.random_range(0..9), self.random.random_range(0..5));
         let most = self.random.random_range(1..5);

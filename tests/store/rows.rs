@@ -17,7 +17,7 @@ pub const NO_CAPS: AdmissionCaps = AdmissionCaps {
     api: 1000,
     per_org: 1000,
     per_user: 1000,
-    heavy_patience_s: 1e9,
+    heavy_reserve_after_s: 1e9,
 };
 
 /// Claims of a worker that could hold any run, held back by half-slots alone.

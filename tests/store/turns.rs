@@ -135,7 +135,7 @@ async fn a_lone_run_is_next_whatever_came_before_it(pool: PgPool) {
     let burst = names.iter().cycle().take(3_800);
     let burst: Vec<_> = burst.map(|user| Waiter { organization: two[0], user, half_slots: 2 }).collect();
     rows::enqueue(&pool, &burst).await;
-    let patient = Wanted { caps: AdmissionCaps { heavy_patience_s: 0.0, ..NO_CAPS }, ..one_of(16) };
+    let patient = Wanted { caps: AdmissionCaps { heavy_reserve_after_s: 0.0, ..NO_CAPS }, ..one_of(16) };
     let first = store.claim_runs(
         WORKER,
         Wanted { most: 8, caps: AdmissionCaps { total_half_slots: 16, ..patient.caps }, ..patient },
@@ -168,8 +168,14 @@ async fn capped_heads_block_nobody(pool: PgPool) {
     )
     .await;
     // One run of class B or C, two of an organisation, one of a user; four half-slots.
-    let caps =
-        AdmissionCaps { total_half_slots: 4, browser: 1, per_org: 2, per_user: 1, heavy_patience_s: 0.0, ..NO_CAPS };
+    let caps = AdmissionCaps {
+        total_half_slots: 4,
+        browser: 1,
+        per_org: 2,
+        per_user: 1,
+        heavy_reserve_after_s: 0.0,
+        ..NO_CAPS
+    };
     let all = Wanted { worker_half_slots: 4, worker_capacity: 4, caps, most: 10 };
     let claims: Vec<_> = store.claim_runs(WORKER, all).await.unwrap().iter().map(|claim| claim.id).collect();
     // ada's first is a browser's, so all other heavy heads are capped and light ones go by.
@@ -182,7 +188,7 @@ async fn slots_are_kept_for_a_heavy_run_once_it_has_waited_long_enough(pool: PgP
     let store = Store::on(pool.clone());
     let organization = rows::organization(&pool).await;
     let queue = rows::queue(&pool, organization, &[1, 1, 4, 1, 1]).await;
-    let caps = |heavy_patience_s| AdmissionCaps { total_half_slots: 5, heavy_patience_s, ..NO_CAPS };
+    let caps = |heavy_reserve_after_s| AdmissionCaps { total_half_slots: 5, heavy_reserve_after_s, ..NO_CAPS };
     let ask = async |patience, capacity| {
         let wanted = Wanted { worker_half_slots: 5, worker_capacity: capacity, caps: caps(patience), most: 10 };
         let claims = store.claim_runs(WORKER, wanted).await.unwrap();
@@ -212,11 +218,11 @@ async fn light_runs_pass_a_heavy_one_while_it_is_patient_or_capped(pool: PgPool)
         let claims = store.claim_runs(WORKER, wanted).await.unwrap();
         claims.iter().map(|claim| claim.id).collect::<Vec<_>>()
     };
-    let caps = AdmissionCaps { total_half_slots: 4, heavy_patience_s: 2.0 * 86_400.0, ..NO_CAPS };
+    let caps = AdmissionCaps { total_half_slots: 4, heavy_reserve_after_s: 2.0 * 86_400.0, ..NO_CAPS };
     assert_eq!(ask(2, caps).await, [queue[0], queue[2]]);
-    let capped = AdmissionCaps { heavy_patience_s: 0.0, browser: 0, ..caps };
+    let capped = AdmissionCaps { heavy_reserve_after_s: 0.0, browser: 0, ..caps };
     assert_eq!(ask(1, capped).await, [queue[3]]);
-    assert_eq!(ask(1, AdmissionCaps { heavy_patience_s: 0.0, ..caps }).await, NO_RUN);
+    assert_eq!(ask(1, AdmissionCaps { heavy_reserve_after_s: 0.0, ..caps }).await, NO_RUN);
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]

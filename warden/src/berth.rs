@@ -2,9 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! The engine puts a cell into whatever network namespace the berth's PID 1 is in at that moment. So a berth
-//! renews itself by moving its own process into a new namespace: whatever a run left behind (sockets in
-//! TIME_WAIT, ports, counters, routes' caches) stays in the old one, which the kernel frees when its last process has ended.
+//! The engine puts a cell into the network namespace in which the berth's PID 1 is at that time. So a berth renews
+//! itself by moving its own process into a new namespace. Everything that a run left behind (sockets in TIME_WAIT,
+//! ports, counters, route caches) stays in the old namespace, which the kernel frees when its last process has ended.
 //!
 //! Protocol: each byte on stdin asks for one renewal, and one line on stdout answers it:
 //! `renewed <inode>` with the inode of the new namespace, or `failed <reason>`. The worker asks only while no
@@ -31,7 +31,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// Requests that are taken from stdin at once; a worker sends one and waits for its answer.
+/// Requests that one read of stdin may return; a worker sends one request and waits for its answer.
 const MAX_REQUESTS: usize = 16;
 
 /// The loopback is the first interface of every namespace.
@@ -39,8 +39,8 @@ const LOOPBACK: u32 = 1;
 
 /// Serves renewals until SIGTERM or SIGINT.
 ///
-/// A kernel drops signals to a PID 1 that has no handler for them; blocked ones it keeps, so blocking and
-/// reading them ends a berth at once where default actions would not.
+/// The kernel drops a signal to a PID 1 without a handler, but queues a blocked signal. So blocking the two signals and
+/// reading them ends a berth at once.
 pub fn berth() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,13 +52,13 @@ pub fn berth() -> ExitCode {
 }
 
 fn serve() -> Result<(), String> {
-    let said = |what: &str, errno: Errno| format!("cannot {what}: {errno}");
+    let failed_to = |what: &str, errno: Errno| format!("cannot {what}: {errno}");
     let mut ends = SigSet::empty();
     ends.add(Signal::SIGTERM);
     ends.add(Signal::SIGINT);
-    ends.thread_block().map_err(|errno| said("block SIGTERM", errno))?;
+    ends.thread_block().map_err(|errno| failed_to("block SIGTERM", errno))?;
     let signals =
-        SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC).map_err(|errno| said("wait for SIGTERM", errno))?;
+        SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC).map_err(|errno| failed_to("wait for SIGTERM", errno))?;
     seal()?;
 
     let (stdin, mut stdout) = (io::stdin(), io::stdout());
@@ -70,7 +70,7 @@ fn serve() -> Result<(), String> {
         }
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(said("poll", errno)),
+            Err(errno) => return Err(failed_to("poll", errno)),
         }
         let mut is_ready = fds.iter().map(|fd| fd.any().unwrap_or(false));
         if is_ready.next() == Some(true) {
@@ -134,7 +134,7 @@ fn link_up() -> Vec<u8> {
     message
 }
 
-/// Reads an `NLMSG_ERROR`, whose number is 0 where all went well.
+/// Reads an `NLMSG_ERROR`; its number is 0 on success.
 fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
     let number = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match number {
@@ -144,10 +144,10 @@ fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Gives up every system call but those that a renewal, its answer and the end take.
+/// Installs a filter that permits only the system calls of a renewal, its answer and the exit.
 ///
 /// # Errors
-/// What could not be done: a berth does not serve without it.
+/// The filter could not be installed; then the berth does not serve.
 fn seal() -> Result<(), String> {
     let program = program().map_err(|error| error.to_string())?;
     seccompiler::apply_filter(&program).map_err(|error| error.to_string())
@@ -165,7 +165,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, denied, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
-/// The calls whose arguments do not matter: reading, writing, waiting, memory, the end.
+/// The permitted calls with any arguments: reading, writing, waiting, memory, exit.
 const CALLS: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,

@@ -1,25 +1,25 @@
-//! What the kernel counted for this cell, read from inside: the engine shows every container its own
-//! cgroup, read-only. Both versions; 0 where there is no such file, as under a test.
+//! Counters that the kernel keeps for this cell, read from inside: the engine mounts every container's own cgroup
+//! read-only. The module reads both versions of cgroups; a counter without a file, as in a test, is 0.
 
 use std::fs;
 use std::path::Path;
 
 use assize_protocol::cgroup_stats;
 
-/// Processes that were killed for memory.
+/// Processes that the kernel killed for memory.
 pub fn oom_kills() -> u64 {
     counter(&["/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events"], "oom_kill")
 }
 
-/// How often the cell's own memory limit refused it memory; `None` if that cannot be seen. Processes that
-/// were killed while it is 0 were killed for what others used.
+/// How often the cell's own memory limit refused memory; `None` if the kernel does not show it. If the count is 0, the
+/// kernel killed processes for memory that other cells used.
 pub fn memory_limit_hits() -> Option<u64> {
     ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
         .iter()
         .find_map(|folder| cgroup_stats::memory_limit_hits(Path::new(folder)))
 }
 
-/// Forks that the pids limit refused.
+/// Forks that the limit of processes refused.
 pub fn pids_refused() -> u64 {
     counter(&["/sys/fs/cgroup/pids/pids.events", "/sys/fs/cgroup/pids.events"], "max")
 }

@@ -1,9 +1,9 @@
-//! The way out: whole frames on stdout.
+//! Frames sent on stdout.
 //!
-//! Writes block. That is acceptable because what a stage can make the warden write is bounded (its
-//! head and tail, and what its proxy may say), because Docker's log driver drains the pipe whether or not a worker listens, and
-//! because the worker holds every deadline a second time from outside: a warden that is stuck here
-//! is killed with its cell.
+//! Writes block, which is acceptable for three reasons. The amount that a stage can make the warden write is bounded (head
+//! and tail of its output, and the quota of its proxy). Docker's log driver drains the pipe whether or not a worker
+//! listens. And the worker enforces every deadline a second time from outside: a warden that is stuck here is killed with
+//! its cell.
 
 use std::io::{self, ErrorKind};
 
@@ -44,7 +44,7 @@ impl Channel {
     /// Sends output of a stage, in as many frames as it takes.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn output(&mut self, stage: u8, stream: Stream, at_us: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut offset = offset;
         for piece in bytes.chunks(MAX_OUTPUT) {
@@ -59,20 +59,20 @@ impl Channel {
     /// Sends a piece of the results file, at most [`MAX_MASKED`] bytes.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn results(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.payload.clear();
         self.payload.extend_from_slice(bytes);
         self.write(Kind::Results)
     }
 
-    /// Sends what the proxy has to say.
+    /// Sends a message of the proxy.
     ///
     /// # Errors
-    /// When stdout is gone.
-    pub fn tunnel(&mut self, said: &FromCell) -> io::Result<()> {
+    /// Stdout is gone.
+    pub fn tunnel(&mut self, message: &FromCell) -> io::Result<()> {
         self.payload.clear();
-        said.encode(&mut self.payload);
+        message.encode(&mut self.payload);
         self.write(Kind::FromTunnel)
     }
 

@@ -14,7 +14,7 @@ pub fn now_us() -> u64 {
     seconds * 1_000_000 + nanos / 1_000
 }
 
-/// The moment `ms` milliseconds after `from_us`, in microseconds.
+/// The time `ms` milliseconds after `from_us`, in microseconds.
 pub fn after_ms(from_us: u64, ms: u64) -> u64 {
     from_us.saturating_add(ms.saturating_mul(1_000))
 }

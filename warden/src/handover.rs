@@ -1,10 +1,10 @@
-//! An input that is kept back until the stages before have ended: the grader's tests, in a cell that the
-//! project's stages had to themselves.
+//! An input that the warden holds until earlier stages have ended: the grader's tests, in a cell in which the project's
+//! stages ran alone.
 //!
-//! Its archive waits in the warden's memory, which no process of the cell can reach. When it is unpacked,
-//! nothing of the project lives; what the project may have done before that is in the folder itself: files,
-//! links, modes, default ACLs, attributes that use its inodes up. So its owner gets the folder back, it must be empty,
-//! and whatever then keeps the archive out is told apart from an archive that is bad by itself.
+//! The archive waits in the warden's memory, which no other process of the cell can reach. When the archive is unpacked, no
+//! process of the project is alive. But the project may have changed the target folder before: files, links, modes, default
+//! ACLs, attributes that use up its inodes. So the warden restores the owner's access to the folder and requires that it is
+//! empty. If the archive still cannot be unpacked, the warden reports whether the folder or the archive is at fault.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,12 +29,12 @@ pub struct Held<'p> {
     input: &'p Input,
     archive: File,
     /// What the folder had free before the first stage.
-    room: Option<Room>,
+    room: Option<FreeSpace>,
 }
 
 /// Blocks and inodes that are free.
 #[derive(Clone, Copy)]
-struct Room {
+struct FreeSpace {
     blocks: u64,
     inodes: u64,
 }
@@ -49,7 +49,7 @@ pub enum Handed {
 impl<'p> Held<'p> {
     /// Keeps an archive; its folder is looked at while it is as the cell was made.
     pub fn keep(number: u8, before: u8, input: &'p Input, archive: File) -> Self {
-        Self { number, before, input, archive, room: Room::of(&input.into) }
+        Self { number, before, input, archive, room: FreeSpace::measure(&input.into) }
     }
 
     /// Unpacks it. No process of the project may live.
@@ -59,7 +59,8 @@ impl<'p> Held<'p> {
         if let Err(reason) = restore(&input.into).and_then(|()| must_be_empty(&input.into)) {
             return spoiled(reason);
         }
-        let has_shrunk = Room::of(&input.into).zip(room).is_some_and(|(now, before)| now.is_less_than(before));
+        let has_shrunk =
+            FreeSpace::measure(&input.into).zip(room).is_some_and(|(now, before)| now.is_less_than(before));
         match unpack::unpack(archive, input, interrupted) {
             Unpacked::Whole => Handed::Whole,
             Unpacked::Rejected(reason) => Handed::Over(EndStatus::Rejected { input: number, reason }),
@@ -80,8 +81,8 @@ impl<'p> Held<'p> {
     }
 }
 
-impl Room {
-    fn of(folder: &str) -> Option<Self> {
+impl FreeSpace {
+    fn measure(folder: &str) -> Option<Self> {
         let seen = statvfs(folder).ok()?;
         Some(Self { blocks: seen.blocks_free(), inodes: seen.files_free() })
     }

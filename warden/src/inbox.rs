@@ -1,7 +1,7 @@
-//! The way in: frames from stdin.
+//! Frames received on stdin.
 //!
-//! Stdin stays a blocking descriptor, for its other end is shared with the engine; it is read only
-//! when poll says that a read returns at once.
+//! Stdin stays a blocking descriptor, because the engine shares its other end. The warden reads stdin only if poll reports
+//! that a read returns at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,12 +13,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::clock;
 use crate::unpack::Interrupt;
 
-/// How long stdin is left alone after an end of file, in ms. A fifo has an end of file as often as
-/// it has no writer, and a worker that comes back opens it again; a closed pipe only costs four
-/// polls a second.
+/// Time for which stdin is not polled after an end of file, in ms. A FIFO is at its end whenever it has no writer, and a
+/// worker that comes back opens it again. For a closed pipe this costs four polls a second.
 const MUTED_MS: u64 = 250;
 
-/// Frames that have come and were not taken yet.
+/// The frames that were received and not yet handled.
 pub struct Inbox {
     stdin: io::Stdin,
     decoder: Decoder,
@@ -35,16 +34,16 @@ impl Inbox {
         self.stdin.as_fd()
     }
 
-    /// When stdin may be polled: `None` now, else the moment to try again, in µs.
+    /// Time from which stdin may be polled again, in µs; `None`: now.
     pub fn muted_until(&self, now: u64) -> Option<u64> {
         (self.muted_until > now).then_some(self.muted_until)
     }
 
-    /// One read. Call it only when poll has said that stdin is readable or hung up.
+    /// Reads once. The caller must have seen by poll that stdin is readable or hung up.
     pub fn fill(&mut self, now: u64) {
         let mut bytes = [0; MAX_PAYLOAD];
         match nix::unistd::read(&self.stdin, &mut bytes) {
-            // The worker may have died: its successor attaches again, and until then the deadlines hold.
+            // The worker may have died. Its successor attaches again; until then the deadlines remain in force.
             Ok(0) => self.muted_until = clock::after_ms(now, MUTED_MS),
             Ok(length) => self.decoder.feed(bytes.get(..length).unwrap_or_default()),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -52,10 +51,10 @@ impl Inbox {
         }
     }
 
-    /// The next whole frame that has come.
+    /// The next complete frame, if one was received.
     ///
     /// # Errors
-    /// When the bytes are not frames; nothing after them can be trusted.
+    /// The bytes are not frames. Nothing after them can be trusted.
     pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         match self.next.take() {
             Some(frame) => Ok(Some(frame)),
@@ -63,10 +62,10 @@ impl Inbox {
         }
     }
 
-    /// Waits for the next frame until `deadline` (µs); `None` when the time is over.
+    /// Waits for the next frame until `deadline` (µs); returns `None` after the deadline.
     ///
     /// # Errors
-    /// When the bytes are not frames.
+    /// The bytes are not frames.
     pub fn wait(&mut self, deadline: Option<u64>) -> Result<Option<Frame>, FrameError> {
         loop {
             if let Some(frame) = self.take()? {
@@ -89,11 +88,11 @@ impl Inbox {
 
     /// Whether the very next frame is a `Finish`, without waiting.
     ///
-    /// It reads no further than to the end of one frame, so that it holds no more than that: a
-    /// `Finish` behind another archive is seen when that archive's turn comes.
+    /// Reads no further than the end of one frame, so that no more than one frame is buffered. A `Finish` behind another
+    /// archive is found when that archive is due.
     ///
     /// # Errors
-    /// When the bytes are not frames.
+    /// The bytes are not frames.
     pub fn is_finish_next(&mut self) -> Result<bool, FrameError> {
         if self.next.is_none() {
             self.next = self.decoder.next_frame()?;
@@ -106,13 +105,12 @@ impl Inbox {
         Ok(self.next.as_ref().is_some_and(|frame| frame.kind == Kind::Finish))
     }
 
-    /// What must interrupt an archive that is being unpacked: a `Finish`, the deadline (µs), or bytes that are no
-    /// frames.
+    /// The check that interrupts unpacking: a `Finish` frame, the deadline (µs), or bytes that are not frames.
     pub fn interrupts(&mut self, deadline: u64) -> impl FnMut() -> Option<Interrupt> + '_ {
         move || match self.is_finish_next() {
             Ok(false) => (clock::now_us() >= deadline).then_some(Interrupt::TimeUp),
             Ok(true) => Some(Interrupt::Finish),
-            // The next wait finds the same broken bytes and says what they are.
+            // The next wait finds the same bytes and reports the error.
             Err(_) => Some(Interrupt::Broken),
         }
     }

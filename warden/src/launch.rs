@@ -1,5 +1,5 @@
-//! What a stage's process is between fork and its program: it gives up what the warden has and the
-//! project must not get, then becomes the program.
+//! The process of a stage between fork and its program: it gives up everything that the project must not inherit from the
+//! warden, then executes the program.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -8,11 +8,11 @@ use std::process::{Command, ExitCode};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::{fence, shield};
+use crate::{stage_seccomp, write_access};
 
-/// As a shell says it: the program was not found.
+/// Exit code of a shell for a program that was not found.
 const EXIT_NOT_FOUND: u8 = 127;
-/// As a shell says it: the program was found and could not be executed.
+/// Exit code of a shell for a program that was found but could not be executed.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 
 /// `args` are the number of folders that it may write beneath, these folders, the program's path, its `argv[0]`, and
@@ -22,7 +22,10 @@ const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// remains are scripts with a missing interpreter and files in no executable format.
 pub fn launch(args: &[OsString]) -> ExitCode {
     let Some((writable, [path, argv0, rest @ ..])) = split(args) else {
-        eprintln!("warden launch: {} arguments: folders by number, a path and an argv[0] are needed", args.len());
+        eprintln!(
+            "warden launch: {} arguments; expected a number of folders, the folders, a path and an argv[0]",
+            args.len()
+        );
         return ExitCode::from(crate::EXIT_USAGE);
     };
 
@@ -33,12 +36,14 @@ pub fn launch(args: &[OsString]) -> ExitCode {
     // The warden blocks SIGCHLD, and masks outlive exec.
     let _best_effort = SigSet::all().thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
     close_all_but_standard();
-    if let Err(error) = fence::raise(writable) {
-        eprintln!("warden: no program is started that may write anywhere: {error}");
+    if let Err(error) = write_access::restrict(writable) {
+        eprintln!("warden: the program was not started, because its write access could not be restricted: {error}");
         return ExitCode::from(EXIT_NOT_EXECUTABLE);
     }
-    if let Err(error) = shield::raise() {
-        eprintln!("warden: no program is started without its filter of system calls: {error}");
+    if let Err(error) = stage_seccomp::install() {
+        eprintln!(
+            "warden: the program was not started, because its system call filter could not be installed: {error}"
+        );
         return ExitCode::from(EXIT_NOT_EXECUTABLE);
     }
 

@@ -6,7 +6,6 @@ mod berth;
 mod cgroup;
 mod channel;
 mod clock;
-mod fence;
 mod handover;
 mod inbox;
 mod launch;
@@ -17,21 +16,22 @@ mod readiness;
 mod reaper;
 mod results;
 mod serve;
-mod shield;
 mod stage;
+mod stage_seccomp;
 mod stages;
 mod unpack;
+mod write_access;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What the shell and `sysexits.h` call a wrong command line.
+/// Exit code for a wrong command line, from `sysexits.h`.
 const EXIT_USAGE: u8 = 64;
 
 const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
        warden launch N [FOLDER]{N} PATH ARGV0 [ARG]..   become a stage's program
        warden berth                       hold a network namespace, and renew it for each byte on stdin
-       warden probe WALLS                 try what a cell must not allow";
+       warden probe ISOLATION             try what a cell must not allow";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);

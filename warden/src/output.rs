@@ -1,16 +1,15 @@
-//! What is kept of a stage's output: the head as it comes, then the last bytes in a ring. Pure.
+//! The stored part of a stage's output: the head as it arrives, then the last bytes in a ring. Pure.
 
 use std::collections::VecDeque;
 
 use assize_protocol::event::Stream;
 use assize_protocol::plan::OutputLimits;
 
-/// The most pieces that the tail is made of. A stage that alternates between its streams byte by
-/// byte would otherwise cost a frame per byte when the tail is sent; what is older than this many
-/// pieces counts as dropped.
+/// Largest number of pieces in the tail. Without it, a stage that alternates between its streams byte by byte would
+/// cost one frame per byte when the tail is sent. Pieces beyond this number, the oldest ones, count as dropped.
 const MAX_TAIL_PIECES: usize = 4096;
 
-/// Output of one stream that arrived together. `offset` counts over both streams of a stage.
+/// A piece of output of one stream that arrived together. `offset` counts the bytes of both streams of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece<'a> {
     pub at_us: u64,
@@ -26,7 +25,7 @@ struct Mark {
     length: usize,
 }
 
-/// Counts every byte of a stage's output and keeps head and tail.
+/// Counts every byte of a stage's output and stores its head and its tail.
 pub struct Kept {
     limits: OutputLimits,
     total: u64,
@@ -40,7 +39,7 @@ impl Kept {
         Self { limits, total: 0, dropped: 0, ring: VecDeque::new(), marks: VecDeque::new() }
     }
 
-    /// Bytes written so far, kept or not.
+    /// Bytes written so far, stored or dropped.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -54,12 +53,12 @@ impl Kept {
         self.total > self.limits.limit
     }
 
-    /// Whether the next byte still goes out at once.
+    /// Whether the next byte still belongs to the head and is sent at once.
     pub fn in_head(&self) -> bool {
         self.total < self.limits.head
     }
 
-    /// Takes what arrived and returns the part of it that belongs to the head, to be sent now.
+    /// Adds bytes that arrived and returns the part that belongs to the head, which must be sent now.
     pub fn take<'a>(&mut self, stream: Stream, at_us: u64, bytes: &'a [u8]) -> Option<Piece<'a>> {
         let offset = self.total;
         self.total = self.total.saturating_add(bytes.len() as u64);
@@ -71,7 +70,7 @@ impl Kept {
         (!head.is_empty()).then_some(Piece { at_us, offset, stream, bytes: head })
     }
 
-    /// Hands out the tail, oldest first, and empties it.
+    /// Passes the tail to `send`, oldest piece first, and empties it.
     ///
     /// # Errors
     /// The first error of `send`.

@@ -1,9 +1,9 @@
 //! Tries, from inside a cell, what a cell must not allow, and prints one line of JSON per check:
 //! `{"check":"pids","ok":true,"seen":"256 processes","limit":"256"}`.
 //!
-//! A limit that is configured must be a limit that holds, so nothing here asks how a cell was made:
-//! it goes up to each wall and a bit further. Whatever a check has written or started is gone when
-//! it reports. `memory` comes last, for the kernel may take more than it was aimed at.
+//! A configured limit must be an enforced limit. Therefore the probe reads no configuration of the cell: it goes up to
+//! each limit and slightly beyond. Each check removes what it wrote and ends what it started before it reports. `memory`
+//! comes last, because the kernel may kill more than the process that the check aims at.
 
 mod calls;
 mod confinement;

@@ -1,9 +1,8 @@
 //! The proxy of a stage: HTTP CONNECT, and plain HTTP by whole address, on the loopback of the cell.
 //!
-//! It is there as long as its stage. It knows no rules: every request goes to the worker, which
-//! answers for it (see [`assize_protocol::egress`]). What it bounds is what a project can make it hold or
-//! write: connections at one time, bytes and time of a request, bytes of a connection under way, and
-//! what all of it adds to the journal.
+//! The proxy exists as long as its stage. It has no rules of its own: it forwards every request to the worker, which
+//! decides (see [`assize_protocol::egress`]). The proxy only bounds what a project can make it buffer or write: connections
+//! at one time, bytes and time of a request, bytes of a connection in flight, and bytes in the journal.
 
 mod connection;
 mod head;
@@ -24,7 +23,7 @@ use journal::Journal;
 /// Connections that are taken in one turn.
 const MAX_ACCEPTS: usize = 16;
 
-/// Ids of one stage; the stage's number stands above them, so that no id of a cell comes twice.
+/// Ids of one stage; the stage's number stands above them, so that every id of a cell is unique.
 const IDS: u32 = 1 << 24;
 
 pub struct Proxy {
@@ -83,7 +82,7 @@ impl Proxy {
     }
 
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn advance(&mut self, position: usize, buffer: &mut [u8], channel: &mut Channel) -> io::Result<()> {
         match self.connections.get_mut(position) {
             Some(connection) => connection.advance(self.stage, buffer, &mut self.journal, channel),
@@ -91,26 +90,30 @@ impl Proxy {
         }
     }
 
-    /// What the worker said. One that names a connection that is gone came too late.
+    /// Handles a message of the worker. A message for a connection that is gone came too late and is dropped.
     ///
     /// # Errors
-    /// When stdout is gone.
-    pub fn hear(&mut self, said: ToCell, channel: &mut Channel) -> io::Result<()> {
+    /// Stdout is gone.
+    pub fn handle_message(&mut self, message: ToCell, channel: &mut Channel) -> io::Result<()> {
         let Self { connections, journal, .. } = self;
-        match said {
-            ToCell::Opened { id } => of(connections, id).map_or(Ok(()), |it| it.opened(journal, channel))?,
+        match message {
+            ToCell::Opened { id } => {
+                connection_with_id(connections, id).map_or(Ok(()), |it| it.opened(journal, channel))?
+            }
             ToCell::Refused { id, status, reason } => {
-                if let Some(connection) = of(connections, id) {
+                if let Some(connection) = connection_with_id(connections, id) {
                     connection.refused(status, &reason);
                 }
             }
             ToCell::Data { id, bytes } => {
-                of(connections, id).map_or(Ok(()), |it| it.receive(&bytes, journal, channel))?
+                connection_with_id(connections, id).map_or(Ok(()), |it| it.receive(&bytes, journal, channel))?
             }
             ToCell::Credit { id, bytes } => {
-                of(connections, id).map_or(Ok(()), |it| it.credit(bytes, journal, channel))?
+                connection_with_id(connections, id).map_or(Ok(()), |it| it.credit(bytes, journal, channel))?
             }
-            ToCell::End { id, how } => of(connections, id).map_or(Ok(()), |it| it.ended(how, journal, channel))?,
+            ToCell::End { id, how } => {
+                connection_with_id(connections, id).map_or(Ok(()), |it| it.ended(how, journal, channel))?
+            }
             ToCell::Reset => {
                 for connection in connections.iter_mut() {
                     connection.reset(channel)?;
@@ -133,7 +136,7 @@ impl Proxy {
     }
 }
 
-fn of(connections: &mut [Connection], id: u32) -> Option<&mut Connection> {
+fn connection_with_id(connections: &mut [Connection], id: u32) -> Option<&mut Connection> {
     connections.iter_mut().find(|connection| connection.id() == id)
 }
 

@@ -1,8 +1,8 @@
-//! Whether a service answers: a TCP connection to the cell's own loopback and, if asked for, the
+//! The readiness probe of a service: a TCP connection to the cell's own loopback and, if the plan asks for it, the
 //! start of an HTTP answer.
 //!
-//! The service is the project's and may be hostile, so each attempt is bounded in time and reads
-//! seven bytes; nothing here blocks.
+//! The service belongs to the project and may be hostile. So each attempt is bounded in time and reads seven bytes, and
+//! nothing in this module blocks.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,15 +15,15 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, s
 
 use crate::clock;
 
-/// The rest after a failed attempt: at first, and at most, in ms. Most services start in
-/// hundreds of ms, so 20 costs little against what it saves; 100 bounds the cost of a slow one.
+/// Pause after a failed attempt, in ms: the first one and the longest one. Most services start within some hundreds of
+/// ms, so that 20 ms delay them little; 100 ms bound the cost of a slow service.
 const FIRST_REST_MS: u64 = 20;
 const LONGEST_REST_MS: u64 = 100;
 
-/// How long one attempt may take, in ms.
+/// Time limit of one attempt, in ms.
 const ATTEMPT_MS: u64 = 500;
 
-/// How every HTTP/1 answer begins.
+/// The first bytes of every HTTP/1 answer.
 const ANSWER: &[u8; 7] = b"HTTP/1.";
 
 enum State {
@@ -37,7 +37,7 @@ pub struct Readiness {
     port: u16,
     request: Option<Vec<u8>>,
     state: State,
-    /// The end of the rest or of the attempt, in µs.
+    /// Time at which the pause or the attempt ends, in µs.
     until: u64,
     rest_ms: u64,
 }
@@ -60,7 +60,7 @@ impl Readiness {
         self.until
     }
 
-    /// What to poll for, if an attempt is under way.
+    /// The events to poll for during an attempt.
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match &self.state {
             State::Resting => None,
@@ -69,8 +69,8 @@ impl Readiness {
         }
     }
 
-    /// Goes as far as it can; `true` once the service has answered. `is_polled` says that poll
-    /// reported something about the descriptor of [`Readiness::interest`].
+    /// Advances the attempt as far as possible; returns `true` once the service has answered. `is_polled` means that
+    /// poll reported an event of the descriptor of [`Readiness::interest`].
     pub fn advance(&mut self, now: u64, is_polled: bool) -> bool {
         let is_due = now >= self.until;
         match std::mem::replace(&mut self.state, State::Resting) {

@@ -1,8 +1,8 @@
-//! Who may end a process here, and who collects it: the warden, once, for everything in its cell.
+//! The only place that kills and reaps processes of the cell.
 //!
-//! As PID 1 it inherits every orphan of its namespace, and `kill(-1)` reaches everything but itself.
-//! Anywhere else (its tests) it must never do that: there it is a subreaper, and ends its own
-//! children until none is left.
+//! As PID 1 the warden inherits every orphan of its namespace, and `kill(-1)` reaches every process except the warden.
+//! Outside a cell (in its tests) the warden must never use `kill(-1)`: there it is a subreaper, and kills its own children
+//! until none is left.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;

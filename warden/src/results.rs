@@ -1,9 +1,8 @@
-//! The results file, read after every process of the cell is gone.
+//! The results file, read after every process of the cell has ended.
 //!
-//! The project had the folder to itself, so the path is walked one component at a time and no link
-//! is followed anywhere (Judge0 CVE-2024-28185: links in the results led out of the sandbox).
-//! Nothing can be swapped under the walk, for nobody is left to do it; the checks are made on the
-//! open file all the same.
+//! The project could write to the folder, so the warden opens the path one component at a time and follows no link
+//! (Judge0 CVE-2024-28185: links in the results led out of the sandbox). No process is left that could replace a component
+//! during the walk; the checks are made on the open file all the same.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,17 +20,17 @@ use nix::sys::stat::{Mode, fstatat};
 
 use crate::channel::Channel;
 
-/// Sends the file in frames and says what became of it.
+/// Sends the file in frames and returns its status.
 ///
 /// # Errors
-/// Only when stdout is gone; whatever is wrong with the file is in the status. After a status
-/// other than `Read`, frames that were sent before it do not count.
+/// Only if stdout is gone; a problem with the file is part of the status. After a status other than `Read`, frames that
+/// were sent before do not count.
 pub fn send(file: &ResultsFile, channel: &mut Channel) -> io::Result<ResultsStatus> {
     let opened = match open_plain(file) {
         Ok(opened) => opened,
         Err(status) => return Ok(status),
     };
-    // One byte more than allowed, so that a file that is longer than it said is noticed.
+    // One byte more than the limit, to detect a file that is longer than its metadata says.
     let mut bounded = opened.take(file.max_bytes.saturating_add(1));
     let mut buffer = vec![0; MAX_MASKED];
     let mut sent = 0;

@@ -1,4 +1,4 @@
-//! One plan from Hello to End. The hard part, running stages, is in `stages`.
+//! Serves one plan from Hello to End. `stages` runs the stages.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -20,7 +20,7 @@ use crate::results;
 use crate::stages::Stages;
 use crate::unpack::{self, Interrupt, Unpacked};
 
-/// Why a plan ended before its stages.
+/// Why a plan ended before its first stage.
 enum Early {
     Finish,
     Status(EndStatus),
@@ -34,12 +34,12 @@ impl Early {
 
 impl From<FrameError> for Early {
     fn from(error: FrameError) -> Self {
-        Self::fault(format!("the stream is broken: {error}"))
+        Self::fault(format!("the stream is invalid: {error}"))
     }
 }
 
-/// Serves one plan. The exit code is 0 after an End that says what became of the plan, 1 after a
-/// fault; a panic ends the process too, and with PID 1 the whole cell.
+/// Serves one plan. The exit code is 0 after an End frame with the status of the plan, and 1 after a fault. A panic ends the
+/// process too, and with PID 1 the whole cell.
 pub fn serve() -> ExitCode {
     match guard().and_then(Warden::run) {
         Ok(EndStatus::Fault { .. }) => ExitCode::FAILURE,
@@ -51,7 +51,7 @@ pub fn serve() -> ExitCode {
     }
 }
 
-/// Puts the channel out of the project's reach, before anything of the project exists.
+/// Protects the channel from the project, before any process of the project exists.
 fn guard() -> io::Result<Warden> {
     nix::sys::prctl::set_dumpable(false)?;
     fcntl(io::stdin(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
@@ -73,7 +73,7 @@ impl Warden {
         let (status, results) = match self.receive_plan() {
             Ok(plan) => {
                 let evaluated = self.evaluate(&plan);
-                // Whatever happened: nobody may be left to write the results while they are read.
+                // In every case, no process may be left that could write the results while they are read.
                 let is_alone = self.reaper.clear_everything();
                 let status = evaluated?;
                 let results = match &plan.results {
@@ -101,13 +101,13 @@ impl Warden {
                 Kind::Plan => bytes.extend_from_slice(&frame.payload),
                 Kind::PlanEnd => return Plan::parse(&bytes).map_err(Early::fault),
                 Kind::Finish => return Err(Early::Finish),
-                kind => return Err(Early::fault(format!("a {kind:?} frame came where a plan was due"))),
+                kind => return Err(Early::fault(format!("unexpected {kind:?} frame; expected the plan"))),
             }
         }
     }
 
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     fn evaluate(&mut self, plan: &Plan) -> io::Result<EndStatus> {
         let deadline = clock::after_ms(clock::now_us(), plan.global_timeout_ms);
         let mut held = Vec::new();
@@ -121,7 +121,7 @@ impl Warden {
         Stages::new(plan, held, deadline, &mut self.channel, &mut self.inbox, &mut self.reaper).run()
     }
 
-    /// Receives an input and unpacks it, or keeps it back for later.
+    /// Receives an input and unpacks it, or holds it for a later stage.
     fn take_input<'p>(&mut self, plan: &'p Plan, index: usize, deadline: u64) -> Result<Option<Held<'p>>, Early> {
         let Some(input) = plan.inputs.get(index) else { return Ok(None) };
         let number = u8::try_from(index).unwrap_or(u8::MAX);
@@ -143,21 +143,20 @@ impl Warden {
             }
             Unpacked::Interrupted(Interrupt::Finish) => Err(Early::Finish),
             Unpacked::Interrupted(Interrupt::TimeUp) => {
-                Err(rejected(format!("it was not unpacked within the plan's time limit of {limit_ms} ms")))
+                Err(rejected(format!("the archive was not unpacked within the plan's time limit of {limit_ms} ms")))
             }
             Unpacked::Interrupted(Interrupt::Broken) => match self.inbox.take() {
                 Err(error) => Err(error.into()),
-                Ok(_) => Err(Early::fault("the stream is broken")),
+                Ok(_) => Err(Early::fault("the stream is invalid")),
             },
         }
     }
 
-    /// Collects an archive in memory that has no name: no process can open it, and nothing of it
-    /// survives the cell.
+    /// Receives an archive into anonymous memory: no other process can open it, and it does not outlive the cell.
     fn receive_archive(&mut self, input: &Input, number: u8, deadline: u64, limit_ms: u64) -> Result<File, Early> {
         let unusable = |error: io::Error| Early::fault(format!("input {number}: no memory for its archive: {error}"));
-        // A cell that cannot hold an archive says so of the archive, whatever the scan let through: its own limits
-        // (the longest file, memory) are the template's, and nobody else's fault.
+        // An archive that does not fit into the cell is a fault of the archive, even if the scan accepted it: the limits of
+        // the cell (longest file, memory) belong to the template.
         let unheld = |error: io::Error, length: u64| {
             let reason = format!("the archive has {length} bytes or more, which the cell cannot hold: {error}");
             Early::Status(EndStatus::Rejected { input: number, reason })
@@ -187,8 +186,8 @@ impl Warden {
                 }
                 (Kind::Finish, _) => return Err(Early::Finish),
                 (kind, at) => {
-                    let of = at.map_or_else(String::new, |(at, _)| format!(" of input {at}"));
-                    return Err(Early::fault(format!("a {kind:?} frame{of} came where input {number} was due")));
+                    let index = at.map_or_else(String::new, |(at, _)| format!(" of input {at}"));
+                    return Err(Early::fault(format!("unexpected {kind:?} frame{index}; expected input {number}")));
                 }
             }
         }

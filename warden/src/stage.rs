@@ -1,4 +1,4 @@
-//! One running stage: its leader, its two pipes, what is kept of its output, and how it is stopped.
+//! A running stage: its leader, its two pipes, the stored part of its output, and the steps that stop it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,25 +23,24 @@ use crate::output::{Kept, Piece};
 use crate::readiness::Readiness;
 use crate::reaper::Reaper;
 
-/// Where a program without a `/` is looked up when the stage's environment has no `PATH`.
+/// Search path for a program without a `/` if the stage's environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// After a short read of the head the pipes rest this long, in ms, so that a program that prints
-/// line by line costs at most 100 frames a second and stream. The first bytes after a quiet time
-/// go out at once. The pipe itself is the buffer.
+/// Pause after a short read of the head, in ms, so that a program that prints line by line costs at most 100 frames a
+/// second and stream. The first bytes after a quiet time are sent at once. The pipe itself is the buffer.
 const HEAD_REST_MS: u64 = 10;
 
-/// The same once nothing is sent any more: it only spares the cell's CPU share.
+/// The same pause once no more output is sent, in ms: it only saves CPU time of the cell.
 const TAIL_REST_MS: u64 = 1;
 
-/// A read of this many bytes or more says that more is coming fast: no rest.
+/// A read of this many bytes or more means that output comes fast: there is no pause after it.
 const FULL_READ: usize = 16 * 1024;
 
-/// How long the pipes of a finished stage are read for what is left in them, in ms. Only a process
-/// that escaped the stage's group can hold them open that long.
+/// Longest time for reading the rest of the output of a finished stage, in ms. Only a process that escaped the stage's
+/// group can hold the pipes open that long.
 const DRAIN_MS: u64 = 200;
 
-/// Less free space than one page cannot be written to.
+/// A file system with less free space than one page counts as full.
 const PAGE: u64 = 4096;
 
 struct Pipe {
@@ -172,7 +171,7 @@ impl<'p> Running<'p> {
     /// Reads a pipe that poll has reported once; its end is kept in mind for [`Running::close_ended`].
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn read_pipe(&mut self, position: usize, buffer: &mut [u8], channel: &mut Channel) -> io::Result<()> {
         let Some(pipe) = self.pipes.get_mut(position) else { return Ok(()) };
         let length = read_once(pipe, self.index, &mut self.kept, buffer, channel)?;
@@ -196,7 +195,7 @@ impl<'p> Running<'p> {
     /// Reads what is left after the stage's processes were killed, then sends the tail.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn drain(&mut self, buffer: &mut [u8], channel: &mut Channel) -> io::Result<()> {
         let until = clock::after_ms(clock::now_us(), DRAIN_MS);
         loop {
@@ -260,8 +259,8 @@ fn pipe() -> nix::Result<(File, OwnedFd)> {
     Ok((File::from(reader), writer))
 }
 
-/// Finds the program before a process is made for it, so that a missing one is told apart from one
-/// that exits with 127.
+/// Finds the program before a process is created for it, so that a missing program differs from a program that exits
+/// with 127.
 fn resolve(program: &str, cwd: &str, env: &BTreeMap<String, String>) -> Result<PathBuf, String> {
     if program.contains('/') {
         let path = Path::new(cwd).join(program);

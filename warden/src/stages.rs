@@ -11,39 +11,37 @@
 //!  stdout ◄── channel ◄── head at once, tail and StageEnded at a stage's end
 //! ```
 //!
-//! One thread, no handlers. `running` holds the services that answered, oldest first, and behind
-//! them at most one stage that the plan waits for: a command until it exits, or a service until it
-//! answers. Everything that can happen is a descriptor in the poll set or a moment in
-//! [`Stages::wakes_at`]; nothing else is waited for, except:
+//! There is one thread and no signal handler. `running` holds the services that are ready, oldest first, and behind them
+//! at most one stage that the plan waits for: a command until it exits, or a service until it is ready. Every event is a
+//! descriptor in the poll set or a time in [`Stages::wakes_at`]. The loop waits for nothing else, with these exceptions:
 //!
 //! - writes to stdout block (see `channel`),
-//! - [`Held::hand_in`], which looks at stdin and at the plan's deadline between any two pieces,
+//! - [`Held::hand_in`] runs between two turns, but checks stdin and the plan's deadline after each piece,
 //! - [`Reaper::clear_group`] (1 s at most), [`Reaper::clear_everything`] (5 s at most) and
 //!   [`Running::drain`] (0.2 s at most) when a stage ends.
 //!
-//! Who waits for whom: the warden is the parent of every leader and inherits every orphan; only
-//! `reaper` collects. Leaders wait for nobody: stdin is `/dev/null`, and their pipes are emptied
-//! as long as they live, also while they are being stopped, so none blocks on output.
+//! Who waits for whom: the warden is the parent of every leader and inherits every orphan; only `reaper` reaps processes.
+//! Leaders wait for nobody: their stdin is `/dev/null`, and the warden empties their pipes as long as they live, also while
+//! it stops them, so that no leader blocks on output.
 //!
 //! What must hold:
 //!
-//! 1. No signal handler is ever installed: that is why the kernel drops what the project sends to
-//!    PID 1. SIGCHLD, and the two that Rust's runtime handles, are blocked (see [`Reaper::new`]); a
-//!    forged SIGCHLD only costs a look.
+//! 1. No signal handler is ever installed, so the kernel drops every signal that the project sends to PID 1. SIGCHLD, and
+//!    the two signals that Rust's runtime handles, are blocked (see [`Reaper::new`]); a forged SIGCHLD costs one check.
 //! 2. The warden is not dumpable and its descriptors are close-on-exec, so no process of the same
-//!    uid can reach its stdin and stdout, not through `/proc/1/fd` either.
-//! 3. An input that is kept back is unpacked when everything of the stages before was killed, and before anything
-//!    of its stage runs. A plan in which a service would live then is refused.
-//! 4. A stage is reported as ended only when its leader was collected and its group was killed; when
-//!    no service lives, when *everything* was killed. Nothing survives from one stage to the next.
-//! 5. Why a stage was stopped outranks how it exited: one that exits 0 on TERM has still timed out.
-//! 6. Work per turn is bounded (one read per pipe, 512 corpses), so deadlines hold under any storm.
-//! 7. A proxy is there only as long as its stage: it is gone before the stage is reported as ended.
-//! 8. A plan ends with the first process that the kernel kills for memory: what the run comes to is decided, and a
-//!    project that goes on being killed keeps the kernel and the engine busy at its neighbours' cost.
-//! 9. An end of file on stdin is not the end: the worker may come back.
+//!    uid can reach its stdin and stdout, not even through `/proc/1/fd`.
+//! 3. A held input is unpacked after every process of the earlier stages was killed and before its own stage starts. A plan
+//!    in which a service would still run at that time is refused.
+//! 4. A stage is reported as ended only after its leader was reaped and its group was killed, and, if no service runs, after
+//!    *every* process of the cell was killed. No process survives from one stage to the next.
+//! 5. The reason why a stage was stopped outranks its exit code: a stage that exits with 0 after TERM has timed out.
+//! 6. Work per turn is bounded (one read per pipe, 512 reaped processes), so deadlines hold under any load.
+//! 7. A proxy exists only as long as its stage: it is closed before the stage is reported as ended.
+//! 8. A plan ends with the first process that the kernel kills for memory. The outcome of the run is then certain, and a
+//!    project that is killed again and again keeps the kernel and the engine busy at its neighbours' cost.
+//! 9. An end of file on stdin does not end the plan: the worker may come back.
 
-mod kept_back;
+mod held_inputs;
 
 use std::io;
 
@@ -63,11 +61,11 @@ use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
 
-/// Between two looks at what the kernel killed for memory, in ms. Nothing tells of it: a cell may not write to its
-/// cgroup, which version 1 wants of who is to be told. A look takes some 20 µs.
-const LOOK_MS: u64 = 100;
+/// Interval of reading the kernel's count of processes killed for memory, in ms. The kernel cannot notify the warden: for
+/// that, version 1 requires a write to the cgroup, which a cell may not do. One read takes about 20 µs.
+const OOM_CHECK_MS: u64 = 100;
 
-/// What a descriptor in the poll set stands for.
+/// The meaning of a descriptor in the poll set.
 #[derive(Clone, Copy)]
 enum Source {
     Stdin,
@@ -84,19 +82,19 @@ pub struct Stages<'p, 'w> {
     inbox: &'w mut Inbox,
     reaper: &'w mut Reaper,
     global_deadline: u64,
-    /// Inputs that were kept back.
+    /// Inputs that wait for their stage.
     held: Vec<Held<'p>>,
     running: Vec<Running<'p>>,
-    /// Of the last of them, if it may have one.
+    /// Proxy of the last running stage, if that stage has egress.
     proxy: Option<Proxy>,
     upcoming: std::iter::Enumerate<std::slice::Iter<'p, Stage>>,
-    /// Processes that had been killed for memory before the first stage.
+    /// Count of processes that the kernel had killed for memory before the first stage.
     oom_kills_before: u64,
-    /// When to look for more.
+    /// Time of the next read of that count, in µs.
     look_at: u64,
-    /// No stage is started any more, what runs is being stopped.
+    /// Whether the plan is over: no further stage starts, and running stages are being stopped.
     is_over: bool,
-    /// How the plan ended, if it did not run to its end.
+    /// How the plan ended.
     status: EndStatus,
     buffer: Vec<u8>,
 }
@@ -128,14 +126,14 @@ impl<'p, 'w> Stages<'p, 'w> {
         }
     }
 
-    /// Runs the stages to their end and says what kept them from it, if anything did.
+    /// Runs the stages to their end and returns how the plan ended.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn run(mut self) -> io::Result<EndStatus> {
         loop {
-            // First, for a frame may have come together with the last input.
-            self.hear()?;
+            // Frames come first: one may have arrived together with the last input.
+            self.handle_frames()?;
             self.start_what_is_due()?;
             if self.is_over && self.running.is_empty() {
                 return Ok(self.status);
@@ -152,7 +150,7 @@ impl<'p, 'w> Stages<'p, 'w> {
     fn start_what_is_due(&mut self) -> io::Result<()> {
         while !self.is_over && self.running.iter().all(|running| running.ready) {
             let Some((index, stage)) = self.upcoming.next() else {
-                // A plan whose last stage is a service goes on until `Finish`.
+                // A plan whose last stage is a service runs until `Finish`.
                 if self.running.last().is_none_or(|last| usize::from(last.index) + 1 < self.plan.stages.len()) {
                     self.end_plan(self.plan.grace_ms);
                 }
@@ -181,7 +179,7 @@ impl<'p, 'w> Stages<'p, 'w> {
         Ok(())
     }
 
-    /// Waits once and takes what is there.
+    /// Waits once and handles every event that is ready.
     fn turn(&mut self) -> io::Result<()> {
         let now = clock::now_us();
         let ready: Vec<Source> = {
@@ -250,7 +248,7 @@ impl<'p, 'w> Stages<'p, 'w> {
                 sources.push(Source::Tunnel { position });
                 fds.push(PollFd::new(fd, flags));
             }
-            // Behind the others: a connection that comes changes no position.
+            // Last, so that a new connection changes no position of the others.
             if let Some(fd) = proxy.accepting() {
                 sources.push(Source::Listener);
                 fds.push(PollFd::new(fd, PollFlags::POLLIN));
@@ -271,9 +269,9 @@ impl<'p, 'w> Stages<'p, 'w> {
         stages.chain(corpses).chain(plan).chain(proxy).min()
     }
 
-    /// Frames that came while stages run. Only `Finish` and what is for the proxy have a meaning
-    /// here, and once the plan is over not even those: stdin is then left alone.
-    fn hear(&mut self) -> io::Result<()> {
+    /// Handles frames that arrived while stages run. Only `Finish` and messages for the proxy have a meaning here. Once the
+    /// plan is over, stdin is no longer read.
+    fn handle_frames(&mut self) -> io::Result<()> {
         while !self.is_over {
             let fault = match self.inbox.take() {
                 Ok(None) => return Ok(()),
@@ -282,14 +280,16 @@ impl<'p, 'w> Stages<'p, 'w> {
                     return Ok(());
                 }
                 Ok(Some(frame)) if frame.kind == Kind::ToTunnel => {
-                    // What cannot be read was cut when a worker died; its successor resets all.
-                    if let (Some(proxy), Some(said)) = (&mut self.proxy, ToCell::decode(&frame.payload)) {
-                        proxy.hear(said, self.channel)?;
+                    // An unreadable message was truncated when a worker died; its successor resets every connection.
+                    if let (Some(proxy), Some(message)) = (&mut self.proxy, ToCell::decode(&frame.payload)) {
+                        proxy.handle_message(message, self.channel)?;
                     }
                     continue;
                 }
-                Ok(Some(frame)) => format!("a {:?} frame came while stages run, only Finish may come then", frame.kind),
-                Err(error) => format!("the stream is broken: {error}"),
+                Ok(Some(frame)) => {
+                    format!("unexpected {:?} frame while stages run; only Finish is allowed", frame.kind)
+                }
+                Err(error) => format!("the stream is invalid: {error}"),
             };
             self.status = EndStatus::Fault { error: fault };
             self.end_plan(0);
@@ -306,7 +306,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             running.keep_time(now, self.plan.grace_ms, self.reaper);
         }
         if !self.is_over && now >= self.look_at {
-            self.look_at = clock::after_ms(now, LOOK_MS);
+            self.look_at = clock::after_ms(now, OOM_CHECK_MS);
             if cgroup::oom_kills() > self.oom_kills_before {
                 self.end_plan(0);
             }
@@ -319,7 +319,7 @@ impl<'p, 'w> Stages<'p, 'w> {
         }
     }
 
-    /// Moves the readiness of services on; they are due by time as well as by poll.
+    /// Advances the readiness of services, which are due by time as well as by poll.
     fn probe(&mut self, polled: &[usize]) -> io::Result<()> {
         let now = clock::now_us();
         for (position, running) in self.running.iter_mut().enumerate() {
@@ -333,13 +333,13 @@ impl<'p, 'w> Stages<'p, 'w> {
         Ok(())
     }
 
-    /// A stage whose leader is gone, and how it went.
+    /// The first stage whose leader has ended, and how it ended.
     fn next_ended(&self) -> Option<(usize, StageExit)> {
         let mut running = self.running.iter().enumerate();
         running.find_map(|(position, running)| Some((position, self.reaper.exit_of(running.leader)?)))
     }
 
-    /// Ends what a stage has left behind, then reports it.
+    /// Kills what a stage left behind, then reports the stage.
     fn report(&mut self, mut ended: Running<'p>, exit: StageExit) -> io::Result<()> {
         if self.proxy.as_ref().is_some_and(|proxy| proxy.stage() == ended.index) {
             self.proxy = None;
@@ -375,7 +375,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             pids_refused: cgroup::pids_refused(),
         };
         self.channel.event(Kind::StageEnded, &report)?;
-        // A service is never meant to end by itself, whatever its exit code says.
+        // A service must not end by itself, whatever its exit code is.
         if has_failed || ended.stage.ready.is_some() {
             self.end_plan(self.plan.grace_ms);
         }

@@ -1,10 +1,9 @@
-//! Unpacks an archive that nobody trusts, inside the cell.
+//! Unpacks an untrusted archive inside the cell.
 //!
-//! The worker has scanned the archive before, by other code that may read it otherwise; so every
-//! check is made again here, on what is really unpacked. Entries are taken one at a time from the
-//! central directory (never an index of all of them), bytes are counted as they are inflated, and
-//! both go through a fixed buffer: memory does not grow with what the archive contains, except for
-//! eight bytes per entry to notice duplicates.
+//! The worker has scanned the archive before, but with other code, which may read the archive differently. Therefore the
+//! warden makes every check again, on the data that it unpacks. The warden reads entries one at a time from the central
+//! directory (never an index of all entries), counts bytes while it inflates them, and passes both through a fixed buffer.
+//! So memory does not grow with the content of the archive, except for eight bytes per entry to detect duplicates.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -28,7 +27,7 @@ const MAX_NAME: usize = 4096;
 const MAX_COMPONENT: usize = 255;
 /// Folders that may lie within each other. Real projects stay below 30 (nested `node_modules`).
 const MAX_DEPTH: usize = 64;
-/// Bytes between two looks at the clock and at stdin.
+/// Bytes between two checks of the clock and of stdin.
 const BUFFER: usize = 64 * 1024;
 /// Characters of a name that a message quotes.
 const QUOTED: usize = 120;
@@ -38,25 +37,29 @@ const TYPE_BITS: u32 = 0o170_000;
 const TYPE_FILE: u32 = 0o100_000;
 const TYPE_FOLDER: u32 = 0o040_000;
 
-/// Why the caller wants unpacking to stop.
+/// Why the caller interrupts unpacking.
 #[derive(Debug, Clone, Copy)]
 pub enum Interrupt {
+    /// The worker sent a `Finish` frame.
     Finish,
+    /// The time limit of the plan has passed.
     TimeUp,
-    /// What came on stdin meanwhile is not a frame.
+    /// Bytes on stdin are not a frame.
     Broken,
 }
 
-/// How unpacking ended. What was unpacked before stays where it is: the cell is not used further.
+/// How unpacking ended. Files that were unpacked before stay in place, because the cell is not used further.
 #[derive(Debug)]
 pub enum Unpacked {
+    /// Everything was unpacked.
     Whole,
-    /// The archive's fault: what was wrong, the limit, the value seen.
+    /// The archive is at fault: what was wrong, the limit and the value.
     Rejected(String),
-    /// No byte or inode was left.
+    /// The file system has no free byte or inode.
     Full,
-    /// The cell's fault.
+    /// The cell is at fault.
     Fault(String),
+    /// The caller interrupted unpacking.
     Interrupted(Interrupt),
 }
 
@@ -93,9 +96,12 @@ fn unpack_all(
         let entry = entry.map_err(|error| unreadable(&error))?;
         let name = Name::check(&entry)?;
         if !seen.insert(names.hash_one(&name.components)) {
-            return Err(Unpacked::Rejected(format!("the entry {} comes twice", quote(entry.name_raw()))));
+            return Err(Unpacked::Rejected(format!(
+                "the archive contains the entry {} twice",
+                quote(entry.name_raw())
+            )));
         }
-        // Folders that no entry names count too: they cost an inode like any other.
+        // A folder that no entry names counts too: it takes an inode like any other.
         folder.enter(name.parents(), &name, &mut made)?;
         if name.is_folder {
             folder.enter(&name.components, &name, &mut made)?;
@@ -112,7 +118,7 @@ fn unpack_all(
     Ok(())
 }
 
-/// Copies one file and returns its length. What it is by its first bytes is known before any of it is written.
+/// Unpacks one file and returns its length. The kind of its content is detected before any byte is written.
 fn inflate(
     data: &mut impl Read,
     file: &mut File,
@@ -132,12 +138,12 @@ fn inflate(
             return Ok(length);
         }
         if is_head
-            && let Some(found) = Content::of(piece.get(..read).unwrap_or_default())
+            && let Some(found) = Content::detect(piece.get(..read).unwrap_or_default())
             && input.deny_content.contains(&found)
         {
             let (name, found) = (&name.quoted, found.as_str());
             return Err(Unpacked::Rejected(format!(
-                "the entry {name} is of the kind `{found}`, which may not be here"
+                "the entry {name} is of the kind `{found}`, which the template refuses"
             )));
         }
         length += read as u64;
@@ -243,7 +249,7 @@ impl Name {
     }
 }
 
-/// Files and folders that were made, at most one more than the limit.
+/// Counts files and folders that were created, up to one more than the limit.
 struct Made {
     count: u64,
     limit: u64,
@@ -256,8 +262,8 @@ impl Made {
     }
 }
 
-/// The folder that is unpacked into, and the way to where the last entry went: entries mostly come
-/// folder by folder, so most need no walk at all.
+/// The target folder, and the open folders on the path of the last entry. Entries mostly come folder by folder, so most
+/// entries need no walk.
 struct Folder {
     root: OwnedFd,
     way: Vec<(String, OwnedFd)>,
@@ -270,8 +276,8 @@ impl Folder {
         Ok(Self { root, way: Vec::new() })
     }
 
-    /// Goes to a folder below the root, makes what is missing, and counts what it made. No link is
-    /// followed: a component that is anything but a folder is refused.
+    /// Opens a folder below the root, creates and counts missing folders. No link is followed: a component that is not a
+    /// folder is rejected.
     fn enter(&mut self, components: &[String], name: &Name, made: &mut Made) -> Result<(), Unpacked> {
         let common = self.way.iter().zip(components).take_while(|((at, _), component)| at == *component).count();
         self.way.truncate(common);
@@ -290,7 +296,7 @@ impl Folder {
             }
             let next = openat(at, component.as_str(), STEP, Mode::empty()).map_err(|errno| match errno {
                 Errno::ENOTDIR | Errno::ELOOP => {
-                    Unpacked::Rejected(format!("the entry {} lies in what is a file as well", name.quoted))
+                    Unpacked::Rejected(format!("the entry {} lies below a file", name.quoted))
                 }
                 errno => unwritable(&errno.into(), name),
             })?;
@@ -337,7 +343,7 @@ fn unwritable(error: &io::Error, name: &Name) -> Unpacked {
     }
 }
 
-/// A name for a message: escaped, and cut to what a person reads.
+/// Quotes a name for a message: escaped, and cut after [`QUOTED`] characters.
 pub fn quote(raw: &[u8]) -> String {
     let escaped = raw.escape_ascii().to_string();
     match escaped.char_indices().nth(QUOTED) {

@@ -1,15 +1,23 @@
-//! The kinds of faults that have a code of their own within one problem.
+//! The kinds of one [`super::ArchiveProblem`] that have codes of their own.
 
-/// What is wrong with a name by itself.
+/// What is wrong with a single name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameFault {
+    /// The name has no byte.
     Empty,
+    /// Two slashes follow each other.
     EmptyComponent,
+    /// The name is not UTF-8.
     NotUtf8,
+    /// The name contains a control character.
     Control,
+    /// The name contains an invisible character or one that changes the direction of text.
     Invisible,
+    /// A component is `.`.
     Dot,
+    /// A component ends in a dot or a space, which Windows removes.
     TrailingDot,
+    /// A component is the name of a device on Windows, such as `CON`.
     Reserved,
 }
 
@@ -32,8 +40,8 @@ impl NameFault {
             Self::Empty => "is empty",
             Self::EmptyComponent => "has an empty component",
             Self::NotUtf8 => "is not UTF-8",
-            Self::Control => "holds a control character",
-            Self::Invisible => "holds a character that is invisible or changes the direction of text",
+            Self::Control => "contains a control character",
+            Self::Invisible => "contains a character that is invisible or changes the direction of text",
             Self::Dot => "has the component \".\"",
             Self::TrailingDot => "has a component that ends in a dot or a space",
             Self::Reserved => "has a component that is a device on Windows",
@@ -41,13 +49,18 @@ impl NameFault {
     }
 }
 
-/// What an entry is that is neither a file nor a folder.
+/// The type of an entry that is neither a file nor a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Special {
+    /// A named pipe.
     Fifo,
+    /// A character device.
     CharacterDevice,
+    /// A block device.
     BlockDevice,
+    /// A Unix socket.
     Socket,
+    /// A type that no system defines.
     Unknown,
 }
 
@@ -72,18 +85,28 @@ impl Special {
     }
 }
 
-/// What the headers of an entry contradict each other in.
+/// The field in which the headers of an entry contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
+    /// The directory points to bytes that are not a local header.
     LocalHeader,
+    /// The names of the two headers differ.
     Name,
+    /// An extra field contains another name.
     SecondName,
+    /// The sizes of the two headers differ.
     Size,
+    /// The CRCs of the two headers differ.
     Crc,
+    /// The compression methods of the two headers differ.
     Method,
+    /// The flags of the two headers differ.
     Flags,
+    /// The mode is that of a folder, the name that of a file.
     FolderMode,
+    /// The mode is that of a file, the name that of a folder.
     FileMode,
+    /// A folder has data.
     FolderSize,
 }
 
@@ -103,13 +126,13 @@ impl Field {
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::LocalHeader => "there is no local header where the directory says",
-            Self::Name => "its headers differ in the name",
-            Self::SecondName => "its extra field has another name",
-            Self::Size => "its headers differ in the size",
-            Self::Crc => "its headers differ in the CRC",
-            Self::Method => "its headers differ in the method",
-            Self::Flags => "its headers differ in the flags",
+            Self::LocalHeader => "the directory points to bytes that are not a local header",
+            Self::Name => "its two headers have different names",
+            Self::SecondName => "its extra field contains another name",
+            Self::Size => "its two headers have different sizes",
+            Self::Crc => "its two headers have different CRCs",
+            Self::Method => "its two headers have different compression methods",
+            Self::Flags => "its two headers have different flags",
             Self::FolderMode => "it is a folder by its mode and a file by its name",
             Self::FileMode => "it is a file by its mode and a folder by its name",
             Self::FolderSize => "it is a folder with data",

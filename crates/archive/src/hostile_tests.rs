@@ -1,49 +1,47 @@
-//! The list of hostile archives in FAILURES.md, line by line (and fault 16: each of them is refused by the scan).
+//! Hostile archives: the scan refuses every archive of the corpus for the reason that the corpus names. The other tests
+//! cover what the corpus does not have: archives close to a hostile one that are fine, and the details of a refusal.
 
 use super::crafted::{
     Ending, Member, archive, code, code_of_end, file, folder, longs, numbers, scan_bytes, scan_members, spooled,
 };
-use super::{ScanLimits, scan};
+use super::{Room, ScanLimits, scan};
+use assize_corpus::ABC_CRC;
+use assize_corpus::hostile::{self, ScanAnswer};
 use std::time::Duration;
 
 #[test]
-fn names_that_lead_elsewhere() {
-    for (name, expected) in [
-        ("../a", "path_outside"),
-        ("a/../../b", "path_outside"),
-        ("a/..", "path_outside"),
-        ("/etc/passwd", "absolute_path"),
-        ("//server/share", "unc_path"),
-        ("C:/a", "drive_path"),
-        ("c:a", "drive_path"),
-        ("\\\\server\\share", "unc_path"),
-        ("a\\..\\b", "backslash"),
-        ("a\0.txt", "nul_in_name"),
-        ("", "empty_name"),
-        ("/", "absolute_path"),
-        ("a//b", "empty_component"),
-        ("./a", "dot_component"),
-        ("a/./b", "dot_component"),
-        (".", "dot_component"),
-        ("a.", "trailing_dot"),
-        ("a /b", "trailing_dot"),
-        ("a\n", "control_in_name"),
-        ("a\u{1b}[2J", "control_in_name"),
-        ("a\u{85}", "control_in_name"),
-        ("photo\u{202e}gpj.exe", "invisible_in_name"),
-        ("a\u{2066}b", "invisible_in_name"),
-        (".g\u{200c}it/config", "invisible_in_name"),
-        ("CON", "reserved_name"),
-        ("src/aux.c", "reserved_name"),
-        ("nul .txt", "reserved_name"),
-        ("com1.log", "reserved_name"),
-        ("LPT²", "reserved_name"),
-        (".git/hooks/pre-commit", "git_folder"),
-        ("a/.GIT/config", "git_folder"),
-        ("GIT~1/config", "git_folder"),
-    ] {
-        assert_eq!(code(&[file("ok"), file(name)]), expected, "{name:?}");
+fn every_archive_of_the_corpus_gets_the_answer_that_it_names() {
+    let workspace = Room { bytes: 4 << 20, inodes: hostile::WORKSPACE_INODES as u64, ..Room::default() };
+    let workspace = ScanLimits { room: workspace, ..ScanLimits::default() };
+    let cell = ScanLimits {
+        max_entries: hostile::CELL_MAX_ENTRIES,
+        max_unpacked_bytes: hostile::CELL_MAX_BYTES,
+        max_archive_bytes: hostile::CELL_MAX_ARCHIVE_BYTES,
+        ..ScanLimits::default()
+    };
+    let mut wrong = Vec::new();
+    for hostile in hostile::archives() {
+        let (limits, expected) = match hostile.scan {
+            ScanAnswer::Refused(code) => (ScanLimits::default(), code),
+            ScanAnswer::RefusedForWorkspace(code) => (workspace.clone(), code),
+            ScanAnswer::RefusedForCell(code) => (cell.clone(), code),
+            ScanAnswer::Accepted => (ScanLimits::default(), "accepted"),
+        };
+        let answer = scan(&spooled(&hostile.bytes), &limits);
+        let code = answer.as_ref().map_or_else(|problem| format!("archive_{}", problem.code()), |_| "accepted".into());
+        if code != expected {
+            wrong.push(format!("{}: expected {expected}, observed {code}", hostile.name));
+        }
+        if let Err(problem) = answer {
+            let is_of_an_entry = code.ends_with("_mismatch") && code != "archive_directory_mismatch";
+            assert!(!is_of_an_entry || problem.entry().is_some(), "{}: {problem:?}", hostile.name);
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_close_to_a_hostile_one_are_accepted() {
     for name in [
         ".gitignore",
         "a..b",
@@ -58,7 +56,6 @@ fn names_that_lead_elsewhere() {
     ] {
         assert_eq!(code(&[file(name)]), "accepted", "{name:?}");
     }
-    assert_eq!(code(&[Member { name: b"caf\xE9".to_vec(), ..file("") }]), "name_not_utf8");
 }
 
 #[test]
@@ -129,17 +126,7 @@ fn hard_links_in_either_extra_field_of_either_header() {
 #[test]
 fn names_that_some_file_system_takes_for_one() {
     for (names, expected) in [
-        (["a", "a"], "duplicate_name"),
-        (["a/", "a/"], "duplicate_name"),
-        (["a", "A"], "case_collision"),
-        (["a/b", "A/c"], "case_collision"),
-        (["straße", "STRASSE"], "case_collision"),
-        (["caf\u{e9}", "cafe\u{301}"], "composition_collision"),
         (["caf\u{c9}", "cafe\u{301}"], "case_collision"),
-        (["Σας", "σασ"], "case_collision"),
-        (["a", "a/b"], "file_and_folder"),
-        (["a/b", "a"], "file_and_folder"),
-        (["a", "a/"], "file_and_folder"),
         (["a/", "a/b"], "accepted"),
         (["a/b", "a/"], "accepted"),
         (["a/b", "a/c"], "accepted"),
@@ -152,49 +139,16 @@ fn names_that_some_file_system_takes_for_one() {
 }
 
 #[test]
-fn entries_that_overlap_or_hide_something() {
-    let full = [file("a"), Member { offset: Some(0), name: b"b".to_vec(), ..file("a") }];
-    assert_eq!(code(&full), "overlap");
-    assert_eq!(code(&[file("a"), Member { offset: Some(0), ..file("a") }]), "overlap");
-    // A quoted overlap: the data of the first entry is the local header of the second.
-    let second = archive(&[file("b")], &Ending::default())[..34].to_vec();
-    let quoting = Member { data: second.clone(), packed: 34, unpacked: 34, ..file("a") };
-    let quoted = Member { data: Vec::new(), offset: Some(31), ..file("b") };
-    let quoted_archive = archive(&[quoting, quoted], &Ending::default());
-    assert_eq!(scan_bytes(&quoted_archive).expect_err("overlap").code(), "overlap");
-    // Data that reaches into the directory.
-    assert_eq!(code(&[Member { packed: 20, unpacked: 20, ..file("a") }]), "overlap");
+fn hidden_data_is_measured_and_attributed_to_the_entry_before_it() {
     // A local header that no entry points to is an entry only for readers that go from front to back.
+    let second = archive(&[file("b")], &Ending::default())[..34].to_vec();
     let ghost = Member { after: second, ..file("a") };
     let hidden = scan_members(&[ghost, file("c")]).expect_err("hidden");
     assert_eq!((hidden.code(), hidden.seen(), hidden.entry()), ("hidden_data", Some(34), Some("a")));
-    assert_eq!(code_of_end(&Ending { between: b"xyz".to_vec(), ..Ending::default() }), "hidden_data");
 }
 
 #[test]
-fn headers_that_differ() {
-    let other_name = || [numbers(&[0x7075, 6]), vec![1, 0, 0, 0, 0, b'b']].concat();
-    for (member, expected) in [
-        (Member { local_name: Some(b"b".to_vec()), ..file("a") }, "name_mismatch"),
-        (Member { local_name: Some(b"aa".to_vec()), ..file("a") }, "name_mismatch"),
-        (Member { local_method: Some(8), ..file("a") }, "method_mismatch"),
-        (Member { local_flags: Some(1 << 11), ..file("a") }, "flags_mismatch"),
-        (Member { local_flags: Some(1 << 3), ..file("a") }, "flags_mismatch"),
-        (Member { local_crc: Some(7), ..file("a") }, "crc_mismatch"),
-        (Member { local_crc: Some(0), ..file("a") }, "crc_mismatch"),
-        (Member { local_sizes: Some((4, 3)), ..file("a") }, "size_mismatch"),
-        (Member { local_sizes: Some((3, 4)), ..file("a") }, "size_mismatch"),
-        (Member { local_sizes: Some((0, 0)), ..file("a") }, "size_mismatch"),
-        (Member { unpacked: 4, ..file("a") }, "size_mismatch"),
-        (Member { unpacked: 3, packed: 3, data: b"abc".to_vec(), ..folder("a/") }, "folder_mismatch"),
-        (Member { offset: Some(3), ..file("a") }, "no_local_header"),
-        (Member { extra: other_name(), ..file("a") }, "second_name_mismatch"),
-        (Member { local_extra: other_name(), ..file("a") }, "second_name_mismatch"),
-    ] {
-        let problem = scan_members(&[member]).expect_err(expected);
-        assert_eq!(problem.code(), expected, "{problem}");
-        assert!(problem.entry().is_some(), "{problem:?}");
-    }
+fn headers_that_differ_in_nothing_that_counts_are_accepted() {
     let tuned = Member { local_flags: Some(1 << 1), ..file("a") };
     assert_eq!(code(&[tuned]), "accepted");
     let same = Member { extra: [numbers(&[0x7075, 6]), vec![1, 0, 0, 0, 0, b'a']].concat(), ..file("a") };
@@ -202,53 +156,29 @@ fn headers_that_differ() {
 }
 
 #[test]
-fn descriptors_that_lie() {
+fn descriptors_in_each_form_are_accepted_and_a_lie_in_the_upper_half_is_not() {
     let streamed =
         |after: Vec<u8>| Member { flags: 1 << 3, local_crc: Some(0), local_sizes: Some((0, 0)), after, ..file("a") };
-    let crc = 0x1234_5678;
     for honest in [
-        longs(&[0x0807_4b50, crc, 3, 3]),
-        longs(&[crc, 3, 3]),
-        longs(&[0x0807_4b50, crc, 3, 0, 3, 0]),
-        longs(&[crc, 3, 0, 3, 0]),
+        longs(&[0x0807_4b50, ABC_CRC, 3, 3]),
+        longs(&[ABC_CRC, 3, 3]),
+        longs(&[0x0807_4b50, ABC_CRC, 3, 0, 3, 0]),
+        longs(&[ABC_CRC, 3, 0, 3, 0]),
     ] {
         assert_eq!(code(&[streamed(honest.clone()), file("b")]), "accepted", "{honest:?}");
         assert_eq!(code(&[streamed(honest.clone())]), "accepted", "{honest:?}");
     }
-    for lie in [
-        longs(&[0x0807_4b50, 7, 3, 3]),
-        longs(&[0x0807_4b50, crc, 4, 3]),
-        longs(&[0x0807_4b50, crc, 3, 4]),
-        longs(&[0x0807_4b50, crc, 3, 1, 3, 0]),
-        Vec::new(),
-    ] {
-        assert_eq!(code(&[streamed(lie.clone()), file("b")]), "descriptor_mismatch", "{lie:?}");
-    }
-    let padded = longs(&[0x0807_4b50, crc, 3, 3, 0]);
-    assert_eq!(code(&[streamed(padded), file("b")]), "hidden_data");
+    let lie = longs(&[0x0807_4b50, ABC_CRC, 3, 1, 3, 0]);
+    assert_eq!(code(&[streamed(lie), file("b")]), "descriptor_mismatch");
 }
 
 #[test]
-fn encrypted_or_oddly_compressed() {
-    for (flags, method, expected) in [
-        (1, 0, "encrypted"),
-        (1 | 1 << 6, 0, "encrypted"),
-        (1 << 13, 0, "encrypted"),
-        (0, 99, "encrypted"),
-        (1 << 5, 0, "unsupported_method"),
-        (0, 1, "unsupported_method"),
-        (0, 9, "unsupported_method"),
-        (0, 12, "unsupported_method"),
-        (0, 14, "unsupported_method"),
-        (0, 93, "unsupported_method"),
-        (0, 8, "accepted"),
-    ] {
-        assert_eq!(code(&[Member { flags, method, ..file("a") }]), expected, "{flags:x} {method}");
-    }
+fn deflated_entries_are_accepted() {
+    assert_eq!(code(&[Member { method: 8, ..file("a") }]), "accepted");
 }
 
 #[test]
-fn zip64_that_lies() {
+fn zip64_fields_that_agree_are_accepted() {
     let with = |extra: Vec<u8>, unpacked: u32, packed: u32| {
         code(&[Member { extra, unpacked, packed, local_sizes: Some((3, 3)), ..file("a") }])
     };
@@ -257,46 +187,17 @@ fn zip64_that_lies() {
         [numbers(&[1, u16::try_from(content.len()).expect("short")]), content].concat()
     };
     assert_eq!(with(field(&[3, 3]), u32::MAX, u32::MAX), "accepted");
-    assert_eq!(with(field(&[3]), u32::MAX, u32::MAX), "zip64_lie");
-    assert_eq!(with(field(&[3, 3, 3]), u32::MAX, u32::MAX), "zip64_lie");
-    assert_eq!(with(Vec::new(), u32::MAX, u32::MAX), "zip64_lie");
     assert_eq!(with(field(&[3, 3]), 3, 3), "accepted");
-    assert_eq!(with(field(&[9, 3]), 3, 3), "zip64_lie");
     assert_eq!(with(field(&[u64::MAX, 3]), u32::MAX, u32::MAX), "size_mismatch");
-    assert_eq!(with(field(&[u64::MAX, u64::MAX]), u32::MAX, u32::MAX), "unpacked_too_large");
-    assert_eq!(with([field(&[3, 3]), field(&[4, 4])].concat(), u32::MAX, u32::MAX), "bad_extra_field");
-    assert_eq!(with(numbers(&[1, 90]), 3, 3), "bad_extra_field");
 
     let record = |entries, len, off_by| Ending { zip64: Some((entries, len, off_by)), ..Ending::default() };
     assert_eq!(code_of_end(&record(None, None, 0)), "accepted");
-    assert_eq!(code_of_end(&record(Some(1), None, 0)), "zip64_lie");
-    assert_eq!(code_of_end(&record(None, Some(46), 0)), "zip64_lie");
-    assert_eq!(code_of_end(&record(None, None, 1)), "zip64_lie");
-    assert_eq!(code_of_end(&Ending { offset: Some(u32::MAX), ..Ending::default() }), "zip64_lie");
     assert_eq!(code_of_end(&Ending { len: Some(u32::MAX), ..Ending::default() }), "zip64_lie");
 }
 
 #[test]
-fn end_records_that_are_false_double_or_far() {
-    let end = |change: fn(&mut Ending)| {
-        let mut ending = Ending::default();
-        change(&mut ending);
-        code_of_end(&ending)
-    };
-    assert_eq!(end(|e| e.comment = vec![b'x'; 65_535]), "accepted");
-    assert_eq!(end(|e| e.comment_len = Some(7)), "truncated");
-    assert_eq!(end(|e| e.after = b"trailing".to_vec()), "data_after_end");
-    assert_eq!(end(|e| e.after = vec![0; 70_000]), "truncated");
-    assert_eq!(end(|e| e.comment = archive(&[file("x")], &Ending::default())), "false_end_record");
-    assert_eq!(end(|e| e.comment = b"a PK\x05\x06".to_vec()), "false_end_record");
-    assert_eq!(end(|e| e.before = b"#!/bin/sh\n".to_vec()), "prepended_data");
-    assert_eq!(end(|e| e.disks = 1), "multi_disk");
-    assert_eq!(end(|e| e.entries = Some(1)), "directory_mismatch");
-    assert_eq!(end(|e| e.entries = Some(3)), "directory_mismatch");
-    assert_eq!(end(|e| e.len = Some(10)), "prepended_data");
-    assert_eq!(end(|e| e.len = Some(10_000)), "truncated");
-    assert_eq!(end(|e| e.offset = Some(1)), "prepended_data");
-    assert_eq!(end(|e| e.offset = Some(10_000)), "truncated");
+fn a_long_comment_is_accepted_and_prepended_bytes_are_counted() {
+    assert_eq!(code_of_end(&Ending { comment: vec![b'x'; 65_535], ..Ending::default() }), "accepted");
     // A self-extracting archive whose offsets were not moved.
     let moved = [b"MZ stub".to_vec(), archive(&[file("a")], &Ending::default())].concat();
     let problem = scan_bytes(&moved).expect_err("prepended");

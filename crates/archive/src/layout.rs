@@ -3,7 +3,7 @@
 use super::ArchiveProblem;
 use std::collections::HashSet;
 
-/// What an entry takes up: local header, data, descriptor.
+/// The bytes of an entry: local header, data, descriptor.
 pub(super) struct Range {
     pub(super) start: u64,
     /// Where it can end: one place, or up to four where a descriptor can be read in several ways. Never empty.
@@ -22,7 +22,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Two entries with one local header overlap in full, whatever the rest says.
+    /// Two entries with one local header overlap in full.
     pub(super) fn claim(&mut self, start: u64, name: impl FnOnce() -> String) -> Result<(), ArchiveProblem> {
         if self.starts.insert(start) { Ok(()) } else { Err(ArchiveProblem::Overlap { name: name() }) }
     }
@@ -39,7 +39,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Holds the ranges to the layout.
+    /// Checks that the ranges fill the layout.
     ///
     /// Overlapping entries are how a small archive unpacks to terabytes; bytes between entries are entries to a reader
     /// that goes from front to back, and to no other.

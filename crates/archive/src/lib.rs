@@ -1,9 +1,10 @@
-//! Looks through an uploaded zip archive without ever unpacking it.
+//! The scan of an uploaded zip archive, which unpacks nothing.
 //!
-//! The archive is unpacked later, inside a cell, by one reader; students, graders and virus scanners use others. They
-//! disagree on everything that a zip file says twice, so what is said twice must agree here, and what only some readers
-//! would see is refused: entries that overlap, bytes that belong to no entry, a local header that differs from the
-//! directory, two end records, data before the first entry. What is left means the same to every reader.
+//! The archive is unpacked later by one reader inside a cell; students, graders and virus scanners use other readers.
+//! Readers disagree wherever a zip file contains a fact twice. So both copies must agree, and the scan refuses
+//! everything that only some readers would see: entries that overlap, bytes that belong to no entry, a local header
+//! that differs from the directory, two end records, data before the first entry. An accepted archive means the same to
+//! every reader.
 //!
 //! ```text
 //!  offset 0                                    directory                 end record, last
@@ -16,6 +17,8 @@
 //!
 //! Memory is bounded by the limits (entries x name length), never by what the file claims; every read is positional and
 //! of bounded size, so the file can be shared. Of local headers no more is read than the file is long.
+
+#![warn(missing_docs)]
 
 mod entry;
 mod fault;
@@ -54,7 +57,7 @@ use source::{Source, Window};
 use std::fs::File;
 use tree::Tree;
 
-/// How much of an archive is accepted, and of what.
+/// The limits that an archive must respect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanLimits {
     /// Bytes of the archive itself. 100 MiB: a project with its assets, but without its dependencies.
@@ -70,9 +73,9 @@ pub struct ScanLimits {
     pub max_name_bytes: u64,
     /// Components of one name. 32: dependencies left out, projects rarely reach 12.
     pub max_depth: u64,
-    /// Which files; by default all.
+    /// Accepted file types; by default all.
     pub types: FileTypes,
-    /// What the cell has room for; by default for anything.
+    /// Room in the cell; unlimited by default.
     pub room: Room,
 }
 
@@ -92,9 +95,9 @@ impl Default for ScanLimits {
 }
 
 impl ScanLimits {
-    /// As the settings say.
+    /// The limits that the settings define.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn from_config(config: &Config) -> Self {
         Self {
             max_archive_bytes: config.max_archive_bytes,
             max_entries: config.max_archive_entries,
@@ -105,7 +108,7 @@ impl ScanLimits {
     }
 }
 
-/// Unpacked bytes up to which no ratio is asked for: a log of 1 MiB of zeros harms nobody.
+/// Unpacked bytes up to which no ratio is enforced: a log of 1 MiB of zeros is harmless.
 pub const RATIO_FLOOR: u64 = 1024 * 1024;
 
 /// Bytes of extra fields and comment that an entry of the directory may have on average; real ones have about 30.
@@ -115,7 +118,7 @@ const EXTRA_BYTES: u64 = 1024;
 /// it is refused by its own name.
 const ONE_ENTRY_BYTES: u64 = 3 * 0xffff;
 
-/// What an accepted archive holds.
+/// Summary of an accepted archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveSummary {
     /// Entries, folders included.
@@ -128,13 +131,14 @@ pub struct ArchiveSummary {
     pub bytes: u64,
 }
 
-/// Looks through the archive in `file`, wherever its cursor stands.
+/// Scans the archive in `file`. The position of the file's cursor does not matter.
 ///
 /// Takes time in proportion to the entries, at most [`ScanLimits::max_entries`] of them; it blocks on the disk.
 ///
 /// # Errors
 ///
-/// The first [`ArchiveProblem`] that is found. All but [`ArchiveProblem::Io`] are the submission's.
+/// The first [`ArchiveProblem`] that is found. The submission is at fault for all of them except
+/// [`ArchiveProblem::Io`].
 pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveProblem> {
     let source = Source::new(file)?;
     if source.len() > limits.max_archive_bytes {
@@ -192,7 +196,7 @@ fn excessive_ratio(unpacked: u64, packed: u64, limits: &ScanLimits) -> Option<u6
     excessive.then(|| unpacked.div_ceil(packed))
 }
 
-/// Holds what the end record claims to the limits, before anything is read or kept on its word.
+/// Checks the claims of the end record against the limits, before anything is read or allocated because of them.
 fn check_directory(directory: &Directory, limits: &ScanLimits) -> Result<(), ArchiveProblem> {
     if directory.entries > limits.max_entries {
         return Err(ArchiveProblem::TooManyEntries { limit: limits.max_entries, seen: directory.entries });

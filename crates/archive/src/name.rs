@@ -1,4 +1,4 @@
-//! What an entry may be called.
+//! The rules for names of entries.
 
 use super::fault::NameFault;
 use super::{ArchiveProblem, ScanLimits};

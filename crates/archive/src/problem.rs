@@ -4,19 +4,21 @@ use super::fault::{Field, NameFault, Special};
 use assize_protocol::content::Content;
 use std::io::ErrorKind;
 
-/// Why an archive is refused: what was wrong, the limit, what was seen, and what to do.
+/// Why an archive is refused. The message of each variant names what was wrong, the limit, the value and what to do.
 ///
-/// Names are escaped and at most 120 characters long.
+/// `name` is the name of an entry, escaped and at most 120 characters long. `limit` is the largest value that is accepted
+/// and `seen` is the value of the archive: bytes, entries, components, a ratio, a mode or a method.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum ArchiveProblem {
-    #[error("the spooled archive cannot be read ({kind}); this is not the submission's fault: submit it again")]
+    #[error("the stored upload cannot be read ({kind}), which is a fault of this service; submit the archive again")]
     Io { kind: ErrorKind },
     #[error("the upload of {seen} bytes is not a zip archive; submit a .zip file")]
     NotAZip { seen: u64 },
     #[error("the archive of {seen} bytes holds no file; add the project to it")]
     Empty { seen: u64 },
     #[error(
-        "the archive is cut off: its {what} would end at byte {seen}, but byte {limit} is the end; upload it again"
+        "the archive is truncated: its {what} ends at byte {seen}, but the file ends at byte {limit}; upload it again"
     )]
     Truncated { what: &'static str, limit: u64, seen: u64 },
     #[error("the archive has {seen} bytes, over the limit of {limit}; leave out dependencies and build results")]
@@ -26,39 +28,39 @@ pub enum ArchiveProblem {
     #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}; leave out large files")]
     UnpackedTooLarge { limit: u64, seen: u64 },
     #[error(
-        "unpacked, the files take {seen} bytes in whole pages, but the workspace has {limit}; leave out large files"
+        "the unpacked files need {seen} bytes in whole pages, over the workspace's limit of {limit}; leave out large files"
     )]
     ExceedsWorkspace { limit: u64, seen: u64 },
     #[error(
-        "the archive makes {seen} files and folders, but the workspace has room for {limit}; leave out dependencies"
+        "the archive unpacks to {seen} files and folders, over the workspace's limit of {limit}; leave out dependencies"
     )]
     ExceedsInodes { limit: u64, seen: u64 },
     #[error(
-        "the archive and what it unpacks to need {seen} bytes of memory, but the cell has {limit} for them; leave out large files"
+        "the archive and its unpacked files need {seen} bytes of memory, over the cell's limit of {limit}; leave out large files"
     )]
     ExceedsMemory { limit: u64, seen: u64 },
-    #[error("{} unpacks to {seen} times its size, and the limit is {limit}; leave it out or make it smaller",
+    #[error("{} unpacks to {seen} times its size, over the limit of {limit}; leave it out or make it smaller",
             .name.as_ref().map_or("the archive".to_owned(), |name| format!("\"{name}\"")))]
     Ratio { name: Option<String>, limit: u64, seen: u64 },
     #[error("the archive's directory has {seen} bytes, over the limit of {limit}; pack it without comments and extras")]
     DirectoryTooLarge { limit: u64, seen: u64 },
-    #[error("the archive's directory is inconsistent: {detail} (expected {limit}, seen {seen}); pack it again")]
+    #[error("the archive's directory is inconsistent: {detail} (expected {limit}, observed {seen}); pack it again")]
     DirectoryMismatch { detail: &'static str, limit: u64, seen: u64 },
     #[error("the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
     NameTooLong { name: String, limit: u64, seen: u64 },
     #[error("the name \"{name}\" has {seen} components, over the limit of {limit}; nest fewer folders")]
     TooDeep { name: String, limit: u64, seen: u64 },
-    #[error("the name \"{name}\" leads out of the project with \"..\"; pack the project's folder itself")]
+    #[error("the name \"{name}\" leaves the project's folder by \"..\"; pack the project's folder itself")]
     PathOutside { name: String },
     #[error("the name \"{name}\" is absolute; pack names relative to the project's folder")]
     AbsolutePath { name: String },
     #[error("the name \"{name}\" begins with a drive; pack names relative to the project's folder")]
     DrivePath { name: String },
-    #[error("the name \"{name}\" lies on another host; pack names relative to the project's folder")]
+    #[error("the name \"{name}\" is a network path; pack names relative to the project's folder")]
     UncPath { name: String },
-    #[error("the name \"{name}\" holds a backslash; pack it with a tool that separates folders by \"/\"")]
+    #[error("the name \"{name}\" contains a backslash; pack it with a tool that separates folders by \"/\"")]
     Backslash { name: String },
-    #[error("the name \"{name}\" holds a NUL byte; rename it")]
+    #[error("the name \"{name}\" contains a NUL byte; rename it")]
     NulInName { name: String },
     #[error("the name \"{name}\" {}; rename it", .fault.as_str())]
     BadName { name: String, fault: NameFault },
@@ -66,56 +68,58 @@ pub enum ArchiveProblem {
     GitFolder { name: String },
     #[error("\"{name}\" is a symbolic link; pack the file itself in its place")]
     Symlink { name: String },
-    #[error("\"{name}\" is a hard link to something else; pack the file itself in its place")]
+    #[error("\"{name}\" is a hard link to another file; pack the file itself in its place")]
     HardLink { name: String },
     #[error("\"{name}\" is {}, not a file or folder (mode {seen:o}); leave it out", .special.as_str())]
     SpecialFile { name: String, special: Special, seen: u64 },
-    #[error("\"{name}\" runs with its owner's rights (mode {seen:o}); clear the set-uid and set-gid bits")]
+    #[error("\"{name}\" has the set-uid or set-gid bit (mode {seen:o}); clear both bits")]
     Setuid { name: String, seen: u64 },
     #[error("\"{name}\" is encrypted; pack it without a password")]
     Encrypted { name: String },
     #[error(
-        "\"{name}\" is compressed by method {seen}, but only stored (0) and deflate (8) are read; pack it with deflate"
+        "\"{name}\" is compressed by method {seen}, but only stored (0) and deflate (8) are supported; pack it with deflate"
     )]
     UnsupportedMethod { name: String, seen: u64 },
-    #[error("\"{name}\" is in the archive twice; keep one of them")]
+    #[error("the archive contains \"{name}\" twice; remove one of them")]
     DuplicateName { name: String },
     #[error("\"{name}\" and \"{other}\" differ only in case; rename one of them")]
     CaseCollision { name: String, other: String },
     #[error("\"{name}\" and \"{other}\" differ only in how letters are composed; rename one of them")]
     CompositionCollision { name: String, other: String },
-    #[error("\"{name}\" is or lies in something that is both a file and a folder; rename one of them")]
+    #[error("\"{name}\" needs a folder where the archive has a file; rename one of them")]
     FileAndFolder { name: String },
-    #[error("\"{name}\" overlaps with what follows it in the archive; pack it again with a common tool")]
+    #[error("\"{name}\" overlaps the entry that follows it in the archive; pack it again with a common tool")]
     Overlap { name: String },
     #[error("{seen} bytes after \"{name}\" belong to no entry; pack the archive again with a common tool")]
     HiddenData { name: String, seen: u64 },
-    #[error("the archive says two things of \"{name}\": {}; pack it again with a common tool", .field.as_str())]
+    #[error("the archive contradicts itself about \"{name}\": {}; pack it again with a common tool", .field.as_str())]
     HeaderMismatch { name: String, field: Field },
-    #[error("the sizes or the CRC after the data of \"{name}\" are not those of the directory; pack the archive again")]
+    #[error("the data descriptor of \"{name}\" contradicts the directory; pack the archive again with a common tool")]
     DescriptorMismatch { name: String },
     #[error("the extra fields of \"{name}\" are malformed; pack the archive again with a common tool")]
     BadExtraField { name: String },
-    #[error("{seen} bytes lie before the archive's first entry; submit the .zip file itself, nothing self-extracting")]
+    #[error("{seen} bytes precede the archive's first entry; submit a plain .zip file, not a self-extracting one")]
     PrependedData { seen: u64 },
-    #[error("{seen} bytes follow the archive's end; submit the .zip file itself")]
+    #[error("{seen} bytes follow the end of the archive; submit the .zip file alone")]
     TrailingData { seen: u64 },
-    #[error("the archive can be read as {seen} different ones; pack it again with a common tool, without a comment")]
+    #[error(
+        "the file contains {seen} end records and can be read as as many archives; pack it again without a comment"
+    )]
     FalseEndRecord { seen: u64 },
-    #[error("the archive is one part of several; pack it into one file")]
+    #[error("the archive is one part of a multi-part archive; pack the project into one file")]
     MultiDisk,
     #[error("the archive's 64-bit records are inconsistent: {detail}; pack it again with a common tool")]
     Zip64Lie { detail: &'static str },
-    #[error("\"{name}\" is a file of a type that is refused ({pattern}); leave it out")]
+    #[error("the template refuses the file type of \"{name}\" ({pattern}); leave the file out")]
     TypeDenied { name: String, pattern: String },
-    #[error("\"{name}\" is a file of a type that is not expected (only {allowed}); leave it out")]
+    #[error("the template does not accept the file type of \"{name}\" (accepted: {allowed}); leave the file out")]
     TypeNotAllowed { name: String, allowed: String },
-    #[error("\"{name}\" is of the kind `{}`, which is refused whatever its name; leave it out", .content.as_str())]
+    #[error("the content of \"{name}\" is of the kind `{}`, which the template refuses under any name; leave the file out", .content.as_str())]
     ContentDenied { name: String, content: Content },
 }
 
 impl ArchiveProblem {
-    /// A stable word for the problem, for the API and for counting.
+    /// The stable code of the problem, for the API and for metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "io",
@@ -172,7 +176,7 @@ impl ArchiveProblem {
         matches!(self, Self::Io { .. })
     }
 
-    /// The limit that was passed, where there is one, in the unit of [`Self::seen`].
+    /// The limit that was exceeded, if there is one, in the unit of [`Self::seen`].
     pub fn limit(&self) -> Option<u64> {
         match *self {
             Self::Truncated { limit, .. }
@@ -190,7 +194,7 @@ impl ArchiveProblem {
         }
     }
 
-    /// The value that was seen, where there is one: bytes, entries, components, a ratio, a mode or a method.
+    /// The observed value, if there is one: bytes, entries, components, a ratio, a mode or a method.
     pub fn seen(&self) -> Option<u64> {
         match *self {
             Self::NotAZip { seen }
@@ -218,7 +222,7 @@ impl ArchiveProblem {
         }
     }
 
-    /// The entry that it is about, where it is about one.
+    /// The entry that the problem is about, if it is about one.
     pub fn entry(&self) -> Option<&str> {
         match self {
             Self::Ratio { name, .. } => name.as_deref(),

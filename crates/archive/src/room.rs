@@ -1,4 +1,4 @@
-//! What an archive takes up in the cell that it is unpacked in: all of it is memory.
+//! The room that an archive needs in its cell. All of it is memory.
 
 use super::ArchiveProblem;
 
@@ -10,14 +10,14 @@ pub const PAGE: u64 = 4096;
 /// name have about 1 KiB.
 pub const NODE_BYTES: u64 = 2048;
 
-/// What a cell has for a project; without limit unless a template says so.
+/// The room that a cell has for a project; unlimited unless a template limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Of the workspace, in whole pages.
+    /// Size of the workspace in bytes, in whole pages.
     pub bytes: u64,
     /// Files and folders of the workspace, without the one that it is itself.
     pub inodes: u64,
-    /// For the archive, what is unpacked from it and what the kernel keeps of that, all of which are there at one time.
+    /// Memory in bytes for the archive, its unpacked files and the kernel's data about them, which exist at one time.
     pub memory: u64,
 }
 
@@ -33,14 +33,14 @@ pub const fn in_pages(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
-/// What an archive takes up.
+/// The room that an archive needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needed {
-    /// Of all files, each in whole pages.
+    /// Bytes of all files, each in whole pages.
     pub bytes: u64,
     /// Files, and folders whether an entry names them or not.
     pub inodes: u64,
-    /// Of the archive itself.
+    /// Bytes of the archive itself.
     pub archive_bytes: u64,
 }
 

@@ -1,4 +1,6 @@
-//! The seeds of the fuzz target `archive`: `UPDATE_SEEDS=1 cargo test --lib seeds` writes them.
+//! The seeds of the fuzz target `archive`: `UPDATE_SEEDS=1 cargo test -p assize-archive seeds` writes them.
+
+use assize_corpus::ABC_CRC;
 
 use super::crafted::{Ending, Member, archive, file, folder, longs, numbers};
 use std::io::Write;
@@ -6,14 +8,12 @@ use std::path::Path;
 
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let plain = |members: &[Member]| archive(members, &Ending::default());
-    // CRC-32 of the three bytes that `file` holds, so that the cell's reader takes them.
-    let real = |name: &str| Member { crc: 0x3524_41c2, ..file(name) };
     let streamed = Member {
         flags: 1 << 3,
         local_crc: Some(0),
         local_sizes: Some((0, 0)),
-        after: longs(&[0x0807_4b50, 0x3524_41c2, 3, 3]),
-        ..real("streamed")
+        after: longs(&[0x0807_4b50, ABC_CRC, 3, 3]),
+        ..file("streamed")
     };
     let wide = [3_u64, 3].iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
     let large = Member {
@@ -21,7 +21,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         unpacked: u32::MAX,
         packed: u32::MAX,
         local_sizes: Some((3, 3)),
-        ..real("large")
+        ..file("large")
     };
     let mut deflated = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for name in ["src/main.py", "README.md"] {
@@ -29,27 +29,27 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         deflated.write_all(&[b'x'; 300]).expect("data");
     }
     vec![
-        ("files", plain(&[folder("src/"), real("src/a"), real("b")])),
+        ("files", plain(&[folder("src/"), file("src/a"), file("b")])),
         ("deflated", deflated.finish().expect("an archive").into_inner()),
-        ("streamed", plain(&[streamed, real("b")])),
+        ("streamed", plain(&[streamed, file("b")])),
         ("large", plain(&[large])),
-        ("zip64", archive(&[real("a")], &Ending { zip64: Some((None, None, 0)), ..Ending::default() })),
-        ("comment", archive(&[real("a")], &Ending { comment: b"end".to_vec(), ..Ending::default() })),
-        ("outside", plain(&[real("../a")])),
-        ("absolute", plain(&[real("/a")])),
-        ("symlink", plain(&[Member { mode: 0o120_777, ..real("a") }, real("a/b")])),
-        ("device", plain(&[Member { mode: 0o020_644, ..real("a") }])),
-        ("twice", plain(&[real("a"), real("a")])),
-        ("folder_and_file", plain(&[real("a"), real("a/b")])),
-        ("overlap", plain(&[real("a"), Member { offset: Some(0), ..real("b") }])),
-        ("prepended", archive(&[real("a")], &Ending { before: b"#!".to_vec(), ..Ending::default() })),
-        ("encrypted", plain(&[Member { flags: 1, ..real("a") }])),
+        ("zip64", archive(&[file("a")], &Ending { zip64: Some((None, None, 0)), ..Ending::default() })),
+        ("comment", archive(&[file("a")], &Ending { comment: b"end".to_vec(), ..Ending::default() })),
+        ("outside", plain(&[file("../a")])),
+        ("absolute", plain(&[file("/a")])),
+        ("symlink", plain(&[Member { mode: 0o120_777, ..file("a") }, file("a/b")])),
+        ("device", plain(&[Member { mode: 0o020_644, ..file("a") }])),
+        ("twice", plain(&[file("a"), file("a")])),
+        ("folder_and_file", plain(&[file("a"), file("a/b")])),
+        ("overlap", plain(&[file("a"), Member { offset: Some(0), ..file("b") }])),
+        ("prepended", archive(&[file("a")], &Ending { before: b"#!".to_vec(), ..Ending::default() })),
+        ("encrypted", plain(&[Member { flags: 1, ..file("a") }])),
     ]
 }
 
 #[test]
 fn the_seeds_are_what_the_fuzzer_begins_with() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/archive");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/archive");
     for (name, bytes) in seeds() {
         let path = folder.join(name);
         if std::env::var_os("UPDATE_SEEDS").is_some() {
@@ -57,6 +57,10 @@ fn the_seeds_are_what_the_fuzzer_begins_with() {
             std::fs::write(&path, &bytes).expect("written");
         }
         let kept = std::fs::read(&path).unwrap_or_default();
-        assert!(kept == bytes, "{} is not up to date: UPDATE_SEEDS=1 cargo test --lib seeds", path.display());
+        assert!(
+            kept == bytes,
+            "{} is not up to date: UPDATE_SEEDS=1 cargo test -p assize-archive seeds",
+            path.display()
+        );
     }
 }

@@ -1,44 +1,44 @@
-//! Which types of files are taken, by name and by their first bytes.
+//! The file types that a template accepts, by name and by the first bytes.
 
 use super::{ArchiveProblem, name};
 use assize_protocol::content::Content;
 use serde::Deserialize;
 
-/// The longest list of patterns, and the longest pattern in bytes: each entry is held to each.
-const MOST_PATTERNS: usize = 200;
-const MOST_PATTERN_BYTES: usize = 64;
+/// The longest list of patterns, and the longest pattern in bytes: each entry is compared with each pattern.
+const MAX_PATTERNS: usize = 200;
+const MAX_PATTERN_BYTES: usize = 64;
 
 /// Bytes of a message that the allowed patterns may take up.
 const SHOWN_BYTES: usize = 200;
 
-/// What is taken; by default everything.
+/// The accepted file types; by default all.
 ///
 /// A pattern with a dot at its beginning is the end of a file's name (`.py`, `.tar.gz`), any other one is a whole name
 /// without its folders (`Makefile`). Upper and lower case of ASCII are the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileTypes {
-    /// If not empty: nothing else.
+    /// Accepted patterns; if empty, all files are accepted.
     pub allow: Vec<String>,
-    /// Not these, whatever `allow` says.
+    /// Refused patterns, even if `allow` has them.
     pub deny: Vec<String>,
-    /// Not what is this by its first bytes. Looked at in the cell, where files are unpacked, and before that in files
-    /// that the archive holds uncompressed.
+    /// Refused kinds of content, by the first bytes of a file. They are checked in the cell, where files are unpacked,
+    /// and before that for files that the archive stores uncompressed.
     pub deny_content: Vec<Content>,
 }
 
 impl FileTypes {
-    /// What must hold of the lists.
+    /// Checks the lists themselves.
     ///
     /// # Errors
     /// The first pattern that cannot match, or a list that is too long, in words.
     pub fn check(&self) -> Result<(), String> {
         for (key, list) in [("allow", &self.allow), ("deny", &self.deny)] {
-            if list.len() > MOST_PATTERNS {
-                return Err(format!("archive.{key} has {} patterns, the limit is {MOST_PATTERNS}", list.len()));
+            if list.len() > MAX_PATTERNS {
+                return Err(format!("archive.{key} has {} patterns, the limit is {MAX_PATTERNS}", list.len()));
             }
             let usable = |pattern: &str| {
-                (1..=MOST_PATTERN_BYTES).contains(&pattern.len())
+                (1..=MAX_PATTERN_BYTES).contains(&pattern.len())
                     && pattern != "."
                     && !pattern.contains(['/', '*', '?'])
                     && !pattern.chars().any(char::is_control)
@@ -46,14 +46,14 @@ impl FileTypes {
             if let Some(pattern) = list.iter().find(|pattern| !usable(pattern)) {
                 return Err(format!(
                     "archive.{key} has {pattern:?}; a pattern is the end of a name (.py) or a whole name (Makefile), \
-                     1 to {MOST_PATTERN_BYTES} bytes without wildcards"
+                     1 to {MAX_PATTERN_BYTES} bytes without wildcards"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Holds a file's name to the lists.
+    /// Checks a file's name against the lists.
     pub(super) fn check_name(&self, path: &str) -> Result<(), ArchiveProblem> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let shown = || name::shown(path.as_bytes());
@@ -71,9 +71,9 @@ impl FileTypes {
         Ok(())
     }
 
-    /// Holds the first bytes of a file to the list.
+    /// Checks the first bytes of a file against the list.
     pub(super) fn check_head(&self, path: &str, head: &[u8]) -> Result<(), ArchiveProblem> {
-        match Content::of(head) {
+        match Content::detect(head) {
             Some(content) if self.deny_content.contains(&content) => {
                 Err(ArchiveProblem::ContentDenied { name: name::shown(path.as_bytes()), content })
             }

@@ -1,43 +1,63 @@
-//! Archives that lie: most must not be taken in at all, and what only shows when it is inflated must end in the
-//! cell, as the project's own fault.
+//! Hostile archives. The API must reject most of them at submission. What only inflating shows must end in the cell, as a
+//! failure of the submission.
+//!
+//! The archives are those of [`assize_corpus::hostile`]; this module adds how the run of an accepted archive must end.
 
-mod headers;
-mod inflated;
-mod names;
-mod records;
-
-use super::arena::Arena;
 use super::case::{Case, Group};
-use super::trial::{self, Must, Trial};
-use assize_corpus::{Ending, Member, archive};
+use super::context::AttackContext;
+use super::trial::{self, Expectation, Trial};
+use assize_corpus::hostile::{self, HostileArchive, ScanAnswer};
+use assize_domain::run::FailureCode;
 
-/// The template that the archives are handed in for.
+/// The template that the archives are submitted for.
 const TEMPLATE: &str = "script";
 
-/// The names of all.
+/// The control that stops an archive which only the warden can recognise.
+const WARDEN: &str = "the warden, in the cell: archive_rejected";
+
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     all().into_iter().map(|trial| trial.case).collect()
 }
 
-/// Tries all that are wanted.
-pub async fn run(arena: &Arena) {
-    trial::run(arena, all()).await;
+/// Tries every requested case.
+pub async fn run(context: &AttackContext) {
+    trial::run(context, all()).await;
 }
 
 fn all() -> Vec<Trial> {
-    [names::all(), headers::all(), records::all(), inflated::all()].concat()
+    hostile::for_attack().into_iter().map(trial_of).collect()
 }
 
-/// An archive that the scan must refuse with this reason.
-fn refused(name: &str, tried: impl Into<String>, code: &'static str, bytes: Vec<u8>) -> Trial {
-    let case = Case::new(Group::Archives, name, tried, format!("the scan: {code}"));
-    Trial { case, template: TEMPLATE, archive: bytes, must: Must::BeRefused(code) }
+fn trial_of(archive: HostileArchive) -> Trial {
+    let (control, expected) = match archive.scan {
+        ScanAnswer::Refused(code) | ScanAnswer::RefusedForWorkspace(code) | ScanAnswer::RefusedForCell(code) => {
+            (format!("the scan: {code}"), Expectation::Refused(code))
+        }
+        ScanAnswer::Accepted => {
+            let (control, expected) = accepted(&archive.name);
+            (control.to_owned(), expected)
+        }
+    };
+    let case = Case::new(Group::Archives, &archive.name, archive.what, control);
+    Trial { case, template: TEMPLATE, archive: archive.bytes, expected }
 }
 
-/// As [`refused`], of members with an honest end.
-fn members(name: &str, tried: impl Into<String>, code: &'static str, members: &[Member]) -> Trial {
-    refused(name, tried, code, archive(members, &Ending::default()))
+/// The control that must stop an archive which the scan accepts, and how its run must end.
+fn accepted(name: &str) -> (&'static str, Expectation) {
+    match name {
+        "inflates-further" => (
+            "the warden counts the bytes that it unpacks, and the tmpfs is full",
+            Expectation::Fails(&[FailureCode::ArchiveRejected, FailureCode::OutOfDisk]),
+        ),
+        "inflates-less" => {
+            ("the warden rejects the archive or unpacks the bytes that exist", Expectation::GainsNothing)
+        }
+        "nested" => ("the inner archive stays a file: the project counts two files", Expectation::Scores(1.0)),
+        "modes" => ("the warden sets the mode of every file itself", Expectation::Scores(1.0)),
+        _ => (WARDEN, Expectation::Fails(&[FailureCode::ArchiveRejected])),
+    }
 }
 
 #[cfg(test)]
@@ -51,21 +71,22 @@ mod tests {
     use assize_config::Config;
 
     #[test]
-    fn the_scan_says_of_each_what_is_expected_here() {
+    fn the_scan_answers_what_each_case_expects() {
+        assert_eq!(hostile::WORKSPACE_INODES, templates::WORKSPACE_INODES);
         let folder = tempfile::tempdir().unwrap();
         templates::write(folder.path(), 8081).unwrap();
         let templates = Templates::load(folder.path()).unwrap();
         let mut wrong = Vec::new();
-        for Trial { case, archive, must, template } in [all(), crate::blame::archives()].concat() {
+        for Trial { case, archive, expected, template } in [all(), crate::blame::archives()].concat() {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&archive).unwrap();
-            let said = match scan(&file, &templates.get(template).unwrap().scan_limits(&Config::default())) {
-                Ok(_) => "taken in".to_owned(),
+            let actual = match scan(&file, &templates.get(template).unwrap().scan_limits(&Config::default())) {
+                Ok(_) => "accepted".to_owned(),
                 Err(problem) => format!("archive_{}", problem.code()),
             };
-            let expected = if let Must::BeRefused(code) = must { code } else { "taken in" };
-            if said != expected {
-                wrong.push(format!("{}: {expected} is expected, the scan says {said}", case.id));
+            let expected = if let Expectation::Refused(code) = expected { code } else { "accepted" };
+            if actual != expected {
+                wrong.push(format!("{}: expected {expected}, observed {actual}", case.id));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

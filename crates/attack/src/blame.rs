@@ -1,7 +1,8 @@
-//! Attempts to have the infrastructure blamed: for an archive that no cell can hold, for a registry that the project
-//! filled itself, for what a Git server says, for a cell that was starved; and to have a worker pause for that.
+//! Failures that a project causes and that must not count as failures of the infrastructure: an archive that no cell
+//! can hold, a registry that the project filled itself, the texts of a Git server, a starved cell. Other cases try to
+//! make a worker pause in this way.
 //!
-//! Who succeeds is tried again for nothing, three times, and takes the worker's time from everybody.
+//! A project that succeeded would be retried three times at no cost and take the worker's time from everybody.
 
 mod forge;
 pub mod outside;
@@ -12,32 +13,32 @@ mod starved;
 
 pub use pause::PAUSE_AFTER;
 
-use super::arena::Arena;
 use super::case::{Case, Group};
+use super::context::AttackContext;
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let trials = [room::all(), starved::all()].concat().into_iter().map(|trial| trial.case);
     trials.chain(registry::cases()).chain(forge::cases()).chain(pause::cases()).collect()
 }
 
-/// Those that are an archive which the scan must refuse.
+/// The cases whose archive the scan must refuse.
 #[cfg(test)]
 pub(super) fn archives() -> Vec<super::trial::Trial> {
     room::all()
 }
 
-/// Tries all that are wanted.
-pub async fn run(arena: &Arena) {
-    super::trial::run(arena, [room::all(), starved::all()].concat()).await;
-    registry::run(arena).await;
-    forge::run(arena).await;
-    pause::run(arena).await;
+/// Tries every requested case.
+pub async fn run(context: &AttackContext) {
+    super::trial::run(context, [room::all(), starved::all()].concat()).await;
+    registry::run(context).await;
+    forge::run(context).await;
+    pause::run(context).await;
 }
 
-fn case(name: &str, tried: &str, wall: &str) -> Case {
-    Case::new(Group::Blame, name, tried, wall)
+fn case(name: &str, tried: &str, control: &str) -> Case {
+    Case::new(Group::Blame, name, tried, control)
 }
 
 fn id(name: &str) -> String {

@@ -1,8 +1,8 @@
-//! One thing that is tried, and what became of it.
+//! A case of the attack, and its outcome.
 
 use serde::Serialize;
 
-/// What an attack is made of.
+/// The group of a case, which is the first part of its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
@@ -16,11 +16,11 @@ pub enum Group {
 }
 
 impl Group {
-    /// All of them, in the order in which they run.
+    /// Every group, in the order in which the attack runs them.
     pub const ALL: [Self; 7] =
         [Self::Archives, Self::Git, Self::Http, Self::Results, Self::Code, Self::Blame, Self::Limits];
 
-    /// As it stands before the slash of a case's name.
+    /// The part of a case's id before the slash.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,75 +35,70 @@ impl Group {
     }
 }
 
-/// One thing that is tried.
+/// A case: one hostile act, and the control that must stop it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Case {
-    /// `<group>/<name>`, stable.
+    /// `<group>/<name>`; stable between releases.
     pub id: String,
+    /// The group of the case.
     pub group: Group,
     /// What is tried, for a person.
     pub tried: String,
-    /// What must stop it.
-    pub wall: String,
+    /// The control that must stop it, for a person.
+    pub control: String,
 }
 
 impl Case {
-    /// A case of a group; `name` is without the group.
-    pub fn new(group: Group, name: &str, tried: impl Into<String>, wall: impl Into<String>) -> Self {
-        Self { id: format!("{}/{name}", group.as_str()), group, tried: tried.into(), wall: wall.into() }
+    /// Creates a case; `name` is the part of the id after the slash.
+    pub fn new(group: Group, name: &str, tried: impl Into<String>, control: impl Into<String>) -> Self {
+        Self { id: format!("{}/{name}", group.as_str()), group, tried: tried.into(), control: control.into() }
     }
 }
 
-/// What became of a case; the text is what was seen.
+/// The outcome of a case. The text is what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", content = "seen", rename_all = "snake_case")]
-pub enum Judgement {
-    /// Stopped, by what is said.
+pub enum CaseOutcome {
+    /// The control stopped the case.
     Contained(String),
-    /// It did something that it must not be able to.
+    /// The case did what the control must prevent.
     Escaped(String),
-    /// Nothing can be said: the case could not be tried to its end.
-    Unjudged(String),
+    /// The case could not be tried to its end, so nothing is proven.
+    Inconclusive(String),
 }
 
-impl Judgement {
-    /// Contained if `holds`, else an escape.
-    pub fn of(holds: bool, seen: impl Into<String>) -> Self {
+impl CaseOutcome {
+    /// [`CaseOutcome::Contained`] if `holds`, else [`CaseOutcome::Escaped`].
+    pub fn contained_if(holds: bool, seen: impl Into<String>) -> Self {
         if holds { Self::Contained(seen.into()) } else { Self::Escaped(seen.into()) }
     }
 
-    /// What was seen.
+    /// What was observed.
     #[must_use]
     pub fn seen(&self) -> &str {
         match self {
-            Self::Contained(seen) | Self::Escaped(seen) | Self::Unjudged(seen) => seen,
+            Self::Contained(seen) | Self::Escaped(seen) | Self::Inconclusive(seen) => seen,
         }
     }
 }
 
-/// A case with its judgement.
+/// A case and its outcome, as the attack reports them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct CaseResult {
     #[serde(flatten)]
     pub case: Case,
     #[serde(flatten)]
-    pub judgement: Judgement,
+    pub outcome: CaseOutcome,
 }
 
-/// Whether `id` is meant by a pattern: a part of it, or with `*` the whole.
+/// Whether a pattern selects this id. A pattern without `*` must occur in the id; a pattern with `*` must match all of it.
 #[must_use]
 pub fn matches(pattern: &str, id: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return id.contains(pattern) };
-    let Some(mut left) = id.strip_prefix(first) else { return false };
-    let pieces: Vec<&str> = rest.split('*').collect();
-    let Some((last, middle)) = pieces.split_last() else { return true };
-    for piece in middle {
-        match left.find(piece) {
-            Some(at) => left = &left[at + piece.len()..],
-            None => return false,
-        }
+    if !pattern.contains('*') {
+        return id.contains(pattern);
     }
-    left.ends_with(last)
+    let escaped: Vec<String> = pattern.split('*').map(globset::escape).collect();
+    globset::Glob::new(&escaped.join("*")).is_ok_and(|glob| glob.compile_matcher().is_match(id))
 }
 
 #[cfg(test)]
@@ -111,7 +106,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_pattern_is_a_part_or_has_stars() {
+    fn a_pattern_is_a_part_of_an_id_or_has_stars() {
         for (pattern, id, expected) in [
             ("mount", "code/mount-tmpfs", true),
             ("code/", "code/mount-tmpfs", true),

@@ -1,15 +1,15 @@
-//! Addresses of repositories that lead elsewhere. Each is handed in as `repository_url` of a submission;
-//! it must be refused, or end without a point, and this host's witness must not be reached.
+//! Addresses of repositories that lead to forbidden places. Each is submitted as `repository_url`. The submission must
+//! be rejected or end without a point, and the canaries of this host must not be reached.
 
 use reqwest::Method;
 use reqwest::multipart::Form;
 use uuid::Uuid;
 
-use super::arena::Arena;
-use super::case::{Case, Group, Judgement};
-use super::trial::{self, Must};
+use super::case::{Case, CaseOutcome, Group};
+use super::context::AttackContext;
+use super::trial::{self, Expectation};
 
-/// Name, address (`{port}` is a listener on this host), what it is.
+/// Name, address (`{port}` stands for a listener on this host), what the address is.
 const ADDRESSES: &[(&str, &str, &str)] = &[
     ("ext", "ext::sh -c touch% /tmp/assize-attack", "a command, by git's ext transport"),
     ("fd", "fd::17", "a descriptor of the fetcher"),
@@ -36,7 +36,11 @@ const ADDRESSES: &[(&str, &str, &str)] = &[
     ("metadata", "https://169.254.169.254/latest/meta-data.git", "the cloud's metadata"),
     ("private", "https://10.0.0.1/x.git", "a private address"),
     ("userinfo", "https://github.com@127.0.0.1:{port}/x.git", "a known host as the user of another"),
-    ("userinfo-encoded", "https://github.com%2f@127.0.0.1:{port}/x.git", "the same with an encoded slash"),
+    (
+        "userinfo-encoded",
+        "https://github.com%2f@127.0.0.1:{port}/x.git",
+        "a known host as the user of another, with an encoded slash",
+    ),
     ("rebinding-name", "https://127.0.0.1.nip.io:{port}/x.git", "a name that resolves to the loopback"),
     ("line-feed", "https://example.com/x.git\nHost: 127.0.0.1", "an address with a line feed"),
     ("carriage-return", "https://example.com/x\r", "a trailing carriage return (CVE-2025-48384)"),
@@ -49,52 +53,52 @@ const ADDRESSES: &[(&str, &str, &str)] = &[
     ("long", "LONG", "an address of 100,000 characters"),
 ];
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let wall = "refused by its form, or fetched in a cell that reaches no such place";
-    let cases = ADDRESSES.iter().map(|(name, _, tried)| Case::new(Group::Git, name, *tried, wall));
+    let control = "the API rejects the form of the address, or the fetch runs in a cell that cannot reach the place";
+    let cases = ADDRESSES.iter().map(|(name, _, tried)| Case::new(Group::Git, name, *tried, control));
     cases.collect()
 }
 
-/// Tries all that are wanted, one after another: who was reached is told apart only so.
-pub async fn run(arena: &Arena) {
+/// Tries every requested case, one after another, because a connection to a canary does not identify its case.
+pub async fn run(context: &AttackContext) {
     for ((_, address, _), case) in ADDRESSES.iter().zip(cases()) {
-        if arena.wants(&case.id) {
-            let judgement = one(arena, &case.id, address).await.unwrap_or_else(Judgement::Unjudged);
-            let judgement = match (judgement, arena.witness.check()) {
-                (_, Err(reached)) => Judgement::Escaped(reached),
-                (judgement, Ok(())) => judgement,
+        if context.wants(&case.id) {
+            let outcome = one(context, &case.id, address).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            let outcome = match (outcome, context.host_canary.check()) {
+                (_, Err(reached)) => CaseOutcome::Escaped(reached),
+                (outcome, Ok(())) => outcome,
             };
-            arena.judge(&case.id, judgement);
+            context.record(&case.id, outcome);
         }
     }
     if std::path::Path::new("/tmp/assize-attack").exists() {
         for case in cases().iter().filter(|case| case.id.ends_with("/ext") || case.id.ends_with("/option")) {
-            arena.judge(&case.id, Judgement::Escaped("/tmp/assize-attack was made on the host".to_owned()));
+            context.record(&case.id, CaseOutcome::Escaped("/tmp/assize-attack was made on the host".to_owned()));
         }
     }
 }
 
-async fn one(arena: &Arena, id: &str, address: &str) -> Result<Judgement, String> {
+async fn one(context: &AttackContext, id: &str, address: &str) -> Result<CaseOutcome, String> {
     let address = match address {
         "LONG" => format!("https://example.com/{}", "x".repeat(100_000)),
-        address => address.replace("{port}", &arena.witness.port.to_string()),
+        address => address.replace("{port}", &context.host_canary.port.to_string()),
     };
     let form = Form::new()
         .text("template", "script")
         .text("user", id.to_owned())
         .text("repository_url", address)
         .text("ref", "main");
-    let answer = arena.send(arena.request(Method::POST, "/v1/submissions").multipart(form)).await?;
+    let answer = context.send(context.request(Method::POST, "/v1/submissions").multipart(form)).await?;
     let Some(run) = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else {
-        return Ok(Judgement::of((400..500).contains(&answer.status), answer.told()));
+        return Ok(CaseOutcome::contained_if((400..500).contains(&answer.status), answer.summary()));
     };
-    arena.of(run, &[id.to_owned()]);
-    // A name that cannot be looked up here is nobody's escape, whoever is blamed for it.
-    let ended = arena.ended(run).await?;
-    match trial::judge(&ended, Must::GainNothing) {
-        Judgement::Escaped(seen) if ended["status"] == "failed" => Ok(Judgement::Contained(seen)),
-        judgement => Ok(judgement),
+    context.assign_run(run, &[id.to_owned()]);
+    // A name that does not resolve on this host is not an escape, whatever the cause of the failure.
+    let ended = context.ended(run).await?;
+    match trial::assess(&ended, Expectation::GainsNothing) {
+        CaseOutcome::Escaped(seen) if ended["status"] == "failed" => Ok(CaseOutcome::Contained(seen)),
+        outcome => Ok(outcome),
     }
 }

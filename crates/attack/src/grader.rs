@@ -1,5 +1,5 @@
-//! Projects that go for the tests themselves, in the cell that they share with them: in the build, before the tests
-//! are there; while they run; and by files that a program of the grader's may read by itself.
+//! Projects that attack the tests themselves, in the cell that they share with them: in the build, before the tests
+//! exist; while the tests run; and with files that a program of the grader may load by itself.
 //!
 //! Two templates: `graded`, whose project runs code of its own in both stages, and the shipped `python-unit`, in whose
 //! tests the project's module is loaded.
@@ -9,12 +9,11 @@ mod planted;
 
 use std::path::Path;
 
-use super::arena::Arena;
-use super::case::{Case, Judgement};
-use super::trial::{self, Must, Trial};
-use assize_corpus as crafted;
+use super::case::{Case, CaseOutcome};
+use super::context::AttackContext;
+use super::trial::{self, Expectation, Trial};
 
-/// Of the shipped template that runs pytest.
+/// Image of the shipped template that runs pytest.
 pub const PYTEST_IMAGE: &str = "assize/python-unit:1";
 
 const GRADED: &str = "graded";
@@ -30,10 +29,10 @@ const FILES: [(&str, &str); 7] = [
     ("python-unit/tests/test_rational.py", include_str!("../../../templates/python-unit/tests/test_rational.py")),
 ];
 
-/// Names and texts.
+/// Names and contents of files.
 type Files = &'static [(&'static str, &'static str)];
 
-/// Projects that answer all, by template: where those have no points, the lack of points says nothing.
+/// Honest projects with all points, by template. If an honest project gets no points, a lack of points proves nothing.
 const HONEST: [(&str, Files, f64); 2] = [
     (
         GRADED,
@@ -43,7 +42,7 @@ const HONEST: [(&str, Files, f64); 2] = [
     (UNIT, &[("rational.py", include_str!("../../../templates/python-unit/sample/passing/rational.py"))], 10.0),
 ];
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     all().into_iter().map(|trial| trial.case).collect()
@@ -56,7 +55,7 @@ fn all() -> Vec<Trial> {
 /// Writes the templates that these cases need into `folder`.
 ///
 /// # Errors
-/// If the folder cannot be written to.
+/// The folder cannot be written to.
 pub fn write_templates(folder: &Path) -> std::io::Result<()> {
     for (name, text) in FILES {
         let path = folder.join(name);
@@ -66,36 +65,36 @@ pub fn write_templates(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Tries all that are wanted.
-pub async fn run(arena: &Arena) {
-    let wanted: Vec<Trial> = all().into_iter().filter(|trial| arena.wants(&trial.case.id)).collect();
+/// Tries every requested case.
+pub async fn run(context: &AttackContext) {
+    let wanted: Vec<Trial> = all().into_iter().filter(|trial| context.wants(&trial.case.id)).collect();
     for (template, files, score) in HONEST {
         let of_it: Vec<Trial> = wanted.iter().filter(|trial| trial.template == template).cloned().collect();
         if of_it.is_empty() {
             continue;
         }
-        match honest(arena, template, files, score).await {
-            Ok(()) => trial::run(arena, of_it).await,
+        match honest(context, template, files, score).await {
+            Ok(()) => trial::run(context, of_it).await,
             Err(why) => {
                 for trial in of_it {
-                    arena.judge(&trial.case.id, Judgement::Unjudged(why.clone()));
+                    context.record(&trial.case.id, CaseOutcome::Inconclusive(why.clone()));
                 }
             }
         }
     }
 }
 
-async fn honest(arena: &Arena, template: &str, files: Files, score: f64) -> Result<(), String> {
-    let run = arena.begin(&[], template, project(files)).await?;
-    let ended = arena.ended(run).await?;
-    match trial::judge(&ended, Must::Score(score)) {
-        Judgement::Contained(_) => Ok(()),
-        judgement => Err(format!("an honest project should have all points: {}", judgement.seen())),
+async fn honest(context: &AttackContext, template: &str, files: Files, score: f64) -> Result<(), String> {
+    let run = context.begin(&[], template, project(files)).await?;
+    let ended = context.ended(run).await?;
+    match trial::assess(&ended, Expectation::Scores(score)) {
+        CaseOutcome::Contained(_) => Ok(()),
+        outcome => Err(format!("an honest project should have all points: {}", outcome.seen())),
     }
 }
 
 fn project(files: &[(&str, &str)]) -> Vec<u8> {
     let files: Vec<(String, Vec<u8>)> =
         files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
-    crafted::project(&files)
+    assize_corpus::project(&files)
 }

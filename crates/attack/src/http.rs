@@ -1,4 +1,4 @@
-//! Requests that are slow, cut, contradictory, too large or somebody else's.
+//! Requests that are slow, truncated, contradictory, too large or made with another organisation's key.
 
 pub mod alike;
 mod bytes;
@@ -7,46 +7,48 @@ mod foreign;
 mod forms;
 mod slow;
 
-use super::arena::Arena;
-use super::case::{Case, Group, Judgement};
+use super::case::{Case, CaseOutcome, Group};
+use super::context::AttackContext;
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     [bytes::cases(), forms::cases(), foreign::cases(), alike::cases(), slow::cases(), crowding::cases()].concat()
 }
 
-/// Tries all that are wanted, but the slow ones.
-pub async fn run(arena: &Arena) {
-    bytes::run(arena).await;
-    forms::run(arena).await;
-    foreign::run(arena).await;
-    alike::run(arena).await;
+/// Tries every requested case except the slow ones.
+pub async fn run(context: &AttackContext) {
+    bytes::run(context).await;
+    forms::run(context).await;
+    foreign::run(context).await;
+    alike::run(context).await;
 }
 
-/// Those that must wait for the service's own timeouts.
-pub async fn run_slow(arena: &Arena) {
-    slow::run(arena).await;
-    crowding::run(arena).await;
+/// Tries the cases that must wait for the service's own timeouts.
+pub async fn run_slow(context: &AttackContext) {
+    slow::run(context).await;
+    crowding::run(context).await;
 }
 
-fn case(name: &str, tried: &str, wall: &str) -> Case {
-    Case::new(Group::Http, name, tried, wall)
+fn case(name: &str, tried: &str, control: &str) -> Case {
+    Case::new(Group::Http, name, tried, control)
 }
 
 fn id(name: &str) -> String {
     format!("{}/{name}", Group::Http.as_str())
 }
 
-/// Judges by the answer: the service must have given one of these codes or statuses, and still be ready.
-async fn judge(arena: &Arena, name: &str, answered: Result<String, String>, allowed: &[&str]) {
-    let judgement = match answered {
-        Err(why) => Judgement::Escaped(why),
-        Ok(told) if !allowed.iter().any(|word| told.split(' ').any(|part| part == *word)) => Judgement::Escaped(told),
-        Ok(told) => match bytes::ready(arena).await {
-            Ok(()) => Judgement::Contained(told),
-            Err(why) => Judgement::Escaped(format!("{told}, but then {why}")),
+/// Records the outcome by the answer: the service must answer with one of these codes or statuses, and still be ready.
+async fn record_answer(context: &AttackContext, name: &str, answered: Result<String, String>, allowed: &[&str]) {
+    let outcome = match answered {
+        Err(why) => CaseOutcome::Escaped(why),
+        Ok(answer) if !allowed.iter().any(|word| answer.split(' ').any(|part| part == *word)) => {
+            CaseOutcome::Escaped(answer)
+        }
+        Ok(answer) => match bytes::ready(context).await {
+            Ok(()) => CaseOutcome::Contained(answer),
+            Err(why) => CaseOutcome::Escaped(format!("{answer}, but then {why}")),
         },
     };
-    arena.judge(&id(name), judgement);
+    context.record(&id(name), outcome);
 }

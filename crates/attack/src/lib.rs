@@ -1,46 +1,46 @@
-//! Everything hostile that is known, tried on this host: `assize doctor --attack`.
+//! The attack of assize on itself: every known hostile case, tried on this host by `assize doctor --attack`.
 //!
-//! The command starts an installation of its own against the host's real engine, and this module attacks it
-//! the way a project or a client would: through HTTP, with archives, code, reports and requests that it
-//! makes itself. Each [`case::Case`] says what is tried and what must stop it; its judgement is made from
-//! what was seen on both sides. Nothing is taken for contained because nothing was heard of it: a case
-//! without an answer is not judged, and the command then does not end with 0.
+//! The command starts an installation of its own on the host's real engine. This crate attacks that installation as a
+//! project or a client would: through HTTP, with archives, code, reports and requests that the crate makes itself. Each
+//! [`case::Case`] names what is tried and the control that must stop it. The outcome of a case rests on what was observed
+//! inside the cell and on the host. Silence proves nothing: a case without an answer is inconclusive, and the command then
+//! does not exit with 0.
 //!
 //! ```text
 //!  doctor --attack ─► private Postgres, Redis, API, worker ─► cells (own instance label) ─┐
 //!        │                    ▲ archives, reports, requests                               │ probes and programs
-//!        └─ arena ────────────┘                          host: canaries, listeners ◄──────┘ say what they could do
+//!        └─ AttackContext ────┘                          host: canaries, listeners ◄──────┘ report what they reached
 //! ```
 //!
 //! | module | attacks with |
 //! |---|---|
-//! | [`archives`] | zip files that lie, byte by byte ([`crafted`]) |
-//! | [`code`] | programs in the cell: calls that must be denied, and what eats a host |
-//! | [`grader`] | projects that go for the tests themselves, before and while they run |
-//! | [`results`] | reports that are no reports, and projects that write their own score |
-//! | [`http`] | slow, cut, contradictory and foreign requests |
-//! | [`git`] | addresses of repositories that lead elsewhere |
-//! | [`blame`] | faults that are to look like the infrastructure's own |
-//! | [`limits`] | what a neighbour notices, and how late a time limit comes |
+//! | [`archives`] | the hostile zip files of [`assize_corpus::hostile`] |
+//! | [`code`] | programs in the cell: system calls that must be denied, and programs that exhaust a host |
+//! | [`grader`] | projects that attack the tests themselves, before and while they run |
+//! | [`results`] | malformed reports, and projects that write their own score |
+//! | [`http`] | slow, truncated, contradictory and foreign requests |
+//! | [`git`] | addresses of repositories that lead to places which a submission must not reach |
+//! | [`blame`] | failures that a project causes and that must not look like failures of the infrastructure |
+//! | [`limits`] | what a neighbour's cell notices of an attack, and how late a time limit takes effect |
 
 pub mod archives;
-pub mod arena;
 pub mod blame;
 pub mod case;
 pub mod code;
+pub mod context;
 pub mod git;
 pub mod grader;
+pub mod host_canary;
 pub mod http;
 pub mod limits;
 pub mod results;
 pub mod templates;
 pub mod trial;
-pub mod witness;
 
-use arena::Arena;
 use case::Case;
+use context::AttackContext;
 
-/// Every case there is, in the order in which they run.
+/// Every case, in the order in which the attack runs them.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let outside = [archives::cases(), git::cases(), http::cases()];
@@ -48,32 +48,33 @@ pub fn cases() -> Vec<Case> {
     [outside.concat(), inside.concat(), limits::cases()].concat()
 }
 
-/// Attacks with all that is wanted. What was found goes out as it is found.
+/// Runs every requested case. Each result is sent as soon as the case has an outcome.
 ///
-/// The requests that must be slow run beside everything but the measurements, which run last and alone.
-pub async fn run(arena: &Arena) {
-    let poll = limits::Poll::begin(arena);
+/// Requests that must be slow run at the same time as everything else except the measurements. The measurements run last
+/// and alone.
+pub async fn run(context: &AttackContext) {
+    let poll = limits::Poll::begin(context);
     let quick = async {
-        archives::run(arena).await;
-        git::run(arena).await;
-        http::run(arena).await;
-        results::run(arena).await;
-        code::run(arena).await;
-        grader::run(arena).await;
-        blame::run(arena).await;
+        archives::run(context).await;
+        git::run(context).await;
+        http::run(context).await;
+        results::run(context).await;
+        code::run(context).await;
+        grader::run(context).await;
+        blame::run(context).await;
     };
-    tokio::join!(http::run_slow(arena), quick);
-    limits::run(arena).await;
-    poll.end(arena).await;
-    arena.check_leftovers().await;
+    tokio::join!(http::run_slow(context), quick);
+    limits::run(context).await;
+    poll.end(context).await;
+    context.check_leftovers().await;
 }
 
-/// The cases as a table in Markdown, as docs/ATTACKS.md has it.
+/// The table of all cases in Markdown, as docs/ATTACKS.md contains it.
 #[must_use]
 pub fn table() -> String {
     let cell = |text: &str| text.replace('|', "\\|");
     let rows = cases().into_iter().enumerate().map(|(number, case)| {
-        format!("| {} | `{}` | {} | {} |\n", number + 1, case.id, cell(&case.tried), cell(&case.wall))
+        format!("| {} | `{}` | {} | {} |\n", number + 1, case.id, cell(&case.tried), cell(&case.control))
     });
     format!("| | case | what is tried | what must stop it |\n|---|---|---|---|\n{}", rows.collect::<String>())
 }
@@ -85,18 +86,18 @@ mod tests {
     use super::case::Group;
 
     #[test]
-    fn every_case_has_a_name_of_its_own_and_there_are_enough() {
+    fn every_case_has_a_unique_name_and_there_are_enough() {
         let cases = super::cases();
         let names: HashSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
         assert_eq!(names.len(), cases.len(), "a name is there twice");
         let tried: HashSet<&str> = cases.iter().map(|case| case.tried.as_str()).collect();
         assert_eq!(tried.len(), cases.len(), "two cases try the same");
-        let of = |group: Group| cases.iter().filter(|case| case.group == group).count();
-        assert!(of(Group::Archives) >= 80, "{}", of(Group::Archives));
-        assert!(of(Group::Code) >= 80, "{}", of(Group::Code));
-        assert!(of(Group::Results) >= 50, "{}", of(Group::Results));
-        assert!(of(Group::Blame) >= 30, "{}", of(Group::Blame));
-        assert!(of(Group::Http) >= 30, "{}", of(Group::Http));
+        let count = |group: Group| cases.iter().filter(|case| case.group == group).count();
+        assert!(count(Group::Archives) >= 80, "{}", count(Group::Archives));
+        assert!(count(Group::Code) >= 80, "{}", count(Group::Code));
+        assert!(count(Group::Results) >= 50, "{}", count(Group::Results));
+        assert!(count(Group::Blame) >= 30, "{}", count(Group::Blame));
+        assert!(count(Group::Http) >= 30, "{}", count(Group::Http));
         assert!(cases.len() >= 250, "{}", cases.len());
     }
 }

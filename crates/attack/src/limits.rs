@@ -1,7 +1,8 @@
-//! What others notice of an attack, measured: a neighbour's cell, the API, and how late a time limit comes.
+//! Measurements of what others notice of an attack: a neighbour's cell, the API, and how late a time limit takes
+//! effect.
 //!
-//! These run last and alone. Speed varies from run to run, so the neighbour is measured quiet and attacked
-//! in turns within one run of it, and the two are compared.
+//! The measurements run last and alone. Speed varies from run to run, so the neighbour is measured alternately quiet
+//! and attacked within one run, and the two are compared.
 
 mod late;
 mod loud;
@@ -11,31 +12,31 @@ mod ready;
 pub use neighbour::{NEIGHBOUR_PORT, NEIGHBOUR_SOCKET, Neighbour};
 pub use ready::Poll;
 
-use super::arena::Arena;
 use super::case::{Case, Group};
+use super::context::AttackContext;
 
-/// The names of all.
+/// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     [neighbour::cases(), ready::cases(), late::cases(), loud::cases()].concat()
 }
 
-/// Measures what is wanted.
-pub async fn run(arena: &Arena) {
-    late::run(arena).await;
-    neighbour::run(arena).await;
-    loud::run(arena).await;
+/// Measures every requested case.
+pub async fn run(context: &AttackContext) {
+    late::run(context).await;
+    neighbour::run(context).await;
+    loud::run(context).await;
 }
 
-fn case(name: &str, tried: &str, wall: &str) -> Case {
-    Case::new(Group::Limits, name, tried, wall)
+fn case(name: &str, tried: &str, control: &str) -> Case {
+    Case::new(Group::Limits, name, tried, control)
 }
 
 fn id(name: &str) -> String {
     format!("{}/{name}", Group::Limits.as_str())
 }
 
-/// The value that this share of `samples` does not exceed, by nearest rank; `None` of none.
+/// The given percentile of `samples` by nearest rank; `None` if there are no samples.
 fn percentile(samples: &mut [f64], percent: usize) -> Option<f64> {
     samples.sort_by(f64::total_cmp);
     let rank = (samples.len() * percent).div_ceil(100).max(1);

@@ -1,5 +1,5 @@
-//! The templates of the installation under attack: small limits and short times, and stages that do what the
-//! project says.
+//! The templates of the installation under attack. Their limits are small, their timeouts short, and their stages run
+//! whatever program the project contains.
 
 use std::path::Path;
 
@@ -7,14 +7,13 @@ use super::blame::outside::NOBODY;
 
 /// Inodes of a project's workspace.
 pub const WORKSPACE_INODES: usize = 100;
-/// Of [`SMALL`], as a plan has it.
 const SMALL: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 4\nworkspace_inodes = 100\ntmp_mib = 2\n";
 const ROOMY: &str =
     "cpus = 1.0\nmemory_mib = 256\npids = 64\nworkspace_mib = 16\nworkspace_inodes = 2000\ntmp_mib = 4\n";
-/// What leaves a neighbour on two cores one of its own.
+/// Limits that leave one of two cores to a neighbour.
 const HALF: &str = "cpus = 0.5\nmemory_mib = 96\npids = 48\nworkspace_mib = 16\nworkspace_inodes = 500\ntmp_mib = 4\n";
 
-/// Of little room in one way or another: few pages, little memory for what is in it, next to no processor.
+/// Limits that are narrow in one respect each: few pages, little memory for what the workspace holds, hardly any CPU time.
 const NARROW: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 1\nworkspace_inodes = 350\ntmp_mib = 2\n";
 const TIGHT: &str =
     "cpus = 1.0\nmemory_mib = 24\npids = 24\nworkspace_mib = 16\nworkspace_inodes = 20000\ntmp_mib = 8\n";
@@ -27,16 +26,16 @@ const NODE: &str = "assize/node-api:1";
 
 const EXIT_CODE: &str = "format = \"exit_code\"\n";
 
-/// Tests that every report of a `report-` template must have.
+/// Number of tests that every report of a `report-` template must have.
 pub const EXPECTED_TESTS: usize = 2;
 
-/// Seconds that a stage of `late` may take.
+/// Time limit of a stage of the template `late`, in seconds.
 pub const LATE_S: u64 = 1;
 
-/// Every image that an attack needs.
+/// Every image that the attack needs.
 pub const IMAGES: [&str; 4] = [SHELL, PYTHON, NODE, super::grader::PYTEST_IMAGE];
 
-/// The tests of `service`: ten questions, of which a good project answers all.
+/// The driver of the template `service`: ten questions, all of which a correct project answers.
 const DRIVER: &str = include_str!("results/driver.py");
 
 struct Kind {
@@ -47,10 +46,10 @@ struct Kind {
     results: String,
 }
 
-/// Writes all of them into `folder`; the stages of `reaching` may reach a registry on this port of the loopback.
+/// Writes every template into `folder`. The stages of `reaching` may reach a registry on this port of the loopback.
 ///
 /// # Errors
-/// If the folder cannot be written to.
+/// The folder cannot be written to.
 pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     let shell = |limits, timeout_s| Kind {
         image: SHELL,
@@ -102,7 +101,7 @@ pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     )
 }
 
-/// Two stages that may reach something, before the tests.
+/// The template `reaching`: two stages with egress before the tests.
 fn reaching(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     let own = folder.join("reaching");
     std::fs::create_dir_all(&own)?;
@@ -148,7 +147,7 @@ fn write_one(folder: &Path, name: &str, kind: &Kind) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn they_are_templates() {
+    fn the_templates_load() {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path(), 8081).unwrap();
         let templates = assize::template::Templates::load(folder.path()).unwrap();

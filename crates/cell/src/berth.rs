@@ -14,12 +14,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::ContainerSummary;
 use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -107,7 +108,7 @@ impl Berth {
     /// [`EngineError`] if that was not confirmed: the berth must not be used again.
     async fn renew(&mut self) -> Result<(), EngineError> {
         let before = self.namespace;
-        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stream = self.stream.get_mut();
         self.namespace = match tokio::time::timeout(RENEW_TIMEOUT, stream.renew()).await {
             Ok(renewed) => renewed.map_err(EngineError::Unrenewed)?,
             Err(_) => return Err(EngineError::Unrenewed(format!("no answer in {} s", RENEW_TIMEOUT.as_secs()))),
@@ -177,14 +178,12 @@ impl Berths {
     }
 
     fn put(&self, berth: Berth) {
-        if let Ok(mut free) = self.shared.free.lock() {
-            free.push_back(berth);
-        }
+        self.shared.free.lock().push_back(berth);
         self.shared.came.notify_one();
     }
 
     fn pop(&self) -> Option<Berth> {
-        self.shared.free.lock().ok()?.pop_front()
+        self.shared.free.lock().pop_front()
     }
 
     /// A berth for one run; waits for one to come free, and makes one if that takes long because

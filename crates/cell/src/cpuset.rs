@@ -9,9 +9,10 @@
 //! workers of one host, as in a rolling upgrade, may choose the same processors for a while.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use assize_domain::cpu_list::{NONE, parse, written};
+use parking_lot::Mutex;
 
 /// What one processor has, in thousandths of its time.
 const WHOLE: u32 = 1000;
@@ -48,7 +49,7 @@ pub struct CpuReservation {
 }
 
 impl CpuPool {
-    /// As the setting `cells_processors` says: a list like `2-47`, `none`, or empty for all that this host has.
+    /// As the setting `cells_cpuset` says: a list like `2-47`, `none`, or empty for all that this host has.
     ///
     /// # Errors
     /// What is wrong with the list, or that the host does not say what it has.
@@ -67,7 +68,7 @@ impl CpuPool {
     #[must_use]
     pub fn place(self: &Arc<Self>, cpus: f64) -> Option<CpuReservation> {
         let (count, share) = portions(cpus)?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock();
         let mut freest: Vec<usize> = (0..taken.len()).collect();
         freest.sort_by_key(|index| (taken[*index].taken, taken[*index].id));
         freest.truncate(count);
@@ -87,7 +88,7 @@ impl CpuPool {
     pub fn adopt(self: &Arc<Self>, label: &str, cpus: f64) -> Option<CpuReservation> {
         let (_, share) = portions(cpus)?;
         let ids = parse(label).ok()?;
-        for processor in self.taken.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        for processor in self.taken.lock().iter_mut() {
             if ids.contains(&processor.id) {
                 processor.taken += share;
             }
@@ -112,7 +113,7 @@ impl CpuReservation {
 
 impl Drop for CpuReservation {
     fn drop(&mut self) {
-        for processor in self.processors.taken.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        for processor in self.processors.taken.lock().iter_mut() {
             if self.ids.contains(&processor.id) {
                 processor.taken = processor.taken.saturating_sub(self.share);
             }

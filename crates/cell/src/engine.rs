@@ -86,14 +86,14 @@ impl Engine {
         runtimes.sort_unstable();
         let engine = Self {
             docker,
-            creates: Arc::new(Semaphore::new(config.creates_at_once())),
+            creates: Arc::new(Semaphore::new(assize_config::concurrent_creates())),
             instance: config.instance.clone(),
             runtime: (!config.runtime.is_empty()).then(|| config.runtime.clone()),
             runtimes,
             confinement: confinement.map_err(EngineError::Unfit)?,
             cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
-            processors: CpuPool::of(&config.cells_processors).map_err(EngineError::Unfit)?,
+            processors: CpuPool::of(&config.cells_cpuset).map_err(EngineError::Unfit)?,
         };
         engine.check_runtime(engine.runtime.as_deref(), "the setting runtime")?;
         Ok(engine)

@@ -3,7 +3,7 @@
 //!
 //! Memory and processes are hard limits. CPU time is a weight: cells may have all that nobody else wants.
 //!
-//! With the engine's `cgroupfs` driver the worker makes the folder and writes the totals. With `systemd` the
+//! With the engine's `cgroupfs` driver the worker creates the folder and writes the totals, with cgroups-rs. With `systemd` the
 //! parent is a slice, which systemd keeps: totals that hold already are left as they are, so an SRE
 //! can install a unit for it; else the worker asks `systemctl`, which needs root. Either way the totals
 //! are read back from the kernel's own files.
@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use assize_protocol::isolation::IsolationCheck;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
+use cgroups_rs::{Controller, MaxValue};
 
 use super::call::EngineError;
 use super::counters::{Cgroups, Version};
@@ -190,25 +194,35 @@ impl Slice {
     }
 
     fn write(&self) -> Result<(), String> {
-        let fault = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-        let files = self.files();
-        for folder in files.iter().filter_map(|total| total.path.parent()) {
-            std::fs::create_dir_all(folder).map_err(|error| fault(folder, error))?;
-        }
-        if self.cgroups.version == Version::V2 {
+        let Totals { memory: bytes, pids: processes, cpu_weight } = self.totals;
+        let is_v2 = self.cgroups.version == Version::V2;
+        let memory = MemController::new(self.cgroups.parent("memory"), is_v2);
+        let pids = PidController::new(self.cgroups.parent("pids"), is_v2);
+        let cpu = CpuController::new(self.cgroups.parent("cpu"), is_v2);
+        memory.create();
+        pids.create();
+        cpu.create();
+        if is_v2 {
+            // cgroups-rs would delegate every controller that the kernel has; the cells need these three.
             let root = self.cgroups.parent("").with_file_name("cgroup.subtree_control");
-            std::fs::write(&root, "+memory +pids +cpu").map_err(|error| fault(&root, error))?;
+            std::fs::write(&root, "+memory +pids +cpu").map_err(|error| format!("{}: {error}", root.display()))?;
         }
+        let number = |total: u64| i64::try_from(total).unwrap_or(i64::MAX);
+        // The kernel may be built without limits of swap; then the file is not there.
+        let (swap_file, swap) =
+            if is_v2 { ("memory.swap.max", 0) } else { ("memory.memsw.limit_in_bytes", number(bytes)) };
+        let has_swap_limit = memory.path().join(swap_file).exists();
         // In version 1 memory with swap is never below memory alone: whichever way the total moves, one of
         // the two writes has to come after the other.
-        let swap = files.iter().filter(|total| total.is_optional && total.path.exists());
-        for total in swap.clone() {
-            std::fs::write(&total.path, total.value.to_string()).ok();
+        if has_swap_limit {
+            memory.set_memswap_limit(swap).ok();
         }
-        for total in files.iter().filter(|total| !total.is_optional).chain(swap) {
-            std::fs::write(&total.path, total.value.to_string()).map_err(|error| fault(&total.path, error))?;
-        }
-        Ok(())
+        memory
+            .set_limit(number(bytes))
+            .and_then(|()| pids.set_pid_max(MaxValue::Value(number(processes))))
+            .and_then(|()| cpu.set_shares(if is_v2 { cpu_weight } else { shares(cpu_weight) }))
+            .and_then(|()| if has_swap_limit { memory.set_memswap_limit(swap) } else { Ok(()) })
+            .map_err(|error| error.to_string())
     }
 
     async fn ask(&self, unit: &str) -> Result<(), String> {

@@ -72,7 +72,7 @@ pub fn parse(allowed: &str) -> Result<Vec<String>, String> {
     names
         .map(|name| if known(name) { Ok(name.to_owned()) } else { Err(name) })
         .collect::<Result<_, _>>()
-        .map_err(|name| format!("allow_unenforced names {name:?}, there is: {}, {APPARMOR}", LIMITS.join(", ")))
+        .map_err(|name| format!("allow_unenforced_limits names {name:?}, there is: {}, {APPARMOR}", LIMITS.join(", ")))
 }
 
 /// What a probe and the totals found, as one list; what had to be tried and was not is in it as well.

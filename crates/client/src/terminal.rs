@@ -7,6 +7,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use anstyle::AnsiColor;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use assize_domain::unicode;
@@ -24,14 +25,14 @@ pub enum Style {
 }
 
 impl Style {
-    const fn code(self) -> &'static str {
+    const fn style(self) -> anstyle::Style {
         match self {
-            Self::Plain => "",
-            Self::Good => "32",
-            Self::Warn => "33",
-            Self::Bad => "31",
-            Self::Dim => "2",
-            Self::Bold => "1",
+            Self::Plain => anstyle::Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+            Self::Dim => anstyle::Style::new().dimmed(),
+            Self::Bold => anstyle::Style::new().bold(),
         }
     }
 }
@@ -84,11 +85,8 @@ impl Terminal {
     /// Returns `text` in the colour of `style`, or unchanged where colours are off.
     #[must_use]
     pub fn paint(self, style: Style, text: impl std::fmt::Display) -> String {
-        if self.colour && style != Style::Plain {
-            format!("\x1b[{}m{text}\x1b[0m", style.code())
-        } else {
-            text.to_string()
-        }
+        let style = if self.colour { style.style() } else { anstyle::Style::new() };
+        format!("{style}{text}{style:#}")
     }
 
     /// Writes one or several lines. Of all escape sequences, only the colours of [`Terminal::paint`] are written.

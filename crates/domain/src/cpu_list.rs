@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The word of the setting `cells_processors` that binds cells to no processors.
+/// The word of the setting `cells_cpuset` that binds cells to no processors.
 pub const NONE: &str = "none";
 
 /// Ids must be below this number: more processors than any host has.
@@ -11,7 +11,7 @@ const MAX_CPUS: u32 = 4096;
 /// Returns the ids of a list such as `0-3,8`.
 ///
 /// # Errors
-/// Says how a list is written, and quotes this one.
+/// The message names the form of a list and quotes this one.
 pub fn parse(list: &str) -> Result<BTreeSet<u32>, String> {
     let wrong =
         || format!("a list of processors is written like 0-3,8 with numbers below {MAX_CPUS}, this is {list:?}");
@@ -42,10 +42,10 @@ pub fn written(ids: &BTreeSet<u32>) -> String {
     ranges.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
-/// Checks the setting `cells_processors`: empty, [`NONE`] or a list.
+/// Checks the setting `cells_cpuset`: empty, [`NONE`] or a list.
 ///
 /// # Errors
-/// Says how a list is written, and quotes this one.
+/// The message names the form of a list and quotes this one.
 pub fn check(setting: &str) -> Result<(), String> {
     if setting.is_empty() || setting == NONE { Ok(()) } else { parse(setting).map(|_| ()) }
 }

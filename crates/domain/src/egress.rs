@@ -1,4 +1,4 @@
-//! What the events of a run record of connections to the outside.
+//! Records of outgoing connections in the events of a run.
 
 use std::net::SocketAddr;
 
@@ -14,9 +14,9 @@ pub enum ConnectionOutcome {
     Reset,
     /// Nothing went either way for too long.
     Idle,
-    /// It was never made: the rules are against it.
+    /// The connection was never made, because the rules of the template do not permit it.
     Refused,
-    /// It was never made: the name did not resolve, or nobody answered.
+    /// The connection was never made, because the name did not resolve or the host did not answer.
     Unreachable,
     /// The stage's quota was used up.
     Quota,

@@ -1,7 +1,7 @@
-//! A key as its holder has it: `assize_<id>_<secret>`.
+//! API keys: `assize_<id>_<secret>`.
 //!
-//! The id finds the row, the secret proves it. The secret has 256 random bits, so one round of
-//! SHA-256 keeps it from whoever reads the table, and nothing that is stored or logged holds it.
+//! The id finds the row of the key, and the secret proves that the client has the key. The secret has 256 random bits,
+//! so one round of SHA-256 protects it from readers of the table. The secret itself is never stored or logged.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::names;
 
-/// What the holder of a key may do.
+/// The permissions of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyRole {
@@ -39,16 +39,17 @@ impl KeyRole {
 /// Characters of a secret: 32 bytes in base64url without padding.
 const SECRET_LENGTH: usize = 43;
 
-/// A key that was just made. Its text exists nowhere else: show it once.
+/// A new key. Its text exists nowhere else, so the caller must show it once.
 pub struct Minted {
+    /// Id of the key: the row in the table.
     pub id: Uuid,
-    /// What goes into the table.
+    /// Digest of the secret, for the table.
     pub secret_sha256: [u8; 32],
     text: String,
 }
 
 impl Minted {
-    /// What its holder sends.
+    /// The whole key, as clients send it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -61,7 +62,7 @@ impl fmt::Debug for Minted {
     }
 }
 
-/// Makes a key; whoever calls stores its id and digest with organisation and role.
+/// Creates a key. The caller stores its id and digest together with organisation and role.
 #[must_use]
 pub fn mint() -> Minted {
     let id = Uuid::now_v7();
@@ -69,14 +70,15 @@ pub fn mint() -> Minted {
     Minted { id, secret_sha256: digest(&secret), text: format!("assize_{}_{secret}", id.simple()) }
 }
 
-/// A key as it came with a request; it may be none of ours.
+/// A well-formed key of a request. It may be unknown to this service.
 pub struct Presented<'a> {
+    /// Id of the key, which finds the row in the table.
     pub id: Uuid,
     secret: &'a str,
 }
 
 impl<'a> Presented<'a> {
-    /// The key in `text`, if it has the form of one.
+    /// Reads a key from `text`; `None` if the text does not have the form of a key.
     pub fn read(text: &'a str) -> Option<Self> {
         let (id, secret) = text.strip_prefix("assize_")?.split_at_checked(32)?;
         let secret = secret.strip_prefix('_')?;
@@ -90,7 +92,7 @@ impl<'a> Presented<'a> {
         Some(Self { id: Uuid::try_parse(id).ok()?, secret })
     }
 
-    /// Whether the secret is the one with this digest; takes the same time either way.
+    /// Whether the secret has this digest. The comparison takes the same time in both cases.
     pub fn proves(&self, secret_sha256: &[u8]) -> bool {
         digest(self.secret).ct_eq(secret_sha256).into()
     }

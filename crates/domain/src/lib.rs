@@ -1,4 +1,4 @@
-//! The domain: what a run is, how it may move, and what its end says.
+//! The domain: runs, their states and failures, the queue, and verdicts.
 //!
 //! [`run`] has the states, classes, failures and leases of a run. [`queue`] says why a run waits. [`verdict`] reads the
 //! reports of test tools. [`output`] numbers the pieces of a run's output. [`limits`] are those of one cell, [`cpu_list`]
@@ -6,6 +6,8 @@
 //! records connections, [`key`] is an API key, and [`unicode`] finds characters that deceive.
 //!
 //! Everything here is pure: no I/O, no clock, no database, no engine. The model of the protocol needs only this crate.
+
+#![warn(missing_docs)]
 
 pub mod cpu_list;
 pub mod egress;

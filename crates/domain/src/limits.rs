@@ -1,8 +1,8 @@
-//! What one cell may use.
+//! The limits of one cell.
 
 use serde::{Deserialize, Serialize};
 
-/// What one cell may use. The kernel enforces each limit.
+/// The limits of one cell. The kernel enforces each limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellLimits {

@@ -1,4 +1,4 @@
-//! A run's output as clients read it: numbered pieces of text, the same live and afterwards.
+//! The output of a run as clients read it: numbered pieces of text, which are the same during the run and afterwards.
 //!
 //! While a run is active the pieces live in a capped Redis stream; when it ends they become one
 //! blob of JSON lines. Both use the same [`EntryId`], so a reader that resumes does not notice
@@ -17,7 +17,9 @@ use crate::run::StageName;
 /// the `id:` of its Server-Sent Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryId {
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// Number of the piece within its attempt, from 1.
     pub number: u64,
 }
 
@@ -53,15 +55,21 @@ impl<'de> Deserialize<'de> for EntryId {
 /// middle of a flood was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Place of the piece in its run.
     pub id: EntryId,
+    /// The stage that wrote the piece.
     pub stage: StageName,
+    /// The pipe that the stage wrote to.
     pub stream: Stream,
+    /// Bytes of the stage before this piece, over both streams.
     pub offset: u64,
+    /// The text; bytes that are not UTF-8 were replaced by U+FFFD.
     pub text: String,
 }
 
 impl Entry {
-    /// As a line of the blob. Written one way only: the digest of the blob is signed, and readers get it written anew.
+    /// The entry as a line of the blob. There is only one way to write an entry, because the digest of the blob is
+    /// signed and readers receive the blob written again.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -76,7 +84,7 @@ pub fn blob_key(run: Uuid, attempt: u32) -> String {
     format!("output/{run}/{attempt}.ndjson")
 }
 
-/// Reads such a blob; a line that is not an entry is skipped, the rest survives.
+/// Reads such a blob. A line that is not an entry is skipped; the other lines are returned.
 pub fn read_blob(bytes: &[u8]) -> impl Iterator<Item = Entry> {
     bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }

@@ -1,4 +1,4 @@
-//! Characters that deceive: what no screen shows as a character of its own, and names that only look different.
+//! Deceptive characters: characters that no screen shows, and names that differ only in such characters or in case.
 //!
 //! Text from outside (names of tests and users, output, files, hosts, answers of services) reaches terminals and
 //! logs. Characters that reorder a line, end it, or are not seen let it say something else than is read. The
@@ -44,7 +44,7 @@ const BRAILLE_BLANK: char = '\u{2800}';
 /// direction nobody knows (Co, Cn), [`IGNORABLE`] ones with the Hangul fillers, and the blank of Braille.
 ///
 /// Joiners in words and selectors in emoji are of this kind too: they are escaped like all others, because what
-/// they do to the text around them cannot be told from here.
+/// they do to the text around them is unknown here.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned};

@@ -1,6 +1,8 @@
 //! What this program asks of the kernel directly: signals, ids, free space, the clock that
 //! all processes share, the size of the terminal. No other module names rustix.
 
+#![warn(missing_docs)]
+
 pub mod clock;
 
 use std::io;
@@ -14,6 +16,7 @@ use rustix::process::Pid;
 pub enum Signal {
     /// For Postgres: a fast shutdown, which rolls back and closes cleanly.
     Interrupt,
+    /// SIGTERM: the process may end in order.
     Terminate,
     /// For Postgres: an immediate shutdown, which recovers at the next start.
     Quit,

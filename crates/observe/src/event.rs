@@ -41,7 +41,7 @@ const NO_DURATION: Option<Duration> = None;
 
 /// A submission was taken in.
 pub fn run_queued(subject: &Subject) {
-    metrics().runs_queued.inc();
+    metrics().runs_queued.increment(1);
     line!(info, subject, NO_PHASE, Status::Queued, NO_DURATION, NO_CODE, "run queued");
 }
 
@@ -51,20 +51,20 @@ pub fn egress(subject: &Subject, phase: Option<StageName>, status: Status, recor
     let connections = recorded.egress.len() as u64 + recorded.unlisted;
     let reached = recorded.egress.iter().filter(|connection| connection.address.is_some()).count();
     let bytes: u64 = recorded.egress.iter().map(|connection| connection.up + connection.down).sum();
-    metrics().egress_connections.inc_by(connections);
-    metrics().egress_bytes.inc_by(bytes);
+    metrics().egress_connections.increment(connections);
+    metrics().egress_bytes.increment(bytes);
     line!(info, subject, phase, status, NO_DURATION, NO_CODE, connections, reached, bytes, "egress");
 }
 
 /// A worker claimed the run after `waited`.
 pub fn run_claimed(subject: &Subject, attempt: i32, waited: Duration) {
-    metrics().queue_wait.observe(waited.as_secs_f64());
+    metrics().observe_queue_wait(waited);
     line!(info, subject, NO_PHASE, Status::Preparing, Some(waited), NO_CODE, attempt, "run claimed");
 }
 
 /// A worker goes on with what another, which is gone, had begun; `crashes` workers died with it.
 pub fn run_adopted(subject: &Subject, status: Status, attempt: i32, crashes: i32) {
-    metrics().runs_adopted.inc();
+    metrics().runs_adopted.increment(1);
     line!(info, subject, NO_PHASE, status, NO_DURATION, NO_CODE, attempt, crashes, "run adopted");
 }
 
@@ -110,7 +110,7 @@ pub fn run_requeued(subject: &Subject, taken: Duration, code: FailureCode, why: 
 
 /// A worker lost its lease and stopped without writing.
 pub fn lease_lost(subject: &Subject, status: Status, why: &str) {
-    metrics().leases_lost.inc();
+    metrics().leases_lost.increment(1);
     line!(warn, subject, NO_PHASE, status, NO_DURATION, NO_CODE, why, "lease lost");
 }
 
@@ -127,7 +127,7 @@ pub fn dependency(name: &'static str, up: bool, why: &str) {
 
 /// A worker begins to hold claims back, or no longer does (`why` is `None`). Called at the change only.
 pub fn admission_held(reason: ClaimPause, why: Option<&str>) {
-    metrics().admission_held(reason.as_str(), why.is_some());
+    metrics().claims_paused(reason, why.is_some());
     match why {
         Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),
         None => tracing::info!(reason = reason.as_str(), "claims are no longer held back for this"),
@@ -136,13 +136,13 @@ pub fn admission_held(reason: ClaimPause, why: Option<&str>) {
 
 /// The worker made and removed a container of its own, or could not.
 pub fn worker_probed(went_well: bool) {
-    metrics().worker_probes(went_well);
+    metrics().worker_probed(went_well);
 }
 
 /// The API counts requests for itself, because Redis did not answer (`why`), or over all processes again.
 /// Called at the change only.
 pub fn rate_limits_local(why: Option<&str>) {
-    metrics().rate_limits_local.set(i64::from(why.is_some()));
+    metrics().rate_limits_local(why.is_some());
     match why {
         Some(why) => tracing::warn!(why, "rate limits are counted by this process alone"),
         None => tracing::info!("rate limits are counted over all processes again"),

@@ -1,308 +1,320 @@
-//! The numbers of one process, in the Prometheus text format.
+//! The metrics of one process, in the Prometheus text format.
+//!
+//! This module is the only one that knows the crate `metrics` and its exporter. It installs the recorder once, names
+//! every metric ([`families`]), and creates the series whose labels are known with the value 0, so that the first
+//! increase after a restart is visible to `rate()`.
+
+mod families;
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
-
-use assize_domain::queue::StatusCount;
+use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use assize_domain::queue::{ClaimPause, StatusCount};
 use assize_domain::run::{FailureCode, Status};
 use assize_host::clock;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+
+use self::families::Kind;
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How often [`Metrics::run_upkeep`] must be called: samples of histograms stay in memory until then.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The metrics of this process.
 pub fn metrics() -> &'static Metrics {
-    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+    static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::install);
     &METRICS
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct QueryLabels {
-    query: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabels {
-    status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RunLabels {
-    template: String,
-    status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
-    code: &'static str,
-    cause: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DependencyLabels {
-    dependency: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    code: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    what: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UnenforcedLabels {
-    limit: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HoldLabels {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProbeLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
-}
-
-/// Every metric that assize has; each process fills those that it knows.
-#[derive(Debug)]
+/// The recorder of this process, and the series without labels.
 pub struct Metrics {
-    registry: Registry,
-    pub runs_queued: Counter,
-    pub queue_wait: Histogram,
-    pub runs_adopted: Counter,
-    pub leases_lost: Counter,
-    pub oom_kills: Counter,
-    pub egress_connections: Counter,
-    pub egress_bytes: Counter,
-    pub stale_runs: Gauge,
-    /// Seconds since 1970 of the last heartbeat that reached Postgres.
-    pub heartbeat_last_success: Gauge,
-    /// Seconds since 1970 of the last look for stale leases.
-    pub watchdog_last_success: Gauge,
-    pub queue_depth: Gauge,
-    pub active_half_slots: Gauge,
-    active_runs: Family<StatusLabels, Gauge>,
-    run_duration: Family<RunLabels, Histogram>,
-    failures: Family<FailureLabels, Counter>,
-    query_duration: Family<QueryLabels, Histogram>,
-    dependency_up: Family<DependencyLabels, Gauge>,
-    dependencies: Mutex<HashMap<&'static str, bool>>,
-    request_duration: Family<RequestLabels, Histogram>,
-    janitor_removed: Family<JobLabels, Counter>,
-    janitor_last_success: Family<JobLabels, Gauge>,
-    admission_held: Family<HoldLabels, Gauge>,
-    worker_probes: Family<ProbeLabels, Counter>,
+    exporter: PrometheusHandle,
+    pub(super) runs_queued: Counter,
+    queue_wait: Histogram,
+    pub(super) runs_adopted: Counter,
+    pub(super) leases_lost: Counter,
+    pub(super) egress_connections: Counter,
+    pub(super) egress_bytes: Counter,
+    oom_kills: Counter,
+    stale_runs: Gauge,
+    heartbeat_last_success: Gauge,
+    watchdog_last_success: Gauge,
+    queue_depth: Gauge,
+    active_half_slots: Gauge,
+    /// Open connections of the API.
     pub connections: Gauge,
-    pub held_requests: Gauge,
-    pub rate_limits_local: Gauge,
-    refusals: Family<LimitLabels, Counter>,
-    limit_unenforced: Family<UnenforcedLabels, Gauge>,
+    /// Requests that are open because they follow live output or wait.
+    pub open_requests: Gauge,
+    rate_limits_local: Gauge,
+    dependencies: Mutex<HashMap<&'static str, bool>>,
 }
 
 impl Metrics {
-    fn new() -> Self {
-        let mut registry = Registry::with_prefix("assize");
-        let metrics = Self {
-            runs_queued: Counter::default(),
-            queue_wait: Histogram::new(exponential_buckets(0.005, 2.0, 18)),
-            runs_adopted: Counter::default(),
-            leases_lost: Counter::default(),
-            oom_kills: Counter::default(),
-            egress_connections: Counter::default(),
-            egress_bytes: Counter::default(),
-            stale_runs: Gauge::default(),
-            heartbeat_last_success: Gauge::default(),
-            watchdog_last_success: Gauge::default(),
-            queue_depth: Gauge::default(),
-            active_half_slots: Gauge::default(),
-            active_runs: Family::default(),
-            run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.125, 2.0, 14))),
-            failures: Family::default(),
-            query_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
-            dependency_up: Family::default(),
+    fn install() -> Self {
+        let mut builder = PrometheusBuilder::new();
+        for family in families::ALL {
+            if let Kind::Histogram { .. } = family.kind {
+                // Without buckets the exporter would compute quantiles, which cannot be added up over processes.
+                let name = Matcher::Full(family.name.to_owned());
+                builder = builder.set_buckets_for_metric(name, &family.buckets()).unwrap_or_else(|error| {
+                    tracing::error!(%error, metric = family.name, "the buckets of a histogram are not accepted");
+                    PrometheusBuilder::new()
+                });
+            }
+        }
+        let recorder = builder.build_recorder();
+        let exporter = recorder.handle();
+        if let Err(error) = ::metrics::set_global_recorder(recorder) {
+            tracing::error!(%error, "metrics are not recorded, because another recorder is installed");
+        }
+        for family in families::ALL {
+            family.describe();
+        }
+        for code in FailureCode::ALL {
+            failures(*code).absolute(0);
+        }
+        for reason in ClaimPause::ALL {
+            gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(0);
+        }
+        for is_ok in [true, false] {
+            worker_probes(is_ok).absolute(0);
+        }
+        for limit in families::LIMITS {
+            counter!(families::REFUSALS.name, "limit" => *limit).absolute(0);
+        }
+        Self {
+            exporter,
+            runs_queued: counter!(families::RUNS_QUEUED.name),
+            queue_wait: histogram!(families::QUEUE_WAIT.name),
+            runs_adopted: counter!(families::RUNS_ADOPTED.name),
+            leases_lost: counter!(families::LEASES_LOST.name),
+            egress_connections: counter!(families::EGRESS_CONNECTIONS.name),
+            egress_bytes: counter!(families::EGRESS_BYTES.name),
+            oom_kills: counter!(families::OOM_KILLS.name),
+            stale_runs: gauge!(families::STALE_RUNS.name),
+            heartbeat_last_success: gauge!(families::HEARTBEAT_LAST_SUCCESS.name),
+            watchdog_last_success: gauge!(families::WATCHDOG_LAST_SUCCESS.name),
+            queue_depth: gauge!(families::QUEUE_DEPTH.name),
+            active_half_slots: gauge!(families::ACTIVE_HALF_SLOTS.name),
+            connections: gauge!(families::CONNECTIONS.name),
+            open_requests: gauge!(families::OPEN_REQUESTS.name),
+            rate_limits_local: gauge!(families::RATE_LIMITS_LOCAL.name),
             dependencies: Mutex::default(),
-            request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 16))),
-            janitor_removed: Family::default(),
-            janitor_last_success: Family::default(),
-            admission_held: Family::default(),
-            worker_probes: Family::default(),
-            connections: Gauge::default(),
-            held_requests: Gauge::default(),
-            rate_limits_local: Gauge::default(),
-            refusals: Family::default(),
-            limit_unenforced: Family::default(),
-            registry: Registry::default(),
-        };
-        let counters = [
-            ("runs_queued", "Runs taken in by this process", &metrics.runs_queued),
-            ("runs_adopted", "Runs that this worker went on with after another was gone", &metrics.runs_adopted),
-            ("leases_lost", "Leases that this worker lost", &metrics.leases_lost),
-            ("oom_kills", "Processes in cells that the kernel killed for memory", &metrics.oom_kills),
-            ("egress_connections", "Connections that stages asked for", &metrics.egress_connections),
-            ("egress_bytes", "Bytes that stages exchanged over them", &metrics.egress_bytes),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
         }
-        let gauges = [
-            ("queue_depth", "Queued runs, counted to 100000", &metrics.queue_depth),
-            ("active_half_slots", "Half-slots in use over all workers", &metrics.active_half_slots),
-            ("connections", "Connections of the API", &metrics.connections),
-            ("held_requests", "Requests that are held open: live output, and waits", &metrics.held_requests),
-            (
-                "rate_limits_local",
-                "Whether this process counts requests for itself, because Redis does not answer",
-                &metrics.rate_limits_local,
-            ),
-            ("stale_runs", "Active runs whose lease was not renewed for 30 s", &metrics.stale_runs),
-            (
-                "heartbeat_last_success_timestamp_seconds",
-                "Time of the last renewal of leases that reached Postgres",
-                &metrics.heartbeat_last_success,
-            ),
-            (
-                "watchdog_last_success_timestamp_seconds",
-                "Time of the last look for stale leases",
-                &metrics.watchdog_last_success,
-            ),
-        ];
-        for (name, help, gauge) in gauges {
-            registry.register(name, help, gauge.clone());
-        }
-        registry.register("active_runs", "Runs with a lease, by state", metrics.active_runs.clone());
-        registry.register("queue_wait_seconds", "From submission to claim", metrics.queue_wait.clone());
-        registry.register("run_duration_seconds", "From claim to end", metrics.run_duration.clone());
-        registry.register("failures", "Attempts that ended without a verdict", metrics.failures.clone());
-        registry.register("database_query_duration_seconds", "Queries, by name", metrics.query_duration.clone());
-        registry.register(
-            "dependency_up",
-            "Whether Postgres, Redis and the Docker engine answer",
-            metrics.dependency_up.clone(),
-        );
-        registry.register("http_request_duration_seconds", "Requests, by route", metrics.request_duration.clone());
-        registry.register("refusals", "Clients that were refused, by the limit", metrics.refusals.clone());
-        registry.register("janitor_removed", "What the janitor removed", metrics.janitor_removed.clone());
-        registry.register(
-            "janitor_last_success_timestamp_seconds",
-            "Time of the last success of a job of the janitor; 0: none yet",
-            metrics.janitor_last_success.clone(),
-        );
-        registry.register(
-            "admission_held",
-            "Whether this worker claims nothing although it has free slots, by reason",
-            metrics.admission_held.clone(),
-        );
-        registry.register(
-            "worker_probes",
-            "Containers that this worker made for no run, to see whether it can, by outcome",
-            metrics.worker_probes.clone(),
-        );
-        registry.register(
-            "limit_unenforced",
-            "Limits of cells that do not hold here and are allowed not to",
-            metrics.limit_unenforced.clone(),
-        );
-        Self { registry, ..metrics }
     }
 
-    /// All metrics as text.
+    /// Returns all metrics as text. The last line is a comment, so that a reader notices an answer that was cut.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).ok();
+        let mut text = self.exporter.render();
+        for family in families::ALL {
+            // The exporter leaves out a family that has no series yet.
+            if !text.contains(&format!("# TYPE {} ", family.name)) {
+                text.push_str(&family.header());
+            }
+        }
+        text.push_str("# EOF\n");
         text
     }
 
-    /// One query was answered, or not, after `taken`.
-    pub fn observe_query(&self, query: &'static str, taken: Duration) {
-        self.query_duration.get_or_create(&QueryLabels { query }).observe(taken.as_secs_f64());
+    /// Moves the samples of histograms into their buckets.
+    pub fn run_upkeep(&self) {
+        self.exporter.run_upkeep();
     }
 
-    /// One request was answered with `code` after `taken`; `route` is the pattern, never the path.
+    /// Records that a query was answered, or failed, after `taken`.
+    pub fn observe_query(&self, query: &'static str, taken: Duration) {
+        histogram!(families::QUERY_DURATION.name, "query" => query).record(taken);
+    }
+
+    /// Records that a request was answered with `code` after `taken`; `route` is the pattern, never the path.
     pub fn observe_request(&self, route: &str, code: u16, taken: Duration) {
-        let labels = RequestLabels { route: route.to_owned(), code };
-        self.request_duration.get_or_create(&labels).observe(taken.as_secs_f64());
+        let labels = [("route", route.to_owned()), ("code", code.to_string())];
+        histogram!(families::REQUEST_DURATION.name, &labels).record(taken);
+    }
+
+    pub(super) fn observe_queue_wait(&self, waited: Duration) {
+        self.queue_wait.record(waited);
     }
 
     pub(super) fn run_ended(&self, template: &str, status: Status, taken: Duration) {
-        let labels = RunLabels { template: template.to_owned(), status: status.as_str() };
-        self.run_duration.get_or_create(&labels).observe(taken.as_secs_f64());
+        let labels = [("template", template.to_owned()), ("status", status.as_str().to_owned())];
+        histogram!(families::RUN_DURATION.name, &labels).record(taken);
     }
 
     pub(super) fn run_failed(&self, code: FailureCode) {
-        let labels = FailureLabels { code: code.as_str(), cause: code.cause().as_str() };
-        self.failures.get_or_create(&labels).inc();
+        failures(code).increment(1);
     }
 
-    /// A job of the janitor will run; until it has, its last success is 0.
-    pub fn job_waits(&self, what: &'static str) {
-        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(0);
-        self.janitor_last_success.get_or_create(&JobLabels { what }).set(0);
+    /// Records that the kernel killed so many processes in cells for memory.
+    pub fn oom_kills(&self, killed: u64) {
+        self.oom_kills.increment(killed);
     }
 
-    /// A job of the janitor did its work, and removed so much.
-    pub fn job_succeeded(&self, what: &'static str, removed: u64) {
-        self.janitor_removed.get_or_create(&JobLabels { what }).inc_by(removed);
-        self.janitor_last_success.get_or_create(&JobLabels { what }).set(clock::wall().timestamp());
+    /// Records the number of active runs whose lease was not renewed in time.
+    pub fn set_stale_runs(&self, runs: i64) {
+        self.stale_runs.set(number(runs));
     }
 
-    /// A limit of cells does not hold here.
+    /// Records that a renewal of leases reached Postgres.
+    pub fn heartbeat_succeeded(&self) {
+        self.heartbeat_last_success.set(now());
+    }
+
+    /// Records that the watchdog has read all leases.
+    pub fn watchdog_succeeded(&self) {
+        self.watchdog_last_success.set(now());
+    }
+
+    /// Creates the series of a job of the janitor. Until the job succeeds, its last success is 0.
+    pub fn job_waits(&self, task: &'static str) {
+        counter!(families::JANITOR_REMOVED.name, "task" => task).increment(0);
+        gauge!(families::JANITOR_LAST_SUCCESS.name, "task" => task).set(0);
+    }
+
+    /// Records that a job of the janitor succeeded, and how many objects it removed.
+    pub fn job_succeeded(&self, task: &'static str, removed: u64) {
+        counter!(families::JANITOR_REMOVED.name, "task" => task).increment(removed);
+        gauge!(families::JANITOR_LAST_SUCCESS.name, "task" => task).set(now());
+    }
+
+    /// Records that this host does not enforce a limit of cells.
     pub fn limit_unenforced(&self, limit: &str) {
-        self.limit_unenforced.get_or_create(&UnenforcedLabels { limit: limit.to_owned() }).set(1);
+        gauge!(families::LIMIT_UNENFORCED.name, "limit" => limit.to_owned()).set(1);
     }
 
-    pub(super) fn admission_held(&self, reason: &'static str, held: bool) {
-        self.admission_held.get_or_create(&HoldLabels { reason }).set(i64::from(held));
+    pub(super) fn claims_paused(&self, reason: ClaimPause, is_paused: bool) {
+        gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(u32::from(is_paused));
     }
 
-    pub(super) fn worker_probes(&self, went_well: bool) {
-        let outcome = if went_well { "ok" } else { "failed" };
-        self.worker_probes.get_or_create(&ProbeLabels { outcome }).inc();
+    pub(super) fn worker_probed(&self, is_ok: bool) {
+        worker_probes(is_ok).increment(1);
     }
 
     pub(super) fn refused(&self, limit: &'static str) {
-        self.refusals.get_or_create(&LimitLabels { limit }).inc();
+        counter!(families::REFUSALS.name, "limit" => limit).increment(1);
     }
 
-    /// Takes in the counts of the queue.
+    pub(super) fn rate_limits_local(&self, is_local: bool) {
+        self.rate_limits_local.set(u32::from(is_local));
+    }
+
+    /// Records the counts of the queue.
     pub fn observe_queue(&self, counts: &[StatusCount]) {
         for status in Status::ALL.iter().filter(|status| status.is_active()) {
             let runs = counts.iter().find(|count| count.status == *status).map_or(0, |count| count.runs);
-            self.active_runs.get_or_create(&StatusLabels { status: status.as_str() }).set(runs);
+            gauge!(families::ACTIVE_RUNS.name, "status" => status.as_str()).set(number(runs));
         }
         let queued = counts.iter().find(|count| count.status == Status::Queued);
-        self.queue_depth.set(queued.map_or(0, |count| count.runs));
-        self.active_half_slots
-            .set(counts.iter().filter(|count| count.status.is_active()).map(|count| count.half_slots).sum());
+        self.queue_depth.set(number(queued.map_or(0, |count| count.runs)));
+        let active = counts.iter().filter(|count| count.status.is_active());
+        self.active_half_slots.set(number(active.map(|count| count.half_slots).sum()));
     }
 
-    /// Notes whether a dependency answers; true if that is news.
-    pub(super) fn dependency(&self, name: &'static str, up: bool) -> bool {
-        self.dependency_up.get_or_create(&DependencyLabels { dependency: name }).set(i64::from(up));
-        let Ok(mut known) = self.dependencies.lock() else { return true };
-        known.insert(name, up) != Some(up)
+    /// Records whether a dependency answers; returns true if that changed.
+    pub(super) fn dependency(&self, name: &'static str, is_up: bool) -> bool {
+        gauge!(families::DEPENDENCY_UP.name, "dependency" => name).set(u32::from(is_up));
+        self.dependencies.lock().insert(name, is_up) != Some(is_up)
     }
 
-    /// Whether every dependency seen so far answers.
+    /// Returns whether a dependency answers; `None` if nothing was asked of it yet.
     #[must_use]
     pub fn dependency_is_up(&self, name: &str) -> Option<bool> {
-        self.dependencies.lock().ok().and_then(|known| known.get(name).copied())
+        self.dependencies.lock().get(name).copied()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn failures(code: FailureCode) -> Counter {
+    counter!(families::FAILURES.name, "code" => code.as_str(), "cause" => code.cause().as_str())
+}
+
+fn worker_probes(is_ok: bool) -> Counter {
+    counter!(families::WORKER_PROBES.name, "outcome" => if is_ok { "ok" } else { "failed" })
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    number(clock::wall().timestamp())
+}
+
+/// A count or a time as a gauge holds it; 32 bits are exact in it and last until 2106.
+fn number(value: i64) -> f64 {
+    f64::from(u32::try_from(value.max(0)).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::families::Family;
+    use super::*;
+
+    fn line(text: &str, start: &str) -> String {
+        text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}: {text}")).to_owned()
+    }
+
+    #[test]
+    fn every_family_has_a_type_and_a_help_text() {
+        let text = metrics().text();
+        for Family { name, help, kind } in families::ALL {
+            let kind = kind.as_str();
+            assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}: {text}");
+            assert_eq!(text.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name}: {text}");
+            assert_eq!(*kind == *"counter", name.ends_with("_total"), "{name}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            assert!(families::ALL.iter().any(|family| line.starts_with(family.name)), "{line}");
+        }
+    }
+
+    #[test]
+    fn series_with_known_labels_begin_at_0() {
+        let text = metrics().text();
+        for series in [
+            "assize_failures_total{code=\"worker_lost\",cause=\"infrastructure\"}",
+            "assize_claims_paused{reason=\"draining\"}",
+            "assize_worker_probes_total{outcome=\"failed\"}",
+            "assize_refusals_total{limit=\"connections\"}",
+            "assize_queue_wait_seconds_bucket{le=\"0.005\"}",
+            "assize_oom_kills_total",
+            "assize_stale_runs",
+        ] {
+            assert_eq!(line(&text, &format!("{series} ")), format!("{series} 0"));
+        }
+    }
+
+    #[test]
+    fn samples_reach_their_buckets() {
+        metrics().observe_query("test", Duration::from_millis(3));
+        metrics().run_upkeep();
+        let text = metrics().text();
+        let bucket = |le: &str| {
+            line(&text, &format!("assize_database_query_duration_seconds_bucket{{query=\"test\",le=\"{le}\"}} "))
+        };
+        assert!(bucket("0.002").ends_with(" 0") && bucket("0.004").ends_with(" 1") && bucket("+Inf").ends_with(" 1"));
+        assert!(line(&text, "assize_database_query_duration_seconds_count{query=\"test\"}").ends_with(" 1"));
+    }
+
+    #[test]
+    fn a_dependency_is_news_when_it_changes() {
+        assert_eq!(metrics().dependency_is_up("test"), None);
+        assert_eq!([true, true, false].map(|is_up| metrics().dependency("test", is_up)), [true, false, true]);
+        assert_eq!(metrics().dependency_is_up("test"), Some(false));
+        assert!(metrics().text().contains("assize_dependency_up{dependency=\"test\"} 0\n"));
+    }
+
+    #[test]
+    fn numbers_of_gauges_are_exact() {
+        assert_eq!([-1, 0, 1_764_460_000, i64::MAX].map(number), [0.0, 0.0, 1_764_460_000.0, 4_294_967_295.0]);
     }
 }

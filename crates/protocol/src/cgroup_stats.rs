@@ -1,4 +1,4 @@
-//! Whether it was a cgroup's own limit that refused it memory.
+//! Whether a cgroup met its own memory limit.
 
 use std::fs;
 use std::path::Path;

@@ -1,13 +1,13 @@
-//! What a file is by its first bytes, whatever it is called.
+//! The kind of a file by its first bytes, whatever its name is.
 //!
-//! Only what its first bytes say for certain: a script is text here, and so is everything unknown.
+//! Only kinds that the first bytes prove are detected. A script is text here, and so is everything unknown.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes from which a file is known: tar has its mark the furthest in.
+/// Bytes that suffice to detect a kind: the mark of tar lies the furthest in, at 257.
 pub const HEAD: usize = 512;
 
-/// Kinds of files that a template may refuse.
+/// A kind of file that a template may refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -27,9 +27,9 @@ impl Content {
         }
     }
 
-    /// What a file is whose first bytes, [`HEAD`] of them if it has as many, are these.
+    /// Detects the kind of a file by its first bytes: [`HEAD`] of them, or the whole file if it is shorter.
     #[must_use]
-    pub fn of(head: &[u8]) -> Option<Self> {
+    pub fn detect(head: &[u8]) -> Option<Self> {
         let begins = |marks: &[&[u8]]| marks.iter().any(|mark| head.starts_with(mark));
         let is_program = begins(&[
             b"\x7fELF",
@@ -63,8 +63,8 @@ impl Content {
     }
 }
 
-/// `MZ` alone can begin a text. A DOS header is 64 bytes and says at 0x3c where the PE header is: within the first
-/// 64 KiB, whoever wrote it.
+/// Whether these are the first bytes of a PE file. `MZ` alone can begin a text. A DOS header has 64 bytes and stores the
+/// offset of the PE header at 0x3c; every linker places that header within the first 64 KiB.
 fn is_pe(head: &[u8]) -> bool {
     head.starts_with(b"MZ") && head.get(0x3e..0x40) == Some(&[0, 0])
 }
@@ -89,7 +89,7 @@ mod tests {
             (b"PK", None),
             (b"", None),
         ] {
-            assert_eq!(Content::of(head), expected, "{:?}", head.escape_ascii().to_string());
+            assert_eq!(Content::detect(head), expected, "{:?}", head.escape_ascii().to_string());
         }
     }
 }

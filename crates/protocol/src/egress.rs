@@ -1,9 +1,8 @@
-//! The egress tunnel on the wire: connections that a stage makes through the proxy of its warden,
-//! carried as frames and dialled by the worker.
+//! The wire format of the egress tunnel. A stage connects to the proxy of its warden, frames carry the connection, and
+//! the worker makes it.
 //!
-//! A connection has an id that no other of its cell has. Each direction has a window: a sender may
-//! have that many bytes under way for which no credit has come back, so neither end ever holds more
-//! of one connection, however slow its peer is.
+//! The id of a connection is unique in its cell. Each direction has a window: a sender may send that many bytes for
+//! which it has received no credit. So neither end ever buffers more of one connection, however slow its peer is.
 //!
 //! ```text
 //!  warden                                   worker
@@ -13,11 +12,11 @@
 //!    Reset                         ◄──────   a worker that comes back: everything begun before is over
 //! ```
 //!
-//! What goes up stands in the journal, and that must not grow past what the engine keeps: each frame
-//! counts as [`FRAME_COST`] bytes more than it carries, and travels under a [`crate::mask`].
+//! Bytes from the cell are part of the journal, which must not grow beyond what the engine stores. So each frame counts
+//! as [`FRAME_COST`] bytes more than it carries, and it is encoded with a [`crate::mask`].
 //!
-//! What goes down can be cut: a worker may die in the middle of a frame. Its successor then sends
-//! [`resync`], which fills up that frame, and a frame that was filled up is known by its last byte.
+//! Bytes to the cell can be truncated: a worker may die in the middle of a frame. Its successor then sends [`resync`],
+//! which completes that frame; the last byte of a completed frame marks it as such.
 
 use crate::frame::{self, Kind};
 
@@ -59,40 +58,84 @@ pub enum How {
     Reset,
 }
 
-/// From the warden.
+/// A message from the warden to the worker. `id` is the number of a connection, unique in its cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromCell {
-    Open { id: u32, stage: u8, at_us: u64, port: u16, host: String },
-    Data { id: u32, bytes: Vec<u8> },
-    Credit { id: u32, bytes: u32 },
-    End { id: u32, how: How },
-}
-
-/// From the worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ToCell {
-    Opened {
+    /// A stage asks for a connection.
+    Open {
+        /// Number of the new connection.
         id: u32,
+        /// Index into the plan's stages.
+        stage: u8,
+        /// Time of the request, in µs of the host's monotonic clock.
+        at_us: u64,
+        /// Port that the stage asks for.
+        port: u16,
+        /// Host that the stage asks for, at most [`MAX_HOST`] bytes.
+        host: String,
     },
-    /// The client gets this HTTP status and these words.
-    Refused {
-        id: u32,
-        status: u16,
-        reason: String,
-    },
+    /// The stage sent these bytes.
     Data {
+        /// The connection.
         id: u32,
+        /// At most [`MAX_PIECE`] bytes.
         bytes: Vec<u8>,
     },
+    /// The stage read this many bytes: the worker may send as many more.
     Credit {
+        /// The connection.
         id: u32,
+        /// Bytes that the stage read.
         bytes: u32,
     },
+    /// The end of the stage ended the connection.
     End {
+        /// The connection.
         id: u32,
+        /// How that end ended.
         how: How,
     },
-    /// Every connection that there is ends here.
+}
+
+/// A message from the worker to the warden. `id` is the number of a connection, unique in its cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToCell {
+    /// The worker made the connection.
+    Opened {
+        /// The connection.
+        id: u32,
+    },
+    /// The worker refused or failed to make the connection.
+    Refused {
+        /// The connection.
+        id: u32,
+        /// HTTP status for the client.
+        status: u16,
+        /// Message for the client, at most [`MAX_REASON`] bytes.
+        reason: String,
+    },
+    /// The remote host sent these bytes.
+    Data {
+        /// The connection.
+        id: u32,
+        /// At most [`MAX_PIECE`] bytes.
+        bytes: Vec<u8>,
+    },
+    /// The remote host accepted this many bytes: the warden may send as many more.
+    Credit {
+        /// The connection.
+        id: u32,
+        /// Bytes that the remote host accepted.
+        bytes: u32,
+    },
+    /// The remote end ended the connection.
+    End {
+        /// The connection.
+        id: u32,
+        /// How that end ended.
+        how: How,
+    },
+    /// Every open connection of the cell ends.
     Reset,
 }
 
@@ -229,8 +272,8 @@ impl ToCell {
     }
 }
 
-/// What a worker says first to a cell that it goes on with: fills up a frame that its predecessor
-/// may have left unfinished, and ends every connection.
+/// The first bytes that a worker sends to a cell that it adopts. They complete a frame that its predecessor may have
+/// left unfinished, and end every connection.
 #[must_use]
 pub fn resync() -> Vec<u8> {
     let mut bytes = vec![frame::FILL; frame::HEADER + frame::MAX_PAYLOAD];
@@ -269,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_cell_says_survives_the_wire(
+        fn messages_of_a_cell_survive_the_wire(
             id in any::<u32>(), stage in any::<u8>(), at_us in any::<u64>(), port in any::<u16>(),
             host in "[a-z.]{1,253}", bytes in prop::collection::vec(any::<u8>(), 0..600),
         ) {
@@ -280,10 +323,10 @@ mod tests {
                 FromCell::End { id, how: How::Eof },
                 FromCell::End { id, how: How::Reset },
             ];
-            for said in all {
+            for message in all {
                 let mut payload = Vec::new();
-                said.encode(&mut payload);
-                prop_assert_eq!(FromCell::decode(&payload), Some(said));
+                message.encode(&mut payload);
+                prop_assert_eq!(FromCell::decode(&payload), Some(message));
             }
         }
 
@@ -302,12 +345,12 @@ mod tests {
             bytes.extend_from_slice(&frame[..at]);
             bytes.extend_from_slice(&resync());
             bytes.extend_from_slice(&before.frame());
-            let mut heard = decoded(&bytes);
-            prop_assert_eq!(heard.remove(0), Some(before.clone()));
-            if heard.len() == 3 {
-                prop_assert_eq!(heard.remove(0), None, "the cut frame");
+            let mut received = decoded(&bytes);
+            prop_assert_eq!(received.remove(0), Some(before.clone()));
+            if received.len() == 3 {
+                prop_assert_eq!(received.remove(0), None, "the cut frame");
             }
-            prop_assert_eq!(heard, [Some(ToCell::Reset), Some(before)]);
+            prop_assert_eq!(received, [Some(ToCell::Reset), Some(before)]);
         }
     }
 }

@@ -1,12 +1,14 @@
-//! What a warden reports. Times are microseconds of the host's monotonic clock, which all cells
-//! of a host share, so the reports of two cells can be put in order.
+//! The reports of a warden. Times are microseconds of the host's monotonic clock, which all cells of a host share, so
+//! that the reports of two cells can be ordered.
 
 use serde::{Deserialize, Serialize};
 
 /// The first frame: the warden has made itself safe and waits for its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
+    /// Version of the protocol that the warden speaks: [`crate::plan::VERSION`].
     pub version: u16,
+    /// Time of the report, in µs.
     pub at_us: u64,
 }
 
@@ -15,24 +17,31 @@ pub struct Hello {
 pub struct StageStarted {
     /// Index into the plan's stages.
     pub stage: u8,
+    /// Time at which the process was created, in µs.
     pub at_us: u64,
 }
 
 /// A service answers its probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageReady {
+    /// Index into the plan's stages.
     pub stage: u8,
+    /// Time at which the probe was answered, in µs.
     pub at_us: u64,
 }
 
 /// A stage is over; every process of its group is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageEnded {
+    /// Index into the plan's stages.
     pub stage: u8,
+    /// How the stage's first process ended.
     pub exit: StageExit,
     /// For a service: whether it ever answered its probe.
     pub ready: bool,
+    /// Time at which the stage started, in µs.
     pub started_us: u64,
+    /// Time at which the last process of the stage was gone, in µs.
     pub at_us: u64,
     /// What it wrote, in bytes, kept or not.
     pub output_bytes: u64,
@@ -60,14 +69,19 @@ pub struct StageEnded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "snake_case")]
 pub enum StageExit {
+    /// The process exited by itself.
     Exited {
+        /// Exit code.
         code: i32,
     },
+    /// A signal ended the process.
     Signalled {
+        /// Number of the signal.
         signal: i32,
     },
     /// The program could not be started.
     NotStarted {
+        /// Error of the system, in words.
         error: String,
     },
     /// Killed at its own time limit.
@@ -83,47 +97,80 @@ pub enum StageExit {
 /// The last frame; the warden exits after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
+    /// Time of the report, in µs.
     pub at_us: u64,
+    /// How the plan ended.
     pub status: EndStatus,
+    /// What became of the results file.
     pub results: ResultsStatus,
 }
 
+/// How a plan ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum EndStatus {
-    /// Every stage ran, or one ended the plan early and said so.
+    /// Every stage ran, or one stage ended the plan early; its [`StageEnded`] has the reason.
     Done,
     /// An input could not be unpacked within its limits.
-    Rejected { input: u8, reason: String },
+    Rejected {
+        /// Index into the plan's inputs.
+        input: u8,
+        /// What was wrong, the limit and the value, in words.
+        reason: String,
+    },
     /// A mount point filled up while an input was unpacked.
-    DiskFull { input: u8, path: String },
-    /// An input that was kept back could not be unpacked, for what the stages before have done to its folder.
-    Spoiled { input: u8, reason: String },
+    DiskFull {
+        /// Index into the plan's inputs.
+        input: u8,
+        /// The mount point without a free byte or inode.
+        path: String,
+    },
+    /// An input that the warden kept back until a later stage could not be unpacked, because earlier stages changed its
+    /// folder.
+    Spoiled {
+        /// Index into the plan's inputs.
+        input: u8,
+        /// What was wrong, in words.
+        reason: String,
+    },
     /// The plan or the stream was unusable: a fault of the worker, never of the project.
-    Fault { error: String },
+    Fault {
+        /// What was wrong, in words.
+        error: String,
+    },
 }
 
+/// What became of the results file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "results", rename_all = "snake_case")]
 pub enum ResultsStatus {
-    /// None was asked for.
+    /// The plan asked for no results.
     None,
-    /// It came in `Results` frames, this many bytes.
-    Read { bytes: u64 },
+    /// The file was sent in `Results` frames.
+    Read {
+        /// Length of the file.
+        bytes: u64,
+    },
+    /// There is no file, or the warden could not look for it.
     Missing {
-        /// What kept it from being looked for; absent if it is not there.
+        /// What kept the warden from looking for the file; absent if there is no file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Not a plain file, or longer than allowed.
-    Refused { reason: String },
+    /// The file is not a plain file, or it is longer than allowed.
+    Refused {
+        /// What was wrong, the limit and the value, in words.
+        reason: String,
+    },
 }
 
 /// Which pipe a piece of output came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 
@@ -133,10 +180,15 @@ pub enum Stream {
 /// `offset` counts the stage's bytes over both streams; a jump in it is where bytes were dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
+    /// Time at which the warden read the piece, in µs.
     pub at_us: u64,
+    /// Bytes of the stage before this piece, over both streams.
     pub offset: u64,
+    /// Index into the plan's stages.
     pub stage: u8,
+    /// The pipe that the piece came from.
     pub stream: Stream,
+    /// The bytes as they were written.
     pub bytes: Vec<u8>,
 }
 
@@ -184,11 +236,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_file_is_told_as_it_always_was() {
+    fn a_missing_file_has_its_old_form() {
         let plain = ResultsStatus::Missing { reason: None };
         assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"results":"missing"}"#);
-        let told = ResultsStatus::Missing { reason: Some("closed".to_owned()) };
-        for status in [plain, told] {
+        let closed = ResultsStatus::Missing { reason: Some("closed".to_owned()) };
+        for status in [plain, closed] {
             let text = serde_json::to_string(&status).unwrap();
             assert_eq!(serde_json::from_str::<ResultsStatus>(&text).unwrap(), status);
         }

@@ -85,14 +85,18 @@ impl Kind {
 /// One frame, its payload owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
+    /// What the frame carries.
     pub kind: Kind,
+    /// The bytes of the frame behind its header.
     pub payload: Vec<u8>,
 }
 
 /// Why bytes are not frames. The stream cannot be trusted after either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameError {
+    /// The first byte of a frame is not a [`Kind`].
     UnknownKind(u8),
+    /// A frame announces this many bytes, more than [`MAX_PAYLOAD`].
     TooLong(usize),
 }
 

@@ -1,25 +1,29 @@
-//! The walls of a cell: what a probe is told to try from inside, and what it says of each.
+//! The isolation of a cell: the limits and denials that a probe must try from inside, and the result of each check.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a cell was promised to hold. What every cell is denied is always tried; a wall that is `None` or
-/// empty is not.
+/// The isolation that a cell must have. The probe always tries what every cell is denied; it skips a limit that is
+/// `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedIsolation {
     /// Processes and threads in the cell.
     pub pids: Option<u64>,
+    /// Memory of the cell, in MiB.
     pub memory_mib: Option<u64>,
+    /// Size of `/workspace`, in bytes.
     pub workspace_bytes: Option<u64>,
+    /// Files and folders of `/workspace`.
     pub workspace_inodes: Option<u64>,
+    /// Size of `/tmp`, in bytes.
     pub tmp_bytes: Option<u64>,
-    /// Of `/dev/shm`.
+    /// Size of `/dev/shm`, in bytes.
     pub shm_bytes: Option<u64>,
     /// CPUs' worth of time.
     pub cpus: Option<f64>,
-    /// The processors that it must be bound to, as the kernel writes them; empty: any.
+    /// The processors that the cell must be bound to, as the kernel writes the list; empty: any.
     pub processors: String,
     /// Open files per process.
     pub nofile: Option<u64>,
@@ -39,22 +43,23 @@ pub struct ExpectedIsolation {
     pub host_namespaces: BTreeMap<String, String>,
     /// The AppArmor profile that must be enforced.
     pub apparmor: Option<String>,
-    /// The folders beneath which stages may write; the grader's is none of them.
+    /// The folders below which stages may write. The grader's folder is not among them.
     #[serde(default)]
     pub writable: Vec<String>,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsolationCheck {
+    /// Stable name of the check.
     pub check: String,
-    /// Whether the cell holds what was promised.
+    /// Whether the cell has the expected isolation.
     pub ok: bool,
-    /// What was seen, with units.
+    /// The observed value, with its unit.
     pub seen: String,
-    /// What it was compared with.
+    /// The expected value, with its unit.
     pub limit: String,
-    /// The host's kernel has nothing to hold it with: that is said, and refused to nobody.
+    /// Whether the host's kernel lacks the mechanism. The check is then reported, and no cell is refused for it.
     #[serde(default)]
     pub unavailable: bool,
 }

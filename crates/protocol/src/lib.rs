@@ -7,6 +7,8 @@
 //!
 //! This crate may know serde, JSON and the standard library. It may not know the engine, the network or the database.
 
+#![warn(missing_docs)]
+
 pub mod cgroup_stats;
 pub mod content;
 pub mod egress;

@@ -24,9 +24,11 @@ pub const MAX_PLAN: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
+    /// Version of the protocol: [`VERSION`].
     pub version: u16,
     /// Archives to expect, in this order.
     pub inputs: Vec<Input>,
+    /// The stages in the order in which they run, at most [`MAX_STAGES`].
     pub stages: Vec<Stage>,
     /// From the receipt of the plan to the end of the last stage, in ms.
     pub global_timeout_ms: u64,
@@ -68,14 +70,17 @@ pub struct Input {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
+    /// Name of the stage, for messages.
     pub name: String,
     /// The program and its arguments; no shell unless it names one.
     pub command: Vec<String>,
+    /// Working folder of the stage.
     pub cwd: String,
     /// The whole environment: nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Until it exits or, for a service, until it is ready; in ms.
     pub timeout_ms: u64,
+    /// How much of the stage's output is kept.
     pub output: OutputLimits,
     /// Present on a service.
     pub ready: Option<Ready>,
@@ -125,7 +130,9 @@ pub struct OutputLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ready {
+    /// Port of the loopback on which the service listens.
     pub port: u16,
+    /// Path of an HTTP request that must succeed; absent: an accepted connection is enough.
     pub http: Option<String>,
 }
 
@@ -133,12 +140,15 @@ pub struct Ready {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsFile {
+    /// Path of the file in the cell.
     pub path: String,
+    /// Longest file that is read, in bytes.
     pub max_bytes: u64,
 }
 
 /// The most stages and inputs that a plan may have; their indexes travel as one byte.
 pub const MAX_STAGES: usize = 64;
+/// Inputs of one plan: the index of an input travels in one byte, and no template has more than three.
 pub const MAX_INPUTS: usize = 16;
 
 #[derive(Deserialize)]

@@ -29,6 +29,7 @@ pub struct Envelope {
     pub payload_type: String,
     /// In base64: the bytes that were signed.
     pub payload: String,
+    /// The signatures; assize makes one.
     pub signatures: Vec<EnvelopeSignature>,
 }
 

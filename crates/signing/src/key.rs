@@ -11,18 +11,19 @@ use zeroize::Zeroizing;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// What stands around the 32 secret bytes in a PKCS#8 document (RFC 8410): the same as OpenSSL writes.
+/// The bytes around the 32 secret bytes in a PKCS#8 document (RFC 8410): the same as OpenSSL writes.
 const PKCS8_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Why a text is no key. Says nothing of what the text holds.
+/// Why a text is not a usable key. The message quotes nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum KeyError {
-    #[error("it does not contain an Ed25519 private key in PKCS#8 PEM (BEGIN PRIVATE KEY)")]
+    #[error("the text contains no Ed25519 private key in PKCS#8 PEM (BEGIN PRIVATE KEY)")]
     NotPrivate,
-    #[error("it is not an Ed25519 public key: it is neither PEM (BEGIN PUBLIC KEY) nor 32 bytes in base64")]
+    #[error("the text is not an Ed25519 public key: neither PEM (BEGIN PUBLIC KEY) nor 32 bytes in base64")]
     NotPublic,
-    #[error("it is one of the weak public keys for which anyone can make signatures")]
+    #[error("the public key is of small order, so that anyone can forge signatures for it")]
     Weak,
 }
 
@@ -37,10 +38,10 @@ impl PrivateKey {
     #[must_use]
     pub fn generate() -> Self {
         let seed = Zeroizing::new(rand::random::<[u8; 32]>());
-        Self::of(SigningKey::from_bytes(&seed))
+        Self::from_signing_key(SigningKey::from_bytes(&seed))
     }
 
-    fn of(key: SigningKey) -> Self {
+    fn from_signing_key(key: SigningKey) -> Self {
         let id = PublicKey(key.verifying_key()).id();
         Self { key, id }
     }
@@ -50,7 +51,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::NotPrivate`].
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        SigningKey::from_pkcs8_pem(text.trim()).map(Self::of).map_err(|_| KeyError::NotPrivate)
+        SigningKey::from_pkcs8_pem(text.trim()).map(Self::from_signing_key).map_err(|_| KeyError::NotPrivate)
     }
 
     /// As PKCS#8 PEM; wiped from memory when it is dropped.
@@ -175,7 +176,7 @@ mod tests {
         let wanted = "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
         let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&seed[2 * at..2 * at + 2], 16).unwrap()).collect();
-        let key = PrivateKey::of(SigningKey::from_bytes(&bytes.try_into().unwrap()));
+        let key = PrivateKey::from_signing_key(SigningKey::from_bytes(&bytes.try_into().unwrap()));
         assert_eq!(hex::encode(key.sign(b"\x72")), wanted);
         assert!(key.public().verifies(b"\x72", &key.sign(b"\x72")));
         assert!(!key.public().verifies(b"\x73", &key.sign(b"\x72")));

@@ -1,4 +1,4 @@
-//! Public keys on their way to those who verify: as they are published, and as they are trusted.
+//! Public keys as the service publishes them, and as a verifier trusts them.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ pub struct PublishedKey {
     pub algorithm: String,
     /// In PEM.
     pub public_key: String,
+    /// Time at which the key was created, by the clock of the database.
     pub created_at: DateTime<Utc>,
     /// Nothing that it signs after this time is valid; what it signed before stays so.
     pub retired_at: Option<DateTime<Utc>>,
@@ -43,31 +44,37 @@ pub struct SigningKeys {
     pub keys: Vec<PublishedKey>,
 }
 
-/// A key that whoever verifies believes.
+/// A key that the verifier trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedKey {
+    /// The key itself.
     pub key: PublicKey,
+    /// Name of the key: [`PublicKey::id`].
     pub id: String,
+    /// Time after which no signature of the key counts.
     pub retired_at: Option<DateTime<Utc>>,
 }
 
-/// The keys that whoever verifies believes, from a source of his own.
+/// The keys that the verifier trusts, from a source that the verifier chose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedKeys(Vec<TrustedKey>);
 
-/// Why a file of keys is none.
+/// Why a file contains no usable keys.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum KeysError {
-    #[error("it has more than {MAX_BYTES} bytes")]
+    #[error("the file has more than {MAX_BYTES} bytes, the limit; give a file that contains only public keys")]
     TooLong,
-    #[error("it has {0} keys, it must be 1 to {MAX_KEYS}")]
+    #[error("the file has {0} keys, it must have 1 to {MAX_KEYS}; give only the keys that you trust")]
     Count(usize),
-    #[error("it is neither the JSON of `assize key signing export` ({0}), nor public keys in PEM or base64")]
+    #[error(
+        "the file is neither the JSON of `assize key signing export` ({0}) nor public keys in PEM or base64; export the keys again"
+    )]
     NotKeys(String),
     #[error("key {at}: {reason}")]
     Key { at: usize, reason: KeyError },
-    #[error("key {at} states the id {stated}, but its id is {actual}")]
-    Misnamed { at: usize, stated: String, actual: String },
+    #[error("key {at} has the id {declared:?}, but its bytes have the id {actual}; export the keys again")]
+    Misnamed { at: usize, declared: String, actual: String },
 }
 
 impl TrustedKeys {
@@ -87,8 +94,8 @@ impl TrustedKeys {
                 if key.id == published.id {
                     Ok(key)
                 } else {
-                    let stated = published.id.chars().take(64).collect();
-                    Err(KeysError::Misnamed { at, stated, actual: key.id })
+                    let declared = published.id.chars().take(64).collect();
+                    Err(KeysError::Misnamed { at, declared, actual: key.id })
                 }
             });
             keys.collect::<Result<Vec<_>, _>>()?

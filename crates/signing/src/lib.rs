@@ -1,4 +1,4 @@
-//! Signed statements: that a project was received, and what became of a run.
+//! Signed statements: receipts of submissions, and the outcomes of runs.
 //!
 //! # Theory of operation
 //!
@@ -18,6 +18,8 @@
 //! - Times are the database's: asked for early, and counted on from by the monotonic clock.
 //! - No signature by a key before its public half is in the table.
 //! - A private key reaches no log, no error, no table and no `Debug`.
+
+#![warn(missing_docs)]
 
 pub mod envelope;
 pub mod key;

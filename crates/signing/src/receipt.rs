@@ -9,15 +9,19 @@ use super::{Envelope, Signer};
 /// A project that was received, by upload or from a repository.
 #[derive(Debug, Clone)]
 pub struct ReceivedProject<'a> {
+    /// The submission.
     pub submission_id: Uuid,
     /// The first run of the submission.
     pub run_id: Uuid,
+    /// The organisation of the submission.
     pub organization_id: Uuid,
     /// The user, in the platform's words.
     pub user: &'a str,
+    /// Name of the template.
     pub template: &'a str,
     /// 64 lower-case hexadecimal digits.
     pub archive_sha256: &'a str,
+    /// Length of the archive, in bytes.
     pub archive_bytes: i64,
     /// By the database's clock, in whole microseconds.
     pub received_at: DateTime<Utc>,

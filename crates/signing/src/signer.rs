@@ -1,8 +1,10 @@
-//! What a process signs with: the key of its file, whichever lies there now.
+//! The signer of a process, which uses the key that its file contains at that time.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::envelope::Envelope;
 use super::key::PrivateKey;
@@ -39,12 +41,12 @@ impl Signer {
     pub fn key(&self) -> Arc<PrivateKey> {
         let seen = Stamp::read(&self.0.path);
         {
-            let now = self.0.now.read().unwrap_or_else(PoisonError::into_inner);
+            let now = self.0.now.read();
             if now.stamp == seen {
                 return Arc::clone(&now.key);
             }
         }
-        let mut now = self.0.now.write().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.0.now.write();
         if now.stamp != seen {
             now.stamp = seen;
             match key_file::read(&self.0.path) {

@@ -1,4 +1,4 @@
-//! What is said in a signed statement: an in-toto Statement v1 and our two predicates.
+//! The content of a signed statement: an in-toto Statement v1 with one of two predicates.
 //!
 //! Fields may be added to a predicate; a verifier passes by what it does not know. One whose meaning changes
 //! gets another type.
@@ -18,15 +18,18 @@ pub const RUN: &str = "urn:assize:run:v1";
 /// `predicateType` of a [`Receipt`].
 pub const RECEIPT: &str = "urn:assize:receipt:v1";
 
-/// The outer form: what it is about, and what is said of it.
+/// The outer form of a statement: its subject and its predicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InToto<P> {
+    /// `_type`: [`STATEMENT`].
     #[serde(rename = "_type")]
     pub kind: String,
     /// The archive: named by the submission's id, found by its SHA-256.
     pub subject: Vec<Material>,
+    /// `predicateType`: [`RUN`] or [`RECEIPT`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
+    /// What is stated about the subject.
     pub predicate: P,
 }
 
@@ -45,7 +48,9 @@ impl<P> InToto<P> {
 /// A thing with a name, and the digest that tells which one is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Material {
+    /// Name of the thing.
     pub name: String,
+    /// Digest of the thing.
     pub digest: Sha256Digest,
 }
 
@@ -63,47 +68,58 @@ pub struct Sha256Digest {
     pub sha256: String,
 }
 
-/// That a project was received: what, from whom, and when.
+/// The receipt of a submission: what was received, from whom, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// The submission.
     pub submission_id: Uuid,
     /// Its first run.
     pub run_id: Uuid,
+    /// The organisation of the submission.
     pub organization_id: Uuid,
-    /// In the platform's words.
+    /// Name of the user, as the platform sent it.
     pub user: String,
+    /// Name of the template.
     pub template: String,
-    /// As it was uploaded.
+    /// Length of the uploaded archive.
     pub archive_bytes: i64,
     /// When the last byte was here and looked through, by the database's clock. The row is written after that.
     pub received_at: DateTime<Utc>,
-    /// Where it was fetched from, if it was not uploaded.
+    /// Source of the archive, if it was fetched and not uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Id of the key that signs: [`crate::PublicKey::id`].
     pub key_id: String,
 }
 
-/// What was fetched from a git repository.
+/// A commit that was fetched from a Git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
+    /// Address of the repository, as it was submitted.
     pub repository_url: String,
+    /// Branch, tag or commit, as it was submitted.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The commit that this was, in hexadecimal.
+    /// The fetched commit, in hexadecimal.
     pub commit: String,
 }
 
-/// How a run ended, and all that this was decided by.
+/// The outcome of a run, with everything that it was decided by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunStatement {
+    /// The run.
     pub run_id: Uuid,
+    /// The submission of the run.
     pub submission_id: Uuid,
+    /// The organisation of the submission.
     pub organization_id: Uuid,
-    /// The one that ended, from 1.
+    /// Number of the attempt that ended, from 1.
     pub attempt: i32,
     /// Name, and digest over `template.toml` and the tests. Absent if the worker had no such template.
     pub template: Option<Material>,
+    /// The cells of the run.
     pub cells: Vec<CellStatement>,
+    /// Time limit of all stages together, in ms.
     pub global_timeout_ms: Option<u64>,
     /// In the order in which they ended.
     pub stages: Vec<StageStatement>,
@@ -112,19 +128,21 @@ pub struct RunStatement {
     pub output: Option<OutputStatement>,
     /// Who could have written the results.
     pub integrity: Option<Integrity>,
+    /// Terminal state of the run.
     pub status: Status,
-    /// Of a completed run.
+    /// Verdict of a completed run.
     pub verdict: Option<Verdict>,
-    /// Of every other.
+    /// Failure of every other run.
     pub failure: Option<FailureStatement>,
     /// When it was claimed, by the database's clock.
     pub started_at: DateTime<Utc>,
     /// When this was signed, by the database's clock. The row's own end is written after that.
     pub finished_at: DateTime<Utc>,
+    /// Id of the key that signs: [`crate::PublicKey::id`].
     pub key_id: String,
 }
 
-/// A cell, as it was made.
+/// A cell, as the template defines it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellStatement {
     /// `subject` or `driver`.
@@ -138,43 +156,57 @@ pub struct CellStatement {
     pub limits: serde_json::Value,
     /// Bytes that one stage may write.
     pub output_limit_bytes: u64,
+    /// Time limits of the stages.
     pub stages: Vec<StageLimit>,
 }
 
-/// How long a stage may take.
+/// The time limit of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageLimit {
+    /// Name of the stage.
     pub name: String,
+    /// Time limit of the stage, in ms.
     pub timeout_ms: u64,
 }
 
 /// How a stage ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageStatement {
-    /// Role of its cell.
+    /// Role of the stage's cell.
     pub cell: String,
+    /// Name of the stage.
     pub name: StageName,
+    /// How the stage's first process ended.
     pub exit: StageExit,
+    /// Duration of the stage, in ms.
     pub duration_ms: u64,
+    /// User and system time of the stage's processes, in ms.
     pub cpu_ms: u64,
+    /// Largest resident set among the stage's processes, in KiB.
     pub max_rss_kib: u64,
-    /// Kept or not.
+    /// Bytes that the stage wrote, stored or not.
     pub output_bytes: u64,
 }
 
-/// The output as it was kept.
+/// The stored output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputStatement {
+    /// SHA-256 of the stored output.
     pub digest: Sha256Digest,
+    /// Length of the stored output, in bytes.
     pub bytes: u64,
 }
 
-/// Why there is no verdict.
+/// Why a run has no verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailureStatement {
+    /// Reason of the failure.
     pub code: FailureCode,
+    /// Who is at fault.
     pub cause: Cause,
+    /// Message for the person whose project failed.
     pub message: String,
+    /// The stage in which the run failed, if it failed in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageName>,
 }

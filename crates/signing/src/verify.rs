@@ -1,4 +1,4 @@
-//! Whether a statement is one of ours: everything that can be checked without asking anyone.
+//! Verification of a statement: everything that can be checked offline.
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -9,55 +9,67 @@ use super::key::PublicKey;
 use super::keys::{TrustedKey, TrustedKeys};
 use super::statement::{InToto, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
 
-/// Why an envelope is not believed.
+/// Why an envelope fails verification.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum Refused {
-    #[error("it has {seen} bytes, the limit is {limit}; give the envelope alone")]
+    #[error("the file has {seen} bytes, the limit is {limit}; give a file that contains only the envelope")]
     TooLong { limit: usize, seen: usize },
-    #[error("it is not a DSSE envelope: {0}; save one with `assize verdict RUN --format dsse`")]
+    #[error("the file is not a DSSE envelope: {0}; save one with `assize verdict RUN --format dsse`")]
     NotAnEnvelope(String),
-    #[error("it has {seen} signatures, it must have 1 to {limit}")]
+    #[error(
+        "the envelope has {seen} signatures, it must have 1 to {limit}; save it again with `assize verdict RUN --format dsse`"
+    )]
     Signatures { limit: usize, seen: usize },
-    #[error("its {what} is not base64: {reason}; it was changed on the way")]
+    #[error("the {what} of the envelope is not base64: {reason}; the envelope was changed in transit: save it again")]
     Base64 { what: &'static str, reason: String },
     #[error(
-        "none of the {known} given keys made a signature of it, and it names {named}; get the current keys from the operator of the service (`assize key signing export`)"
+        "no signature is by one of the {known} keys that were given, the envelope names {named}; fetch the keys again from the operator of the service (`assize key signing export`)"
     )]
     UnknownKey { named: String, known: usize },
-    #[error("the signature is wrong: payload, type or signature was changed after it was signed")]
+    #[error(
+        "the signature is invalid: the payload, its type or the signature was changed after signing; save the envelope again"
+    )]
     Forged,
-    #[error("its payload is of the type {0:?}, not application/vnd.in-toto+json; it is not a statement of assize")]
+    #[error("the payload is of the type {0:?}, not application/vnd.in-toto+json; give a statement of assize")]
     PayloadType(String),
     #[error(
-        "its signature is valid, but this program cannot read its content: {0}; use a version that is not older than the service"
+        "the signature is valid, but this version of assize cannot read the statement: {0}; update assize if the statement is newer"
     )]
     NotAStatement(String),
     #[error(
-        "it is dated {signed_at}, and its key was retired at {retired_at}; later signatures of a retired key are not valid"
+        "the statement is dated {signed_at}, after its key was retired at {retired_at}; ask the operator of the service"
     )]
     Retired { signed_at: DateTime<Utc>, retired_at: DateTime<Utc> },
-    #[error("the archive does not match: its SHA-256 is {seen}, and the statement describes {wanted}")]
+    #[error(
+        "the archive does not match: its SHA-256 is {seen}, the statement names {wanted}; give the archive that was submitted"
+    )]
     Archive { wanted: String, seen: String },
-    #[error("the output does not match: its SHA-256 is {seen}, and the statement describes {wanted}")]
+    #[error(
+        "the output does not match: its SHA-256 is {seen}, the statement names {wanted}; give the output of this attempt"
+    )]
     Output { wanted: String, seen: String },
-    #[error("the statement describes no output; omit --output")]
+    #[error("the statement names no output; leave out --output")]
     NoOutput,
 }
 
-/// What was said.
+/// A statement, by its type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
+    /// An archive was received.
     Receipt(Box<Receipt>),
+    /// A run ended.
     Run(Box<RunStatement>),
 }
 
-/// A statement that is believed.
+/// A verified statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
-    /// Of the key that signed.
+    /// Id of the key that signed.
     pub key_id: String,
-    /// Of the archive.
+    /// SHA-256 of the archive that the statement is about, in hexadecimal.
     pub archive_sha256: String,
+    /// The statement itself.
     pub statement: Statement,
     /// The whole statement as it was signed.
     pub signed: Value,
@@ -100,17 +112,14 @@ pub fn verify(bytes: &[u8], trusted: &TrustedKeys) -> Result<Verified, Refused> 
         other => return Err(unknown(format!("predicateType is {:?}", shortened(other)))),
     };
     if subject.name != submission.to_string() {
-        return Err(unknown("its subject and its predicate name two submissions".to_owned()));
+        return Err(unknown("its subject and its predicate name different submissions".to_owned()));
     }
-    // Others may have signed it as well; whoever says that it is his word must have.
+    // Other keys may have signed as well, but the key that the statement names must be among the signers.
     let signers = || by.iter().filter_map(|at| trusted.as_slice().get(*at));
     let Some(signer) = signers().find(|signer| signer.id == key_id) else {
         let seen: Vec<&str> = signers().map(|signer| signer.id.as_str()).collect();
-        let said = shortened(&key_id);
-        return Err(unknown(format!(
-            "it says that it is signed by {said}, and of the given keys {} did",
-            seen.join(", ")
-        )));
+        let named = shortened(&key_id);
+        return Err(unknown(format!("it names {named} as its signer, but it is signed by {}", seen.join(", "))));
     };
     check_time(signer, signed_at)?;
     Ok(Verified { key_id, archive_sha256: subject.digest.sha256.clone(), statement, signed })

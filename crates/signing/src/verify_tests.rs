@@ -102,11 +102,11 @@ fn a_statement_that_is_signed_and_makes_no_sense_is_refused() {
         ("predicateType", |it| it["predicateType"] = json!("https://slsa.dev/provenance/v1")),
         ("0 things", |it| it["subject"] = json!([])),
         ("2 things", |it| it["subject"] = json!([it["subject"][0], it["subject"][0]])),
-        ("two submissions", |it| it["subject"][0]["name"] = json!(Uuid::max())),
-        ("two submissions", |it| it["predicate"]["submission_id"] = json!(Uuid::max())),
+        ("different submissions", |it| it["subject"][0]["name"] = json!(Uuid::max())),
+        ("different submissions", |it| it["predicate"]["submission_id"] = json!(Uuid::max())),
         ("no SHA-256", |it| it["subject"][0]["digest"]["sha256"] = json!("A".repeat(64))),
         ("sha256", |it| it["subject"][0]["digest"] = json!({ "md5": "x" })),
-        ("signed by another", |it| it["predicate"]["key_id"] = json!("another")),
+        ("names another as its signer", |it| it["predicate"]["key_id"] = json!("another")),
         ("verdict or with a failure", |it| it["predicate"]["verdict"] = Value::Null),
         ("splendid", |it| it["predicate"]["status"] = json!("splendid")),
         ("UUID", |it| it["predicate"]["run_id"] = json!("x")),
@@ -178,13 +178,13 @@ fn a_retired_key_is_believed_for_what_it_signed_before() {
 }
 
 #[test]
-fn every_refusal_is_told_in_a_sentence() {
+fn every_refusal_is_message_in_a_sentence() {
     let key = PrivateKey::generate();
     let sealed = seal(&key, &about(RECEIPT, receipt(key.id())));
-    let told = verify(&sealed, &trust(&PrivateKey::generate())).unwrap_err().to_string();
-    assert!(told.contains(key.id()) && told.contains("assize key signing export"), "{told}");
-    let told = verify(b"{}", &trust(&key)).unwrap_err().to_string();
-    assert!(told.contains("no DSSE envelope") && told.contains("--format dsse"), "{told}");
+    let message = verify(&sealed, &trust(&PrivateKey::generate())).unwrap_err().to_string();
+    assert!(message.contains(key.id()) && message.contains("assize key signing export"), "{message}");
+    let message = verify(b"{}", &trust(&key)).unwrap_err().to_string();
+    assert!(message.contains("not a DSSE envelope") && message.contains("--format dsse"), "{message}");
 }
 
 proptest! {

@@ -81,7 +81,7 @@ impl Store {
                 caps.api,
                 caps.per_org,
                 caps.per_user,
-                caps.heavy_patience_s,
+                caps.heavy_reserve_after_s,
                 most
             )
             .fetch_all(&self.pool),
@@ -108,7 +108,7 @@ impl Store {
                 caps.api,
                 caps.per_org,
                 caps.per_user,
-                caps.heavy_patience_s,
+                caps.heavy_reserve_after_s,
                 MAX_COUNTED
             )
             .fetch_optional(&self.pool),

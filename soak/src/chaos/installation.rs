@@ -39,6 +39,9 @@ pub const DRAIN_S: u64 = 3;
 /// The longest that a process may take to be ready. A worker creates its sandbox containers first.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
+const OUTPUT_END: &str = "16384";
+
 /// The size of the file system of uploads and blobs, in MiB.
 const SMALL_MIB: u64 = 512;
 
@@ -130,8 +133,6 @@ impl Installation {
             .with("per_user_max_active", 4)
             .with("drain_timeout_s", DRAIN_S)
             .with("output_limit_bytes", OUTPUT_LIMIT)
-            .with("output_head_bytes", 16384)
-            .with("output_tail_bytes", 16384)
             // The small file system counts, unlike the rest of the host.
             .with("min_free_disk_mib", 8)
             .with("log_format", "json")
@@ -139,7 +140,7 @@ impl Installation {
             .variables()
             .collect();
         let log = embedded.folder.logs().join("api.log");
-        let spec = Spec { name: "api".to_owned(), program: program.clone(), argument: "api", environment, log };
+        let spec = Spec { name: "api".to_owned(), program: program.clone(), arguments: &["api"], environment, log };
         let environment = spec.environment.clone();
         let api = Service::start(spec);
         let installation = Self {
@@ -186,7 +187,8 @@ impl Installation {
         let name = format!("worker-{}", self.named.fetch_add(1, Ordering::SeqCst));
         let log = self.embedded.folder.logs().join(format!("{name}.log"));
         let environment = self.environment.iter().chain(more).cloned().collect();
-        let worker = Service::start(Spec { name, program: self.program.clone(), argument: "worker", environment, log });
+        let arguments = &["worker", "--output-end-bytes", OUTPUT_END];
+        let worker = Service::start(Spec { name, program: self.program.clone(), arguments, environment, log });
         if let Err(error) = self.ready(&worker).await {
             worker.kill_for_good().await.ok();
             return Err(error);

@@ -25,7 +25,7 @@ const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Spec {
     pub name: String,
     pub program: PathBuf,
-    pub argument: &'static str,
+    pub arguments: &'static [&'static str],
     pub environment: Vec<(String, String)>,
     pub log: PathBuf,
 }
@@ -168,7 +168,7 @@ async fn run_once(spec: &Spec, shared: &Shared, pid: &watch::Sender<Option<u32>>
     let log = File::options().create(true).append(true).open(&spec.log)?;
     shared.log_from.store(log.metadata()?.len(), Ordering::SeqCst);
     let mut command = Command::new(&spec.program);
-    command.arg(spec.argument).arg("--lifeline").envs(spec.environment.iter().cloned());
+    command.args(spec.arguments).arg("--lifeline").envs(spec.environment.iter().cloned());
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", spec.program.display()))?;
     let _lifeline = child.stdin.take();

@@ -76,7 +76,7 @@ impl Problem {
 
     pub fn too_many_open_requests(limit: usize) -> Self {
         let limit = limit as u64;
-        let detail = format!("this key already has {limit} open requests, the limit (max_held_per_key)");
+        let detail = format!("this key already has {limit} open requests, the limit (max_open_requests_per_key)");
         Self::new(codes::TOO_MANY_OPEN_REQUESTS, detail)
             .limit(limit, limit.saturating_add(1))
             .retry_after(CONCURRENCY_RETRY_AFTER_S)

@@ -16,10 +16,10 @@ use crate::embedded::Durability;
 use crate::installation::{Launcher, Listen, Settings};
 use crate::maintenance::stale_cgroups;
 use assize_attack as attack;
-use assize_attack::arena::{AT_ONCE, Arena, Target};
 use assize_attack::blame::PAUSE_AFTER;
 use assize_attack::blame::outside::Outside;
 use assize_attack::case::{Case, matches};
+use assize_attack::context::{AttackContext, CONCURRENT_RUNS, Target};
 use assize_attack::http::alike::USER_MAX_ACTIVE;
 use assize_attack::templates;
 use assize_cell::Engine;
@@ -73,7 +73,7 @@ pub(super) async fn run(
         report::list(&cases, as_json);
         return Ok(Exit::Success);
     }
-    let could_not = |fault: Fault| Fault::usage(format!("the attack could not be made: {fault}"));
+    let could_not = |fault: Fault| Fault::usage(format!("the attack could not start: {fault}"));
     make(cases, as_json, config?, config_file).await.map_err(could_not)
 }
 
@@ -136,12 +136,12 @@ async fn attack_on(
     };
     let mut report = AttackReport::new(terminal, as_json, cases.clone());
     terminal.line(terminal.paint(Style::Dim, format!("attacking {} with {} cases", installation.url(), cases.len())));
-    let (findings, mut found) = unbounded_channel();
-    let arena = Arena::open(target, engine, outside, cases, findings).await.map_err(Fault::infrastructure)?;
+    let (results, mut found) = unbounded_channel();
+    let context = AttackContext::open(target, engine, outside, cases, results).await.map_err(Fault::infrastructure)?;
     {
         let attacking = async {
-            attack::run(&arena).await;
-            // Findings that are still in the channel are recorded below.
+            attack::run(&context).await;
+            // Results that are still in the channel are recorded below.
         };
         tokio::pin!(attacking);
         let late = tokio::time::sleep(ATTACK_TIMEOUT);
@@ -149,17 +149,17 @@ async fn attack_on(
         loop {
             tokio::select! {
                 () = &mut attacking => break,
-                Some(finding) = found.recv() => report.record(finding),
+                Some(result) = found.recv() => report.record(result),
                 () = &mut late => break,
                 error = installation.ended() => return Err(error.into()),
                 () = stop.cancelled() => return Ok(Exit::Interrupted),
             }
         }
     }
-    while let Ok(finding) = found.try_recv() {
-        report.record(finding);
+    while let Ok(result) = found.try_recv() {
+        report.record(result);
     }
-    Ok(report.finish())
+    Ok(report.conclude())
 }
 
 /// What differs from an operator's installation: nobody waits for a turn, uploads are small, repositories may
@@ -168,7 +168,7 @@ fn settings(templates_dir: &Path, outside: &Outside) -> Settings {
     Settings::default()
         .ignoring_host_load()
         .with("templates_dir", templates_dir.display())
-        .with("worker_slots", AT_ONCE)
+        .with("worker_slots", CONCURRENT_RUNS)
         // More than the cells of most templates can hold.
         .with("max_archive_bytes", 24 << 20)
         .with("max_stage_timeout_s", 0)

@@ -17,7 +17,7 @@ impl CellSession {
         attempt.output.end_stage(stage);
         attempt.stages.push(self.policy.role(), stage, &ended);
         let counters = self.counters(attempt, &ended);
-        metrics().oom_kills.inc_by(counters.oom_kills);
+        metrics().oom_kills(counters.oom_kills);
         let limits = StageLimits {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             global_timeout_ms: self.plan.global_timeout_ms,

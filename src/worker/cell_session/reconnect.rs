@@ -55,7 +55,7 @@ impl CellSession {
         if state.is_none_or(|state| state.oom_killed != Some(true)) {
             return error.into();
         }
-        metrics().oom_kills.inc();
+        metrics().oom_kills(1);
         let mib = self.limits.memory_mib;
         if attempt.worker.cgroups.total_hits() > self.observed.total_hits {
             let message = format!("the host had no more memory for all cells, and ended one below its {mib} MiB");

@@ -1,14 +1,14 @@
-//! The system calls that a cell is denied, class by class.
+//! The system calls that a cell must be denied, by class.
 //!
-//! Arguments are chosen so that a call which is let through changes nothing: null pointers, no such
-//! descriptor. What is denied says EPERM before it looks at them; a kernel without the call, ENOSYS.
+//! The arguments are chosen so that a permitted call changes nothing: null pointers, descriptors that do not exist. A
+//! denied call returns EPERM before the kernel reads its arguments; a kernel without the call returns ENOSYS.
 
 use assize_protocol::isolation::IsolationCheck;
 use nix::errno::Errno;
 
 use super::program::{self, Call, Ran};
 
-/// Calls that are denied for one reason.
+/// Calls that must be denied for one reason.
 struct Class {
     check: &'static str,
     calls: &'static [Denied],
@@ -168,7 +168,7 @@ const CLASSES: &[Class] = &[
     },
 ];
 
-/// Its flags lie in memory, where no filter sees them: it has to be missing, so that libraries fall back
+/// `clone3` has its flags in memory, where no filter can read them. So it must return ENOSYS, and libraries fall back
 /// to `clone`. The number is the same on all machines.
 const CLONE3: u32 = 435;
 
@@ -183,7 +183,7 @@ impl Denied {
     }
 }
 
-/// One finding for each class.
+/// Returns one check per class.
 pub fn findings() -> Vec<IsolationCheck> {
     let mut findings: Vec<IsolationCheck> = CLASSES.iter().map(finding).collect();
     findings.push(clone3());
@@ -207,7 +207,7 @@ fn finding(class: &Class) -> IsolationCheck {
         .iter()
         .zip(&returned)
         .filter(|(_, value)| !is_denied(**value))
-        .map(|(name, value)| format!("{name} said {}", words(*value)))
+        .map(|(name, value)| format!("{name} returned {}", words(*value)))
         .collect();
     let seen = if allowed.is_empty() { format!("{} calls denied", names.len()) } else { allowed.join(", ") };
     IsolationCheck::new(class.check, allowed.is_empty(), seen, limit)
@@ -225,15 +225,18 @@ fn clone3() -> IsolationCheck {
     }
 }
 
-/// Calls by the gate of 32-bit programs, which have other numbers than those that the filter knows.
+/// Makes calls through the 32-bit entry of the kernel, whose numbers differ from those that the filter compares.
 fn foreign() -> IsolationCheck {
     let (check, limit) = ("seccomp_32_bit", "ended by a signal");
     match program::make_32_bit() {
         None => IsolationCheck::new(check, true, "there is no such gate", limit),
         Some(Ok(Ran::Killed(signal))) => IsolationCheck::new(check, true, format!("ended by signal {signal}"), limit),
-        Some(Ok(Ran::Returned(returned))) => {
-            IsolationCheck::new(check, false, format!("getpid said {}", returned.first().copied().unwrap_or(0)), limit)
-        }
+        Some(Ok(Ran::Returned(returned))) => IsolationCheck::new(
+            check,
+            false,
+            format!("getpid returned {}", returned.first().copied().unwrap_or(0)),
+            limit,
+        ),
         Some(Err(error)) => IsolationCheck::new(check, false, format!("cannot be tried: {error}"), limit),
     }
 }

@@ -1,4 +1,4 @@
-//! What a cell is cut off from, whatever its size.
+//! The confinement of a cell, which does not depend on its limits.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! Whether a stage can change the grader's tests: a process that starts as a stage does tries.
+//! Checks whether a stage can change the grader's tests: a process that is started like a stage tries to.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use assize_protocol::isolation::IsolationCheck;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::fence;
+use crate::write_access;
 
 const CHECK: &str = "grader";
 
@@ -20,7 +20,7 @@ const FOLDER: &str = "/grader";
 
 type Try = (&'static str, fn(&Path) -> io::Result<()>);
 
-/// What must be denied in the grader's folder, which holds `file` and `folder`.
+/// Acts that must be denied in the grader's folder, which contains `file` and `folder`.
 const DENIED: &[Try] = &[
     ("open for writing", |at| OpenOptions::new().write(true).open(at.join("file")).map(drop)),
     ("open for appending", |at| OpenOptions::new().append(true).open(at.join("file")).map(drop)),
@@ -38,7 +38,7 @@ const DENIED: &[Try] = &[
     }),
 ];
 
-/// What ordinary programs need, where a project may write.
+/// Acts that must be permitted where a project may write, because ordinary programs need them.
 const NEEDED: &[Try] = &[
     ("rename between folders", |at| {
         fs::create_dir(at.join("one"))?;
@@ -51,7 +51,7 @@ const NEEDED: &[Try] = &[
     ("remove", |at| fs::remove_dir_all(at.join("one")).and_then(|()| fs::remove_dir_all(at.join("two")))),
 ];
 
-/// Tries from a process that is held to `writable` as a stage is.
+/// Tries every act in a process that is restricted to `writable` like a stage.
 pub fn grader(writable: &[String]) -> IsolationCheck {
     let limit = "no stage can change the tests in it";
     let at = Path::new(FOLDER);
@@ -64,7 +64,7 @@ pub fn grader(writable: &[String]) -> IsolationCheck {
         let path = entry.path();
         let _only_a_probe = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
     }
-    if !fence::holds_whole() {
+    if !write_access::is_supported() {
         let seen = format!("the kernel has no Landlock of version 3 (Linux 6.2); {seen}");
         return IsolationCheck { unavailable: true, ..IsolationCheck::new(CHECK, false, seen, limit) };
     }
@@ -84,24 +84,24 @@ fn ask(writable: &[String]) -> io::Result<String> {
         .args(writable)
         .stdin(Stdio::null())
         .output()?;
-    let said = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-    if said.is_empty() {
+    let report = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    if report.is_empty() {
         Err(io::Error::other(String::from_utf8_lossy(&asked.stderr).trim().to_owned()))
     } else {
-        Ok(said)
+        Ok(report)
     }
 }
 
-/// The process that tries; it says what was open and what was not. Devices and processes among the folders are not
-/// made for files.
+/// The process that tries every act and prints the results. The folders of devices and processes are skipped: files
+/// cannot be created there.
 pub fn attempt(writable: &[OsString]) -> ExitCode {
     let done: Vec<&str> =
         DENIED.iter().filter(|(_, attempt)| attempt(Path::new(FOLDER)).is_ok()).map(|(name, _)| *name).collect();
-    let mut said: Vec<String> = done.iter().map(|name| format!("possible: {name}")).collect();
+    let mut report: Vec<String> = done.iter().map(|name| format!("possible: {name}")).collect();
     for folder in writable.iter().map(Path::new).filter(|folder| !matches!(folder.to_str(), Some("/dev" | "/proc"))) {
         let failed = NEEDED.iter().filter_map(|(name, attempt)| Some((name, attempt(folder).err()?)));
-        said.extend(failed.map(|(name, error)| format!("{name} in {}: {error}", folder.display())));
+        report.extend(failed.map(|(name, error)| format!("{name} in {}: {error}", folder.display())));
     }
-    println!("{}", if said.is_empty() { all_held() } else { said.join("; ") });
+    println!("{}", if report.is_empty() { all_held() } else { report.join("; ") });
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! How much memory a cell gives before the kernel kills for it.
+//! Measures how much memory a cell can take before the kernel kills a process.
 
 use std::ffi::OsString;
 use std::hint::black_box;
@@ -10,10 +10,10 @@ use nix::sys::signal::Signal;
 
 use assize_protocol::isolation::IsolationCheck;
 
-/// How much is taken at a time, in MiB: the precision of what is seen.
+/// Memory that is taken in one step, in MiB: the precision of the measurement.
 const STEP_MIB: u64 = 8;
 
-/// Takes memory in a child until the child is killed.
+/// Takes memory in a child process until the kernel kills it.
 pub fn memory(limit_mib: u64) -> IsolationCheck {
     let finding = |ok, seen: String| IsolationCheck::new("memory", ok, seen, format!("{limit_mib} MiB"));
     let most_mib = limit_mib.saturating_mul(2);
@@ -38,8 +38,7 @@ pub fn memory(limit_mib: u64) -> IsolationCheck {
     }
 }
 
-/// The child: touches memory step by step and prints how much it has, in MiB, until it has as much
-/// as `args` says.
+/// The child process: touches memory step by step and prints the sum, in MiB, up to the number in `args`.
 pub fn consume(args: &[OsString]) -> ExitCode {
     let most_mib: u64 = args.first().and_then(|word| word.to_str()?.parse().ok()).unwrap_or(0);
     // The kernel must take this process, not the one that waits for it.

@@ -1,8 +1,7 @@
-//! Programs that make system calls which no safe library makes.
+//! Programs that make system calls for which no safe library exists.
 //!
-//! A denied call has to be made to see that it is denied, and its arguments are nonsense on purpose. So
-//! that nothing unsafe happens in this process, a program of a few hundred bytes of machine code makes
-//! them, writes what each returned, and exits.
+//! The probe must make a call to see that it is denied, with invalid arguments on purpose. To keep this process safe, a
+//! program of a few hundred bytes of machine code makes the calls, writes what each one returned, and exits.
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,13 +12,13 @@ use std::process::{Command, Stdio};
 pub struct Call {
     pub number: u32,
     pub args: [u64; 6],
-    /// Whether it returns twice when it is allowed; the second process then ends there.
+    /// Whether a permitted call returns twice; the second process then ends.
     pub forks: bool,
 }
 
-/// What a program came to.
+/// The result of a program.
 pub enum Ran {
-    /// What each call returned: a value, or minus an error number.
+    /// The return values of the calls: a value, or a negative error number.
     Returned(Vec<i64>),
     /// A signal ended it.
     Killed(i32),
@@ -33,15 +32,15 @@ const ADDRESS: u64 = 0x40_0000;
 /// Bytes of an ELF header and of its one program header.
 const HEADERS: u64 = 64 + 56;
 
-/// Makes these calls in a process of their own.
+/// Makes these calls in a new process.
 ///
 /// # Errors
-/// If the program cannot be written, run, or does not say what it should.
+/// The program cannot be written or run, or its output is incomplete.
 pub fn make(calls: &[Call]) -> io::Result<Ran> {
     run(&machine::code(calls), calls.len())
 }
 
-/// Makes one call through the gate of 32-bit programs; `None` on machines that have none.
+/// Makes one call through the 32-bit entry of the kernel; `None` on machines without one.
 ///
 /// # Errors
 /// As [`make`].

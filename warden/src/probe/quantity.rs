@@ -1,5 +1,5 @@
-//! How much of a thing a cell gives: processes, bytes, inodes, CPU time. Each check goes on until
-//! the cell refuses, at most to twice the limit.
+//! Measures the quantities that a cell grants: processes, bytes, inodes, CPU time. Each check goes on until the cell
+//! refuses, but at most to twice the limit.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -13,14 +13,14 @@ use assize_protocol::isolation::IsolationCheck;
 
 use crate::clock;
 
-/// How long the CPUs are kept busy, in ms: three of the scheduler's quota periods.
+/// Time for which the CPUs are kept busy, in ms: three quota periods of the scheduler.
 const SPIN_MS: u64 = 300;
 
-/// What a quota of whole periods may give more than its share over [`SPIN_MS`]: one period in three
-/// at the edges, and measuring.
+/// Tolerance of the measured share: over [`SPIN_MS`] a quota of whole periods may grant one period in three too much at
+/// the edges, and the measurement has an error of its own.
 const CPU_TOLERANCE: f64 = 1.4;
 
-/// Processes until the cell refuses one, this one included.
+/// Starts processes until the cell refuses one; this process counts.
 pub fn pids(limit: u64) -> IsolationCheck {
     let mut children: Vec<Child> = Vec::new();
     let refusal = loop {
@@ -51,7 +51,7 @@ pub fn pids(limit: u64) -> IsolationCheck {
     IsolationCheck::new("pids", is_refused && reached <= limit, seen, format!("{limit} processes"))
 }
 
-/// Bytes that one file in `folder` can take.
+/// Writes one file in `folder` until the cell refuses.
 pub fn bytes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
     let path = Path::new(folder).join("assize-probe-bytes");
     let piece = vec![0x5A; 1 << 20];
@@ -63,10 +63,16 @@ pub fn bytes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
         Ok(())
     });
     let _not_created = fs::remove_file(&path);
-    wall(check, outcome, format!("{reached} bytes"), reached > 0 && reached <= limit, format!("{limit} bytes"))
+    full_file_system(
+        check,
+        outcome,
+        format!("{reached} bytes"),
+        reached > 0 && reached <= limit,
+        format!("{limit} bytes"),
+    )
 }
 
-/// Files that `folder` can hold.
+/// Creates files in `folder` until the cell refuses.
 pub fn inodes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
     let home: PathBuf = Path::new(folder).join("assize-probe-inodes");
     let mut reached: u64 = 0;
@@ -80,18 +86,24 @@ pub fn inodes(check: &str, folder: &str, limit: u64) -> IsolationCheck {
     });
     let _not_created = fs::remove_dir_all(&home);
     let is_within = reached > 0 && reached <= limit;
-    wall(check, outcome, format!("{reached} files and folders"), is_within, format!("{limit} inodes"))
+    full_file_system(check, outcome, format!("{reached} files and folders"), is_within, format!("{limit} inodes"))
 }
 
-/// The wall must be there, and be the one of a full file system.
-fn wall(check: &str, outcome: std::io::Result<()>, reached: String, is_within: bool, limit: String) -> IsolationCheck {
+/// The check passes if the limit was reached in time and the error is that of a full file system.
+fn full_file_system(
+    check: &str,
+    outcome: std::io::Result<()>,
+    reached: String,
+    is_within: bool,
+    limit: String,
+) -> IsolationCheck {
     let is_full =
         matches!(&outcome, Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     let stopped_by = outcome.map_or_else(|error| error.to_string(), |()| "nothing".to_owned());
     IsolationCheck::new(check, is_full && is_within, format!("{reached}, stopped by {stopped_by}"), limit)
 }
 
-/// CPU time that busy threads get, against the time that passes.
+/// Compares the CPU time of busy threads with the elapsed time.
 pub fn cpus(limit: f64) -> IsolationCheck {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
     let (began, used) = (clock::now_us(), used_us());

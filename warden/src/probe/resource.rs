@@ -1,4 +1,4 @@
-//! The limits that every process of a cell has (`setrlimit`).
+//! Checks the resource limits of every process of a cell (`setrlimit`).
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ fn finding(check: &str, resource: Resource, limit: u64) -> IsolationCheck {
     )
 }
 
-/// Opens one file more than may be open.
+/// Opens one file more than the limit permits.
 fn open_files(limit: u64) -> (bool, String) {
     let mut open: Vec<OwnedFd> = Vec::new();
     while (open.len() as u64) < limit {
@@ -54,7 +54,7 @@ fn open_files(limit: u64) -> (bool, String) {
     (false, format!(", {} more were opened", open.len()))
 }
 
-/// Makes a file without content that is a byte too long.
+/// Creates a sparse file that is one byte longer than the limit.
 fn longest_file(limit: u64) -> (bool, String) {
     let path = "/tmp/assize-probe-long";
     let outcome = File::create_new(path).and_then(|file| file.set_len(limit.saturating_add(1)));

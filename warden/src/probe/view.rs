@@ -1,4 +1,4 @@
-//! What a cell sees of the host: devices, mounts, paths, namespaces.
+//! Checks what a cell sees of the host: devices, mounts, paths, namespaces.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,10 +16,10 @@ const DEVICES: &[(u64, u64)] = &[(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0),
 /// Major number of pseudo-terminals.
 const TERMINALS: u64 = 136;
 
-/// Where a cell may write: all of it in memory, and limited.
+/// Mount points that a cell may write to; all of them are in memory and limited.
 const WRITABLE: &[&str] = &["/workspace", "/tmp", "/grader", "/dev/shm", "/dev/mqueue"];
 
-/// No device but those without a host behind them.
+/// The cell must have no device except those that expose nothing of the host.
 pub fn devices() -> IsolationCheck {
     let limit = "null, zero, full, random, urandom and terminals";
     let mut strange = Vec::new();
@@ -41,11 +41,11 @@ pub fn devices() -> IsolationCheck {
             }
         }
     }
-    let said = if strange.is_empty() { format!("{seen} devices") } else { strange.join(", ") };
-    IsolationCheck::new("devices", strange.is_empty(), said, limit)
+    let seen = if strange.is_empty() { format!("{seen} devices") } else { strange.join(", ") };
+    IsolationCheck::new("devices", strange.is_empty(), seen, limit)
 }
 
-/// Nothing can be written to but what the cell was given.
+/// No mount may be writable except those that the cell needs.
 pub fn mounts() -> IsolationCheck {
     let limit = format!("only {}", WRITABLE.join(", "));
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
@@ -66,7 +66,7 @@ fn can_write_in(folder: &str) -> bool {
     created
 }
 
-/// Each of these is missing, empty or closed.
+/// Each of these paths must be missing, empty or inaccessible.
 pub fn masked(paths: &[String]) -> IsolationCheck {
     let open: Vec<&str> = paths.iter().map(String::as_str).filter(|path| says_something(Path::new(path))).collect();
     let seen = if open.is_empty() { format!("{} paths", paths.len()) } else { format!("open: {}", open.join(", ")) };
@@ -81,8 +81,8 @@ fn says_something(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read(&mut byte)).is_ok_and(|read| read > 0)
 }
 
-/// Nothing can be made in or written to any of these. A file that root alone may write to says nothing of
-/// the mount, so the mount itself is looked at.
+/// Nothing may be created in or written to any of these paths. A file that only root may write to proves nothing about
+/// its mount, so the check reads the mount's own flags.
 pub fn read_only(paths: &[String]) -> IsolationCheck {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let is_mounted_so = |path: &str| {
@@ -102,7 +102,7 @@ pub fn read_only(paths: &[String]) -> IsolationCheck {
     IsolationCheck::new("read_only", open.is_empty(), seen, "mounted read-only")
 }
 
-/// The cell shares none of these with the host.
+/// The cell must share none of these namespaces with the host.
 pub fn namespaces(host: &BTreeMap<String, String>) -> IsolationCheck {
     let mut shared = Vec::new();
     for (name, theirs) in host {

@@ -1,4 +1,4 @@
-//! One connection of a client inside the cell, from its request to its end. Nothing here blocks.
+//! A connection of a client inside the cell, from its request to its end. Nothing in this module blocks.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,22 +15,22 @@ use super::journal::Journal;
 use crate::channel::Channel;
 use crate::clock;
 
-/// A client that has connected says what it wants within this time, in ms, or makes room for another.
+/// Time within which a connected client must send its request, in ms; afterwards the connection is closed.
 const ASKING_MS: u64 = 10_000;
 
-/// A client that was refused has this long to read why, in ms.
+/// Time that a refused client has to read the reason, in ms.
 const LEAVING_MS: u64 = 2_000;
 
-/// Credit goes back in pieces of this size, so that it costs few frames.
+/// Credit is returned in pieces of this size, in bytes, so that it takes few frames.
 const CREDIT_STEP: u32 = WINDOW_DOWN / 4;
 
 enum State {
-    /// The head is coming.
+    /// The head of the request is incomplete.
     Asking,
-    /// The worker has been asked.
+    /// The worker was asked for the connection and has not answered.
     Opening(Request),
     Open,
-    /// It gets what is left, and no more.
+    /// The client receives the buffered bytes, and nothing after them.
     Leaving,
     Gone,
 }
@@ -38,21 +38,21 @@ enum State {
 pub struct Connection {
     stream: TcpStream,
     state: State,
-    /// Known to the worker by this.
+    /// Number of the connection, which the worker knows.
     id: u32,
-    /// When an unfinished request, or a refusal that nobody reads, is over; in µs.
+    /// Time at which an incomplete request or an unread refusal is closed, in µs.
     until: Option<u64>,
-    /// From the client, not yet sent.
+    /// Bytes of the client that were not yet sent to the worker.
     up: Vec<u8>,
-    /// Bytes that may go up without credit.
+    /// Bytes that may be sent to the worker without further credit.
     window: u32,
-    /// For the client, not yet written.
+    /// Bytes for the client that were not yet written.
     down: VecDeque<u8>,
-    /// How many of them, at the front, are our own words.
+    /// How many of those bytes, at the front, the proxy wrote itself.
     own: usize,
-    /// Of the worker's bytes: written, and no credit given for them yet.
+    /// Bytes of the worker that were written to the client and not yet credited.
     uncredited: u32,
-    /// Of the worker's bytes: received, and no credit given for them yet.
+    /// Bytes of the worker that were received and not yet credited.
     received: u32,
     client_ended: bool,
     worker_ended: bool,
@@ -84,13 +84,13 @@ impl Connection {
         matches!(self.state, State::Gone)
     }
 
-    /// When [`Connection::keep_time`] has something to do, in µs.
+    /// Time at which [`Connection::keep_time`] must be called, in µs.
     pub fn until(&self) -> Option<u64> {
         self.until
     }
 
-    /// What to poll for, if anything: a client that cannot be served now is left alone, so that one
-    /// that has hung up does not keep the loop turning.
+    /// The events to poll for, if any. A client that cannot be served now is not polled, so that a client that has hung
+    /// up does not keep the loop busy.
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let reads = match self.state {
             State::Asking | State::Leaving => true,
@@ -103,10 +103,10 @@ impl Connection {
         (!flags.is_empty()).then(|| (self.stream.as_fd(), flags))
     }
 
-    /// Goes as far as it can after poll reported it: at most one read and one write.
+    /// Advances the connection after poll reported an event: at most one read and one write.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn advance(
         &mut self,
         stage: u8,
@@ -160,7 +160,7 @@ impl Connection {
                 // Its two ends are paid for in advance: they must always get through.
                 let cost = FRAME_COST * 3 + request.host.len() as u64;
                 if !journal.spend(cost) {
-                    self.refuse(503, "this stage has said all to the network that it may");
+                    self.refuse(503, "the network quota of this stage is used up");
                     return Ok(());
                 }
                 let at_us = clock::now_us();
@@ -179,7 +179,7 @@ impl Connection {
     /// The worker has made the connection.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn opened(&mut self, journal: &mut Journal, channel: &mut Channel) -> io::Result<()> {
         let State::Opening(request) = &self.state else { return Ok(()) };
         if request.is_tunnel {
@@ -190,7 +190,7 @@ impl Connection {
         self.write(journal, channel)
     }
 
-    /// The worker will not make it: the client is told why.
+    /// Handles a refusal of the worker: the client receives the reason.
     pub fn refused(&mut self, status: u16, reason: &str) {
         if matches!(self.state, State::Opening(_)) {
             self.refuse(status, reason);
@@ -200,7 +200,7 @@ impl Connection {
     /// Bytes from the other end.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn receive(&mut self, bytes: &[u8], journal: &mut Journal, channel: &mut Channel) -> io::Result<()> {
         if !matches!(self.state, State::Open) || self.worker_ended {
             return Ok(());
@@ -215,19 +215,19 @@ impl Connection {
         self.write(journal, channel)
     }
 
-    /// The other end has taken this many bytes.
+    /// Handles credit: the host has accepted this many bytes.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn credit(&mut self, bytes: u32, journal: &mut Journal, channel: &mut Channel) -> io::Result<()> {
         self.window = self.window.saturating_add(bytes).min(WINDOW_UP);
         if matches!(self.state, State::Open) { self.send_up(journal, channel) } else { Ok(()) }
     }
 
-    /// The other end is over.
+    /// Handles the end of the host's side.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn ended(&mut self, how: How, journal: &mut Journal, channel: &mut Channel) -> io::Result<()> {
         match (how, &self.state) {
             (_, State::Opening(_)) => self.refuse(502, "the connection was lost"),
@@ -241,10 +241,10 @@ impl Connection {
         Ok(())
     }
 
-    /// As [`Connection::ended`], and the worker is told.
+    /// As [`Connection::ended`], and reports the end to the worker.
     ///
     /// # Errors
-    /// When stdout is gone.
+    /// Stdout is gone.
     pub fn reset(&mut self, channel: &mut Channel) -> io::Result<()> {
         match self.state {
             State::Opening(_) => {
@@ -259,7 +259,7 @@ impl Connection {
         }
     }
 
-    /// The client sees that it was cut off, and not a good end.
+    /// Resets the client's connection, so that the client does not mistake it for a regular end.
     pub fn drop_hard(&mut self) {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         let _best_effort = setsockopt(&self.stream, sockopt::Linger, &at_once);
@@ -307,7 +307,7 @@ impl Connection {
         self.send_up(journal, channel)
     }
 
-    /// One read: `None` if there is nothing now. One that fails is over as a reset.
+    /// Reads once; returns `None` if no byte is available. A failed read counts as a reset.
     fn take(&mut self, room: &mut [u8]) -> Option<usize> {
         match self.stream.read(room) {
             Ok(length) => Some(length),
@@ -330,7 +330,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what the client takes and gives credit for it.
+    /// Writes as many bytes as the client accepts and returns credit for them.
     fn write(&mut self, journal: &mut Journal, channel: &mut Channel) -> io::Result<()> {
         let before = self.down.len();
         let own = self.own;
@@ -352,7 +352,7 @@ impl Connection {
         Ok(())
     }
 
-    /// True if the client hung up in the middle.
+    /// Whether the client hung up before the end.
     fn write_out(&mut self) -> bool {
         while !self.down.is_empty() {
             let (front, _) = self.down.as_slices();

@@ -1,7 +1,7 @@
-//! The head of a proxy request: `CONNECT host:port`, or `GET http://host/path` and its like. Pure.
+//! Parser of the head of a proxy request: `CONNECT host:port`, or `GET http://host/path` and other methods. Pure.
 //!
-//! It comes from the project, so it is read strictly: what is not plainly one of the two is refused,
-//! and never guessed at. What it names is only carried on; the worker judges it.
+//! The project wrote the head, so the parser is strict: it refuses everything that is not plainly one of the two forms.
+//! The parser only extracts host and port; the worker decides whether the stage may reach them.
 
 use assize_protocol::egress::MAX_HOST;
 
@@ -11,25 +11,29 @@ pub const MAX_HEAD: usize = 8 * 1024;
 /// The most header lines.
 const MAX_LINES: usize = 100;
 
-/// What a client wants.
+/// The request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// Host name or address, in lower case; an IPv6 address has brackets.
     pub host: String,
+    /// Port, never 0.
     pub port: u16,
-    /// What goes to the other end first: nothing for CONNECT, else the head as an origin wants it.
+    /// Bytes to send to the host first: none for CONNECT, else the head rewritten for an origin server.
     pub forward: Vec<u8>,
-    /// The client waits to be told that the connection is there.
+    /// Whether the request is a CONNECT, whose client waits for the answer 200.
     pub is_tunnel: bool,
-    /// Bytes of the head; what comes after them is for the other end.
+    /// Length of the head in bytes; the bytes after it are for the host.
     pub length: usize,
 }
 
-/// What was made of the bytes so far.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
+    /// The head is incomplete.
     Unfinished,
+    /// The head is complete and valid.
     Whole(Request),
-    /// In words for the client.
+    /// The head is invalid; the reason is for the client.
     Bad(&'static str),
 }
 
@@ -39,9 +43,17 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     let Some(end) = window.windows(4).position(|four| four == b"\r\n\r\n") else {
         // Refused as early as can be seen.
         if let Some(bad) = window.iter().find(|byte| is_control(**byte)) {
-            return Parsed::Bad(if *bad == 0 { "a NUL in the head" } else { "a control character in the head" });
+            return Parsed::Bad(if *bad == 0 {
+                "NUL byte in the request head"
+            } else {
+                "control character in the request head"
+            });
         }
-        return if bytes.len() >= MAX_HEAD { Parsed::Bad("the head is longer than 8 KiB") } else { Parsed::Unfinished };
+        return if bytes.len() >= MAX_HEAD {
+            Parsed::Bad("request head over the limit of 8 KiB")
+        } else {
+            Parsed::Unfinished
+        };
     };
     let head = window.get(..end).unwrap_or_default();
     match read(head) {
@@ -65,46 +77,48 @@ fn read(head: &[u8]) -> Result<Request, &'static str> {
             None => (rest, None),
         };
         if line.iter().any(|byte| is_control(*byte) || matches!(byte, b'\r' | b'\n')) {
-            return Err("a control character in the head");
+            return Err("control character in the request head");
         }
         lines.push(line);
         if lines.len() > MAX_LINES + 1 {
-            return Err("more than 100 header lines");
+            return Err("over the limit of 100 header lines");
         }
         match after {
             Some(after) => rest = after,
             None => break,
         }
     }
-    let (first, headers) = lines.split_first().ok_or("there is no request line")?;
+    let (first, headers) = lines.split_first().ok_or("missing request line")?;
     for header in headers {
         check_header(header)?;
     }
-    let first =
-        std::str::from_utf8(first).ok().filter(|line| line.is_ascii()).ok_or("the request line is not ASCII")?;
+    let first = std::str::from_utf8(first).ok().filter(|line| line.is_ascii()).ok_or("request line is not ASCII")?;
     let words: Vec<&str> = first.split(' ').collect();
-    let [method, target, version] = words.as_slice() else { return Err("the request line has not three words") };
+    let [method, target, version] = words.as_slice() else {
+        return Err("request line must have three words: method, target, version");
+    };
     if !matches!(*version, "HTTP/1.1" | "HTTP/1.0") {
-        return Err("only HTTP/1.0 and HTTP/1.1 are spoken here");
+        return Err("unsupported version; use HTTP/1.0 or HTTP/1.1");
     }
     if method.is_empty() || method.len() > 20 || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err("the method is none");
+        return Err("invalid method");
     }
     if target.contains('\t') {
-        return Err("a tab in the request line");
+        return Err("tab in the request line");
     }
     if *method == "CONNECT" {
         let (host, port) = authority(target, None)?;
         return Ok(Request { host, port, forward: Vec::new(), is_tunnel: true, length: 0 });
     }
-    let (scheme, rest) = target.split_once("://").ok_or("a proxy wants CONNECT, or a whole address")?;
+    let (scheme, rest) =
+        target.split_once("://").ok_or("relative target; use CONNECT host:port or an absolute http:// address")?;
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err("for https a proxy wants CONNECT");
+        return Err("unsupported scheme; use CONNECT host:port for https");
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (named, path) = rest.split_at(end);
     if path.contains('#') {
-        return Err("a fragment in the address");
+        return Err("fragment in the address");
     }
     let (host, port) = authority(named, Some(80))?;
     let slash = if path.starts_with('/') { "" } else { "/" };
@@ -119,11 +133,11 @@ fn read(head: &[u8]) -> Result<Request, &'static str> {
 }
 
 fn check_header(line: &[u8]) -> Result<(), &'static str> {
-    let colon = line.iter().position(|byte| *byte == b':').ok_or("a header line without a colon")?;
+    let colon = line.iter().position(|byte| *byte == b':').ok_or("header line without a colon")?;
     let name = line.get(..colon).unwrap_or_default();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     if name.is_empty() || !name.iter().all(is_token) {
-        return Err("a header's name is none");
+        return Err("invalid header name");
     }
     Ok(())
 }
@@ -146,16 +160,16 @@ fn is_for_the_proxy(line: &[u8]) -> bool {
 /// `host:port`, `[address]:port`; without a port if there is one that is usual.
 fn authority(text: &str, usual: Option<u16>) -> Result<(String, u16), &'static str> {
     if text.contains('@') {
-        return Err("a user in the address");
+        return Err("user name in the address; leave it out");
     }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (address, after) = rest.split_once(']').ok_or("an IPv6 address without its end")?;
+        let (address, after) = rest.split_once(']').ok_or("IPv6 address without closing bracket")?;
         if address.is_empty() || !address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
-            return Err("an IPv6 address that is none");
+            return Err("invalid IPv6 address");
         }
         let port = match after {
             "" => None,
-            after => Some(after.strip_prefix(':').ok_or("something behind the address")?),
+            after => Some(after.strip_prefix(':').ok_or("unexpected text after the IPv6 address")?),
         };
         (text.get(..address.len() + 2).unwrap_or_default(), port)
     } else {
@@ -166,23 +180,23 @@ fn authority(text: &str, usual: Option<u16>) -> Result<(String, u16), &'static s
         if host.is_empty()
             || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         {
-            return Err("a host name that is none");
+            return Err("invalid host name");
         }
         (host, port)
     };
     if host.len() > MAX_HOST {
-        return Err("a host name longer than 253 bytes");
+        return Err("host name over the limit of 253 bytes");
     }
     let port = match (port, usual) {
         (Some(digits), _) if (1..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map_err(|_| "a port above 65535")?
+            digits.parse().map_err(|_| "port above the limit of 65535")?
         }
-        (Some(_), _) => return Err("a port that is none"),
+        (Some(_), _) => return Err("invalid port"),
         (None, Some(usual)) => usual,
-        (None, None) => return Err("no port"),
+        (None, None) => return Err("missing port; use host:port"),
     };
     if port == 0 {
-        return Err("port 0");
+        return Err("port must not be 0");
     }
     Ok((host.to_ascii_lowercase(), port))
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 /// How long a test waits for the next frame: only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 
 const WARDEN: &str = env!("CARGO_BIN_EXE_warden");
 
@@ -30,7 +30,7 @@ pub struct Cell {
     gate: Arc<Mutex<()>>,
 }
 
-/// All that a warden said.
+/// Every frame that a warden sent.
 pub struct Story {
     pub frames: Vec<Frame>,
     pub end: End,
@@ -43,7 +43,7 @@ impl Cell {
         Self::drive(folder, Command::new(WARDEN).stdin(Stdio::piped()))
     }
 
-    /// A warden that may write no file longer than so many KiB, and is told so as PID 1 is: by an error, and no signal.
+    /// A warden whose longest file has this many KiB. As for PID 1, the limit causes an error and no signal.
     pub fn start_with_longest_file(kib: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", kib * 2);
@@ -168,7 +168,7 @@ impl Cell {
         self.send_raw(&bytes);
     }
 
-    /// A warden that has given up no longer reads; what it said is in its frames.
+    /// A warden that has ended no longer reads; its frames contain its reason.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &mut self.stdin {
             let _warden_gone = stdin.write_all(bytes);
@@ -197,7 +197,7 @@ impl Cell {
 
     pub fn wait_for(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let frame = self.frames.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            let frame = self.frames.recv_timeout(FRAME_TIMEOUT).unwrap_or_else(|error| {
                 panic!(
                     "no such frame ({error}); seen: {:?}",
                     self.seen.iter().map(|seen| seen.kind).collect::<Vec<_>>()

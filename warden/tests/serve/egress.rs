@@ -50,18 +50,18 @@ fn ask(port: u16, head: &str) -> TcpStream {
     client
 }
 
-fn said(cell: &mut Cell) -> FromCell {
+fn next_message(cell: &mut Cell) -> FromCell {
     FromCell::decode(&cell.wait(Kind::FromTunnel).payload).unwrap()
 }
 
-fn say(cell: &mut Cell, said: ToCell) {
-    cell.send_raw(&said.frame());
+fn send(cell: &mut Cell, message: ToCell) {
+    cell.send_raw(&message.frame());
 }
 
 /// The next request: its id, host and port.
 fn asked(cell: &mut Cell) -> (u32, String, u16) {
     loop {
-        if let FromCell::Open { id, stage, port, host, at_us } = said(cell) {
+        if let FromCell::Open { id, stage, port, host, at_us } = next_message(cell) {
             assert!(stage == 0 && at_us > 0);
             return (id, host, port);
         }
@@ -83,7 +83,7 @@ fn read_all(client: &mut TcpStream) -> String {
 fn connected(cell: &mut Cell, port: u16) -> (TcpStream, u32) {
     let mut client = ask(port, CONNECT);
     let (id, ..) = asked(cell);
-    say(cell, ToCell::Opened { id });
+    send(cell, ToCell::Opened { id });
     read_exactly(&mut client, "HTTP/1.1 200 Connection established\r\n\r\n");
     (client, id)
 }
@@ -94,16 +94,16 @@ fn bytes_go_both_ways_and_both_ends_end() {
     let mut client = ask(port, CONNECT);
     let (id, host, wanted) = asked(&mut cell);
     assert_eq!((host.as_str(), wanted), ("packages.example", 443));
-    say(&mut cell, ToCell::Opened { id });
+    send(&mut cell, ToCell::Opened { id });
     read_exactly(&mut client, "HTTP/1.1 200 Connection established\r\n\r\n");
     client.write_all(b"ping\n\n\n").unwrap();
-    assert_eq!(said(&mut cell), FromCell::Data { id, bytes: b"ping\n\n\n".to_vec() });
-    say(&mut cell, ToCell::Data { id, bytes: b"pong".to_vec() });
+    assert_eq!(next_message(&mut cell), FromCell::Data { id, bytes: b"ping\n\n\n".to_vec() });
+    send(&mut cell, ToCell::Data { id, bytes: b"pong".to_vec() });
     read_exactly(&mut client, "pong");
     client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(said(&mut cell), FromCell::End { id, how: How::Eof });
-    say(&mut cell, ToCell::Data { id, bytes: b"last".to_vec() });
-    say(&mut cell, ToCell::End { id, how: How::Eof });
+    assert_eq!(next_message(&mut cell), FromCell::End { id, how: How::Eof });
+    send(&mut cell, ToCell::Data { id, bytes: b"last".to_vec() });
+    send(&mut cell, ToCell::End { id, how: How::Eof });
     assert_eq!(read_all(&mut client), "last");
     end(&cell);
     assert_eq!(cell.story().exits(), [StageExit::Exited { code: 0 }]);
@@ -115,12 +115,12 @@ fn plain_http_goes_by_whole_address() {
     let mut client = ask(port, "GET http://packages.example:4873/a HTTP/1.1\r\nHost: packages.example:4873\r\n\r\n");
     let (id, host, wanted) = asked(&mut cell);
     assert_eq!((host.as_str(), wanted), ("packages.example", 4873));
-    say(&mut cell, ToCell::Opened { id });
-    let FromCell::Data { bytes, .. } = said(&mut cell) else { panic!("no request") };
+    send(&mut cell, ToCell::Opened { id });
+    let FromCell::Data { bytes, .. } = next_message(&mut cell) else { panic!("no request") };
     let wanted = "GET /a HTTP/1.1\r\nHost: packages.example:4873\r\nConnection: close\r\n\r\n";
     assert_eq!(String::from_utf8(bytes).unwrap(), wanted);
-    say(&mut cell, ToCell::Data { id, bytes: b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec() });
-    say(&mut cell, ToCell::End { id, how: How::Eof });
+    send(&mut cell, ToCell::Data { id, bytes: b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec() });
+    send(&mut cell, ToCell::End { id, how: How::Eof });
     assert_eq!(read_all(&mut client), "HTTP/1.1 200 OK\r\n\r\nhello");
     end(&cell);
     cell.story();
@@ -131,7 +131,7 @@ fn a_refusal_tells_the_client_why() {
     let (mut cell, port) = open(1 << 20);
     let mut client = ask(port, CONNECT);
     let (id, ..) = asked(&mut cell);
-    say(&mut cell, ToCell::Refused { id, status: 403, reason: "not on the list".to_owned() });
+    send(&mut cell, ToCell::Refused { id, status: 403, reason: "not on the list".to_owned() });
     let answer = read_all(&mut client);
     assert!(
         answer.starts_with("HTTP/1.1 403 Forbidden\r\n") && answer.ends_with("\r\n\r\nnot on the list\n"),
@@ -163,16 +163,16 @@ fn the_tunnel_closes_with_its_stage() {
     assert!(open.read(&mut bytes).is_err(), "it was reset");
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens");
     // What was under way comes too late, and is no fault.
-    say(&mut cell, ToCell::Data { id, bytes: b"late".to_vec() });
+    send(&mut cell, ToCell::Data { id, bytes: b"late".to_vec() });
     std::fs::write(cell.path().join("past"), "").unwrap();
     let exit = StageExit::Exited { code: 0 };
     assert_eq!(cell.story().exits(), [exit.clone(), exit]);
 }
 
-/// Whoever hears that a stage has ended may rely on it. Here the warden is held up while it tells the end, by more
-/// output than a pipe holds: what it puts off until it has told is seen to be missing.
+/// The report that a stage has ended is reliable. Here the report blocks, because there is more output than a pipe
+/// holds: whatever the warden does only after the report is then visibly missing.
 #[test]
-fn the_tunnel_is_gone_before_the_end_of_its_stage_is_told() {
+fn the_tunnel_is_gone_before_the_end_of_its_stage_is_reported() {
     let mut cell = Cell::start();
     let port = free_port();
     let first = Stage {
@@ -214,7 +214,7 @@ fn a_slow_client_holds_a_window_and_no_more() {
     let piece = vec![b'x'; 16 * 1024];
     let mut sent: u32 = 0;
     while sent < WINDOW_DOWN {
-        say(&mut cell, ToCell::Data { id, bytes: piece.clone() });
+        send(&mut cell, ToCell::Data { id, bytes: piece.clone() });
         sent += 16 * 1024;
     }
     // It reads, and credit comes back for what it has read.
@@ -222,7 +222,7 @@ fn a_slow_client_holds_a_window_and_no_more() {
     let mut bytes = vec![0; WINDOW_DOWN as usize];
     client.read_exact(&mut bytes).unwrap();
     while credit < WINDOW_DOWN {
-        let FromCell::Credit { bytes, .. } = said(&mut cell) else { panic!("no credit") };
+        let FromCell::Credit { bytes, .. } = next_message(&mut cell) else { panic!("no credit") };
         credit += bytes;
     }
     assert_eq!(credit, WINDOW_DOWN);
@@ -236,10 +236,10 @@ fn a_worker_that_ignores_the_window_is_cut_off() {
     let (client, id) = connected(&mut cell, port);
     // The kernel's own buffers take some; what is beyond them and the window is refused.
     for _ in 0..4096 {
-        say(&mut cell, ToCell::Data { id, bytes: vec![b'x'; 16 * 1024] });
+        send(&mut cell, ToCell::Data { id, bytes: vec![b'x'; 16 * 1024] });
     }
     loop {
-        match said(&mut cell) {
+        match next_message(&mut cell) {
             FromCell::End { how: How::Reset, .. } => break,
             FromCell::Credit { .. } => {}
             other => panic!("{other:?}"),
@@ -261,12 +261,12 @@ fn what_goes_up_waits_for_credit() {
     });
     let mut seen = 0;
     while seen < WINDOW_UP {
-        let FromCell::Data { bytes, .. } = said(&mut cell) else { panic!("no data") };
+        let FromCell::Data { bytes, .. } = next_message(&mut cell) else { panic!("no data") };
         seen += u32::try_from(bytes.len()).unwrap();
     }
     assert_eq!(seen, WINDOW_UP, "not a byte beyond");
-    say(&mut cell, ToCell::Credit { id, bytes: 100 });
-    let FromCell::Data { bytes, .. } = said(&mut cell) else { panic!("no data") };
+    send(&mut cell, ToCell::Credit { id, bytes: 100 });
+    let FromCell::Data { bytes, .. } = next_message(&mut cell) else { panic!("no data") };
     assert_eq!(bytes.len(), 100);
     end(&cell);
     cell.story();
@@ -281,9 +281,9 @@ fn the_journal_is_never_filled_from_inside() {
     // One byte at a time costs most, and leaves less than a question costs: the next goes when this was seen.
     loop {
         client.write_all(b"\n").unwrap();
-        match said(&mut cell) {
+        match next_message(&mut cell) {
             FromCell::Data { bytes, .. } => {
-                say(&mut cell, ToCell::Credit { id, bytes: u32::try_from(bytes.len()).unwrap() })
+                send(&mut cell, ToCell::Credit { id, bytes: u32::try_from(bytes.len()).unwrap() })
             }
             FromCell::End { how: How::Reset, .. } => break,
             other => panic!("{other:?}"),
@@ -309,7 +309,7 @@ fn a_flood_of_connections_costs_no_more_than_a_few() {
         asked(&mut cell);
     }
     // The next is asked for only when there is room.
-    say(&mut cell, ToCell::Refused { id: 0, status: 403, reason: String::new() });
+    send(&mut cell, ToCell::Refused { id: 0, status: 403, reason: String::new() });
     drop(flood);
     let (id, ..) = asked(&mut cell);
     assert_eq!(id as usize, MAX_OPEN);
@@ -331,7 +331,7 @@ fn a_worker_that_comes_back_ends_what_its_predecessor_began() {
     let answer = read_all(&mut waiting);
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     let (mut again, id) = connected(&mut cell, port);
-    say(&mut cell, ToCell::Data { id, bytes: b"again".to_vec() });
+    send(&mut cell, ToCell::Data { id, bytes: b"again".to_vec() });
     read_exactly(&mut again, "again");
     end(&cell);
     assert_eq!(cell.story().exits(), [StageExit::Exited { code: 0 }]);

@@ -3,12 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use assize_corpus::{folder, stored};
 use assize_protocol::event::{EndStatus, StageExit};
 use assize_protocol::frame::Kind;
 use assize_protocol::plan::{Input, Plan, Scratch, Stage};
 
+use crate::archives::plain;
 use crate::cell::{Cell, Story};
-use crate::zip_bytes::{Entry, zip};
 
 const OK: StageExit = StageExit::Exited { code: 0 };
 
@@ -20,7 +21,7 @@ fn around(cell: &Cell, first: &str, second: &str) -> Plan {
 
 fn run(mut cell: Cell, plan: &Plan) -> (Story, tempfile::TempDir) {
     cell.send_plan(plan);
-    cell.send_archive(0, &zip(&[Entry::file("test", b"the test"), Entry::file("deep/er", b"x")]));
+    cell.send_archive(0, &plain(&[stored("test", b"the test"), stored("deep/er", b"x")]));
     let folder = std::mem::replace(&mut cell.folder, tempfile::tempdir().unwrap());
     (cell.story(), folder)
 }
@@ -56,7 +57,7 @@ fn nothing_of_the_stages_before_lives_when_it_comes() {
     let look = "cat made/test; for p in /proc/[0-9]*; do read name < $p/comm && echo $name; done";
     let stages = vec![cell.shell(daemon), cell.shell(look)];
     cell.send_plan(&Plan { inputs: vec![input], stages, ..cell.empty_plan() });
-    cell.send_archive(0, &zip(&[Entry::file("test", b"the test\n")]));
+    cell.send_archive(0, &plain(&[stored("test", b"the test\n")]));
     let story = cell.story();
     assert_eq!(story.exits(), [OK, OK]);
     assert_eq!(story.text(), "the test\nwarden\nsh\n");
@@ -170,9 +171,8 @@ fn room_that_the_stages_before_used_up_is_told_from_an_archive_that_is_too_large
         let kept = Input { into, before: Some(1), ..maker.clone() };
         let stages = vec![cell.shell(first), cell.shell("echo never")];
         cell.send_plan(&Plan { inputs: vec![maker, kept], stages, ..cell.empty_plan() });
-        let folder = Entry { mode: 0o040_755, ..Entry::file("made/", b"") };
-        cell.send_archive(0, &zip(&[folder]));
-        cell.send_archive(1, &zip(&[Entry::file("large", &vec![b'x'; 300 << 10])]));
+        cell.send_archive(0, &plain(&[folder("made/")]));
+        cell.send_archive(1, &plain(&[stored("large", &vec![b'x'; 300 << 10])]));
         let status = cell.story().end.status;
         assert_eq!(matches!(status, EndStatus::Spoiled { input: 1, .. }), is_spoiled, "{status:?}");
         assert_eq!(matches!(status, EndStatus::DiskFull { input: 1, .. }), !is_spoiled, "{status:?}");

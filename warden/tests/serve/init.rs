@@ -1,10 +1,11 @@
 //! What only a PID 1 does: it outlives what is sent to it, and inherits and ends everybody.
 
+use assize_corpus::stored;
 use assize_protocol::event::{EndStatus, StageExit};
 use assize_protocol::plan::{Plan, Stage};
 
+use crate::archives::plain;
 use crate::cell::{Cell, Story};
-use crate::zip_bytes::{Entry, zip};
 
 fn run_lines(lines: &[&str]) -> Story {
     let cell = Cell::start_as_init();
@@ -75,10 +76,10 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
-fn an_archive_that_fills_the_disk_is_told_from_a_bad_one() {
-    let files = (0..30).map(|at| Entry::file(&format!("f{at}"), b"")).collect::<Vec<_>>();
-    let large = [Entry::file("large", &vec![b'x'; 300 << 10])];
-    for archive in [zip(&files), zip(&large)] {
+fn an_archive_that_fills_the_disk_differs_from_a_bad_one() {
+    let files = (0..30).map(|at| stored(&format!("f{at}"), b"")).collect::<Vec<_>>();
+    let large = [stored("large", &vec![b'x'; 300 << 10])];
+    for archive in [plain(&files), plain(&large)] {
         let mut cell = Cell::start_as_init();
         // The file system lies over the folder only inside, so `into` must be the folder itself.
         let into = cell.path().display().to_string();

@@ -11,4 +11,3 @@ mod results;
 mod services;
 mod stages;
 mod streams;
-mod zip_bytes;

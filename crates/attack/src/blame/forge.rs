@@ -1,4 +1,5 @@
-//! A Git server that says what a client says of a host that is away, or of a certificate: words are not evidence.
+//! A Git server that sends the messages which Git itself prints for an unreachable host or an untrusted certificate.
+//! Such a text is not evidence.
 
 use std::collections::HashMap;
 
@@ -7,28 +8,28 @@ use reqwest::multipart::Form;
 use uuid::Uuid;
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
-use crate::trial::{self, Must};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
+use crate::trial::{self, Expectation};
 use assize_domain::run::FailureCode;
 
-/// What a server does with its words.
+/// The place in which the server sends its text.
 enum Way {
-    /// An error in place of the list of refs.
+    /// As an error in place of the list of refs.
     Error,
-    /// The same, and the connection is reset behind it.
+    /// As an error; afterwards the server resets the connection.
     ErrorAndReset,
-    /// Messages for people, and then an error, in place of a pack.
+    /// As progress messages and then an error, in place of a pack.
     Messages,
-    /// A text beside a status.
+    /// As the body of an answer with this status.
     Body(&'static str),
     /// In place of a packet.
     Raw,
-    /// As the name of a host that it leads to.
+    /// As the target of a redirect.
     Redirect,
 }
 
-/// Name, what is tried, the way, the words (`{url}` is the repository's address).
+/// Name, what is tried, the place of the text, the text (`{url}` is the address of the repository).
 const TRIED: &[(&str, &str, Way, &str)] = &[
     (
         "git-error-reset",
@@ -95,8 +96,8 @@ const TRIED: &[(&str, &str, Way, &str)] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "who says a line decides, and not what it says: fetch_failed";
-    TRIED.iter().map(|(name, tried, ..)| case(name, tried, wall)).collect()
+    let control = "the source of a message decides, and not its text: fetch_failed";
+    TRIED.iter().map(|(name, tried, ..)| case(name, tried, control)).collect()
 }
 
 fn packet(payload: &[u8]) -> Vec<u8> {
@@ -108,13 +109,13 @@ fn http(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Whether the connection is reset behind the answer.
+/// Whether the server resets the connection after its answer.
 pub(super) fn resets(path: &str) -> bool {
     let name = path.split('/').nth(1).unwrap_or_default();
     TRIED.iter().any(|(known, _, way, _)| *known == name && matches!(way, Way::ErrorAndReset))
 }
 
-/// What the server answers, by path.
+/// The answers of the server, by path.
 pub(super) fn answers(port: u16) -> HashMap<String, Vec<u8>> {
     let mut all = HashMap::new();
     for (name, _, way, words) in TRIED {
@@ -152,28 +153,28 @@ fn address(port: u16, name: &str) -> String {
     format!("http://127.0.0.1:{port}/{name}")
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     let all = TRIED.iter().map(async |(name, ..)| {
         let id = id(name);
-        if arena.wants(&id) {
-            let judgement = one(arena, &id, name).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id, judgement);
+        if context.wants(&id) {
+            let outcome = one(context, &id, name).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id, outcome);
         }
     });
     futures_util::future::join_all(all).await;
 }
 
-async fn one(arena: &Arena, id: &str, name: &str) -> Result<Judgement, String> {
+async fn one(context: &AttackContext, id: &str, name: &str) -> Result<CaseOutcome, String> {
     let form = Form::new()
         .text("template", "script")
         .text("user", id.to_owned())
-        .text("repository_url", address(arena.outside.forge_port, name))
+        .text("repository_url", address(context.outside.forge_port, name))
         .text("ref", "main");
-    let answer = arena.send(arena.request(Method::POST, "/v1/submissions").multipart(form)).await?;
+    let answer = context.send(context.request(Method::POST, "/v1/submissions").multipart(form)).await?;
     let Some(run) = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else {
-        return Err(format!("it was not taken in: {}", answer.told()));
+        return Err(format!("the submission was not accepted: {}", answer.summary()));
     };
-    arena.of(run, &[id.to_owned()]);
-    let ended = arena.ended(run).await?;
-    Ok(trial::judge(&ended, Must::Fail(&[FailureCode::FetchFailed])))
+    context.assign_run(run, &[id.to_owned()]);
+    let ended = context.ended(run).await?;
+    Ok(trial::assess(&ended, Expectation::Fails(&[FailureCode::FetchFailed])))
 }

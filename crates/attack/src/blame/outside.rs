@@ -1,5 +1,5 @@
-//! What stages and fetches may reach while they are under attack: a registry with little room, and a Git server that
-//! says what it likes. Both on the loopback of this host, which the installation's settings name.
+//! The servers that stages and fetches may reach during the attack: a registry that accepts few connections, and a Git
+//! server with hostile answers. Both listen on the loopback of this host, which the installation's settings permit.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,13 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Connections for which the registry has room; it refuses every other.
+/// Number of connections that the registry accepts at one time; it refuses further ones.
 pub const ROOM: usize = 24;
 
-/// A port of the loopback where nobody answers.
+/// A port of the loopback without a listener.
 pub const NOBODY: u16 = 1;
 
-/// Both servers; gone when dropped.
+/// Both servers. Dropping the value stops them.
 pub struct Outside {
     pub registry_port: u16,
     pub forge_port: u16,
@@ -25,10 +25,10 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Begins to serve; `answers` has what the Git server says of each repository.
+    /// Starts both servers.
     ///
     /// # Errors
-    /// If no port can be had.
+    /// No port is available.
     pub async fn begin() -> std::io::Result<Self> {
         let registry = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let forge = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -40,7 +40,7 @@ impl Outside {
         Ok(Self { registry_port, forge_port, serving })
     }
 
-    /// What `egress_private_hosts` must name.
+    /// The value of the setting `egress_private_hosts`.
     #[must_use]
     pub fn private_hosts(&self) -> String {
         let Self { registry_port, forge_port, .. } = self;
@@ -54,7 +54,8 @@ impl Drop for Outside {
     }
 }
 
-/// Holds up to [`ROOM`] connections for as long as their clients do. While it is full it does not listen.
+/// Accepts up to [`ROOM`] connections and holds each until its client closes it. While the registry is full it does not
+/// listen.
 async fn serve_few(listener: TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
     let (held, left) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
@@ -84,7 +85,7 @@ async fn serve_few(listener: TcpListener) {
     }
 }
 
-/// The port again; nobody else is given it while its connections are open.
+/// Binds the same port again; the kernel gives it to nobody else while its connections are open.
 async fn bind(address: SocketAddr) -> Option<TcpListener> {
     for _ in 0..100 {
         if let Ok(listener) = TcpListener::bind(address).await {
@@ -109,10 +110,10 @@ async fn serve_words(listener: TcpListener, answers: Arc<HashMap<String, Vec<u8>
 }
 
 async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Option<()> {
-    const MOST: usize = 64 * 1024;
+    const MAX_REQUEST_BYTES: usize = 64 * 1024;
     let mut head = Vec::new();
     let mut buffer = vec![0; 4096];
-    while !head.windows(4).any(|four| four == b"\r\n\r\n") && head.len() < MOST {
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") && head.len() < MAX_REQUEST_BYTES {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         head.extend_from_slice(buffer.get(..length)?);
     }
@@ -121,25 +122,25 @@ async fn answer(mut stream: TcpStream, answers: &HashMap<String, Vec<u8>>) -> Op
     let end = head.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let announced =
         text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let whole = end.saturating_add(announced.unwrap_or(0)).min(MOST);
+    let whole = end.saturating_add(announced.unwrap_or(0)).min(MAX_REQUEST_BYTES);
     while head.len() < whole {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         head.extend_from_slice(buffer.get(..length)?);
     }
-    // Git asks twice of the same address: what there is, and then for the pack.
+    // Git sends two requests to the same address: one for the list of refs, one for the pack.
     let is_last = head.get(end..)?.windows(8).any(|eight| eight == b"0009done");
     let found = answers.get(&if is_last { format!("{path}#done") } else { path.clone() }).cloned();
     let found = found.unwrap_or_else(|| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
     let must_reset = super::forge::resets(&path);
     stream.write_all(&found).await.ok()?;
     if must_reset {
-        // With nothing to wait for, what is dropped is reset.
+        // With a linger time of 0, dropping the socket resets the connection.
         stream.set_zero_linger().ok()?;
-        // The client has its answer by then: it closes, or asks no more.
+        // The client has its answer by then: it closes the connection or sends nothing more.
         return stream.read(&mut buffer).await.ok().map(|_| ());
     }
     stream.shutdown().await.ok()?;
-    // What it still sends is read, so that it gets its answer before a reset.
+    // The rest of the request is read, so that the client receives the answer before a reset.
     while stream.read(&mut buffer).await.ok()? > 0 {}
     Some(())
 }

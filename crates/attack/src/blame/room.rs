@@ -1,18 +1,18 @@
-//! Archives that no cell of their template can hold: none of them must get as far as one.
+//! Archives that no cell of their template can hold: none of them may reach a cell.
 
 use super::case;
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 use assize_corpus::{Ending, Member, archive, file};
 
-/// Stored, so that what is packed is what comes out; the scan inflates nothing.
+/// A stored file of this length: its packed and unpacked sizes are the same.
 fn stored(name: &str, bytes: usize) -> Member {
     let length = u32::try_from(bytes).unwrap_or_default();
     Member { data: vec![b'x'; bytes], packed: length, unpacked: length, ..file(name) }
 }
 
 fn refused(name: &str, tried: &str, template: &'static str, code: &'static str, members: &[Member]) -> Trial {
-    let case = case(name, tried, &format!("refused at the door: {code}"));
-    Trial { case, template, archive: archive(members, &Ending::default()), must: Must::BeRefused(code) }
+    let case = case(name, tried, &format!("rejected at submission: {code}"));
+    Trial { case, template, archive: archive(members, &Ending::default()), expected: Expectation::Refused(code) }
 }
 
 pub(super) fn all() -> Vec<Trial> {

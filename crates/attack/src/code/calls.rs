@@ -1,9 +1,9 @@
-//! What no call of a project may get.
+//! The calls that a project must be denied, with the results that count as denied.
 
 use super::Probe;
 
 const DENIED: &[&str] = &["EPERM", "EACCES"];
-/// Stopped by the filter of system calls, or not built into this kernel.
+/// Denied by the seccomp filter, or not built into this kernel.
 const NO_CALL: &[&str] = &["EPERM", "ENOSYS", "EACCES"];
 const READ_ONLY: &[&str] = &["EROFS", "EACCES", "EPERM", "ENOENT"];
 const HIDDEN: &[&str] = &["EACCES", "EPERM", "ENOENT", "ENXIO", "0 bytes", "0 entries"];
@@ -14,7 +14,7 @@ const NONE: &[&str] = &["none"];
 const ALIVE: &[&str] = &["alive"];
 const FULL: &[&str] = &["ENOSPC"];
 
-/// All of them.
+/// Every probe.
 pub fn all() -> impl Iterator<Item = Probe> {
     type Group = (&'static [(&'static str, &'static str)], &'static [&'static str]);
     let groups: [Group; 14] = [
@@ -34,8 +34,8 @@ pub fn all() -> impl Iterator<Item = Probe> {
         (LOOKS, NONE),
     ];
     let plain =
-        groups.into_iter().flat_map(|(names, walls)| names.iter().map(move |(name, tried)| (*name, *tried, walls)));
-    plain.chain(ODD.iter().copied()).map(|(name, tried, walls)| Probe { name, tried, walls })
+        groups.into_iter().flat_map(|(names, allowed)| names.iter().map(move |(name, tried)| (*name, *tried, allowed)));
+    plain.chain(ODD.iter().copied()).map(|(name, tried, allowed)| Probe { name, tried, allowed })
 }
 
 const MOUNTS: &[(&str, &str)] = &[
@@ -47,7 +47,7 @@ const MOUNTS: &[(&str, &str)] = &[
     ("remount-root", "remounts the root so that it can be written"),
     ("remount-exec", "remounts the workspace with more room"),
     ("umount", "unmounts the workspace"),
-    ("pivot-root", "takes another root"),
+    ("pivot-root", "changes its root by pivot_root"),
     ("chroot", "changes its root"),
     ("mknod-block", "makes a block device"),
     ("mknod-character", "makes a character device"),
@@ -90,7 +90,7 @@ const KERNEL: &[(&str, &str)] = &[
     ("kexec-file-load", "loads another kernel from a file"),
     ("reboot", "restarts the host"),
     ("swapon", "adds swap"),
-    ("swapoff", "takes swap away"),
+    ("swapoff", "removes swap"),
     ("acct", "turns process accounting on"),
     ("settimeofday", "sets the clock"),
     ("clock-settime", "sets the clock by clock_settime"),
@@ -119,10 +119,10 @@ const IDENTITY: &[(&str, &str)] = &[
     ("setuid", "becomes root"),
     ("setgid", "becomes the group root"),
     ("setgroups", "adds root to its groups"),
-    ("capset", "takes CAP_SYS_ADMIN"),
+    ("capset", "acquires CAP_SYS_ADMIN"),
     ("more-files", "raises its limit of open files"),
     ("core-files", "raises its limit of core files"),
-    ("negative-nice", "takes a higher priority"),
+    ("negative-nice", "raises its priority"),
     ("real-time", "becomes a real-time process"),
     ("deadline-scheduling", "reserves half a processor"),
     ("oom-score", "hides from the OOM killer"),
@@ -230,7 +230,7 @@ const SIGNALS: &[(&str, &str)] = &[
     ("signal-stop", "sends PID 1 SIGSTOP"),
     ("signal-terminal", "sends PID 1 the stop signals of terminals"),
     ("signal-polite", "asks PID 1 to end: TERM, INT, HUP, QUIT"),
-    ("signal-faults", "sends PID 1 what faults send: SEGV, BUS, FPE, ILL, ABRT"),
+    ("signal-faults", "sends PID 1 the signals of faults: SEGV, BUS, FPE, ILL, ABRT"),
     ("signal-others", "sends PID 1 every other classic signal"),
     ("signal-real-time", "sends PID 1 every real-time signal"),
     ("signal-child-storm", "sends PID 1 20,000 times SIGCHLD"),
@@ -270,7 +270,7 @@ const NETWORK: &[(&str, &str)] = &[
     ("new-interface", "makes a network interface"),
     ("new-address", "gives the loopback another address"),
     ("new-route", "adds a route"),
-    ("interface-flags", "takes the loopback down"),
+    ("interface-flags", "disables the loopback"),
     ("kill-foreign-socket", "cuts others' connections in its namespace"),
 ];
 
@@ -278,14 +278,14 @@ const LOOKS: &[(&str, &str)] = &[
     ("any-socket-file", "looks for sockets anywhere in its file system"),
     ("block-devices", "looks for disks in /dev"),
     ("host-mounts", "looks for mounts of the host"),
-    ("writable-mounts", "looks for mounts that can be written to, but its own"),
-    ("inherited-descriptors", "looks for descriptors that it was left (CVE-2024-21626)"),
+    ("writable-mounts", "looks for writable mounts except its own"),
+    ("inherited-descriptors", "looks for inherited descriptors (CVE-2024-21626)"),
     ("secrets", "looks for secrets in every environment"),
     ("command-lines", "looks for the host's programs among the processes"),
     ("foreign-processes", "looks for processes of another user"),
     ("setuid-programs", "runs every setuid program of the image"),
     ("core-dump", "crashes and looks for a core file"),
-    ("interfaces", "looks for a network interface but the loopback"),
+    ("interfaces", "looks for a network interface other than the loopback"),
     ("log-of-another", "looks for the engine's pipe in other processes"),
 ];
 
@@ -298,7 +298,7 @@ const ODD: &[(&str, &str, &[&str])] = &[
     ("capabilities", "looks which capabilities it has or could get", &["0000000000000000"]),
     ("no-new-privileges", "looks whether a program could give it privileges", &["1"]),
     ("seccomp-mode", "looks whether its calls are filtered", &["2"]),
-    ("stdin-is-empty", "looks what its stdin is", &["/dev/null"]),
+    ("stdin-is-empty", "reads its stdin", &["/dev/null"]),
     ("open-files", "opens files until it cannot", &["EMFILE"]),
     ("message-queues", "makes message queues until it cannot", &["EMFILE", "ENOSPC", "EPERM", "ENOSYS", "EACCES"]),
     ("fill-workspace", "fills the workspace", FULL),

@@ -1,27 +1,27 @@
-//! What a run finds of an earlier one that was in the same berth: nothing.
+//! A run must find nothing of an earlier run that was in the same berth.
 //!
-//! Runs that leave all they can behind are put into every berth of the installation, twice; then runs that look for it.
-//! A look counts only in a berth that was littered, which the host name of its cells tells.
+//! First, runs that leave behind as much as possible go through every berth of the installation, twice. Then other runs
+//! search for it. A search counts only in a berth that such a run was in; the host name of its cells identifies the
+//! berth.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
-use crate::arena::Arena;
-use crate::case::{Case, Group, Judgement};
+use crate::case::{Case, CaseOutcome, Group};
+use crate::context::AttackContext;
 use crate::trial;
-use assize_corpus as crafted;
 
 const LITTER: &str = include_str!("litter.py");
 const LOOK: &str = include_str!("look.py");
 
-/// Berths of the installation: one for each half-slot.
-const BERTHS: usize = crate::arena::AT_ONCE;
+/// Number of berths of the installation: one for each half-slot.
+const BERTHS: usize = crate::context::CONCURRENT_RUNS;
 
-/// Where the litter and the looks run.
+/// The template of both kinds of runs.
 const TEMPLATE: &str = "python";
 
-/// Each look, what it looks for, and what must have taken that away.
+/// Each search, what it searches for, and the control that must have removed it.
 const LOOKS: &[(&str, &str, &str)] = &[
     ("sockets", "reads /proc/net/tcp for an earlier run's sockets", NAMESPACE),
     ("waiting", "counts the sockets in TIME_WAIT that an earlier run left", NAMESPACE),
@@ -58,33 +58,34 @@ fn id_of(name: &str) -> String {
     format!("code/earlier-{name}")
 }
 
-/// The names of all.
+/// Every case of this group.
 pub(super) fn cases() -> Vec<Case> {
-    let case =
-        |(name, tried, wall): &(&str, &str, &str)| Case::new(Group::Code, &format!("earlier-{name}"), *tried, *wall);
+    let case = |(name, tried, control): &(&str, &str, &str)| {
+        Case::new(Group::Code, &format!("earlier-{name}"), *tried, *control)
+    };
     LOOKS.iter().map(case).collect()
 }
 
-/// Tries all that are wanted.
-pub(super) async fn run(arena: &Arena) {
-    let wanted: Vec<String> = LOOKS.iter().map(|(name, ..)| id_of(name)).filter(|id| arena.wants(id)).collect();
+/// Tries every requested case.
+pub(super) async fn run(context: &AttackContext) {
+    let wanted: Vec<String> = LOOKS.iter().map(|(name, ..)| id_of(name)).filter(|id| context.wants(id)).collect();
     if wanted.is_empty() {
         return;
     }
-    let looked = look_everywhere(arena, &wanted).await;
+    let looked = look_everywhere(context, &wanted).await;
     for id in wanted {
-        arena.judge(&id, judge(&looked, &id));
+        context.record(&id, assess(&looked, &id));
     }
 }
 
-/// Of each look in a littered berth, what it came to.
-async fn look_everywhere(arena: &Arena, ids: &[String]) -> Result<Vec<Looked>, String> {
+/// Returns the result of every search in a berth with leftovers.
+async fn look_everywhere(context: &AttackContext, ids: &[String]) -> Result<Vec<Looked>, String> {
     let mut littered = HashSet::new();
-    for text in texts(arena, ids, LITTER, BERTHS * 2).await? {
+    for text in texts(context, ids, LITTER, BERTHS * 2).await? {
         littered.extend(berth_in(&text).map(str::to_owned));
     }
     let mut found = Vec::new();
-    for text in texts(arena, ids, LOOK, BERTHS).await? {
+    for text in texts(context, ids, LOOK, BERTHS).await? {
         if berth_in(&text).is_some_and(|berth| littered.contains(berth)) {
             found.extend(text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("LOOK ")?).ok()));
         }
@@ -92,15 +93,15 @@ async fn look_everywhere(arena: &Arena, ids: &[String]) -> Result<Vec<Looked>, S
     Ok(found)
 }
 
-/// Runs a program so many times at once, and returns what each run wrote.
-async fn texts(arena: &Arena, ids: &[String], program: &str, count: usize) -> Result<Vec<String>, String> {
-    let archive = crafted::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
+/// Runs a program this many times at once, and returns the output of each run.
+async fn texts(context: &AttackContext, ids: &[String], program: &str, count: usize) -> Result<Vec<String>, String> {
+    let archive = assize_corpus::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
     let runs = (0..count).map(async |_| {
-        let run = arena.begin(ids, TEMPLATE, archive.clone()).await?;
-        let ended = arena.ended(run).await?;
+        let run = context.begin(ids, TEMPLATE, archive.clone()).await?;
+        let ended = context.ended(run).await?;
         match ended["score"].as_f64() {
-            Some(1.0) => arena.text(run).await,
-            _ => Err(format!("a run that should leave or look for something ended as {}", trial::told(&ended))),
+            Some(1.0) => context.text(run).await,
+            _ => Err(format!("a run that should leave or look for something ended as {}", trial::describe_end(&ended))),
         }
     });
     futures_util::future::try_join_all(runs).await
@@ -110,14 +111,14 @@ fn berth_in(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("BERTH "))
 }
 
-fn judge(looked: &Result<Vec<Looked>, String>, id: &str) -> Judgement {
+fn assess(looked: &Result<Vec<Looked>, String>, id: &str) -> CaseOutcome {
     let looked = match looked {
         Ok(looked) => looked,
-        Err(why) => return Judgement::Unjudged(why.clone()),
+        Err(why) => return CaseOutcome::Inconclusive(why.clone()),
     };
     let of_this: Vec<&Looked> = looked.iter().filter(|look| id_of(&look.name) == id).collect();
     if let Some(broke) = of_this.iter().find_map(|look| look.broke.as_deref()) {
-        return Judgement::Unjudged(broke.to_owned());
+        return CaseOutcome::Inconclusive(broke.to_owned());
     }
     let seen: BTreeMap<&str, usize> =
         of_this.iter().filter_map(|look| look.seen.as_deref()).fold(BTreeMap::new(), |mut seen, what| {
@@ -125,9 +126,9 @@ fn judge(looked: &Result<Vec<Looked>, String>, id: &str) -> Judgement {
             seen
         });
     match (of_this.len(), seen.keys().find(|what| !what.is_empty())) {
-        (0, _) => Judgement::Unjudged("no run looked in a berth where another had been".to_owned()),
-        (count, None) => Judgement::Contained(format!("nothing in {count} berths")),
-        (_, Some(what)) => Judgement::Escaped(what.chars().take(200).collect()),
+        (0, _) => CaseOutcome::Inconclusive("no run looked in a berth where another had been".to_owned()),
+        (count, None) => CaseOutcome::Contained(format!("nothing in {count} berths")),
+        (_, Some(what)) => CaseOutcome::Escaped(what.chars().take(200).collect()),
     }
 }
 
@@ -147,9 +148,9 @@ mod tests {
         let looked = |seen: &[&str]| {
             Ok(seen.iter().map(|seen| Looked { name: "tcp".into(), seen: Some((*seen).into()), broke: None }).collect())
         };
-        assert!(matches!(judge(&looked(&["", ""]), "code/earlier-tcp"), Judgement::Contained(_)));
-        assert!(matches!(judge(&looked(&["", "1"]), "code/earlier-tcp"), Judgement::Escaped(_)));
-        assert!(matches!(judge(&looked(&[]), "code/earlier-tcp"), Judgement::Unjudged(_)));
-        assert!(matches!(judge(&Err("no run".into()), "code/earlier-tcp"), Judgement::Unjudged(_)));
+        assert!(matches!(assess(&looked(&["", ""]), "code/earlier-tcp"), CaseOutcome::Contained(_)));
+        assert!(matches!(assess(&looked(&["", "1"]), "code/earlier-tcp"), CaseOutcome::Escaped(_)));
+        assert!(matches!(assess(&looked(&[]), "code/earlier-tcp"), CaseOutcome::Inconclusive(_)));
+        assert!(matches!(assess(&Err("no run".into()), "code/earlier-tcp"), CaseOutcome::Inconclusive(_)));
     }
 }

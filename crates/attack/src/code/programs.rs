@@ -1,12 +1,11 @@
-//! Programs that go for the host's strength or will not end: each has a cell of its own, and must end there.
+//! Programs that exhaust resources or do not end. Each has a cell of its own and must be stopped there.
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 use assize_domain::run::FailureCode;
 
 const PROCESSES: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout];
-/// Each of Node's threads takes some MiB: which limit it meets first depends on how busy the host is.
+/// Each thread of Node takes some MiB: which limit stops the program first depends on the load of the host.
 const WORKERS: &[FailureCode] = &[FailureCode::TooManyProcesses, FailureCode::StageTimeout, FailureCode::OutOfMemory];
 const MEMORY: &[FailureCode] = &[FailureCode::OutOfMemory];
 const TIME: &[FailureCode] = &[FailureCode::StageTimeout];
@@ -15,33 +14,40 @@ const OUTPUT: &[FailureCode] = &[FailureCode::OutputLimit];
 struct Program {
     name: &'static str,
     tried: &'static str,
-    wall: &'static str,
+    control: &'static str,
     template: &'static str,
     text: &'static str,
-    must: Must,
+    expected: Expectation,
 }
 
 pub(super) fn all() -> Vec<Trial> {
     let programs = bombs().into_iter().chain(hogs()).chain(endless()).chain(leavers());
     let trials = programs.map(|program| {
-        let Program { name, tried, wall, template, text, must } = program;
+        let Program { name, tried, control, template, text, expected } = program;
         let file = match template {
             "node" => "run.js",
             "script" | "long" => "run.sh",
             _ => "run.py",
         };
-        let archive = crafted::project(&[(file.to_owned(), text.as_bytes().to_vec())]);
-        Trial { case: Case::new(Group::Code, name, tried, wall), template, archive, must }
+        let archive = assize_corpus::project(&[(file.to_owned(), text.as_bytes().to_vec())]);
+        Trial { case: Case::new(Group::Code, name, tried, control), template, archive, expected }
     });
     trials.collect()
 }
 
-/// What a wall must stop with one of these codes: name, what is tried, template, text.
+/// A program that a control must stop with one of these codes: name, what is tried, template, text.
 fn stopped(
-    wall: &'static str,
+    control: &'static str,
     codes: &'static [FailureCode],
 ) -> impl Fn(&'static str, &'static str, &'static str, &'static str) -> Program {
-    move |name, tried, template, text| Program { name, tried, wall, template, text, must: Must::Fail(codes) }
+    move |name, tried, template, text| Program {
+        name,
+        tried,
+        control,
+        template,
+        text,
+        expected: Expectation::Fails(codes),
+    }
 }
 
 fn bombs() -> Vec<Program> {
@@ -72,7 +78,7 @@ fn bombs() -> Vec<Program> {
         ),
         bomb(
             "zombies",
-            "children that nobody collects",
+            "creates children that no process reaps",
             "python",
             "import os\n\
             try:\n    while True:\n        if os.fork() == 0:\n            os._exit(0)\nexcept OSError:\n    os._exit(1)\n",
@@ -95,7 +101,7 @@ fn hogs() -> Vec<Program> {
     vec![
         hog(
             "memory",
-            "takes memory until there is none",
+            "takes memory until none is left",
             "hold = []\nwhile True:\n    hold.append(bytearray(1 << 24))\n",
         ),
         hog(
@@ -153,7 +159,7 @@ fn endless() -> Vec<Program> {
         ),
         endless("stops-itself", "stops itself with SIGSTOP", "script", "kill -STOP $$"),
         endless("stops-its-group", "stops its whole group", "script", "(sleep 60 &); kill -STOP 0"),
-        endless("waits-for-fifo", "opens a FIFO that nobody writes to", "script", "mkfifo pipe; cat pipe"),
+        endless("waits-for-fifo", "opens a FIFO without a writer", "script", "mkfifo pipe; cat pipe"),
         endless(
             "leaves-its-group",
             "moves to another session and spins",
@@ -170,52 +176,52 @@ fn leavers() -> Vec<Program> {
         Program {
             name: "daemon",
             tried: "leaves a double-forked daemon behind and passes",
-            wall: "the warden kills all before it reports; nothing of the cell is left",
+            control: "the warden kills every process before it reports, and nothing of the cell is left",
             template: "script",
             text: "(setsid sh -c 'trap \"\" TERM HUP; while :; do :; done' >/dev/null 2>&1 &) ; exit 0",
-            must: Must::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "holds-the-pipes",
             tried: "exits while a daemon holds its output open",
-            wall: "the warden waits for no pipe",
+            control: "the warden waits for no pipe",
             template: "script",
             text: "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' &) ; exit 0",
-            must: Must::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "kills-all",
             tried: "sends SIGKILL to all that it may",
-            wall: "PID 1 is not among them",
+            control: "PID 1 is not among them",
             template: "python",
             text: "import os\nos.kill(-1, 9)\n",
-            must: Must::GainNothing,
+            expected: Expectation::GainsNothing,
         },
         Program {
             name: "crash",
             tried: "overflows its stack",
-            wall: "its own death, and no core",
+            control: "the process dies without a core file",
             template: "node",
             text: "const vm = require('vm'); function deep() { deep(); } try { deep(); } catch { process.abort(); }\n",
-            must: Must::Score(0.0),
+            expected: Expectation::Scores(0.0),
         },
         Program {
             name: "deep-folders",
             tried: "makes folders in folders until it cannot",
-            wall: "the inodes of the workspace; the cell goes all the same",
+            control: "the inodes of the workspace are limited, and the cell is removed all the same",
             template: "python",
             text: "import os\nos.chdir('/workspace')\ntry:\n    while True:\n        os.mkdir('d')\n        os.chdir('d')\n\
                    except OSError:\n    os._exit(0)\n",
-            must: Must::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
         Program {
             name: "limits-the-warden",
             tried: "limits the CPU time of PID 1 to nothing, to be lost as if by the host's fault",
-            wall: "the warden's filter: the call is denied and the run is judged",
+            control: "the warden's filter: the call is denied and the run is judged",
             template: "python",
             text: "import os, resource, time\ntry:\n    resource.prlimit(1, resource.RLIMIT_CPU, (0, 0))\n\
                    except PermissionError:\n    os._exit(0)\nfor _ in range(10**6):\n    os.kill(1, 17)\ntime.sleep(3)\nos._exit(1)\n",
-            must: Must::Score(1.0),
+            expected: Expectation::Scores(1.0),
         },
     ]
 }

@@ -1,16 +1,16 @@
-//! What a project does to the grader's folder, in the build and while it is asked.
+//! What a project does to the grader's folder, in the build and while the tests run.
 
 use super::{GRADED, project};
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 
-/// An answer to every question, and none that is right.
+/// A wrong answer to every question.
 const WRONG: &str = "print('forged')\n";
 
-/// What would make it right.
+/// Expected answers that would make the wrong answer right.
 const FORGED: &str = r#"["forged", "forged", "forged"]"#;
 
-/// In the build: name, what is tried, what must stop it, the script.
+/// Cases in the build: name, what is tried, the control, the script.
 const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-test",
@@ -45,7 +45,7 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-root",
         "the build writes through /proc/self/root, /proc/1/root and a working folder",
-        "the kernel asks what is reached, and not by which path",
+        "the kernel checks the file that is reached, not the path",
         "cp forged.json /proc/self/root/grader/expected.json; cp forged.json /proc/1/root/grader/expected.json
          cd /grader; cp /workspace/forged.json /proc/self/cwd/expected.json; true",
     ),
@@ -59,26 +59,26 @@ const BUILDS: &[(&str, &str, &str, &str)] = &[
     (
         "build-daemon",
         "the build leaves a daemon in a session of its own that writes as soon as the tests are there",
-        "everything of a stage is killed before the tests come",
+        "every process of a stage is killed before the tests arrive",
         "setsid sh -c 'trap \"\" TERM HUP; : > up; while :; do [ -e /grader/expected.json ] && cp forged.json /grader/expected.json; done' &
          while [ ! -e up ]; do :; done",
     ),
     (
         "build-inotify",
         "the build leaves a process that inotify wakes when a test is made, and that then writes",
-        "everything of a stage is killed before the tests come",
+        "every process of a stage is killed before the tests arrive",
         "setsid python3 wait.py & while [ ! -e up ]; do :; done",
     ),
     (
         "build-chmod",
         "the build takes the mode of the grader's folder away",
-        "the warden gives it back to its owner before the tests come",
+        "the warden restores the owner's access before the tests arrive",
         "chmod 0 /grader; true",
     ),
     (
         "build-chmod-workspace",
         "the build takes the mode of the folder away that the tests begin in",
-        "the warden gives it back to its owner before each stage",
+        "the warden restores the owner's access before each stage",
         "chmod 0 /workspace; true",
     ),
     (
@@ -92,7 +92,7 @@ true",
     (
         "build-attributes",
         "the build fills the grader's folder with extended attributes, so that nothing else fits",
-        "whatever they use up is the project's doing, and never the template's or the host's",
+        "the submission is at fault for everything that they use up, and never the template or the host",
         "python3 -c '
 import os
 for size in (60000, 4000, 200, 1):
@@ -107,7 +107,7 @@ true",
     (
         "build-scratch",
         "the build fills /tmp, where the tests get their own folder",
-        "the tests start without one, and fail by the project's doing",
+        "the tests start without the folder, and the submission is at fault for their failure",
         "head -c 16M /dev/zero > /tmp/full
          python3 -c '
 import itertools
@@ -120,7 +120,7 @@ true",
     ),
 ];
 
-/// While it is asked, once: name, what is tried, what must stop it, the statement in Python.
+/// Cases while the tests run: name, what is tried, the control, the statement in Python.
 const ASKED: &[(&str, &str, &str, &str)] = &[
     ("tests-write", "the project opens a test for writing while the tests run", LANDLOCK, "open(T, 'w').write(F)"),
     ("tests-truncate", "the project cuts a test by its path", LANDLOCK, "os.truncate(T, 0); open(T, 'r+').write(F)"),
@@ -177,7 +177,7 @@ const ASKED: &[(&str, &str, &str, &str)] = &[
     (
         "tests-chmod",
         "the project closes a test to everybody, and so to the grader",
-        "the grader counts what it cannot read as not answered",
+        "the grader counts an unreadable expectation as not answered",
         "os.chmod(T, 0)",
     ),
 ];
@@ -197,28 +197,28 @@ while True:
         pass
 "#;
 
-/// In the place of a module: whatever is read, it is what makes the answers right.
+/// A module that replaces `json`: whatever it reads, it returns the forged answers.
 const MODULE: &str = "import os\nload = lambda _: ['forged'] * 3\n\
     dump = lambda value, file: file.write(str(value).replace(\"'\", '\"'))\n";
 
 pub(super) fn all() -> Vec<Trial> {
-    let builds = BUILDS.iter().map(|(name, tried, wall, script)| {
-        // What a kernel without Landlock lets it do ends the run, by its own fault.
-        trial(name, tried, wall, script, WRONG, Must::GainNothing)
+    let builds = BUILDS.iter().map(|(name, tried, control, script)| {
+        // On a kernel without Landlock such a run fails, and the submission is at fault.
+        trial(name, tried, control, script, WRONG, Expectation::GainsNothing)
     });
-    let asked = ASKED.iter().map(|(name, tried, wall, line)| {
+    let asked = ASKED.iter().map(|(name, tried, control, line)| {
         let answer = format!(
             "import os, subprocess, threading\nG = '/grader'\nT = G + '/expected.json'\nF = open('/workspace/forged.json').read()\n\
              try:\n    {line}\nexcept OSError:\n    pass\nprint('forged')\n"
         );
-        trial(name, tried, wall, "true", &answer, Must::Score(0.0))
+        trial(name, tried, control, "true", &answer, Expectation::Scores(0.0))
     });
     builds.chain(asked).collect()
 }
 
-fn trial(name: &str, tried: &str, wall: &str, script: &str, answer: &str, must: Must) -> Trial {
+fn trial(name: &str, tried: &str, control: &str, script: &str, answer: &str, expected: Expectation) -> Trial {
     let files =
         [("build.sh", script), ("answer.py", answer), ("forged.json", FORGED), ("json.py", MODULE), ("wait.py", WAIT)];
-    let case = Case::new(Group::Code, &format!("grader-{name}"), tried, wall);
-    Trial { case, template: GRADED, archive: project(&files), must }
+    let case = Case::new(Group::Code, &format!("grader-{name}"), tried, control);
+    Trial { case, template: GRADED, archive: project(&files), expected }
 }

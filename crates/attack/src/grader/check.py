@@ -6,8 +6,8 @@ import subprocess
 
 
 def ask(number):
-    told = ["python3", "-I", "/workspace/answer.py", str(number)]
-    answered = subprocess.run(told, capture_output=True, text=True, timeout=3)
+    command = ["python3", "-I", "/workspace/answer.py", str(number)]
+    answered = subprocess.run(command, capture_output=True, text=True, timeout=3)
     with open("/grader/expected.json") as expected:
         return answered.stdout.strip() == json.load(expected)[number]
 

@@ -1,10 +1,10 @@
-//! Files of a project that a program of the grader's may read or run by itself, without being told to.
+//! Files of a project that a program of the grader may load or run by itself.
 
 use super::{Files, GRADED, UNIT, project};
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
+use crate::trial::{Expectation, Trial};
 
-/// Full marks and an exit code that agrees, from within the grader's process.
+/// Code that forges a full report and a matching exit code from within the grader's process.
 const EVIL: &str = r#"import atexit, os
 def forge():
     cases = "".join(f'<testcase classname="t" name="t{n}" time="0"/>' for n in range(10))
@@ -16,11 +16,11 @@ def forge():
 atexit.register(forge)
 "#;
 
-/// A module that is there and right in nothing.
+/// A module that exists and does nothing right.
 const NOTHING: &str =
     "class Rational:\n    def __init__(self, *_):\n        self.numerator = self.denominator = None\n";
 
-/// As pytest would run it.
+/// A plugin for pytest that reports every test as passed.
 const PLUGIN: &str = r#"import pytest
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -32,7 +32,7 @@ def pytest_sessionfinish(session):
 
 const INI: &str = "[pytest]\naddopts = -p evil\npython_files = evil_*.py\n";
 
-/// Name, template, what is tried, what must stop it, the files.
+/// Name, template, what is tried, the control, the files.
 const CASES: &[(&str, &str, &str, &str, Files)] = &[
     (
         "usercustomize",
@@ -55,7 +55,7 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
         "user-module",
         GRADED,
         "modules of the names that the tests import, in the home's folder of modules and in the workspace",
-        "the home of the tests is a new folder, and the working folder is not looked into",
+        "the home of the tests is a new folder, and the working folder is not searched",
         &[
             (".local/lib/python3.11/site-packages/sitecustomize.py", EVIL),
             ("sitecustomize.py", EVIL),
@@ -78,7 +78,7 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
         "unit-sitecustomize",
         UNIT,
         "sitecustomize beside the module that is judged",
-        "-I: the working folder is not looked into",
+        "-I: the working folder is not searched",
         &[("sitecustomize.py", EVIL), ("usercustomize.py", EVIL)],
     ),
     (
@@ -133,13 +133,13 @@ const CASES: &[(&str, &str, &str, &str, Files)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let trials = CASES.iter().map(|(name, template, tried, wall, planted)| {
+    let trials = CASES.iter().map(|(name, template, tried, control, planted)| {
         let own: &[(&str, &str)] = match *template {
             GRADED => &[("build.sh", "true"), ("answer.py", "print('forged')\n")],
             _ => &[("rational.py", NOTHING)],
         };
-        let case = Case::new(Group::Code, &format!("grader-{name}"), *tried, *wall);
-        Trial { case, template, archive: project(&[own, planted].concat()), must: Must::Score(0.0) }
+        let case = Case::new(Group::Code, &format!("grader-{name}"), *tried, *control);
+        Trial { case, template, archive: project(&[own, planted].concat()), expected: Expectation::Scores(0.0) }
     });
     trials.collect()
 }

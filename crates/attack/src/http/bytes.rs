@@ -1,24 +1,24 @@
-//! Requests that no client library sends: written to the socket as they are.
+//! Requests that no client library sends, written to the socket byte by byte.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{case, judge};
-use crate::arena::Arena;
+use super::{case, record_answer};
 use crate::case::Case;
+use crate::context::AttackContext;
 
-/// The longest that an answer to bytes that are there may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time that an answer to a complete request may take.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A second answer to what came in one piece is there at once.
+/// Time to wait for a second answer; requests that arrive in one piece are answered at once.
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// Of an answer that is kept.
-const MOST: usize = 64 * 1024;
+/// Bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Name, what, wall, allowed answers; the bytes are in [`bytes_of`].
+/// Name, what is tried, control, allowed answers; the bytes are in [`bytes_of`].
 const ALL: &[(&str, &str, &str, &[&str])] = &[
     (
         "length-and-chunks",
@@ -52,7 +52,7 @@ const ALL: &[(&str, &str, &str, &[&str])] = &[
     ("http-0-9", "a request of HTTP/0.9", "400", &["400"]),
     ("http-2", "the preface of HTTP/2", "400", &["400", "505", "closed"]),
     ("tls", "a TLS handshake", "400", &["400"]),
-    ("folded-header", "a header that goes on in the next line", "400", &["400"]),
+    ("folded-header", "a header that continues in the next line", "400", &["400"]),
     ("header-nul", "a NUL in a header", "400", &["400"]),
     ("space-before-colon", "a space before a header's colon", "400", &["400"]),
     ("bare-line-feed", "a body smuggled behind bare line feeds", "one answer at most", &["one", "400", "404"]),
@@ -62,14 +62,15 @@ const ALL: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    ALL.iter().map(|(name, tried, wall, _)| case(name, tried, wall)).collect()
+    ALL.iter().map(|(name, tried, control, _)| case(name, tried, control)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for ((name, _, _, allowed), case) in ALL.iter().zip(cases()) {
-        if arena.wants(&case.id) {
-            let answered = exchange(arena, &bytes_of(name, &arena.target.key)).await.map(|answer| told(&answer));
-            judge(arena, name, answered, allowed).await;
+        if context.wants(&case.id) {
+            let answered =
+                exchange(context, &bytes_of(name, &context.target.key)).await.map(|answer| status_line(&answer));
+            record_answer(context, name, answered, allowed).await;
         }
     }
 }
@@ -78,7 +79,7 @@ fn bytes_of(name: &str, key: &str) -> Vec<u8> {
     let run = "POST /v1/runs/00000000-0000-0000-0000-000000000000/cancel HTTP/1.1\r\nhost: a\r\n";
     let inner = "0\r\n\r\nGET /v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n";
     let with = |lines: &str| format!("GET /livez HTTP/1.1\r\nhost: a\r\n{lines}\r\n\r\n");
-    // With a key and where a body belongs, so that it is read.
+    // With a key, and to a route that takes a body, so that the service reads it.
     let chunks = |lines: &str| {
         format!(
             "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {key}\r\n\
@@ -122,13 +123,13 @@ fn bytes_of(name: &str, key: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Sends and reads until the service ends the connection, or has said all that it will. The connection is not
-/// closed from here: a half-closed one may be dropped without an answer.
-pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut socket = TcpStream::connect(arena.target.address).await.map_err(|error| error.to_string())?;
+/// Sends the bytes and reads until the service closes the connection or pauses. The client does not close its half: a
+/// service may drop a half-closed connection without an answer.
+pub(super) async fn exchange(context: &AttackContext, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut socket = TcpStream::connect(context.target.address).await.map_err(|error| error.to_string())?;
     let (mut reader, mut writer) = socket.split();
     let mut answer = Vec::new();
-    // A service that has read enough closes; then writing fails, which is no fault of it.
+    // A service that has read enough closes the connection; then writing fails, which is correct.
     let sending = async {
         writer.write_all(bytes).await.ok();
         std::future::pending::<()>().await;
@@ -136,7 +137,7 @@ pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, Str
     let reading = async {
         let mut buffer = [0; 8192];
         loop {
-            // A reset is an end, too; and so is a pause after an answer: a second one would be there.
+            // A reset is an end too, and so is a pause after an answer: a second answer would have arrived.
             let piece = if answer.is_empty() {
                 reader.read(&mut buffer).await
             } else {
@@ -146,7 +147,7 @@ pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, Str
                 }
             };
             match piece {
-                Ok(length @ 1..) if answer.len() < MOST => answer.extend_from_slice(&buffer[..length]),
+                Ok(length @ 1..) if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&buffer[..length]),
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             }
@@ -155,13 +156,13 @@ pub(super) async fn exchange(arena: &Arena, bytes: &[u8]) -> Result<Vec<u8>, Str
     let ended = tokio::select! {
         () = reading => true,
         () = sending => false,
-        () = tokio::time::sleep(PATIENCE) => false,
+        () = tokio::time::sleep(EXCHANGE_TIMEOUT) => false,
     };
-    if ended { Ok(answer) } else { Err(format!("neither an answer nor an end after {} s", PATIENCE.as_secs())) }
+    if ended { Ok(answer) } else { Err(format!("neither an answer nor an end after {} s", EXCHANGE_TIMEOUT.as_secs())) }
 }
 
-/// The status of the answer; `one` where there was one and no second; what was smuggled is told.
-fn told(answer: &[u8]) -> String {
+/// The status of the answer, with `one` if there was no second answer; a second answer is quoted.
+fn status_line(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     if text.contains("\"openapi\":") {
         return "a smuggled request was answered".to_owned();
@@ -174,13 +175,13 @@ fn told(answer: &[u8]) -> String {
     if answers == 1 { format!("{status} in one answer") } else { format!("{status} in {answers} answers") }
 }
 
-/// Whether the service still says that it is ready, within a second.
-pub(super) async fn ready(arena: &Arena) -> Result<(), String> {
-    let url = format!("http://{}/readyz", arena.target.address);
-    let asked = arena.http.get(url).timeout(Duration::from_secs(5)).send().await;
+/// Whether the service still reports that it is ready, within a second.
+pub(super) async fn ready(context: &AttackContext) -> Result<(), String> {
+    let url = format!("http://{}/readyz", context.target.address);
+    let asked = context.http.get(url).timeout(Duration::from_secs(5)).send().await;
     match asked {
         Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("/readyz said {}", answer.status().as_u16())),
+        Ok(answer) => Err(format!("/readyz answered {}", answer.status().as_u16())),
         Err(error) => Err(format!("/readyz did not answer: {error}")),
     }
 }

@@ -1,7 +1,8 @@
-//! More connections than are let in, from a few addresses or from many, and keys that are guessed: honest clients
-//! must be answered all the while.
+//! More connections than the service accepts, from few addresses or many, and guessed keys. Honest clients must be
+//! answered meanwhile.
 //!
-//! Runs after the slow requests, whose half-sent heads would be closed for these.
+//! These cases run after the slow requests, whose incomplete heads the service would close in favour of new
+//! connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,29 +13,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host as host;
 use assize_store::keys::NewKey;
 
-/// Connections of one attack: more than the 4,096 that are let in, and more than 1,024 of each of five addresses.
+/// Connections of one case: more than the 4,096 that the service accepts, and more than 1,024 from each of five
+/// addresses.
 const CROWD: usize = 5_150;
 
-/// Open files that this needs, with room for all else.
+/// Open files that these cases need, with a margin for everything else.
 const FILES: u64 = 6_500;
 
-/// Rounds of honest requests beside an attack, at least.
+/// Smallest number of rounds of honest requests during a case.
 const ROUNDS: usize = 30;
 
-/// Between two of them.
+/// Pause between two rounds.
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// The longest that an honest answer may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// The longest time that an honest request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Wrong keys before a right one: more than an address may send in a minute.
+/// Number of wrong keys before a right one: more than an address may send in a minute.
 const GUESSES: usize = 90;
 
 const HALF: &str = "GET /v1/runs HTTP/1.1\r\nhost: a\r\nx-half: ";
@@ -42,18 +44,19 @@ const UNREAD: &str = "GET /v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n";
 const ANNOUNCED: &str = "POST /v1/submissions HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
 const WHOLE: &str = "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// What is sent on each connection, from how many addresses (from 127.0.1.1 on).
+/// The bytes that each connection sends, and the number of addresses (from 127.0.1.1 on).
 const FLOODS: &[(&str, &str, &str, usize)] = &[
     ("crowd-half-heads", "holds 5,150 half-sent heads from five addresses, without a key", HALF, 5),
     ("crowd-half-heads-one", "holds 5,150 half-sent heads from one address", HALF, 1),
     ("crowd-half-heads-many", "holds 5,150 half-sent heads from 250 addresses", HALF, 250),
-    ("crowd-nothing", "holds 5,150 connections from five addresses that say nothing", "", 5),
+    ("crowd-nothing", "holds 5,150 connections from five addresses that send nothing", "", 5),
     ("crowd-unread", "holds 5,150 connections from five addresses whose answers are not read", UNREAD, 5),
     ("crowd-announced", "holds 5,150 connections from five addresses with bodies that never come", ANNOUNCED, 5),
     ("crowd-idle", "holds 5,150 idle connections from five addresses that were answered once", WHOLE, 5),
 ];
 
-const WALL: &str = "at the limit what waits for a head goes first, from the address with the most of it";
+const WALL: &str =
+    "at the limit the service first closes connections that wait for a head, of the address with the most of them";
 const HEARD: &str = "a key is looked up however many wrong ones came from its address, two at a time";
 
 pub(super) fn cases() -> Vec<Case> {
@@ -65,35 +68,35 @@ pub(super) fn cases() -> Vec<Case> {
     floods.chain(guesses).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for (name, _, sent, addresses) in FLOODS {
-        if arena.wants(&id(name)) {
-            let judgement = flood(arena, sent, *addresses).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id(name), judgement);
+        if context.wants(&id(name)) {
+            let outcome = flood(context, sent, *addresses).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id(name), outcome);
         }
     }
     for (name, address, beside) in [("key-after-guesses", 8, false), ("key-beside-guesses", 9, true)] {
-        if arena.wants(&id(name)) {
-            let judgement = guess(arena, [127, 0, 0, address], beside).await.unwrap_or_else(Judgement::Unjudged);
-            arena.judge(&id(name), judgement);
+        if context.wants(&id(name)) {
+            let outcome = guess(context, [127, 0, 0, address], beside).await.unwrap_or_else(CaseOutcome::Inconclusive);
+            context.record(&id(name), outcome);
         }
     }
 }
 
-/// Connects from this address.
-async fn connect(arena: &Arena, address: [u8; 4]) -> Result<TcpStream, String> {
+/// Opens a connection from this address.
+async fn connect(context: &AttackContext, address: [u8; 4]) -> Result<TcpStream, String> {
     let connect = async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::from(address), 0)))?;
-        socket.connect(arena.target.address).await
+        socket.connect(context.target.address).await
     };
-    match tokio::time::timeout(PATIENCE, connect).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, connect).await {
         Ok(connected) => connected.map_err(|error| format!("cannot connect: {error}")),
-        Err(_) => Err(format!("cannot connect within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("cannot connect within {} s", REQUEST_TIMEOUT.as_secs())),
     }
 }
 
-/// The status of one request on a connection, which stays.
+/// Returns the status of one request; the connection stays open.
 async fn ask(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Result<u16, String> {
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     let asked = async {
@@ -103,9 +106,9 @@ async fn ask(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Result<u1
         answer.truncate(length);
         std::io::Result::Ok(answer)
     };
-    let answer = match tokio::time::timeout(PATIENCE, asked).await {
+    let answer = match tokio::time::timeout(REQUEST_TIMEOUT, asked).await {
         Ok(answer) => answer.map_err(|error| format!("{path}: {error}"))?,
-        Err(_) => return Err(format!("{path}: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => return Err(format!("{path}: no answer within {} s", REQUEST_TIMEOUT.as_secs())),
     };
     let text = String::from_utf8_lossy(&answer);
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -119,24 +122,24 @@ async fn answered(socket: &mut TcpStream, path: &str, key: Option<&str>) -> Resu
     }
 }
 
-async fn flood(arena: &Arena, sent: &str, addresses: usize) -> Result<Judgement, String> {
+async fn flood(context: &AttackContext, sent: &str, addresses: usize) -> Result<CaseOutcome, String> {
     let files = host::raise_open_files(FILES);
     if files < FILES {
         return Err(format!("this process may have {files} open files and needs {FILES}; raise ulimit -Hn"));
     }
-    // It has shown its key before, at an address that takes part.
-    let mut known = connect(arena, [127, 0, 1, 1]).await?;
-    answered(&mut known, "/v1/templates", Some(&arena.target.key)).await?;
+    // The connection has authenticated before, from an address that takes part in the attack.
+    let mut known = connect(context, [127, 0, 1, 1]).await?;
+    answered(&mut known, "/v1/templates", Some(&context.target.key)).await?;
     let mut held = Vec::with_capacity(CROWD);
     let mut refused = 0;
     let mut crowd = futures_util::stream::iter(0..CROWD)
         .map(async |number| {
             let last = u8::try_from(1 + number % addresses).unwrap_or(1);
-            let mut socket = connect(arena, [127, 0, 1, last]).await.ok()?;
+            let mut socket = connect(context, [127, 0, 1, last]).await.ok()?;
             socket.write_all(sent.as_bytes()).await.ok()?;
             if sent.ends_with("\r\n\r\n") {
-                // A byte of the answer shows that its head was whole.
-                tokio::time::timeout(PATIENCE, socket.readable()).await.ok()?.ok()?;
+                // One byte of the answer proves that the head of the request was complete.
+                tokio::time::timeout(REQUEST_TIMEOUT, socket.readable()).await.ok()?.ok()?;
             }
             Some(socket)
         })
@@ -151,60 +154,61 @@ async fn flood(arena: &Arena, sent: &str, addresses: usize) -> Result<Judgement,
     };
     let honest = async {
         let (mut rounds, mut tick) = (0, tokio::time::interval(BETWEEN));
-        // As long as the attack grows, for the service ends what is idle for long, whoever it is.
+        // Only while the attack grows, because the service closes every connection that is idle for long.
         while rounds < ROUNDS || !is_crowded.load(Ordering::Relaxed) {
             tick.tick().await;
             rounds += 1;
-            // Elsewhere without a key and with one, at an address that takes part, and on the old connection.
-            answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/livez", None).await?;
-            answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/v1/templates", Some(&arena.target.key)).await?;
-            answered(&mut connect(arena, [127, 0, 1, 1]).await?, "/v1/templates", Some(&arena.target.key)).await?;
-            answered(&mut known, "/v1/templates", Some(&arena.target.key)).await?;
+            // Requests from another address without a key and with one, from an address that takes part, and on the old
+            // connection.
+            answered(&mut connect(context, [127, 0, 2, 1]).await?, "/livez", None).await?;
+            answered(&mut connect(context, [127, 0, 2, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;
+            answered(&mut connect(context, [127, 0, 1, 1]).await?, "/v1/templates", Some(&context.target.key)).await?;
+            answered(&mut known, "/v1/templates", Some(&context.target.key)).await?;
         }
         Ok::<_, String>(rounds)
     };
     let ((), beside) = tokio::join!(crowding, honest);
     let after = async {
-        answered(&mut connect(arena, [127, 0, 2, 1]).await?, "/livez", None).await?;
-        answered(&mut known, "/v1/templates", Some(&arena.target.key)).await
+        answered(&mut connect(context, [127, 0, 2, 1]).await?, "/livez", None).await?;
+        answered(&mut known, "/v1/templates", Some(&context.target.key)).await
     };
     let seen = format!("{} connections made, {refused} refused", held.len());
     let after = after.await;
     Ok(match beside.and_then(|rounds| after.map(|()| rounds)) {
-        Ok(rounds) => Judgement::Contained(format!("{} honest requests answered, {seen}", rounds * 4 + 2)),
-        Err(why) => Judgement::Escaped(format!("an honest request was not answered: {why}; {seen}")),
+        Ok(rounds) => CaseOutcome::Contained(format!("{} honest requests answered, {seen}", rounds * 4 + 2)),
+        Err(why) => CaseOutcome::Escaped(format!("an honest request was not answered: {why}; {seen}")),
     })
 }
 
-async fn new_key(arena: &Arena) -> Result<String, String> {
-    let told = |error: assize_store::StoreError| error.to_string();
+async fn new_key(context: &AttackContext) -> Result<String, String> {
+    let as_text = |error: assize_store::StoreError| error.to_string();
     let minted = key::mint();
     let new = NewKey {
         id: minted.id,
-        organization_id: arena.store.ensure_organization("demo").await.map_err(told)?,
+        organization_id: context.store.ensure_organization("demo").await.map_err(as_text)?,
         role: KeyRole::Read,
         secret_sha256: &minted.secret_sha256,
         label: "attack",
         expires_at: None,
     };
-    arena.store.insert_key(new).await.map_err(told)?;
+    context.store.insert_key(new).await.map_err(as_text)?;
     Ok(minted.text().to_owned())
 }
 
-async fn guess(arena: &Arena, address: [u8; 4], beside: bool) -> Result<Judgement, String> {
-    let one = async || ask(&mut connect(arena, address).await?, "/v1/templates", Some(key::mint().text())).await;
+async fn guess(context: &AttackContext, address: [u8; 4], beside: bool) -> Result<CaseOutcome, String> {
+    let one = async || ask(&mut connect(context, address).await?, "/v1/templates", Some(key::mint().text())).await;
     let mut refused = 0;
     for _ in 0..GUESSES {
         refused += usize::from(one().await? == 429);
     }
     if refused == 0 {
-        return Ok(Judgement::Escaped(format!("{GUESSES} wrong keys were all looked at")));
+        return Ok(CaseOutcome::Escaped(format!("{GUESSES} wrong keys were all looked at")));
     }
     let right = async || {
-        let key = new_key(arena).await?;
-        ask(&mut connect(arena, address).await?, "/v1/templates", Some(&key)).await
+        let key = new_key(context).await?;
+        ask(&mut connect(context, address).await?, "/v1/templates", Some(&key)).await
     };
-    let heard = async {
+    let received = async {
         let mut statuses = Vec::new();
         for _ in 0..5 {
             statuses.push(right().await?);
@@ -215,8 +219,8 @@ async fn guess(arena: &Arena, address: [u8; 4], beside: bool) -> Result<Judgemen
     let guessing = guesses.for_each_concurrent(50, async |_| {
         one().await.ok();
     });
-    let (statuses, ()) = tokio::join!(heard, guessing);
+    let (statuses, ()) = tokio::join!(received, guessing);
     let statuses = statuses?;
     let seen = format!("{refused} of {GUESSES} wrong keys refused with 429, right ones answered {statuses:?}");
-    Ok(Judgement::of(statuses.iter().all(|status| *status == 200), seen))
+    Ok(CaseOutcome::contained_if(statuses.iter().all(|status| *status == 200), seen))
 }

@@ -1,20 +1,19 @@
-//! Keys that are none, and keys of another organisation, at every route.
+//! Invalid keys, and keys of another organisation, at every route.
 
 use chrono::TimeDelta;
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use uuid::Uuid;
 
-use super::{case, id, judge};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
-use assize_corpus as crafted;
+use super::{case, id, record_answer};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_host::clock;
 use assize_store::keys::NewKey;
 
-/// Every route that takes an id: name, method, path, of what.
+/// Every route that takes an id: name, method, path, kind of the id.
 const ROUTES: &[(&str, &str, &str, &str)] = &[
     ("run", "GET", "/v1/runs/{run}", "a run"),
     ("wait", "GET", "/v1/runs/{run}?wait=1", "a run, waiting for its end"),
@@ -25,7 +24,7 @@ const ROUTES: &[(&str, &str, &str, &str)] = &[
     ("submission", "GET", "/v1/submissions/{submission}", "a submission"),
 ];
 
-/// Name, what it is, the answer.
+/// Name, what the key is, the expected answer.
 const KEYS: &[(&str, &str, &str)] = &[
     ("none", "no key", "401"),
     ("malformed", "a key that is none", "401"),
@@ -63,118 +62,119 @@ struct Keys {
     expired: String,
 }
 
-pub(super) async fn run(arena: &Arena) {
-    let wanted: Vec<String> = cases().into_iter().map(|case| case.id).filter(|id| arena.wants(id)).collect();
+pub(super) async fn run(context: &AttackContext) {
+    let wanted: Vec<String> = cases().into_iter().map(|case| case.id).filter(|id| context.wants(id)).collect();
     if wanted.is_empty() {
         return;
     }
-    if let Err(why) = try_all(arena).await {
+    if let Err(why) = try_all(context).await {
         for id in wanted {
-            arena.judge(&id, Judgement::Unjudged(why.clone()));
+            context.record(&id, CaseOutcome::Inconclusive(why.clone()));
         }
     }
 }
 
-async fn try_all(arena: &Arena) -> Result<(), String> {
-    let keys = make_keys(arena).await?;
-    let archive = || crafted::project(&[("run.sh".to_owned(), b"exit 0".to_vec())]);
+async fn try_all(context: &AttackContext) -> Result<(), String> {
+    let keys = make_keys(context).await?;
+    let archive = || assize_corpus::project(&[("run.sh".to_owned(), b"exit 0".to_vec())]);
     let form = || {
         let part = Part::bytes(archive()).file_name("project.zip");
         Form::new().text("template", "script").text("user", "owner").part("archive", part)
     };
     let idempotency = format!("foreign-{}", Uuid::now_v7());
-    let post = |key: &str| arena.as_holder(key, Method::POST, "/v1/submissions").multipart(form());
-    let own = arena.send(post(&arena.target.key).header("idempotency-key", &idempotency)).await?;
-    let of = |what: &str| own.body[what]["id"].as_str().unwrap_or_default().to_owned();
-    let (run, submission) = (of("run"), of("submission"));
-    let Ok(run_id) = run.parse::<Uuid>() else { return Err(format!("no run to ask for: {}", own.told())) };
+    let post = |key: &str| context.as_holder(key, Method::POST, "/v1/submissions").multipart(form());
+    let own = context.send(post(&context.target.key).header("idempotency-key", &idempotency)).await?;
+    let own_id = |what: &str| own.body[what]["id"].as_str().unwrap_or_default().to_owned();
+    let (run, submission) = (own_id("run"), own_id("submission"));
+    let Ok(run_id) = run.parse::<Uuid>() else { return Err(format!("no run to ask for: {}", own.summary())) };
 
     for (name, method, path, _) in ROUTES {
         let path = path.replace("{run}", &run).replace("{submission}", &submission);
         let method = if *method == "GET" { Method::GET } else { Method::POST };
-        let answer = arena.send(arena.as_holder(&keys.stranger, method, &path)).await.map(|answer| answer.told());
-        judge(arena, &format!("foreign-{name}"), answer, &["404"]).await;
+        let answer =
+            context.send(context.as_holder(&keys.stranger, method, &path)).await.map(|answer| answer.summary());
+        record_answer(context, &format!("foreign-{name}"), answer, &["404"]).await;
     }
-    let batch = arena.send(arena.as_holder(&keys.stranger, Method::GET, &format!("/v1/runs?ids={run}"))).await?;
+    let batch = context.send(context.as_holder(&keys.stranger, Method::GET, &format!("/v1/runs?ids={run}"))).await?;
     let seen = batch.body["runs"].as_array().map_or(usize::MAX, Vec::len);
-    arena.judge(
+    context.record(
         &id("foreign-batch"),
-        Judgement::of(batch.status == 200 && seen == 0, format!("{} with {seen} runs", batch.status)),
+        CaseOutcome::contained_if(batch.status == 200 && seen == 0, format!("{} with {seen} runs", batch.status)),
     );
-    let replay = arena.send(post(&keys.stranger).header("idempotency-key", &idempotency)).await?;
+    let replay = context.send(post(&keys.stranger).header("idempotency-key", &idempotency)).await?;
     let other = replay.body["run"]["id"].as_str().unwrap_or_default();
     let own_one = replay.status == 202 && !other.is_empty() && other != run;
-    arena.judge(&id("foreign-idempotency"), Judgement::of(own_one, replay.told()));
+    context.record(&id("foreign-idempotency"), CaseOutcome::contained_if(own_one, replay.summary()));
 
-    check_keys(arena, &keys, &run).await;
-    // The foreign cancel must not have reached it.
-    let ended = arena.ended(run_id).await?;
+    check_keys(context, &keys, &run).await;
+    // The cancellation with the foreign key must have had no effect.
+    let ended = context.ended(run_id).await?;
     if ended["status"] == "aborted" {
-        arena.judge(
+        context.record(
             &id("foreign-cancel"),
-            Judgement::Escaped("the run of another organisation was cancelled".to_owned()),
+            CaseOutcome::Escaped("the run of another organisation was cancelled".to_owned()),
         );
     }
-    arena.judge(&id("secrets"), look_for_secrets(arena, &keys));
+    context.record(&id("secrets"), look_for_secrets(context, &keys));
     Ok(())
 }
 
-async fn check_keys(arena: &Arena, keys: &Keys, run: &str) {
+async fn check_keys(context: &AttackContext, keys: &Keys, run: &str) {
     let path = format!("/v1/runs/{run}");
-    let url = format!("http://{}{path}", arena.target.address);
-    let own = &arena.target.key;
+    let url = format!("http://{}{path}", context.target.address);
+    let own = &context.target.key;
     let mut wrong = own.clone();
-    // The last character is one of the secret.
+    // The last character belongs to the secret.
     let last = if wrong.pop() == Some('A') { 'B' } else { 'A' };
     wrong.push(last);
     for (name, _, answer) in KEYS {
         let request = match *name {
-            "none" => arena.http.get(&url),
-            "malformed" => arena.as_holder("assize_nothing", Method::GET, &path),
-            "wrong-secret" => arena.as_holder(&wrong, Method::GET, &path),
-            "revoked" => arena.as_holder(&keys.revoked, Method::GET, &path),
-            "expired" => arena.as_holder(&keys.expired, Method::GET, &path),
-            "basic" => arena.http.get(&url).basic_auth("key", Some(own)),
-            "in-address" => arena.http.get(format!("{url}?key={own}&access_token={own}")),
-            _ => arena.as_holder(&keys.reader, Method::POST, &format!("{path}/cancel")),
+            "none" => context.http.get(&url),
+            "malformed" => context.as_holder("assize_nothing", Method::GET, &path),
+            "wrong-secret" => context.as_holder(&wrong, Method::GET, &path),
+            "revoked" => context.as_holder(&keys.revoked, Method::GET, &path),
+            "expired" => context.as_holder(&keys.expired, Method::GET, &path),
+            "basic" => context.http.get(&url).basic_auth("key", Some(own)),
+            "in-address" => context.http.get(format!("{url}?key={own}&access_token={own}")),
+            _ => context.as_holder(&keys.reader, Method::POST, &format!("{path}/cancel")),
         };
-        let answered = arena.send(request).await.map(|answer| answer.told());
-        judge(arena, &format!("key-{name}"), answered, &[answer]).await;
+        let answered = context.send(request).await.map(|answer| answer.summary());
+        record_answer(context, &format!("key-{name}"), answered, &[answer]).await;
     }
 }
 
-async fn make_keys(arena: &Arena) -> Result<Keys, String> {
-    let store = &arena.store;
-    let told = |error: assize_store::StoreError| error.to_string();
-    let other = store.ensure_organization("elsewhere").await.map_err(told)?;
-    let home = store.ensure_organization("demo").await.map_err(told)?;
+async fn make_keys(context: &AttackContext) -> Result<Keys, String> {
+    let store = &context.store;
+    let as_text = |error: assize_store::StoreError| error.to_string();
+    let other = store.ensure_organization("elsewhere").await.map_err(as_text)?;
+    let home = store.ensure_organization("demo").await.map_err(as_text)?;
     let make = async |organization_id, role, expires_at| {
         let minted = key::mint();
         let secret_sha256 = &minted.secret_sha256;
         let new = NewKey { id: minted.id, organization_id, role, secret_sha256, label: "attack", expires_at };
-        store.insert_key(new).await.map_err(told)?;
+        store.insert_key(new).await.map_err(as_text)?;
         Ok::<_, String>((minted.id, minted.text().to_owned()))
     };
     let (_, stranger) = make(other, KeyRole::Admin, None).await?;
     let (_, reader) = make(home, KeyRole::Read, None).await?;
     let (_, expired) = make(home, KeyRole::Admin, Some(clock::wall() - TimeDelta::seconds(1))).await?;
     let (revoked_id, revoked) = make(home, KeyRole::Admin, None).await?;
-    store.revoke_key(revoked_id).await.map_err(told)?;
+    store.revoke_key(revoked_id).await.map_err(as_text)?;
     Ok(Keys { stranger, reader, revoked, expired })
 }
 
-/// Greps everything that the installation keeps in files, but the file that the key is to be in.
-fn look_for_secrets(arena: &Arena, keys: &Keys) -> Judgement {
-    /// Of one file; logs of an attack have a few MiB.
-    const MOST: u64 = 64 << 20;
+/// Searches every file of the installation for keys, except the file that contains the key by design.
+fn look_for_secrets(context: &AttackContext, keys: &Keys) -> CaseOutcome {
+    /// Longest file that is searched, in bytes; logs of an attack have a few MiB.
+    const MAX_FILE_BYTES: u64 = 64 << 20;
     let secret = |key: &str| key.splitn(3, '_').last().unwrap_or(key).to_owned();
     let secrets =
-        [&arena.target.key, &keys.stranger, &keys.reader, &keys.revoked, &keys.expired].map(|key| secret(key));
+        [&context.target.key, &keys.stranger, &keys.reader, &keys.revoked, &keys.expired].map(|key| secret(key));
     let (mut looked, mut found) = (0, Vec::new());
-    let walk = ignore::WalkBuilder::new(&arena.target.root).standard_filters(false).build();
+    let walk = ignore::WalkBuilder::new(&context.target.root).standard_filters(false).build();
     for entry in walk.filter_map(Result::ok) {
         let path = entry.path();
-        let small = entry.metadata().is_ok_and(|about| about.is_file() && about.len() <= MOST);
+        let small = entry.metadata().is_ok_and(|about| about.is_file() && about.len() <= MAX_FILE_BYTES);
         if !small || path.file_name().is_some_and(|name| name == "key") {
             continue;
         }
@@ -187,8 +187,8 @@ fn look_for_secrets(arena: &Arena, keys: &Keys) -> Judgement {
         }
     }
     match (found.is_empty(), looked) {
-        (_, 0) => Judgement::Unjudged("no file could be looked at".to_owned()),
-        (true, looked) => Judgement::Contained(format!("in none of {looked} files")),
-        (false, _) => Judgement::Escaped(format!("found in {}", found.join(", "))),
+        (_, 0) => CaseOutcome::Inconclusive("no file could be looked at".to_owned()),
+        (true, looked) => CaseOutcome::Contained(format!("in none of {looked} files")),
+        (false, _) => CaseOutcome::Escaped(format!("found in {}", found.join(", "))),
     }
 }

@@ -1,22 +1,21 @@
-//! Forms that are cut, too many, too deep or something else, and ids that are paths.
+//! Forms that are truncated, too long, too deep or malformed, and ids that are paths.
 
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
 
-use super::{case, judge};
-use crate::arena::{Answer, Arena};
+use super::{case, record_answer};
 use crate::case::Case;
-use assize_corpus as crafted;
+use crate::context::{Answer, AttackContext};
 
-/// Name, what, the code of the answer.
+/// Name, what is tried, the code of the answer.
 const ALL: &[(&str, &str, &str)] = &[
-    ("too-long", "an upload that announces more than is taken", "archive_too_large"),
-    ("too-long-unannounced", "an upload that announces nothing and goes on", "archive_too_large"),
+    ("too-long", "an upload that declares more bytes than the limit", "archive_too_large"),
+    ("too-long-unannounced", "an upload without a declared length that does not end", "archive_too_large"),
     ("truncated", "a form that is cut off", "malformed_multipart"),
     ("no-boundary", "a form without a boundary", "malformed_multipart"),
     ("parts", "100,000 parts", "repeated_field"),
     ("part-header", "a part whose header never ends", "malformed_multipart"),
-    ("unknown-field", "a field that is not there", "unknown_field"),
+    ("unknown-field", "an unknown field", "unknown_field"),
     ("compressed", "a body that is gzip as a whole", "content_encoding"),
     ("not-a-form", "plain text instead of a form", "not_multipart"),
     ("json-without-address", "JSON that names no repository", "malformed_json"),
@@ -32,31 +31,31 @@ const ALL: &[(&str, &str, &str)] = &[
     ("id-path-encoded", "an encoded path instead of an id", "not_found"),
     ("id-nul", "an id with a NUL", "not_found"),
     ("id-sql", "an id with a quote and a statement", "not_found"),
-    ("cursor", "a cursor that nobody gave out", "malformed_cursor"),
+    ("cursor", "an invented cursor", "malformed_cursor"),
     ("ids-many", "200 ids in one request", "bad_parameter"),
     ("wait-long", "a wait of a year", "bad_parameter"),
-    ("small-body", "1 MB for an address that takes no body", "body_too_long"),
+    ("small-body", "1 MB for a route that takes no body", "body_too_long"),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     ALL.iter().map(|(name, tried, code)| case(name, tried, code)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
+pub(super) async fn run(context: &AttackContext) {
     for ((name, _, code), case) in ALL.iter().zip(cases()) {
-        if arena.wants(&case.id) {
+        if context.wants(&case.id) {
             let answered = match *name {
-                "too-long" => announced(arena).await,
-                "idempotency-two-bodies" => twice(arena).await,
-                name => arena.send(request(arena, name)).await.map(|answer| answer.told()),
+                "too-long" => announced(context).await,
+                "idempotency-two-bodies" => twice(context).await,
+                name => context.send(request(context, name)).await.map(|answer| answer.summary()),
             };
-            judge(arena, name, answered, &[code]).await;
+            record_answer(context, name, answered, &[code]).await;
         }
     }
 }
 
 fn form() -> Form {
-    let archive = crafted::project(&[("run.sh".to_owned(), b"exit 1".to_vec())]);
+    let archive = assize_corpus::project(&[("run.sh".to_owned(), b"exit 1".to_vec())]);
     fields().part("archive", Part::bytes(archive).file_name("project.zip"))
 }
 
@@ -64,10 +63,10 @@ fn fields() -> Form {
     Form::new().text("template", "script").text("user", "http")
 }
 
-fn request(arena: &Arena, name: &str) -> RequestBuilder {
+fn request(context: &AttackContext, name: &str) -> RequestBuilder {
     const RUN: &str = "00000000-0000-0000-0000-000000000000";
-    let post = || arena.request(Method::POST, "/v1/submissions");
-    let get = |path: String| arena.request(Method::GET, &path);
+    let post = || context.request(Method::POST, "/v1/submissions");
+    let get = |path: String| context.request(Method::GET, &path);
     let raw = |body: Vec<u8>| post().header("content-type", "multipart/form-data; boundary=b").body(body);
     let field = "--b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada\r\n";
     let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
@@ -100,34 +99,36 @@ fn request(arena: &Arena, name: &str) -> RequestBuilder {
         "cursor" => get("/v1/runs?cursor=..%2f..%2f".to_owned()),
         "ids-many" => get(format!("/v1/runs?ids={}", vec![RUN; 200].join(","))),
         "wait-long" => get(format!("/v1/runs/{RUN}?wait=31536000")),
-        _ => arena.request(Method::POST, &format!("/v1/runs/{RUN}/cancel")).body(vec![0; 1 << 20]),
+        _ => context.request(Method::POST, &format!("/v1/runs/{RUN}/cancel")).body(vec![0; 1 << 20]),
     }
 }
 
-/// The answer must come before the body does.
-async fn announced(arena: &Arena) -> Result<String, String> {
+/// The service must answer before the client sends the body.
+async fn announced(context: &AttackContext) -> Result<String, String> {
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n\
          content-type: multipart/form-data; boundary=b\r\ncontent-length: 100000000000\r\n\r\n",
-        arena.target.key
+        context.target.key
     );
-    let answer = super::bytes::exchange(arena, head.as_bytes()).await?;
+    let answer = super::bytes::exchange(context, head.as_bytes()).await?;
     let text = String::from_utf8_lossy(&answer);
     let body = text.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Ok(Answer { status, body }.told())
+    Ok(Answer { status, body }.summary())
 }
 
-async fn twice(arena: &Arena) -> Result<String, String> {
+async fn twice(context: &AttackContext) -> Result<String, String> {
     let key = format!("attack-{}", uuid::Uuid::now_v7());
     let send = async |form: Form| {
-        arena.send(arena.request(Method::POST, "/v1/submissions").header("idempotency-key", &key).multipart(form)).await
+        context
+            .send(context.request(Method::POST, "/v1/submissions").header("idempotency-key", &key).multipart(form))
+            .await
     };
     let first = send(form()).await?;
     if first.status != 202 {
-        return Ok(format!("the first was not taken: {}", first.told()));
+        return Ok(format!("the first submission was not accepted: {}", first.summary()));
     }
-    let other = crafted::project(&[("run.sh".to_owned(), b"exit 2".to_vec())]);
+    let other = assize_corpus::project(&[("run.sh".to_owned(), b"exit 2".to_vec())]);
     let second = fields().part("archive", Part::bytes(other).file_name("project.zip"));
-    Ok(send(second).await?.told())
+    Ok(send(second).await?.summary())
 }

@@ -1,4 +1,4 @@
-//! Clients that take their time: they wait for the service's own timeouts, beside everything else.
+//! Slow clients. The cases wait for the service's own timeouts and run at the same time as all others.
 
 use std::time::Duration;
 
@@ -6,52 +6,52 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{bytes, case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_host::clock;
 
-/// A connection that ended sooner was not ended for being slow.
+/// Shortest time of a slow connection: if it ended sooner, it was not closed for being slow.
 const AT_LEAST: Duration = Duration::from_secs(2);
 
-/// Name, what, wall, seconds within which the service must have ended it: its timeout and a margin for a
-/// host that is being attacked.
+/// Name, what is tried, control, seconds within which the service must close the connection: its timeout plus a margin
+/// for a host under attack.
 const ALL: &[(&str, &str, &str, u64)] = &[
-    ("slow-nothing", "connects and says nothing", "the time for a head", 20),
+    ("slow-nothing", "connects and sends nothing", "the time for a head", 20),
     ("slow-line", "stops in the middle of the request's line", "the time for a head", 20),
     ("slow-head", "sends a byte of a header every second", "the time for a head", 20),
-    ("slow-idle", "keeps a connection after its answer", "the time between requests", 20),
+    ("slow-idle", "keeps a connection open after its answer", "the time between requests", 20),
     ("slow-body", "announces a body and stops sending it", "the time between two pieces: 408", 45),
-    ("broken-body", "breaks off in the middle of an upload", "the connection ends; nothing is kept", 20),
-    ("connections", "holds 300 connections with half a head each", "others are answered meanwhile", 20),
+    ("broken-body", "breaks off in the middle of an upload", "the connection ends, and nothing is stored", 20),
+    ("connections", "holds 300 connections with half a head each", "other clients are answered meanwhile", 20),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    ALL.iter().map(|(name, tried, wall, _)| case(name, tried, wall)).collect()
+    ALL.iter().map(|(name, tried, control, _)| case(name, tried, control)).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
-    let all = ALL.iter().filter(|(name, ..)| arena.wants(&id(name))).map(async |(name, _, _, limit_s)| {
+pub(super) async fn run(context: &AttackContext) {
+    let all = ALL.iter().filter(|(name, ..)| context.wants(&id(name))).map(async |(name, _, _, limit_s)| {
         let limit = Duration::from_secs(*limit_s);
-        let judgement = match *name {
-            "connections" => crowd(arena, limit).await,
-            name => one(arena, name, limit).await,
+        let outcome = match *name {
+            "connections" => crowd(context, limit).await,
+            name => one(context, name, limit).await,
         };
-        arena.judge(&id(name), judgement.unwrap_or_else(Judgement::Unjudged));
+        context.record(&id(name), outcome.unwrap_or_else(CaseOutcome::Inconclusive));
     });
     futures_util::future::join_all(all).await;
 }
 
-fn half_upload(arena: &Arena) -> String {
+fn half_upload(context: &AttackContext) -> String {
     format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-length: 100000\r\n\
          content-type: multipart/form-data; boundary=b\r\n\r\n\
          --b\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nada",
-        arena.target.key
+        context.target.key
     )
 }
 
-async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, String> {
-    let mut socket = TcpStream::connect(arena.target.address).await.map_err(|error| error.to_string())?;
+async fn one(context: &AttackContext, name: &str, limit: Duration) -> Result<CaseOutcome, String> {
+    let mut socket = TcpStream::connect(context.target.address).await.map_err(|error| error.to_string())?;
     let begun = clock::monotonic();
     let (mut reader, mut writer) = socket.split();
     let first = match name {
@@ -59,7 +59,7 @@ async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, St
         "slow-line" => "GET /live".to_owned(),
         "slow-head" => "GET /livez HTTP/1.1\r\nhost: a\r\nx-slow: ".to_owned(),
         "slow-idle" => "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
-        _ => half_upload(arena),
+        _ => half_upload(context),
     };
     writer.write_all(first.as_bytes()).await.map_err(|error| error.to_string())?;
     if name == "broken-body" {
@@ -79,7 +79,7 @@ async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, St
     };
     let mut answer = Vec::new();
     let ended = tokio::select! {
-        // A reset is an end, too.
+        // A reset is an end too.
         ended = tokio::time::timeout(limit, reader.read_to_end(&mut answer)) => Some(ended),
         () = trickling => None,
     };
@@ -100,30 +100,33 @@ async fn one(arena: &Arena, name: &str, limit: Duration) -> Result<Judgement, St
         "slow-idle" => status == "200",
         _ => true,
     };
-    Ok(Judgement::of(ended && is_right, if ended { seen } else { format!("still open after {took:.0} s") }))
+    Ok(CaseOutcome::contained_if(ended && is_right, if ended { seen } else { format!("still open after {took:.0} s") }))
 }
 
-/// Many half heads at once; one honest request must be answered all the same.
-async fn crowd(arena: &Arena, limit: Duration) -> Result<Judgement, String> {
-    /// Below the usual limit of 1,024 open files on both sides, with room for all else.
+/// Sends many incomplete heads at once; one honest request must still be answered.
+async fn crowd(context: &AttackContext, limit: Duration) -> Result<CaseOutcome, String> {
+    /// Number of connections: below the usual limit of 1,024 open files on both sides, with a margin for everything
+    /// else.
     const CROWD: usize = 300;
     let mut held = Vec::new();
     for _ in 0..CROWD {
-        match TcpStream::connect(arena.target.address).await {
+        match TcpStream::connect(context.target.address).await {
             Ok(mut socket) => {
                 socket.write_all(b"GET /livez HTTP/1.1\r\nx: ").await.ok();
                 held.push(socket);
             }
-            // A service that refuses the rest has a limit of its own.
+            // A service that refuses further connections has a limit of its own.
             Err(_) => break,
         }
     }
     let begun = clock::monotonic();
-    let answered = tokio::time::timeout(limit, bytes::ready(arena)).await;
+    let answered = tokio::time::timeout(limit, bytes::ready(context)).await;
     let took = begun.elapsed().as_millis();
     Ok(match answered {
-        Ok(Ok(())) => Judgement::Contained(format!("/readyz answered in {took} ms beside {} connections", held.len())),
-        Ok(Err(why)) => Judgement::Escaped(why),
-        Err(_) => Judgement::Escaped(format!("no answer within {} s", limit.as_secs())),
+        Ok(Ok(())) => {
+            CaseOutcome::Contained(format!("/readyz answered in {took} ms beside {} connections", held.len()))
+        }
+        Ok(Err(why)) => CaseOutcome::Escaped(why),
+        Err(_) => CaseOutcome::Escaped(format!("no answer within {} s", limit.as_secs())),
     })
 }

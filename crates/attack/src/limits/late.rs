@@ -1,23 +1,23 @@
-//! How late a time limit comes: stages that resist, many at once, on processors that have no time left.
+//! How late a time limit takes effect: many stages that resist at once, on processors without idle time.
 
 use futures_util::StreamExt;
 use uuid::Uuid;
 
 use super::{case, id, percentile};
-use crate::arena::{AT_ONCE, Arena};
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::{AttackContext, CONCURRENT_RUNS};
 use crate::templates;
-use assize_corpus as crafted;
 use assize_domain::run::Status;
 use assize_protocol::plan::GRACE_MS;
 
-/// Stages of each kind. The four kinds together are more than a hundred: of fewer, the 99th percentile is the maximum.
+/// Stages of each kind. The four kinds together are more than a hundred stages; with fewer, the 99th percentile would
+/// be the maximum.
 const EACH: usize = 26;
 
-/// What may be on top of time limit and grace, at the 99th percentile of all kinds together, in ms.
-const MOST_MS: f64 = 1_000.0;
+/// Largest permitted delay after time limit and grace, at the 99th percentile of all kinds together, in ms.
+const MAX_LATENESS_MS: f64 = 1_000.0;
 
-/// Name, what, program. Every one keeps all processors that it is given busy, or stops.
+/// Name, what is tried, program. Every program keeps all its processors busy, or stops itself.
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "late-term",
@@ -50,54 +50,56 @@ const KINDS: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "ended within time limit (1 s) + grace (2 s) + 1 s, 99 of 100";
+    let control = "ended within time limit (1 s) + grace (2 s) + 1 s, 99 of 100";
     KINDS
         .iter()
-        .map(|(name, tried, _)| case(name, &format!("{tried}; {EACH} such stages, {} at once", AT_ONCE + 2), wall))
+        .map(|(name, tried, _)| {
+            case(name, &format!("{tried}; {EACH} such stages, {} at once", CONCURRENT_RUNS + 2), control)
+        })
         .collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
-    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| arena.wants(&id(name))).collect();
-    // In turns, so that every kind meets all others on the same processors.
+pub(super) async fn run(context: &AttackContext) {
+    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| context.wants(&id(name))).collect();
+    // Alternating, so that every kind runs beside all others on the same processors.
     let all = (0..EACH).flat_map(|_| wanted.iter().copied());
     let late: Vec<(&str, Result<f64, String>)> = futures_util::stream::iter(all)
-        .map(async |(name, _, program)| (*name, one(arena, name, program).await))
-        .buffer_unordered(AT_ONCE + 2)
+        .map(async |(name, _, program)| (*name, one(context, name, program).await))
+        .buffer_unordered(CONCURRENT_RUNS + 2)
         .collect()
         .await;
     let mut of_all: Vec<f64> = late.iter().filter_map(|(_, late)| late.as_ref().ok().copied()).collect();
     let most_of_all = percentile(&mut of_all, 99).unwrap_or(f64::INFINITY);
     for (name, ..) in wanted {
         let of_kind = late.iter().filter(|(of, _)| of == name).map(|(_, late)| late.clone());
-        let judgement = match of_kind.collect::<Result<Vec<f64>, String>>() {
-            Err(why) => Judgement::Unjudged(why),
+        let outcome = match of_kind.collect::<Result<Vec<f64>, String>>() {
+            Err(why) => CaseOutcome::Inconclusive(why),
             Ok(mut late) => {
                 let (half, most) = (percentile(&mut late, 50), percentile(&mut late, 100));
                 let (half, most) = (half.unwrap_or(f64::NAN), most.unwrap_or(f64::INFINITY));
-                Judgement::of(
-                    most_of_all <= MOST_MS,
+                CaseOutcome::contained_if(
+                    most_of_all <= MAX_LATENESS_MS,
                     format!("p50 {half:.0}, p100 {most:.0}, p99 of all {most_of_all:.0} ms beyond limit and grace"),
                 )
             }
         };
-        arena.judge(&id(name), judgement);
+        context.record(&id(name), outcome);
     }
 }
 
-/// Milliseconds between the end that a stage should have had and the one that is written in the database.
-async fn one(arena: &Arena, name: &str, program: &str) -> Result<f64, String> {
-    let archive = crafted::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
-    let run: Uuid = arena.begin(&[id(name)], "late", archive).await?;
-    let ended = arena.ended(run).await?;
-    let events = arena.store.events_of_run(run, 0).await.map_err(|error| error.to_string())?;
+/// Milliseconds between the due end of a stage and its end in the database.
+async fn one(context: &AttackContext, name: &str, program: &str) -> Result<f64, String> {
+    let archive = assize_corpus::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
+    let run: Uuid = context.begin(&[id(name)], "late", archive).await?;
+    let ended = context.ended(run).await?;
+    let events = context.store.events_of_run(run, 0).await.map_err(|error| error.to_string())?;
     let started = events.iter().find(|event| event.to_status == Status::Running);
     let finished = events.iter().find(|event| event.to_status.is_terminal());
     let (Some(started), Some(finished)) = (started, finished) else {
         return Err(format!("run {run} has no time of its start or of its end"));
     };
     if ended["status"] != "timed_out" {
-        return Err(format!("run {run} should have timed out: {}", crate::trial::told(&ended)));
+        return Err(format!("run {run} should have timed out: {}", crate::trial::describe_end(&ended)));
     }
     let allowed =
         chrono::TimeDelta::milliseconds(i64::try_from(templates::LATE_S * 1000 + GRACE_MS).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! Runs that write as much as they may, beside one that writes little: its live output must stay.
+//! Runs that write as much as they may, beside one that writes little: the live output of the quiet run must remain.
 
 use std::time::Duration;
 
@@ -8,51 +8,55 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{case, id};
-use crate::arena::{AT_ONCE, Arena};
-use crate::case::{Case, Judgement};
-use assize_corpus as crafted;
+use crate::case::{Case, CaseOutcome};
+use crate::context::{AttackContext, CONCURRENT_RUNS};
 use assize_host::clock;
 
-/// What the quiet run writes before it waits.
+/// Program of the quiet run: it writes some lines and then waits.
 const QUIET: &str = "for line in range(20):\n    print('quiet', line, flush=True)\nimport time\ntime.sleep(120)\n";
 const QUIET_LINES: usize = 20;
 
-/// How long the quiet run may take to write.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time within which the quiet run must have written its lines.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Name, what, what is written again and again, and by how many runs: together more than the 64 MiB that Redis has.
+/// Name, what is tried, the piece that is written again and again, and the number of runs: together more than the 64
+/// MiB of Redis.
 const KINDS: &[(&str, &str, &str, usize)] = &[
-    // Of 1 MiB that is kept 6 MiB of JSON.
+    // 1 MiB of stored output takes 6 MiB as JSON.
     ("loud-nul", "16 runs write NULs without end", "b'\\0' * 65536", 16),
-    // 3 MiB.
+    // 1 MiB of stored output takes 3 MiB as JSON.
     ("loud-bad-utf8", "28 runs write bytes that are no UTF-8 without end", "b'\\xff' * 65536", 28),
 ];
 
 const WHOLE: &str = "loud-whole";
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "each run's share of Redis: a quiet run's live output stays";
-    let kinds = KINDS.iter().map(|(name, tried, ..)| case(name, tried, wall));
-    let whole =
-        case(WHOLE, "a run writes more than its share of live output", "its blob has every piece, under one id each");
+    let control = "each run has a share of Redis: the live output of a quiet run remains";
+    let kinds = KINDS.iter().map(|(name, tried, ..)| case(name, tried, control));
+    let whole = case(
+        WHOLE,
+        "a run writes more than its share of live output",
+        "its blob contains every piece under an id of its own",
+    );
     kinds.chain([whole]).collect()
 }
 
-pub(super) async fn run(arena: &Arena) {
-    let wants_whole = arena.wants(&id(WHOLE));
+pub(super) async fn run(context: &AttackContext) {
+    let wants_whole = context.wants(&id(WHOLE));
     for (number, (name, _, piece, count)) in KINDS.iter().enumerate() {
-        if arena.wants(&id(name)) || (number == 0 && wants_whole) {
-            match beside(arena, name, piece, *count).await {
-                Ok((judgement, loud)) => {
-                    arena.judge(&id(name), judgement);
+        if context.wants(&id(name)) || (number == 0 && wants_whole) {
+            match beside(context, name, piece, *count).await {
+                Ok((outcome, loud)) => {
+                    context.record(&id(name), outcome);
                     if number == 0 {
-                        arena.judge(&id(WHOLE), whole(arena, loud).await.unwrap_or_else(Judgement::Unjudged));
+                        context
+                            .record(&id(WHOLE), whole(context, loud).await.unwrap_or_else(CaseOutcome::Inconclusive));
                     }
                 }
                 Err(why) => {
-                    arena.judge(&id(name), Judgement::Unjudged(why.clone()));
+                    context.record(&id(name), CaseOutcome::Inconclusive(why.clone()));
                     if number == 0 {
-                        arena.judge(&id(WHOLE), Judgement::Unjudged(why));
+                        context.record(&id(WHOLE), CaseOutcome::Inconclusive(why));
                     }
                 }
             }
@@ -60,12 +64,12 @@ pub(super) async fn run(arena: &Arena) {
     }
 }
 
-async fn begin(arena: &Arena, name: &str, user: &str, template: &str, program: &str) -> Result<Uuid, String> {
-    let archive = crafted::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
-    let answer = arena.submit(user, template, archive).await?;
+async fn begin(context: &AttackContext, name: &str, user: &str, template: &str, program: &str) -> Result<Uuid, String> {
+    let archive = assize_corpus::project(&[("run.py".to_owned(), program.as_bytes().to_vec())]);
+    let answer = context.submit(user, template, archive).await?;
     let run = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
-    let run = run.ok_or_else(|| format!("the project was not taken: {}", answer.told()))?;
-    arena.of(run, &[id(name)]);
+    let run = run.ok_or_else(|| format!("the project was not accepted: {}", answer.summary()))?;
+    context.assign_run(run, &[id(name)]);
     Ok(run)
 }
 
@@ -73,13 +77,13 @@ fn quiet_lines(text: &str) -> usize {
     text.lines().filter(|line| line.starts_with("quiet ")).count()
 }
 
-/// The loud runs beside the quiet one, and one of the loud.
-async fn beside(arena: &Arena, name: &str, piece: &str, count: usize) -> Result<(Judgement, Uuid), String> {
-    let quiet = begin(arena, name, &format!("{name}-quiet"), "neighbour", QUIET).await?;
+/// Runs the loud runs beside the quiet one; returns the outcome and one of the loud runs.
+async fn beside(context: &AttackContext, name: &str, piece: &str, count: usize) -> Result<(CaseOutcome, Uuid), String> {
+    let quiet = begin(context, name, &format!("{name}-quiet"), "neighbour", QUIET).await?;
     let begun = clock::monotonic();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
-    while quiet_lines(&arena.text(quiet).await?) < QUIET_LINES {
-        if begun.elapsed() > PATIENCE {
+    while quiet_lines(&context.text(quiet).await?) < QUIET_LINES {
+        if begun.elapsed() > OUTPUT_TIMEOUT {
             return Err("the quiet run did not write".to_owned());
         }
         tick.tick().await;
@@ -87,30 +91,31 @@ async fn beside(arena: &Arena, name: &str, piece: &str, count: usize) -> Result<
     let program = format!("import os\nfor _ in range(64):\n    os.write(1, {piece})\n");
     let loud: Vec<Result<Uuid, String>> = futures_util::stream::iter(0..count)
         .map(async |number| {
-            let run = begin(arena, name, &format!("{name}-{number}"), "python", &program).await?;
-            arena.ended(run).await?;
+            let run = begin(context, name, &format!("{name}-{number}"), "python", &program).await?;
+            context.ended(run).await?;
             Ok(run)
         })
-        .buffered(AT_ONCE + 2)
+        .buffered(CONCURRENT_RUNS + 2)
         .collect()
         .await;
     let loud = loud.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let ended = arena.send(arena.request(Method::GET, &format!("/v1/runs/{quiet}"))).await?;
+    let ended = context.send(context.request(Method::GET, &format!("/v1/runs/{quiet}"))).await?;
     if ended.body["status"] != "running" {
         return Err(format!("the quiet run is {}", ended.body["status"]));
     }
-    let left = quiet_lines(&arena.text(quiet).await?);
-    arena.send(arena.request(Method::POST, &format!("/v1/runs/{quiet}/cancel"))).await?;
-    arena.ended(quiet).await?;
+    let left = quiet_lines(&context.text(quiet).await?);
+    context.send(context.request(Method::POST, &format!("/v1/runs/{quiet}/cancel"))).await?;
+    context.ended(quiet).await?;
     let seen = format!("{left} of the quiet run's {QUIET_LINES} lines are there beside {} loud runs", loud.len());
     let last = loud.last().copied().ok_or_else(|| "there was no loud run".to_owned())?;
-    Ok((Judgement::of(left == QUIET_LINES, seen), last))
+    Ok((CaseOutcome::contained_if(left == QUIET_LINES, seen), last))
 }
 
-/// Whether the output of a run that has ended is whole: numbers from 1 on, each once, as many bytes as are kept.
-async fn whole(arena: &Arena, run: Uuid) -> Result<Judgement, String> {
-    let answer = arena.send(arena.request(Method::GET, &format!("/v1/runs/{run}/output"))).await?;
-    let Some(Value::Array(entries)) = answer.body.get("entries") else { return Err(answer.told()) };
+/// Whether the output of a run that has ended is complete: numbered from 1 without gaps, with as many bytes as are
+/// stored.
+async fn whole(context: &AttackContext, run: Uuid) -> Result<CaseOutcome, String> {
+    let answer = context.send(context.request(Method::GET, &format!("/v1/runs/{run}/output"))).await?;
+    let Some(Value::Array(entries)) = answer.body.get("entries") else { return Err(answer.summary()) };
     let bytes: usize = entries.iter().filter_map(|entry| entry["text"].as_str()).map(str::len).sum();
     let numbered = entries.iter().zip(1..).all(|(entry, number)| entry["id"] == format!("1-{number}"));
     let seen = format!(
@@ -118,6 +123,6 @@ async fn whole(arena: &Arena, run: Uuid) -> Result<Judgement, String> {
         entries.len(),
         if numbered { "in a row" } else { "with gaps" }
     );
-    // Half of what is kept comes at the end of the stage.
-    Ok(Judgement::of(numbered && bytes >= 1 << 20, seen))
+    // Half of the stored output is sent at the end of the stage.
+    Ok(CaseOutcome::contained_if(numbered && bytes >= 1 << 20, seen))
 }

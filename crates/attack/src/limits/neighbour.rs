@@ -6,38 +6,37 @@ use reqwest::Method;
 use uuid::Uuid;
 
 use super::{case, id, percentile};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use crate::trial;
-use assize_corpus as crafted;
 use assize_host as host;
 
-/// Where the neighbour listens, in its own namespace.
+/// TCP port and abstract socket on which the neighbour listens, in its own network namespace.
 pub const NEIGHBOUR_PORT: u16 = 8099;
 pub const NEIGHBOUR_SOCKET: &str = "assize-attack-neighbour";
 
 const PROGRAM: &str = include_str!("neighbour.py");
 
-/// How much slower than when it is quiet the neighbour may be, at the 95th percentile.
-const MOST: f64 = 1.10;
+/// Largest permitted slowdown of the attacked neighbour against the quiet one, at the 95th percentile.
+const MAX_SLOWDOWN: f64 = 1.10;
 
-/// Turns of quiet and attack of every kind; where the ratio is not held, more, for the host may have been
-/// busy with something else.
+/// Number of turns of quiet and attack for every kind. If the ratio is exceeded there are more turns, because the host
+/// may have been busy with something else.
 const TURNS: usize = 3;
-const MOST_TURNS: usize = 10;
+const MAX_TURNS: usize = 10;
 
-/// How long it is left alone, and how long it is attacked, in one turn.
+/// Duration of the quiet part and of the attack in one turn.
 const QUIET: Duration = Duration::from_millis(2_000);
 
-/// Fewer samples than this in a window say nothing about its 95th percentile.
-const LEAST_SAMPLES: usize = 60;
+/// Smallest number of samples in a window for a 95th percentile.
+const MIN_SAMPLES: usize = 60;
 
-/// Processors' time that a host must have to spare while the neighbour is left alone: what an attacking cell
-/// may have (half of one), and as much for the service and the engine. Without it the two share what is left, whoever
-/// they are, and the ratio says nothing of the walls between them.
+/// Idle processors that a host must have while the neighbour is quiet: the share of an attacking cell (half a
+/// processor), and as much for the service and the engine. Without it the two cells compete for CPU time in any case,
+/// and the ratio proves nothing about their isolation.
 const SPARE_CPUS: f64 = 1.0;
 
-/// Name, what, program: each goes on for two seconds, whatever is done to it.
+/// Name, what is tried, program. Each program runs for two seconds.
 const KINDS: &[(&str, &str, &str)] = &[
     (
         "neighbour-memory",
@@ -65,13 +64,13 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What an attacker says of itself: from when to when.
+/// Start of an attacking program; it prints the times of its begin and end.
 const FRAME: &str = "import time\nbegun = time.monotonic_ns() // 1000\nend = time.monotonic() + 2\n";
 const FRAME_END: &str = "\nprint('\\nA', begun, time.monotonic_ns() // 1000, flush=True)\n";
 
 pub(super) fn cases() -> Vec<Case> {
-    let wall = "the neighbour's p95 rises by at most 10 %";
-    let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), wall));
+    let control = "the neighbour's p95 rises by at most 10 %";
+    let kinds = KINDS.iter().map(|(name, tried, _)| case(name, &format!("in the cell beside: {tried}"), control));
     let canary = case(
         "neighbour-canary",
         "all of this beside a neighbour that listens and has files",
@@ -80,12 +79,12 @@ pub(super) fn cases() -> Vec<Case> {
     kinds.chain([canary]).collect()
 }
 
-/// A neighbour that was submitted.
+/// The run of a neighbour.
 pub struct Neighbour {
     run: Uuid,
 }
 
-/// One look of the neighbour at itself.
+/// One measurement of the neighbour.
 struct Sample {
     at_us: u64,
     took_ms: f64,
@@ -94,50 +93,54 @@ struct Sample {
 }
 
 impl Neighbour {
-    /// Lets one work for at most so long, and waits until it does.
+    /// Submits a neighbour that works for at most this time, and waits until it works.
     ///
     /// # Errors
-    /// If it cannot be had.
-    pub async fn begin(arena: &Arena, seconds: u64, measure: bool) -> Result<Self, String> {
+    /// The neighbour could not be started.
+    pub async fn begin(context: &AttackContext, seconds: u64, measure: bool) -> Result<Self, String> {
         let site = serde_json::json!({
             "port": NEIGHBOUR_PORT, "socket": NEIGHBOUR_SOCKET, "seconds": seconds, "measure": measure,
         });
         let files = [("run.py", PROGRAM.to_owned()), ("site.json", site.to_string())];
         let files = files.map(|(name, text)| (name.to_owned(), text.into_bytes()));
-        let run = arena.begin(&[id("neighbour-canary")], "neighbour", crafted::project(&files)).await?;
+        let run = context.begin(&[id("neighbour-canary")], "neighbour", assize_corpus::project(&files)).await?;
         let neighbour = Self { run };
         let mut look = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..300 {
             look.tick().await;
-            if !neighbour.samples(arena).await?.is_empty() {
+            if !neighbour.samples(context).await?.is_empty() {
                 return Ok(neighbour);
             }
         }
         Err("the neighbour did not begin to work".to_owned())
     }
 
-    async fn samples(&self, arena: &Arena) -> Result<Vec<Sample>, String> {
-        let text = arena.text(self.run).await?;
+    async fn samples(&self, context: &AttackContext) -> Result<Vec<Sample>, String> {
+        let text = context.text(self.run).await?;
         Ok(text.lines().filter_map(sample).collect())
     }
 
-    /// Ends it and says whether anybody was there.
+    /// Ends the neighbour and returns whether it was reached.
     ///
     /// # Errors
-    /// If it cannot be asked.
-    pub async fn end(self, arena: &Arena) -> Result<(), String> {
-        self.end_with_samples(arena).await.map(drop)
+    /// The output of the neighbour could not be read.
+    pub async fn end(self, context: &AttackContext) -> Result<(), String> {
+        self.end_with_samples(context).await.map(drop)
     }
 
-    /// The same, and all its samples: of live output only a share is kept, of output that has ended everything.
-    async fn end_with_samples(self, arena: &Arena) -> Result<Vec<Sample>, String> {
-        arena.send(arena.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
-        arena.ended(self.run).await?;
-        let samples = self.samples(arena).await?;
+    /// As [`Neighbour::end`], with all samples: only a part of live output is stored, but all output of a run that has
+    /// ended.
+    async fn end_with_samples(self, context: &AttackContext) -> Result<Vec<Sample>, String> {
+        context.send(context.request(Method::POST, &format!("/v1/runs/{}/cancel", self.run))).await?;
+        context.ended(self.run).await?;
+        let samples = self.samples(context).await?;
         let visits = samples.last().map_or(0, |last| last.visits);
         let touched = samples.iter().filter(|sample| !sample.intact).count();
         let seen = format!("{visits} visits, {touched} of {} looks found something changed", samples.len());
-        arena.judge(&id("neighbour-canary"), Judgement::of(visits == 0 && touched == 0 && !samples.is_empty(), seen));
+        context.record(
+            &id("neighbour-canary"),
+            CaseOutcome::contained_if(visits == 0 && touched == 0 && !samples.is_empty(), seen),
+        );
         Ok(samples)
     }
 }
@@ -149,26 +152,26 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { at_us, took_ms: Duration::from_micros(took_us).as_secs_f64() * 1000.0, visits, intact: intact == 1 })
 }
 
-/// From when to when, on the clock that all cells share.
+/// Begin and end, by the monotonic clock that all cells share.
 type Window = (u64, u64);
 
-pub(super) async fn run(arena: &Arena) {
-    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| arena.wants(&id(name))).collect();
-    if wanted.is_empty() && !arena.wants(&id("neighbour-canary")) {
+pub(super) async fn run(context: &AttackContext) {
+    let wanted: Vec<_> = KINDS.iter().filter(|(name, ..)| context.wants(&id(name))).collect();
+    if wanted.is_empty() && !context.wants(&id("neighbour-canary")) {
         return;
     }
-    if let Err(why) = measure(arena, &wanted).await {
+    if let Err(why) = measure(context, &wanted).await {
         for name in wanted.iter().map(|(name, ..)| *name).chain(["neighbour-canary"]) {
-            arena.judge(&id(name), Judgement::Unjudged(why.clone()));
+            context.record(&id(name), CaseOutcome::Inconclusive(why.clone()));
         }
     }
 }
 
-async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
-    let neighbour = Neighbour::begin(arena, 280, true).await?;
+async fn measure(context: &AttackContext, wanted: &[&(&str, &str, &str)]) -> Result<(), String> {
+    let neighbour = Neighbour::begin(context, 280, true).await?;
     let mut windows: Vec<(Vec<Window>, Vec<Window>)> = vec![Default::default(); wanted.len()];
     let (mut idle_s, mut quiet_s) = (0.0, 0.0);
-    for turn in 0..MOST_TURNS {
+    for turn in 0..MAX_TURNS {
         for ((name, _, program), (quiet, attacked)) in wanted.iter().zip(&mut windows) {
             let (begun, idle) = (host::monotonic_us(), idle_seconds()?);
             tokio::time::sleep(QUIET).await;
@@ -176,35 +179,37 @@ async fn measure(arena: &Arena, wanted: &[&(&str, &str, &str)]) -> Result<(), St
             idle_s += idle_seconds()? - idle;
             quiet_s += Duration::from_micros(ended - begun).as_secs_f64();
             quiet.push((begun, ended));
-            attacked.push(attack(arena, name, program).await?);
+            attacked.push(attack(context, name, program).await?);
         }
-        let samples = neighbour.samples(arena).await?;
+        let samples = neighbour.samples(context).await?;
         let ratios = windows.iter().map(|(quiet, attacked)| compare(&samples, quiet, attacked));
-        let held = ratios.flatten().all(|compared| compared.ratio() <= MOST);
-        // One look early and one at the end: whoever looks until it fits finds what he wants.
+        let held = ratios.flatten().all(|compared| compared.ratio() <= MAX_SLOWDOWN);
+        // The ratio is checked once early and once at the end; checking until it fits would prove nothing.
         if turn + 1 == TURNS && held {
             break;
         }
     }
-    let samples = neighbour.end_with_samples(arena).await?;
+    let samples = neighbour.end_with_samples(context).await?;
     let spare = idle_s / quiet_s;
     for ((name, ..), (quiet, attacked)) in wanted.iter().zip(&windows) {
-        let judgement = match compare(&samples, quiet, attacked) {
-            None => Judgement::Unjudged("too few samples".to_owned()),
-            Some(compared) if compared.ratio() > MOST && spare < SPARE_CPUS => Judgement::Unjudged(format!(
-                "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
-                compared.told()
-            )),
-            Some(compared) => Judgement::of(compared.ratio() <= MOST, compared.told()),
+        let outcome = match compare(&samples, quiet, attacked) {
+            None => CaseOutcome::Inconclusive("too few samples".to_owned()),
+            Some(compared) if compared.ratio() > MAX_SLOWDOWN && spare < SPARE_CPUS => {
+                CaseOutcome::Inconclusive(format!(
+                    "this host is busy: {spare:.1} processors to spare, {SPARE_CPUS:.1} needed; {}",
+                    compared.summary()
+                ))
+            }
+            Some(compared) => CaseOutcome::contained_if(compared.ratio() <= MAX_SLOWDOWN, compared.summary()),
         };
-        arena.judge(&id(name), judgement);
+        context.record(&id(name), outcome);
     }
     Ok(())
 }
 
-/// The time that all processors together were idle since the host began, waiting for a disk included.
+/// The time that all processors together were idle since the host started, including waits for a disk.
 fn idle_seconds() -> Result<f64, String> {
-    /// The kernel counts for user space in hundredths of a second, whatever it counts in itself.
+    /// The kernel reports times to user space in hundredths of a second.
     const TICKS: f64 = 100.0;
     let text = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
     let ticks = idle_ticks(&text).ok_or("/proc/stat does not say how long the processors were idle")?;
@@ -218,29 +223,29 @@ fn idle_ticks(stat: &str) -> Option<f64> {
     Some(next()? + next()?)
 }
 
-/// One attack, and from when to when it went on.
-async fn attack(arena: &Arena, name: &str, program: &str) -> Result<Window, String> {
+/// Runs one attack and returns its begin and end.
+async fn attack(context: &AttackContext, name: &str, program: &str) -> Result<Window, String> {
     let text = format!("{FRAME}{program}{FRAME_END}");
-    let archive = crafted::project(&[("run.py".to_owned(), text.into_bytes())]);
-    let run = arena.begin(&[id(name)], "beside", archive).await?;
-    let ended = arena.ended(run).await?;
-    let said = arena.text(run).await?;
-    let window = said.lines().rev().find_map(|line| {
+    let archive = assize_corpus::project(&[("run.py".to_owned(), text.into_bytes())]);
+    let run = context.begin(&[id(name)], "beside", archive).await?;
+    let ended = context.ended(run).await?;
+    let output = context.text(run).await?;
+    let window = output.lines().rev().find_map(|line| {
         let (from, to) = line.strip_prefix("A ")?.split_once(' ')?;
         Some((from.parse().ok()?, to.parse().ok()?))
     });
-    window.ok_or_else(|| format!("an attack on the neighbour did not take place: {}", trial::told(&ended)))
+    window.ok_or_else(|| format!("an attack on the neighbour did not take place: {}", trial::describe_end(&ended)))
 }
 
 struct Compared {
-    /// p95 of each turn when quiet, when attacked, and the one by the other.
+    /// Of each turn: the 95th percentiles when quiet and when attacked, and their ratio.
     turns: Vec<(f64, f64, f64)>,
     samples: usize,
 }
 
 impl Compared {
-    /// The middle one of the turns: each is compared with the quiet right before it, and what else a host does for a
-    /// moment decides nothing.
+    /// The median of the turns. Each attack is compared with the quiet part right before it, so that a short
+    /// disturbance of the host has no effect.
     fn ratio(&self) -> f64 {
         self.median(|(_, _, ratio)| ratio)
     }
@@ -250,7 +255,7 @@ impl Compared {
         percentile(&mut values, 50).unwrap_or(f64::INFINITY)
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let (quiet_ms, attacked_ms) = (self.median(|(quiet, ..)| quiet), self.median(|(_, attacked, _)| attacked));
         let (ratio, turns, samples) = (self.ratio(), self.turns.len(), self.samples);
         format!(
@@ -267,14 +272,14 @@ fn compare(samples: &[Sample], quiet: &[Window], attacked: &[Window]) -> Option<
     let mut compared = Compared { turns: Vec::new(), samples: 0 };
     for (quiet, attacked) in quiet.iter().zip(attacked) {
         let (mut quiet, mut attacked) = (within(quiet), within(attacked));
-        if quiet.len() < LEAST_SAMPLES {
+        if quiet.len() < MIN_SAMPLES {
             continue;
         }
         compared.samples += attacked.len();
         let quiet_ms = percentile(&mut quiet, 95)?;
-        // Few samples while it is attacked, and enough before: it hardly came to its work at all.
+        // Few samples during the attack, and enough before: the neighbour hardly ran.
         let attacked_ms =
-            percentile(&mut attacked, 95).filter(|_| attacked.len() >= LEAST_SAMPLES).unwrap_or(f64::INFINITY);
+            percentile(&mut attacked, 95).filter(|_| attacked.len() >= MIN_SAMPLES).unwrap_or(f64::INFINITY);
         compared.turns.push((quiet_ms, attacked_ms, attacked_ms / quiet_ms));
     }
     (!compared.turns.is_empty()).then_some(compared)
@@ -295,7 +300,7 @@ mod tests {
         assert!(compare(&samples, &[(0, 10)], &[attacked]).is_none(), "too few");
         let starved = compare(&samples, &[quiet], &[(100, 110)]).unwrap().ratio();
         assert!(starved > 1e9, "what keeps it from its work leaves few samples: {starved}");
-        // One turn in which the host did something else decides nothing, two of three do.
+        // One disturbed turn has no effect; two of three decide.
         let ratio = |windows: &[Window]| compare(&samples, &[quiet; 3], windows).unwrap().ratio();
         assert!((ratio(&[quiet, attacked, quiet]) - 1.0).abs() < 1e-9);
         assert!((ratio(&[attacked, quiet, attacked]) - 1.15).abs() < 1e-9);

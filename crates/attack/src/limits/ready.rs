@@ -1,4 +1,4 @@
-//! Whether the API stays ready while all of it happens.
+//! Whether the API stays ready during the whole attack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::{case, id};
-use crate::arena::Arena;
-use crate::case::{Case, Judgement};
+use crate::case::{Case, CaseOutcome};
+use crate::context::AttackContext;
 use assize_host::clock;
 
-/// Between two questions.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A readiness probe of a load balancer waits this long, as a rule.
+/// Time limit of one request: the usual timeout of a load balancer's readiness probe.
 const LONGEST: Duration = Duration::from_secs(5);
 
 const NAME: &str = "api-ready";
@@ -23,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![case(NAME, "asks /readyz four times a second during everything else", "always 200, within 5 s")]
 }
 
-/// What was seen so far.
+/// The observations so far.
 #[derive(Debug, Default)]
 struct Seen {
     asked: usize,
@@ -31,18 +31,18 @@ struct Seen {
     refused: Vec<String>,
 }
 
-/// Asks until it is told to stop.
+/// Polls until it is cancelled.
 pub struct Poll {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<Seen>,
 }
 
 impl Poll {
-    /// Begins to ask.
+    /// Starts to poll.
     #[must_use]
-    pub fn begin(arena: &Arena) -> Self {
+    pub fn begin(context: &AttackContext) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (http, url) = (arena.http.clone(), format!("http://{}/readyz", arena.target.address));
+        let (http, url) = (context.http.clone(), format!("http://{}/readyz", context.target.address));
         let until = Arc::clone(&stop);
         let asking = tokio::spawn(async move {
             let mut seen = Seen::default();
@@ -65,19 +65,19 @@ impl Poll {
         Self { stop, asking }
     }
 
-    /// Stops, and says what was seen.
-    pub async fn end(self, arena: &Arena) {
+    /// Stops polling and records the outcome.
+    pub async fn end(self, context: &AttackContext) {
         self.stop.store(true, Ordering::Relaxed);
-        let judgement = match self.asking.await {
+        let outcome = match self.asking.await {
             Ok(Seen { asked, slowest, refused }) => {
                 let slowest = slowest.as_millis();
                 match refused.first() {
-                    None => Judgement::Contained(format!("{asked} times 200, the slowest after {slowest} ms")),
-                    Some(first) => Judgement::Escaped(format!("{} of {asked} not: {first}", refused.len())),
+                    None => CaseOutcome::Contained(format!("{asked} times 200, the slowest after {slowest} ms")),
+                    Some(first) => CaseOutcome::Escaped(format!("{} of {asked} not: {first}", refused.len())),
                 }
             }
-            Err(error) => Judgement::Unjudged(error.to_string()),
+            Err(error) => CaseOutcome::Inconclusive(error.to_string()),
         };
-        arena.judge(&id(NAME), judgement);
+        context.record(&id(NAME), outcome);
     }
 }

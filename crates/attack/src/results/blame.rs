@@ -1,5 +1,5 @@
-//! Projects that would rather have no verdict than a bad one: they end the tests, spoil the report, or starve the
-//! driver, so that somebody else is to blame. And reports outside the scale of their template.
+//! Projects that try to get no verdict instead of a bad one: they end the tests, spoil the report, or starve the
+//! driver, so that the failure looks like somebody else's. Also reports outside the scale of their template.
 //!
 //! The template `unit` runs its tests in the project's own process. The templates `page`, `page-fails` and
 //! `page-last` have a driver that runs what the project serves; the first says `on_driver_failure = "score_zero"`, the
@@ -13,32 +13,31 @@ mod starved;
 use std::path::Path;
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 
 const RUNNER: &str = include_str!("blame/runner.py");
 const DRIVER: &str = include_str!("blame/driver.py");
 
-/// Points of full marks, and tests, in each of the templates.
+/// Largest score, and number of tests, of each template.
 const FULL: f64 = 3.0;
 
 const LIMITS: &str = "cpus = 1.0\nmemory_mib = 96\npids = 24\nworkspace_mib = 8\nworkspace_inodes = 200\ntmp_mib = 2\n";
 const SCALE: &str = "format = \"gradescope\"\nmax_kib = 64\nexpect_tests = 3\nmax_score = 3\n";
 const PYTHON: &str = "assize/python-api:1";
 
-/// What every project of `unit` begins with: three wrong answers.
+/// The beginning of every project of `unit`: three wrong answers.
 const WRONG: &str = "import atexit, ctypes, json, os, resource, signal, socket, subprocess, sys, threading, time\n\
     def one(): return 0\ndef two(): return 0\ndef three(): return 0\n\
     F = '/workspace/report'\nR = F + '/results.json'\nrunner = sys.modules['__main__']\n";
 
-/// Of the templates `page` and `page-fails`.
+/// The driver of the templates `page` and `page-fails`.
 const SERVICE: &str = "import http.server\n\
     http.server.test(HandlerClass=http.server.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')\n";
 
 /// Writes the templates.
 ///
 /// # Errors
-/// If the folder cannot be written to.
+/// The folder cannot be written to.
 pub fn write_templates(folder: &Path) -> std::io::Result<()> {
     let head =
         |name: &str| format!("description = \"{name}\"\nclass = \"A\"\nimage = \"{PYTHON}\"\n[limits]\n{LIMITS}");
@@ -67,7 +66,7 @@ pub fn write_templates(folder: &Path) -> std::io::Result<()> {
         stage("tests", r#""./program""#, 5)
     );
     write("own-program", own, None)?;
-    // As careless authors write them.
+    // Written as by a careless author.
     let last = DRIVER.replacen("    write(passed)\n", "", 1).replace("        write(passed)\n", "");
     let last = last.replace("\n\n\nmain()", "\n    write(passed)\n\n\nmain()");
     let zero = "on_driver_failure = \"score_zero\"\n";
@@ -88,24 +87,31 @@ pub(super) fn all() -> Vec<Trial> {
     [ended::all(), spoilt::all(), starved::all()].concat()
 }
 
-/// Projects that answer rightly: without their points, the lack of points says nothing.
-pub(super) fn honest() -> [(&'static str, Vec<u8>, Must); 3] {
+/// Honest projects: if they get no points, a lack of points proves nothing.
+pub(super) fn honest() -> [(&'static str, Vec<u8>, Expectation); 3] {
     let right = "def one(): return 1\ndef two(): return 2\ndef three(): return 3\n";
     [
-        ("unit", unit("", right), Must::ScoreOf(FULL, FULL)),
-        ("page", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
-        ("page-last", pages("answer = 2", "answer = 3"), Must::ScoreOf(FULL, FULL)),
+        ("unit", unit("", right), Expectation::ScoresOutOf(FULL, FULL)),
+        ("page", pages("answer = 2", "answer = 3"), Expectation::ScoresOutOf(FULL, FULL)),
+        ("page-last", pages("answer = 2", "answer = 3"), Expectation::ScoresOutOf(FULL, FULL)),
     ]
 }
 
-fn trial(name: &str, tried: &str, wall: &str, template: &'static str, archive: Vec<u8>, must: Must) -> Trial {
-    Trial { case: Case::new(Group::Results, &format!("blame-{name}"), tried, wall), template, archive, must }
+fn trial(
+    name: &str,
+    tried: &str,
+    control: &str,
+    template: &'static str,
+    archive: Vec<u8>,
+    expected: Expectation,
+) -> Trial {
+    Trial { case: Case::new(Group::Results, &format!("blame-{name}"), tried, control), template, archive, expected }
 }
 
-/// A project for `unit`: what its build does, and what its module is.
+/// A project for `unit`, with the script of its build and its module.
 fn unit(build: &str, module: &str) -> Vec<u8> {
     let files = [("build.sh", build), ("project.py", module)];
-    crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+    assize_corpus::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
 }
 
 /// A project for `unit` that answers wrongly and does `code` when it is imported.
@@ -113,10 +119,10 @@ fn wrong(code: &str) -> Vec<u8> {
     unit("", &format!("{WRONG}{code}\n"))
 }
 
-/// A project for the driver: its first page is right, the others are told.
+/// A project for the driver: its first page is right, the other two are arguments.
 fn pages(second: &str, third: &str) -> Vec<u8> {
     let files = [("run.py", SERVICE), ("1.py", "answer = 1"), ("2.py", second), ("3.py", third)];
-    crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+    assize_corpus::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""Asks ten questions. What is heard is bounded in bytes and in time, whatever it is."""
+"""Asks ten questions. Every answer is bounded in bytes and in time."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 QUESTIONS = 10
 QUESTION_S = 0.6
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 
 
 class Late(BaseException):
@@ -24,13 +24,13 @@ def ask(url, number):
     try:
         connection.request("GET", f"/square/{number}")
         answer = connection.getresponse()
-        body = answer.read(MOST_BYTES)
+        body = answer.read(MAX_BYTES)
         return answer.status == 200 and body == str(number * number).encode(), repr(body[:200])
     finally:
         connection.close()
 
 
-def judge(url, number):
+def grade(url, number):
     signal.setitimer(signal.ITIMER_REAL, QUESTION_S, 0.2)
     try:
         try:
@@ -49,7 +49,7 @@ def judge(url, number):
 def main():
     signal.signal(signal.SIGALRM, late)
     url = urlsplit(os.environ["SUBJECT_URL"])
-    tests = [judge(url, number) for number in range(2, QUESTIONS + 2)]
+    tests = [grade(url, number) for number in range(2, QUESTIONS + 2)]
     with open("/workspace/results.json", "w", encoding="utf-8") as file:
         json.dump({"tests": tests}, file)
 

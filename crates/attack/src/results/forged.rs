@@ -1,17 +1,22 @@
-//! Projects that want points from a driver that asks them ten questions, and answer none rightly.
+//! Projects that try to get points from a driver with ten questions and answer none correctly.
 
 use assize_protocol::event::{End, EndStatus, Output, ResultsStatus, Stream};
 use assize_protocol::frame::{FLUSH, Kind};
 use assize_protocol::mask;
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 
-/// The project; what it does is told by its file `mode`.
-const SUBJECT: &str = include_str!("subject.py");
+/// The project. Its file `mode` names what it does. Its parts are one Python module, in this order.
+const SUBJECT: &str = concat!(
+    include_str!("subject/base.py"),
+    include_str!("subject/forgeries.py"),
+    include_str!("subject/answers.py"),
+    include_str!("subject/processes.py"),
+    include_str!("subject/service.py"),
+);
 
-/// Full marks, as the driver would write them.
+/// A report with all points, as the driver would write it.
 const FULL_MARKS: &str = r#"{"tests": [{"name": "all", "score": 10, "max_score": 10}]}"#;
 
 const MODES: &[(&str, &str, &str)] = &[
@@ -62,10 +67,10 @@ const MODES: &[(&str, &str, &str)] = &[
     ("endless-body", "answers with a body without end", "the driver reads 4 KiB"),
     ("endless-continue", "answers 100 Continue for ever", "the driver's own time for a question"),
     ("endless-chunks", "answers in chunks without end", "the driver reads 4 KiB"),
-    ("bad-status", "answers with a status line that is none", "the client refuses it"),
+    ("bad-status", "answers with a malformed status line", "the client refuses it"),
     ("bad-length", "answers with a length of -1", "the driver compares answers"),
     ("bad-chunks", "answers with a chunk of 2^64 bytes", "the client refuses it"),
-    ("short-length", "answers fewer bytes than it says", "the client refuses it"),
+    ("short-length", "answers fewer bytes than it declares", "the client refuses it"),
     ("two-answers", "answers twice to one question", "an answer is for one connection"),
     ("compressed-bomb", "answers with a gigabyte of zeros in a megabyte", "the driver unpacks nothing"),
     ("redirect", "sends the driver to its own files and to other ports", "the driver follows nothing"),
@@ -86,7 +91,7 @@ const MODES: &[(&str, &str, &str)] = &[
         "connects to every port and socket that appears in its namespace and offers full marks",
         "the driver listens nowhere",
     ),
-    ("stands-in", "listens on every port of the loopback, to be taken for somebody else", "the driver asks one port"),
+    ("stands-in", "listens on every port of the loopback, to pose as another service", "the driver asks one port"),
     (
         "outlives",
         "leaves a daemon that writes full marks after its end",
@@ -96,21 +101,25 @@ const MODES: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let trials = MODES.iter().map(|(name, tried, wall)| Trial {
-        case: Case::new(Group::Results, &format!("forge-{name}"), *tried, *wall),
+    let trials = MODES.iter().map(|(name, tried, control)| Trial {
+        case: Case::new(Group::Results, &format!("forge-{name}"), *tried, *control),
         template: "service",
         archive: archive(name),
-        must: Must::GainNothing,
+        expected: Expectation::GainsNothing,
     });
     trials.collect()
 }
 
 pub(super) fn archive(mode: &str) -> Vec<u8> {
     let text = |name: &str, text: &[u8]| (name.to_owned(), text.to_vec());
-    crafted::project(&[text("run.py", SUBJECT.as_bytes()), text("mode", mode.as_bytes()), text("frames", &frames())])
+    assize_corpus::project(&[
+        text("run.py", SUBJECT.as_bytes()),
+        text("mode", mode.as_bytes()),
+        text("frames", &frames()),
+    ])
 }
 
-/// What a warden would send if the tests had full marks: to the byte, with the codec that it uses itself.
+/// The frames that a warden would send for a report with all points, encoded with the warden's own codec.
 fn frames() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut send = |kind, payload: &[u8]| {

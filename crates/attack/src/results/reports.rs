@@ -1,34 +1,41 @@
-//! Reports as a project can leave them where the tests run inside its own process: no plain file, no report,
-//! a bomb for whoever reads it, or points that the tests did not give.
+//! Reports that a project can leave if the tests run inside its own process: not a plain file, not a report, a bomb for
+//! the reader, or points that the tests did not award.
 //!
-//! A project can fool such tests: the verdict says `shared`. What it cannot do is contradict what the warden
-//! saw, harm the reader, or make it read something else.
+//! A project can forge such a report; the verdict then has the integrity `shared`. But a project cannot contradict what
+//! the warden observed, harm the reader, or make it read another file.
 
 use crate::case::{Case, Group};
-use crate::trial::{Must, Trial};
-use assize_corpus as crafted;
+use crate::trial::{Expectation, Trial};
 use assize_domain::run::FailureCode;
 
-const INVALID: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
+const INVALID: Expectation = Expectation::Fails(&[FailureCode::ReportSpoiled]);
 const COPY: &str = "cp report results";
 
 pub(super) fn all() -> Vec<Trial> {
     [files(), xml(), json(), tap(), claims()].concat()
 }
 
-fn trial(name: &str, format: &'static str, tried: &str, wall: &str, must: Must, script: &str, report: &[u8]) -> Trial {
+fn trial(
+    name: &str,
+    format: &'static str,
+    tried: &str,
+    control: &str,
+    expected: Expectation,
+    script: &str,
+    report: &[u8],
+) -> Trial {
     let files =
         [("run.sh", script.as_bytes()), ("report", report)].map(|(name, text)| (name.to_owned(), text.to_vec()));
-    let case = Case::new(Group::Results, &format!("report-{name}"), tried, wall);
-    Trial { case, template: format, archive: crafted::project(&files), must }
+    let case = Case::new(Group::Results, &format!("report-{name}"), tried, control);
+    Trial { case, template: format, archive: assize_corpus::project(&files), expected }
 }
 
-/// What the reader of a format must refuse: name, what is tried, what stops it, the report.
+/// Reports that the reader of a format must refuse: name, what is tried, the control, the report.
 fn invalid(format: &'static str) -> impl Fn(&str, &str, &str, &str) -> Trial {
-    move |name, tried, wall, report| trial(name, format, tried, wall, INVALID, COPY, report.as_bytes())
+    move |name, tried, control, report| trial(name, format, tried, control, INVALID, COPY, report.as_bytes())
 }
 
-/// What the warden refuses to open or to read.
+/// Files that the warden refuses to open or to read.
 fn files() -> Vec<Trial> {
     let refused = "the warden: no link, one name, a plain file, within its size";
     let file = |name, tried, script| trial(name, "report-tap", tried, refused, INVALID, script, b"");
@@ -51,7 +58,7 @@ fn files() -> Vec<Trial> {
             "report-tap",
             "no file",
             "tests_interrupted",
-            Must::Fail(&[FailureCode::TestsInterrupted]),
+            Expectation::Fails(&[FailureCode::TestsInterrupted]),
             "exit 0",
             b"",
         ),
@@ -59,7 +66,7 @@ fn files() -> Vec<Trial> {
             "unreadable-mode",
             "report-tap",
             "a file that its owner may not read",
-            "the warden, which is the same user: it cannot be opened",
+            "the warden, which is the same user, cannot open the file",
             INVALID,
             &format!("{ok} > results; chmod 0 results"),
             b"",
@@ -69,7 +76,7 @@ fn files() -> Vec<Trial> {
             "report-tap",
             "a million files beside the report",
             "the inodes of the workspace",
-            Must::GainNothing,
+            Expectation::GainsNothing,
             "n=0; while [ $n -lt 1000000 ]; do : > f$n || exit 1; n=$((n+1)); done",
             b"",
         ),
@@ -78,7 +85,7 @@ fn files() -> Vec<Trial> {
             "report-junit",
             "a daemon that swaps the file and a link to another for ever",
             "the warden reads when no process is left; no link is followed",
-            Must::GainNothing,
+            Expectation::GainsNothing,
             "echo nothing > report; (setsid sh -c 'trap \"\" TERM HUP; while :; do ln -sf /etc/passwd results; cp report new; mv new results; done' >/dev/null 2>&1 &); sleep 0.3; exit 1",
             b"",
         ),
@@ -87,7 +94,7 @@ fn files() -> Vec<Trial> {
             "report-tap",
             "a daemon that writes full marks when the tests have ended",
             "the warden reads when no process is left",
-            Must::GainNothing,
+            Expectation::GainsNothing,
             "(setsid sh -c 'trap \"\" TERM HUP; while kill -0 $PPID 2>/dev/null; do :; done; sleep 0.2; printf \"1..2\\nok 1\\nok 2\\n\" > results' >/dev/null 2>&1 &); exit 0",
             b"",
         ),
@@ -122,10 +129,10 @@ fn xml() -> Vec<Trial> {
         )),
         bad("xml-deep", "10,000 elements in each other", "the reader's depth", &format!("{}{}", "<testsuite>".repeat(10_000), "</testsuite>".repeat(10_000))),
         bad("xml-attributes", "an element with 5,000 attributes", "the reader's count", &format!("<testsuite{attributes}>{case}</testsuite>")),
-        bad("xml-cut", "a report that is cut off", "the reader: what is missing cannot be scored", "<testsuite><testcase name=\"a\"/><testcase name=\"b\"/>"),
+        bad("xml-cut", "a report that is cut off", "the reader: missing tests cannot be scored", "<testsuite><testcase name=\"a\"/><testcase name=\"b\"/>"),
         bad("xml-utf16", "a report in UTF-16", "the reader: UTF-8 only", "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-16\"?><testsuite/>"),
-        bad("xml-undefined-entity", "an entity that nobody defined", "the reader: no entity", "<testsuite><testcase name=\"a\"><failure>&nothing;</failure></testcase></testsuite"),
-        trial("xml-include", "report-junit", "an XInclude of a file", "it is an element like any other", Must::GainNothing, &format!("{COPY}; exit 1"), format!(
+        bad("xml-undefined-entity", "an undefined entity", "the reader: no entity", "<testsuite><testcase name=\"a\"><failure>&nothing;</failure></testcase></testsuite"),
+        trial("xml-include", "report-junit", "an XInclude of a file", "it is an element like any other", Expectation::GainsNothing, &format!("{COPY}; exit 1"), format!(
             "<testsuite xmlns:xi=\"http://www.w3.org/2001/XInclude\"><xi:include href=\"file:///etc/passwd\" parse=\"text\"/>{case}<testcase name=\"b\"/></testsuite>"
         ).as_bytes()),
     ]
@@ -180,7 +187,7 @@ fn tap() -> Vec<Trial> {
     let nested: String = (0..200).map(|depth| format!("{}# Subtest: a\n", "    ".repeat(depth))).collect();
     vec![
         bad("tap-huge-plan", "a plan of 10^18 tests", "the reader's count", "1..1000000000000000000\nok 1\n"),
-        bad("tap-no-plan", "passes without a plan", "the reader: nobody can tell whether it is whole", "ok 1\nok 2\n"),
+        bad("tap-no-plan", "passes without a plan", "the reader: the report may be incomplete", "ok 1\nok 2\n"),
         bad("tap-two-plans", "two plans", "the reader: one plan", "1..2\nok 1\n1..1\nok 2\n"),
         bad(
             "tap-bail-out",
@@ -199,7 +206,7 @@ fn tap() -> Vec<Trial> {
             "report-tap",
             "a byte that is no UTF-8 in a passing report",
             "only that byte is replaced: both tests count",
-            Must::Score(2.0),
+            Expectation::Scores(2.0),
             COPY,
             b"1..2\nok 1 - caf\xe9\nok 2 - fine\n",
         ),
@@ -212,12 +219,12 @@ fn tap() -> Vec<Trial> {
     ]
 }
 
-/// Points that contradict what was seen.
+/// Points that contradict the warden's observations.
 fn claims() -> Vec<Trial> {
     let exit = "the exit code contradicts it: report_spoiled";
     let count = "the number of tests that the template expects: report_spoiled";
-    let claim = |name, format, tried, wall, script: &str, report: &str| {
-        trial(name, format, tried, wall, INVALID, script, report.as_bytes())
+    let claim = |name, format, tried, control, script: &str, report: &str| {
+        trial(name, format, tried, control, INVALID, script, report.as_bytes())
     };
     let both = "1..2\nok 1\nok 2\n";
     let junit = "<testsuite><testcase name='a'/><testcase name='b'/></testsuite>";

@@ -14,5 +14,5 @@ pub struct AdmissionCaps {
     /// Runs of one user of an organisation.
     pub per_user: i32,
     /// Seconds after which free slots are reserved for a run whose turn it is and that does not fit.
-    pub heavy_patience_s: f64,
+    pub heavy_reserve_after_s: f64,
 }

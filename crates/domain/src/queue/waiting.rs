@@ -1,5 +1,5 @@
-//! Why a queued run waits, in a word and in a sentence, and when it may start: from what Postgres says
-//! of the queue by the rules of claims (`explain_queued` in `crates/store/sql/migrations/0005_admission.sql`).
+//! Why a queued run waits, as a code and as a sentence, and its estimated start. The facts come from Postgres, which
+//! applies the rules of claims (`explain_queued` in `crates/store/sql/migrations/0005_admission.sql`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{AdmissionCaps, ClaimPause};
 use crate::names;
 
-/// Positions are counted so far; at the last of them there are as many runs before it, or more.
+/// The largest position that is counted. A run at this position may have more runs before it.
 pub const MAX_COUNTED: i64 = 1000;
 
 /// What a queued run waits for.
@@ -16,7 +16,7 @@ pub const MAX_COUNTED: i64 = 1000;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
-    /// Free slots, or its turn at them.
+    /// The run waits for free slots, or for its turn.
     Slots,
     /// Runs of class B and C are at their cap.
     BrowserCap,
@@ -26,7 +26,7 @@ pub enum WaitingFor {
     OrgCap,
     /// Its user's active runs are at their cap.
     UserCap,
-    /// Slots are kept free for a heavier run that has waited for long.
+    /// Slots are reserved for a heavier run that has waited for long.
     ReservedForHeavy,
     /// The hosts of all workers are short of memory, disk or time.
     HostPressure,
@@ -46,52 +46,72 @@ names!(WaitingFor, "reason to wait", {
     NoWorker => "no_worker", Paused => "paused", RetryBackoff => "retry_backoff",
 });
 
-/// What Postgres says of a queued run and of all that it competes with.
+/// The facts of Postgres about a queued run and the runs that it competes with.
 #[derive(Debug, Clone)]
 pub struct QueuedFacts {
+    /// Half-slots that the run takes.
     pub half_slots: i32,
+    /// Earliest start of the next attempt, if the run is waiting for a retry.
     pub not_before: Option<DateTime<Utc>>,
+    /// Number of the attempt that waits, from 1.
     pub attempt: i32,
     /// Active, under each cap.
     pub active_half_slots: i64,
+    /// Active runs of class B and C.
     pub browser_runs: i64,
+    /// Active runs of class A.
     pub api_runs: i64,
+    /// Active runs of the organisation.
     pub organization_runs: i64,
+    /// Active runs of the user.
     pub user_runs: i64,
     /// Workers that were seen within 30 s, and those of them that claim.
     pub live_workers: i64,
+    /// Live workers that claim runs.
     pub claiming_workers: i64,
+    /// Half-slots of all workers that claim runs.
     pub claiming_half_slots: i64,
     /// All and the free half-slots of the claiming worker that has most of them.
     pub largest_half_slots: Option<i32>,
+    /// Free half-slots of that worker.
     pub free_half_slots: Option<i64>,
     /// Why the others do not claim.
     pub held_by: Option<ClaimPause>,
+    /// Explanation of the pause, for a person.
     pub held_detail: Option<String>,
-    /// The run that slots are kept free for.
+    /// The run for which slots are reserved.
     pub reserved_run: Option<Uuid>,
+    /// Half-slots that are reserved.
     pub reserved_half_slots: Option<i32>,
     /// Places from 1, counted to [`MAX_COUNTED`].
     pub position_in_user: i64,
+    /// Position among the queued runs of the organisation, from 1.
     pub position_in_organization: i64,
+    /// Position among all queued runs, from 1.
     pub position: i64,
     /// In the mean of the last runs that ended; absent before the first.
     pub run_seconds: Option<f64>,
+    /// Mean half-slots of those runs.
     pub run_half_slots: Option<f64>,
+    /// Time of these facts, by the clock of the database.
     pub at: DateTime<Utc>,
 }
 
-/// The answer to "why does it wait?".
+/// The explanation why a run waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
+    /// Position among all queued runs, from 1; at most [`MAX_COUNTED`].
     pub position: i64,
+    /// What the run waits for.
     pub waiting_for: WaitingFor,
+    /// The same in a sentence, with the limit and the value.
     pub detail: String,
+    /// Estimated start; absent if there is no basis for an estimate.
     pub estimated_start: Option<DateTime<Utc>>,
 }
 
 impl QueuedFacts {
-    /// What `run` waits for under `caps`.
+    /// Explains what `run` waits for under `caps`.
     #[must_use]
     pub fn explain(&self, run: Uuid, caps: &AdmissionCaps) -> Waiting {
         let (waiting_for, detail) = self
@@ -158,7 +178,7 @@ impl QueuedFacts {
         if let (Some(reserved), Some(weight)) = (self.reserved_run, self.reserved_half_slots)
             && reserved != run
         {
-            let (weight, patience) = (slots(weight.into()), caps.heavy_patience_s);
+            let (weight, patience) = (slots(weight.into()), caps.heavy_reserve_after_s);
             let detail = format!(
                 "{weight} slots are kept for a run that has waited for more than {patience} s, {} are free",
                 slots(free)
@@ -213,8 +233,14 @@ fn place(number: i64) -> f64 {
 mod tests {
     use super::*;
 
-    const CAPS: AdmissionCaps =
-        AdmissionCaps { total_half_slots: 80, browser: 20, api: 20, per_org: 10, per_user: 2, heavy_patience_s: 60.0 };
+    const CAPS: AdmissionCaps = AdmissionCaps {
+        total_half_slots: 80,
+        browser: 20,
+        api: 20,
+        per_org: 10,
+        per_user: 2,
+        heavy_reserve_after_s: 60.0,
+    };
 
     /// A run of class B at a quiet moment, with a worker of 8 slots.
     fn quiet() -> QueuedFacts {
@@ -245,7 +271,7 @@ mod tests {
         }
     }
 
-    fn told(facts: &QueuedFacts) -> (WaitingFor, String) {
+    fn explained(facts: &QueuedFacts) -> (WaitingFor, String) {
         let waiting = facts.explain(Uuid::nil(), &CAPS);
         (waiting.waiting_for, waiting.detail)
     }
@@ -258,35 +284,38 @@ mod tests {
     #[test]
     fn the_narrowest_cap_is_named_first_with_what_was_seen() {
         let capped = QueuedFacts { user_runs: 2, organization_runs: 10, browser_runs: 20, api_runs: 20, ..quiet() };
-        assert_eq!(told(&capped), (WaitingFor::UserCap, "2 of the user's 2 runs are active".to_owned()));
+        assert_eq!(explained(&capped), (WaitingFor::UserCap, "2 of the user's 2 runs are active".to_owned()));
         let capped = QueuedFacts { user_runs: 1, ..capped };
-        assert_eq!(told(&capped).0, WaitingFor::OrgCap);
+        assert_eq!(explained(&capped).0, WaitingFor::OrgCap);
         let capped = QueuedFacts { organization_runs: 9, ..capped };
-        assert_eq!(told(&capped), (WaitingFor::BrowserCap, "20 of 20 runs of class B and C are active".to_owned()));
+        assert_eq!(
+            explained(&capped),
+            (WaitingFor::BrowserCap, "20 of 20 runs of class B and C are active".to_owned())
+        );
         let capped = QueuedFacts { half_slots: 1, ..capped };
-        assert_eq!(told(&capped).0, WaitingFor::ApiCap);
+        assert_eq!(explained(&capped).0, WaitingFor::ApiCap);
     }
 
     #[test]
     fn slots_are_told_with_their_number() {
-        assert_eq!(told(&quiet()).1, "8 slots are free, it is the next");
+        assert_eq!(explained(&quiet()).1, "8 slots are free, it is the next");
         let behind = QueuedFacts { position: 4, ..quiet() };
-        assert_eq!(told(&behind).1, "8 slots are free, 3 runs come before it");
+        assert_eq!(explained(&behind).1, "8 slots are free, 3 runs come before it");
         let full = QueuedFacts { active_half_slots: 15, free_half_slots: Some(1), ..quiet() };
         let words = "it takes 1 slots, 0.5 are free on one worker; 7.5 of 40 are active";
-        assert_eq!(told(&full), (WaitingFor::Slots, words.to_owned()));
+        assert_eq!(explained(&full), (WaitingFor::Slots, words.to_owned()));
         let small = QueuedFacts { half_slots: 4, largest_half_slots: Some(2), ..quiet() };
-        assert_eq!(told(&small).1, "it takes 2 slots, the most that a worker has is 1");
+        assert_eq!(explained(&small).1, "it takes 2 slots, the most that a worker has is 1");
         let reserved = QueuedFacts { reserved_run: Some(Uuid::max()), reserved_half_slots: Some(4), ..quiet() };
-        assert_eq!(told(&reserved).0, WaitingFor::ReservedForHeavy);
+        assert_eq!(explained(&reserved).0, WaitingFor::ReservedForHeavy);
         let itself = QueuedFacts { reserved_run: Some(Uuid::nil()), ..reserved };
-        assert_eq!(told(&itself).0, WaitingFor::Slots);
+        assert_eq!(explained(&itself).0, WaitingFor::Slots);
     }
 
     #[test]
     fn workers_come_before_caps_and_backoff_before_workers() {
         let none = QueuedFacts { claiming_workers: 0, live_workers: 0, user_runs: 2, ..quiet() };
-        assert_eq!(told(&none).0, WaitingFor::NoWorker);
+        assert_eq!(explained(&none).0, WaitingFor::NoWorker);
         for (hold, waiting_for) in [
             (ClaimPause::HostPressure, WaitingFor::HostPressure),
             (ClaimPause::Paused, WaitingFor::Paused),
@@ -294,11 +323,14 @@ mod tests {
         ] {
             let detail = Some("why".to_owned());
             let held = QueuedFacts { live_workers: 2, held_by: Some(hold), held_detail: detail, ..none.clone() };
-            assert_eq!(told(&held), (waiting_for, "none of 2 live workers takes on runs: why".to_owned()));
+            assert_eq!(explained(&held), (waiting_for, "none of 2 live workers takes on runs: why".to_owned()));
         }
         let later = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5));
         let words = "attempt 2 may start at 1970-01-01T00:00:05Z".to_owned();
-        assert_eq!(told(&QueuedFacts { not_before: later, attempt: 2, ..none }), (WaitingFor::RetryBackoff, words));
+        assert_eq!(
+            explained(&QueuedFacts { not_before: later, attempt: 2, ..none }),
+            (WaitingFor::RetryBackoff, words)
+        );
     }
 
     #[test]

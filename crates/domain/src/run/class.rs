@@ -1,4 +1,4 @@
-//! What a run weighs. Counted in half-slots, so that all sums are integers.
+//! The weight of a run, in half-slots, so that all sums are integers.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ impl Class {
         }
     }
 
-    /// The class that takes so many half-slots.
+    /// The class that takes this many half-slots.
     #[must_use]
     pub fn from_half_slots(half_slots: i32) -> Option<Self> {
         Self::ALL.iter().copied().find(|class| class.half_slots() == half_slots)

@@ -6,7 +6,7 @@ use super::Status;
 use crate::names;
 use crate::verdict::Integrity;
 
-/// Whose fault a failure is.
+/// The party that is at fault for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -17,7 +17,7 @@ pub enum Cause {
     Grader,
     /// The host or a service on it. Never costs a student an attempt.
     Infrastructure,
-    /// A person or the platform asked for it.
+    /// A person or the platform cancelled the run.
     Platform,
 }
 
@@ -33,37 +33,62 @@ names!(Cause, "cause", {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
+    /// The Docker engine could not be reached or failed.
     DockerUnavailable,
+    /// The image of a cell could not be pulled or is missing.
     ImagePullFailed,
+    /// A package registry that the template permits could not be reached.
     RegistryUnreachable,
+    /// The network between assize and another service failed.
     NetworkError,
+    /// A port that the cell needs was in use.
     PortConflict,
+    /// The worker stopped, and its lease expired.
     WorkerLost,
+    /// The cell disappeared, or the kernel killed a process of it for what other cells used.
     CellLost,
+    /// The host had no disk space left.
     HostOutOfDisk,
 
+    /// The repository could not be fetched for a reason of its own.
     FetchFailed,
+    /// The archive could not be unpacked within its limits.
     ArchiveRejected,
+    /// The stage `install` failed.
     InstallFailed,
+    /// The stage `build` failed.
     BuildFailed,
+    /// The service of the project ended before or during the tests.
     StartFailed,
+    /// The service of the project did not become ready in time.
     StartTimeout,
+    /// A stage exceeded its own time limit.
     StageTimeout,
+    /// The run exceeded the time limit of all its stages together.
     GlobalTimeout,
+    /// The cell exceeded its memory limit.
     OutOfMemory,
+    /// The workspace or another file system of the cell was full.
     OutOfDisk,
+    /// The cell exceeded its limit of processes and threads.
     TooManyProcesses,
+    /// A stage wrote more output than its limit permits.
     OutputLimit,
     /// The tests ran beside the project's code and ended without a report that can be used.
     TestsInterrupted,
     /// The report of tests that ran beside the project's code is not what their runner would have written.
     ReportSpoiled,
 
+    /// The template cannot be used.
     TemplateInvalid,
+    /// The driver failed.
     DriverFailed,
+    /// The driver ended without a report.
     ResultsMissing,
+    /// The report of the driver cannot be used.
     ResultsInvalid,
 
+    /// A person or the platform cancelled the run.
     Cancelled,
 }
 
@@ -98,7 +123,7 @@ names!(FailureCode, "failure code", {
 });
 
 impl FailureCode {
-    /// Whose fault it is.
+    /// The party that is at fault.
     #[must_use]
     pub const fn cause(self) -> Cause {
         use FailureCode::*;
@@ -113,7 +138,8 @@ impl FailureCode {
         }
     }
 
-    /// Of tests that left no report: with the project's own code in their cell it may have ended them.
+    /// The code for tests that left no report. If the project's code ran in the same cell, the project may have ended
+    /// the tests.
     #[must_use]
     pub const fn no_report(integrity: Integrity) -> Self {
         match integrity {
@@ -122,7 +148,8 @@ impl FailureCode {
         }
     }
 
-    /// Of a report that cannot be used: with the project's own code in the cell it may have written there.
+    /// The code for a report that cannot be used. If the project's code ran in the same cell, the project may have
+    /// written the report.
     #[must_use]
     pub const fn bad_report(integrity: Integrity) -> Self {
         match integrity {
@@ -131,7 +158,7 @@ impl FailureCode {
         }
     }
 
-    /// Whether the same run may go better the next time: exactly the infrastructure's own faults.
+    /// Whether a retry may succeed: exactly for faults of the infrastructure.
     #[must_use]
     pub const fn is_transient(self) -> bool {
         matches!(self.cause(), Cause::Infrastructure)

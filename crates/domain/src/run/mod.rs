@@ -1,4 +1,4 @@
-//! The domain: what a run is and how it may move. Pure: no I/O, no clock.
+//! Runs: their states, classes, failures and leases. Pure: no I/O, no clock.
 //!
 //! [`state`] holds the states and the legal moves, [`class`] what a run weighs, [`failure`] the
 //! closed list of failure codes, [`outcome`] why a run ended.
@@ -16,26 +16,30 @@ pub use state::Status;
 
 use uuid::Uuid;
 
-/// The right to write to a run: every write names all three, and must change exactly one row.
+/// The right to write to a run. Every write names all three fields and must change exactly one row.
 ///
-/// `epoch` grows at every claim, so a writer whose lease was taken over changes nothing.
+/// `epoch` grows at every claim, so a writer whose lease was taken over changes no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
+    /// The run.
     pub run_id: Uuid,
-    /// From 1; a retry of the same run has the next.
+    /// Number of the attempt, from 1; each retry of the run has the next number.
     pub attempt: i32,
+    /// Number of the claim; grows at every claim of the run.
     pub epoch: i64,
 }
 
-/// A name that is stored, sent and logged, and that no part of assize knows.
+/// A name that is not in the list of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} {value:?}")]
 pub struct UnknownName {
+    /// What the name was expected to name, for example `status`.
     pub kind: &'static str,
+    /// The name that was seen, at most 64 characters of it.
     pub value: String,
 }
 
-/// Gives an enum its one spelling, used in SQL, JSON, logs and metrics alike.
+/// Defines the one spelling of each value of an enum, for SQL, JSON, logs and metrics.
 #[macro_export]
 macro_rules! names {
     ($type:ident, $kind:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {

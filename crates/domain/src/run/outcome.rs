@@ -6,32 +6,37 @@ use serde::{Deserialize, Serialize};
 use super::FailureCode;
 use crate::names;
 
-/// A failure code with what was seen.
+/// A failure code with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
+    /// Reason of the failure.
     pub code: FailureCode,
+    /// What was observed.
     pub evidence: Evidence,
 }
 
 impl Failure {
-    /// A failure that needs no more evidence than a sentence.
+    /// A failure whose only evidence is a message.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
         Self { code, evidence: Evidence { message: message.into(), ..Evidence::default() } }
     }
 }
 
-/// What was seen of a failure; enough to explain it to the person whose project it was.
+/// The evidence of a failure, which must suffice to explain it to the author of the project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Evidence {
-    /// What was wrong, the limit and the value that was seen.
+    /// What was wrong, the limit and the value.
     pub message: String,
+    /// The stage in which the run failed, if it failed in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageName>,
+    /// Exit code of the stage's first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Signal that ended the stage's first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// The last lines of the stage's output.
@@ -39,16 +44,21 @@ pub struct Evidence {
     pub last_output: Option<String>,
 }
 
-/// The stages of a run, in the order in which they run. The first is no template's: a cell of its own fetches
-/// the project, where it is submitted by the address of a repository.
+/// The stages of a run, in the order in which they run. Templates do not define the first stage: if the project is
+/// submitted as the address of a repository, a cell of its own fetches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
+    /// Fetches the repository, in a cell of its own.
     Fetch,
+    /// Installs dependencies.
     Install,
+    /// Builds the project.
     Build,
+    /// Starts the project's service.
     Start,
+    /// Runs the tests.
     Tests,
 }
 
@@ -60,27 +70,27 @@ names!(StageName, "stage", {
     Tests => "tests",
 });
 
-/// What the host's own counters say of a cell; they outrank what its processes say of themselves.
+/// The host's counters of a cell. They outrank what the processes of the cell report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CellCounters {
     /// Processes that the kernel killed for memory.
     pub oom_kills: u64,
-    /// How often the cell's own memory limit refused it memory; `None` if that is not known.
+    /// How often the cell's own memory limit refused memory; `None` if unknown.
     pub memory_limit_hits: Option<u64>,
-    /// Whether each of those was a kill (cgroups version 2), or may have ended well (version 1).
+    /// Whether each of those hits was a kill (cgroups version 2), or may have had no effect (version 1).
     pub hits_are_kills: bool,
     /// Whether the total of all cells refused memory since this cell began.
     pub total_was_hit: bool,
     /// Forks that the pids limit refused.
     pub pids_refused: u64,
-    /// The most memory that the cell held, in bytes; 0 if unknown.
+    /// Peak memory of the cell, in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
 }
 
 impl CellCounters {
-    /// Whether the kernel killed for what others used: all cells together were at their total, or the host had
-    /// no more, while this cell was below its own limit. Where version 1 leaves that open, the project
-    /// has the benefit of the doubt.
+    /// Whether the kernel killed a process for memory that other cells used: all cells together were at their total, or
+    /// the host had no memory left, while this cell was below its own limit. Where cgroups version 1 does not show
+    /// which, the result is in the project's favour.
     #[must_use]
     pub const fn killed_for_others(&self) -> bool {
         if self.oom_kills == 0 {
@@ -94,23 +104,26 @@ impl CellCounters {
     }
 }
 
-/// The limits that a failure message names.
+/// The limits that failure messages name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageLimits {
+    /// Time limit of the stage, in ms.
     pub timeout_ms: u64,
+    /// Time limit of all stages together, in ms.
     pub global_timeout_ms: u64,
-    /// Of the cell, in bytes.
+    /// Memory of the cell, in bytes.
     pub memory_bytes: u64,
+    /// Processes and threads of the cell.
     pub pids: u64,
-    /// Of stdout and stderr together, in bytes.
+    /// Limit of stdout and stderr together, in bytes.
     pub output_bytes: u64,
 }
 
-/// Why the run cannot go on after `stage` ended as it did; `None` if it can.
+/// Returns the failure that follows from the end of `stage`; `None` if the run goes on.
 ///
-/// The order is the order of trust: the kernel's counters first (a process that was killed for
-/// memory can leave exit code 0 behind), then the warden's own limits, then exit codes. A `tests`
-/// stage may exit as it likes: its results decide. A service may only end because it was stopped.
+/// The checks are in the order of trust: first the kernel's counters (a stage can exit with 0 although a process was
+/// killed for memory), then the warden's own limits, then exit codes. The exit code of a `tests` stage does not matter:
+/// its results decide. A service may only end because it was stopped.
 #[must_use]
 pub fn stage_failure(
     stage: StageName,

@@ -7,22 +7,25 @@ use super::FailureCode;
 /// Attempts after the first. Source: DESIGN, states (`max_retries`).
 pub const MAX_RETRIES: i32 = 2;
 
-/// Workers that may die while they hold one run; it is then taken to be what kills them.
+/// Number of workers that may die while they hold the lease of one run. Beyond it, the run is assumed to kill them.
 pub const MAX_CRASHES: i32 = 3;
 
-/// Before the second attempt, on average; each further one waits four times as long.
+/// Mean delay before the second attempt; the delay of each further attempt is four times as long.
 const BACKOFF: Duration = Duration::from_secs(2);
 
-/// What follows an attempt that failed.
+/// The step after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The same run goes back to the queue with this attempt.
-    Retry { attempt: i32 },
+    Retry {
+        /// Number of the next attempt, from 2.
+        attempt: i32,
+    },
     /// The run ends with the failure.
     End,
 }
 
-/// Only the infrastructure's own faults are tried again, and at most [`MAX_RETRIES`] times.
+/// Only faults of the infrastructure are retried, at most [`MAX_RETRIES`] times.
 #[must_use]
 pub const fn after(code: FailureCode, attempt: i32) -> Next {
     if code.is_transient() && attempt <= MAX_RETRIES { Next::Retry { attempt: attempt + 1 } } else { Next::End }

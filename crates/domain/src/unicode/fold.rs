@@ -1,4 +1,4 @@
-//! Names that count as one.
+//! Folding of names that count as one.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::is_hidden;
 
-/// Characters of a folded name; what folds to more is counted by its digest, so that it fits the index.
-const MOST: usize = 200;
+/// Longest folded name, in characters. A longer one is replaced by its digest, so that it fits the index.
+const MAX_CHARS: usize = 200;
 
-/// Rounds until nothing changes. Two are enough for every character by itself; a bound all the same.
-const MOST_ROUNDS: usize = 8;
+/// Largest number of rounds. Two rounds suffice for every single character; the bound guards against the rest.
+const MAX_ROUNDS: usize = 8;
 
 /// The name that `name` is counted as: without hidden characters, in one case and one form (after Unicode's
 /// `NFKC_Casefold`), with single spaces between its words and none around. Empty if nothing of it is seen.
@@ -21,14 +21,14 @@ const MOST_ROUNDS: usize = 8;
 #[must_use]
 pub fn fold(name: &str) -> String {
     let mut folded = name.to_owned();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let next = round(&folded);
         if next == folded {
             break;
         }
         folded = next;
     }
-    if folded.chars().count() <= MOST {
+    if folded.chars().count() <= MAX_CHARS {
         return folded;
     }
     let digest = Sha256::digest(&folded);

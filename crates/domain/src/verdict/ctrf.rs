@@ -109,12 +109,12 @@ fn unaccounted(results: &Object, tests: &[Test]) -> Option<Test> {
     let summary = results.get("summary")?.as_object()?;
     let counted = |key: &str| json::get(summary, key).and_then(Value::as_u64).unwrap_or(0);
     let failing = tests.iter().filter(|test| test.status.is_failing()).count() as u64;
-    let (said, listed, what) = match (counted("tests"), counted("failed")) {
+    let (counted, listed, what) = match (counted("tests"), counted("failed")) {
         (all, _) if all > tests.len() as u64 => (all, tests.len() as u64, "tests"),
         (_, failed) if failed > failing => (failed, failing, "failed tests"),
         _ => return None,
     };
     let mut test = Test::unweighted("results.summary".to_owned(), TestStatus::Errored);
-    test.message = Some(format!("the summary counts {said} {what}, but the report lists {listed}"));
+    test.message = Some(format!("the summary counts {counted} {what}, but the report lists {listed}"));
     Some(test)
 }

@@ -1,8 +1,8 @@
-//! Why a report gave no verdict.
+//! Errors of reports that yield no verdict.
 
 use super::Format;
 
-/// Why a report gave no verdict: what was wrong, the limit, what was seen, and what to do.
+/// Why a report yields no verdict: what was wrong, the limit, the value, and what to do.
 ///
 /// Whatever is quoted from the report is one line, without control characters and at most 80 characters long.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,13 +40,15 @@ pub enum ParseError {
         seen: usize,
     },
     /// More JSON values than [`super::Limits::json_values`].
-    #[error("the report has more than {limit} values; write fewer tests, or less about each")]
+    #[error("the report has more than {limit} values, the limit; write fewer tests, or less data for each test")]
     TooManyValues {
         /// Values allowed.
         limit: usize,
     },
     /// An XML element with more attributes than any dialect has.
-    #[error("element <{element}> at byte {at} has more than {limit} attributes; remove those that are not JUnit's")]
+    #[error(
+        "element <{element}> at byte {at} has more than {limit} attributes; remove the attributes that JUnit does not define"
+    )]
     TooManyAttributes {
         /// The element.
         element: String,
@@ -62,13 +64,15 @@ pub enum ParseError {
         seen: String,
     },
     /// A document type declaration; those define entities, and none are ever expanded.
-    #[error("the report has a document type declaration at byte {at}; entities are never expanded: remove <!DOCTYPE>")]
+    #[error(
+        "the report has a document type declaration at byte {at}, whose entities are never expanded; remove <!DOCTYPE>"
+    )]
     Doctype {
         /// Byte offset into the report.
         at: u64,
     },
     /// Not the format that it should be.
-    #[error("the report is not valid {format}: {detail}; look at how the tests write it", format = .format.as_str())]
+    #[error("the report is not valid {format}: {detail}; correct how the tests write it", format = .format.as_str())]
     Syntax {
         /// The format that was expected.
         format: Format,
@@ -76,13 +80,15 @@ pub enum ParseError {
         detail: String,
     },
     /// The report ends before it is complete.
-    #[error("the report is cut off: {detail}; what is missing cannot be scored: see why the tests stopped early")]
+    #[error("the report is truncated: {detail}; find out why the tests stopped early")]
     Truncated {
         /// What was still open.
         detail: String,
     },
-    /// One key twice in one JSON object: readers differ in which one they take.
-    #[error("the report has the key {key:?} twice in one object; readers differ in which one counts: write it once")]
+    /// One key twice in one JSON object: readers differ in which one counts.
+    #[error(
+        "the report has the key {key:?} twice in one object, and readers differ in which one counts; write it once"
+    )]
     DuplicateKey {
         /// The key.
         key: String,
@@ -115,8 +121,8 @@ pub enum ParseError {
         /// The value seen.
         seen: f64,
     },
-    /// A version of the format that is not known here.
-    #[error("the report says it is {format} {seen}, but only {known} is known here; write that version",
+    /// An unsupported version of the format.
+    #[error("the report is {format} {seen}, but only {known} is supported; write that version",
             format = .format.as_str())]
     Version {
         /// The format.
@@ -126,10 +132,10 @@ pub enum ParseError {
         /// The version seen.
         seen: String,
     },
-    /// TAP without a plan: nobody can tell whether it is complete.
+    /// A TAP stream without a plan, which may be incomplete.
     #[error(
-        "the TAP stream has {seen} test points but no plan (`1..N`), so nobody can tell whether it is complete; \
-         see why the tests stopped early, or print a plan"
+        "the TAP stream has {seen} test points but no plan (`1..N`), so it may be incomplete; \
+         find out why the tests stopped early, or print a plan"
     )]
     PlanMissing {
         /// Test points seen.
@@ -143,8 +149,8 @@ pub enum ParseError {
         /// The plan.
         seen: String,
     },
-    /// The tests gave up before they said how many they are.
-    #[error("the tests bailed out before they printed a plan: {reason}; correct that, or print the plan first")]
+    /// The tests bailed out before they printed a plan.
+    #[error("the tests bailed out before they printed a plan: {reason}; correct the cause, or print the plan first")]
     BailedOut {
         /// The reason they gave.
         reason: String,

@@ -4,7 +4,7 @@
 //!
 //! - A top-level `score` overrides the sum over the tests, as there. So does a top-level `max_score`, which only
 //!   assize knows: Gradescope keeps the assignment's points elsewhere. Without it, the tests' maxima are summed.
-//! - A score above its maximum is extra credit; whether there is any is said by the template ([`super::Scale`]). Negative, non-finite and absurd ones ([`MAX_SCORE`]) are not.
+//! - A score above its maximum is extra credit; the template permits it or not ([`super::Scale`]). Negative, non-finite and absurd ones ([`MAX_SCORE`]) are not.
 //! - A test without `max_score` adds nothing to the maximum; one without `score` scores its maximum if its `status`
 //!   is `passed`, else 0.
 //! - A test without `status` passed if it reached its maximum; one that has none of the three is a note

@@ -1,6 +1,6 @@
-//! How much of a report is read and kept.
+//! The limits of a report.
 
-/// The bounds of one parse. All of them hold before memory is spent on what they bound.
+/// The limits of one parse. Each limit is enforced before memory is allocated for what it limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the whole report. 1 MiB: ten times a report of 1,000 tests with stack traces, and still one row in
@@ -17,9 +17,10 @@ pub struct Limits {
     pub xml_depth: usize,
     /// Nesting of TAP subtests. 16, for the same reason.
     pub tap_depth: usize,
-    /// Bytes kept of a test's name. 1 KiB: more is not a name; parameterised tests print their arguments there.
+    /// Longest stored name of a test, in bytes. 1 KiB: parameterised tests print their arguments there.
     pub name_bytes: usize,
-    /// Bytes kept of a test's message. 16 KiB: a stack trace with a diff. Longer ones end in a marker.
+    /// Longest stored message of a test, in bytes. 16 KiB: a stack trace with a diff. A longer message ends in a
+    /// marker.
     pub message_bytes: usize,
 }
 

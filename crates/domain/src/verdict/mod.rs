@@ -38,7 +38,7 @@ pub use scale::{Scale, ScaleError};
 
 use serde::{Deserialize, Serialize};
 
-/// What an evaluation came to.
+/// The verdict of an evaluation.
 ///
 /// Every number is finite and not negative, and no zero has a sign. Names are one line without control characters, and neither names nor
 /// messages hold a NUL, so a verdict fits into XML 1.0 and into a Postgres `jsonb` as it is.
@@ -47,11 +47,11 @@ use serde::{Deserialize, Serialize};
 pub struct Verdict {
     /// Points reached. May exceed `max_score` by the extra credit that the template allows.
     pub score: f64,
-    /// Points that full marks give. 0 where there was nothing to score (every test skipped).
+    /// Largest possible score. 0 if nothing was scored (every test was skipped).
     pub max_score: f64,
     /// The tests in the order of the report.
     pub tests: Vec<Test>,
-    /// Who could have written the report.
+    /// Which party could have written the report.
     pub integrity: Integrity,
 }
 
@@ -65,13 +65,13 @@ pub struct Test {
     pub status: TestStatus,
     /// Points reached.
     pub score: f64,
-    /// Points it could have reached; 0 takes it out of the score.
+    /// Largest possible score of the test; 0 takes the test out of the score.
     pub max_score: f64,
-    /// How long it took, in milliseconds, where the report says so.
+    /// Duration in milliseconds, if the report has one.
     pub duration_ms: Option<u64>,
-    /// Why it did not pass, or what it had to say; at most [`Limits::message_bytes`] bytes.
+    /// Message of the test, usually why it did not pass; at most [`Limits::message_bytes`] bytes.
     pub message: Option<String>,
-    /// Who may see it.
+    /// Who may see the test.
     pub visibility: Visibility,
 }
 
@@ -80,17 +80,17 @@ pub struct Test {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TestStatus {
-    /// It held.
+    /// The test passed.
     Passed,
     /// An assertion did not hold (JUnit `failure`, TAP `not ok`).
     Failed,
     /// Something other than an assertion broke (JUnit `error`), or the test was announced and never ran.
     Errored,
-    /// Left out on purpose; not scored.
+    /// The test was skipped on purpose; it is not scored.
     Skipped,
-    /// Not expected to hold yet (`TODO`); not scored, whichever way it went.
+    /// The test is not expected to pass yet (`TODO`); it is not scored, whatever its result.
     Pending,
-    /// The report's own word for something else. Scores 0 of its maximum.
+    /// The report has another word. The test scores 0 of its maximum.
     Other,
 }
 
@@ -107,7 +107,7 @@ impl TestStatus {
         }
     }
 
-    /// Whether a test that ended so speaks against the submission.
+    /// Whether a test with this status counts against the submission.
     pub fn is_failing(self) -> bool {
         matches!(self, Self::Failed | Self::Errored)
     }
@@ -129,7 +129,7 @@ pub enum Visibility {
     AfterPublished,
 }
 
-/// Who could have written the report that a verdict rests on.
+/// Which party could have written the report of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -214,14 +214,14 @@ impl Test {
     }
 }
 
-/// Turns a report into a verdict.
+/// Parses a report into a verdict.
 ///
-/// `integrity` is what the caller kept, never what the report says of itself. For [`Format::ExitCode`], `bytes` is
-/// the code in decimal.
+/// The caller determines `integrity`; the report has no influence on it. For [`Format::ExitCode`], `bytes` is the code
+/// in decimal.
 ///
 /// # Errors
 ///
-/// [`ParseError`] where no verdict can be reached; each says what was wrong and what to do.
+/// [`ParseError`] if the report yields no verdict; each error names what was wrong and what to do.
 pub fn parse(format: Format, bytes: &[u8], integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
     if bytes.len() > limits.bytes {
         return Err(ParseError::TooLarge { limit: limits.bytes, seen: bytes.len() });

@@ -117,7 +117,7 @@ fn awkward() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Eighths: serde_json reads other decimals back with an error in the last bit, unless it is told not to.
+/// Eighths: serde_json reads other decimals back with an error in the last bit by default.
 fn points() -> impl Strategy<Value = f64> {
     (0..8_000_000_u32).prop_map(|eighths| f64::from(eighths) / 8.0)
 }

@@ -173,7 +173,7 @@ mod tests {
         parse(Format::Tap, report.as_bytes(), Integrity::Shared, &Limits::default()).unwrap()
     }
 
-    fn of(score: f64, max_score: f64) -> Verdict {
+    fn verdict(score: f64, max_score: f64) -> Verdict {
         Verdict { score, max_score, tests: Vec::new(), integrity: Integrity::Shared }
     }
 
@@ -194,29 +194,29 @@ mod tests {
     fn a_score_beyond_the_scale_is_refused() {
         let any = Scale::default();
         for (score, max_score) in [(102.0, 3.0), (9.5, 3.0), (0.1, 0.0), (3.001, 3.0)] {
-            let seen = any.hold(of(score, max_score)).unwrap_err();
+            let seen = any.hold(verdict(score, max_score)).unwrap_err();
             assert_eq!(seen, ScaleError::Above { max_score, extra_credit: 0.0, seen: score });
         }
         for score in [-1.0, f64::NAN, f64::INFINITY] {
-            assert!(matches!(any.hold(of(score, 3.0)), Err(ScaleError::NoPoints { .. })), "{score}");
+            assert!(matches!(any.hold(verdict(score, 3.0)), Err(ScaleError::NoPoints { .. })), "{score}");
         }
         let generous = Scale { extra_credit: 2.0, ..TEN };
-        assert_eq!(generous.hold(of(12.0, 10.0)).unwrap().score, 12.0);
-        assert!(generous.hold(of(12.1, 10.0)).is_err());
+        assert_eq!(generous.hold(verdict(12.0, 10.0)).unwrap().score, 12.0);
+        assert!(generous.hold(verdict(12.1, 10.0)).is_err());
         let boundless = Scale { extra_credit: f64::INFINITY, ..TEN };
-        assert_eq!(boundless.hold(of(1e6, 10.0)).unwrap().score, 1e6);
+        assert_eq!(boundless.hold(verdict(1e6, 10.0)).unwrap().score, 1e6);
     }
 
     #[test]
     fn the_maximum_is_the_templates() {
-        assert_eq!(TEN.hold(of(7.0, 10.0)).unwrap().max_score, 10.0);
+        assert_eq!(TEN.hold(verdict(7.0, 10.0)).unwrap().max_score, 10.0);
         for max_score in [9.0, 11.0, 0.0] {
-            let seen = TEN.hold(of(0.0, max_score)).unwrap_err();
+            let seen = TEN.hold(verdict(0.0, max_score)).unwrap_err();
             assert_eq!(seen, ScaleError::Maximum { expected: 10.0, seen: max_score });
         }
         // A runner's own sum of tenths.
         let tenths = (0..100).map(|_| 0.1).sum::<f64>();
-        let held = TEN.hold(of(tenths, tenths)).unwrap();
+        let held = TEN.hold(verdict(tenths, tenths)).unwrap();
         assert_eq!((held.score, held.max_score, held.score >= held.max_score), (10.0, 10.0, true));
     }
 
@@ -238,10 +238,10 @@ mod tests {
         // All of them: the points count, and the reason stands beside them.
         let held = THREE_TESTS.hold_partial(tap("1..3\nok 1\nok 2\nok 3\n"), "it was killed").unwrap();
         assert_eq!((held.score, held.max_score, held.all_passed()), (3.0, 3.0, false));
-        let held = TEN.hold_partial(of(4.0, 6.0), "it was killed").unwrap();
+        let held = TEN.hold_partial(verdict(4.0, 6.0), "it was killed").unwrap();
         assert_eq!((held.score, held.max_score, held.tests[0].max_score), (4.0, 10.0, 4.0));
-        assert!(TEN.hold_partial(of(4.0, 11.0), "it was killed").is_err());
-        assert!(TEN.hold_partial(of(11.0, 10.0), "it was killed").is_err());
+        assert!(TEN.hold_partial(verdict(4.0, 11.0), "it was killed").is_err());
+        assert!(TEN.hold_partial(verdict(11.0, 10.0), "it was killed").is_err());
         assert!(THREE_TESTS.hold_partial(tap("1..4\nok 1\nok 2\nok 3\nok 4\n"), "it was killed").is_err());
     }
 
@@ -257,7 +257,11 @@ mod tests {
         ] {
             assert_eq!(three.lacks(&tap(report)), lacks, "{report:?}");
         }
-        assert!(TEN.lacks(&of(4.0, 6.0)) && !TEN.lacks(&of(4.0, 10.0)) && !Scale::default().lacks(&of(0.0, 0.0)));
+        assert!(
+            TEN.lacks(&verdict(4.0, 6.0))
+                && !TEN.lacks(&verdict(4.0, 10.0))
+                && !Scale::default().lacks(&verdict(0.0, 0.0))
+        );
     }
 
     #[test]
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn no_zero_has_a_sign() {
-        let mut signed = of(-0.0, -0.0);
+        let mut signed = verdict(-0.0, -0.0);
         signed.tests.push(Test { score: -0.0, max_score: -0.0, ..interrupted(String::new(), 0.0) });
         let held = Scale::default().hold(signed).unwrap();
         for zero in [held.score, held.max_score, held.tests[0].score, held.tests[0].max_score] {

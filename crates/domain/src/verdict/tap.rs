@@ -103,19 +103,19 @@ impl<'a> Stream<'a> {
         if self.in_yaml(line, indent, content) || content.is_empty() || self.opens_yaml(indent, content) {
             return Ok(Flow::Continues);
         }
-        let said = Line::parse(content);
-        if let Line::Comment(comment) = said {
+        let line = Line::parse(content);
+        if let Line::Comment(comment) = line {
             if let Some(last) = &mut self.last {
                 last.comments.push(comment);
             }
             return Ok(Flow::Continues);
         }
         self.close_comments();
-        if said == Line::Other || !indent.is_multiple_of(INDENT) {
+        if line == Line::Other || !indent.is_multiple_of(INDENT) {
             return Ok(Flow::Continues);
         }
         let level = indent / INDENT;
-        match said {
+        match line {
             Line::Version(version) if level == 0 && !matches!(version, "12" | "13" | "14") => {
                 let seen = text::excerpt(version);
                 return Err(ParseError::Version { format: Format::Tap, known: "12 to 14", seen });

@@ -1,54 +1,54 @@
-//! The report of an attack: each case with its result, and the summary.
+//! The report of an attack: a line for each case as its outcome arrives, and the summary.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use serde_json::json;
 
-use assize_attack::case::{Case, Finding, Group, Judgement};
+use assize_attack::case::{Case, CaseOutcome, CaseResult, Group};
 use assize_client::outcome::Exit;
 use assize_client::terminal::{self, Style, Terminal, printable, shorten};
 use assize_host::clock;
 
-/// The width of a line, in characters, where the output is not a terminal.
+/// Characters of a line where the width of the terminal is unknown.
 const COLUMNS: usize = 150;
 
-/// The results so far. Each case is printed when its result is known.
+/// The outcomes so far, and how to print them.
 pub(super) struct AttackReport {
     terminal: Terminal,
     as_json: bool,
     cases: Vec<Case>,
-    judged: HashMap<String, Judgement>,
+    outcomes: HashMap<String, CaseOutcome>,
     begun: Instant,
-    /// Whether the last line on the terminal shows the progress and must be overwritten.
+    /// Whether the last line of the terminal shows the progress and must be overwritten.
     has_progress: bool,
 }
 
 impl AttackReport {
     pub(super) fn new(terminal: Terminal, as_json: bool, cases: Vec<Case>) -> Self {
-        Self { terminal, as_json, cases, judged: HashMap::new(), begun: clock::monotonic(), has_progress: false }
+        Self { terminal, as_json, cases, outcomes: HashMap::new(), begun: clock::monotonic(), has_progress: false }
     }
 
-    /// Records a finding. The first judgement of a case counts, unless a later one is worse.
-    pub(super) fn record(&mut self, finding: Finding) {
-        let Finding { case, judgement } = finding;
-        let worse = match self.judged.get(&case.id) {
+    /// Records and prints a result. The first outcome of a case counts, unless a later one is worse.
+    pub(super) fn record(&mut self, result: CaseResult) {
+        let CaseResult { case, outcome } = result;
+        let worse = match self.outcomes.get(&case.id) {
             None => true,
-            Some(before) => severity(&judgement) > severity(before),
+            Some(before) => severity(&outcome) > severity(before),
         };
         if worse {
-            self.line(&case, &judgement);
-            self.judged.insert(case.id, judgement);
+            self.line(&case, &outcome);
+            self.outcomes.insert(case.id, outcome);
             self.progress();
         }
     }
 
-    fn line(&mut self, case: &Case, judgement: &Judgement) {
+    fn line(&mut self, case: &Case, outcome: &CaseOutcome) {
         let columns = self.terminal.size().map_or(COLUMNS, |(columns, _)| usize::from(columns));
-        let (style, sign) = sign_of(judgement);
+        let (style, sign) = sign_of(outcome);
         let left = columns.saturating_sub(12 + 38 + 3);
         let tried = shorten(&case.tried, left / 2);
-        let seen = shorten(&printable(judgement.seen()), left.saturating_sub(tried.chars().count() + 4));
+        let seen = shorten(&printable(outcome.seen()), left.saturating_sub(tried.chars().count() + 4));
         self.clear();
         self.terminal.line(format!(
             "{} {:<38} {tried} {} {seen}",
@@ -69,9 +69,9 @@ impl AttackReport {
             return;
         }
         let groups = Group::ALL.iter().filter_map(|group| {
-            let of: Vec<&Case> = self.cases.iter().filter(|case| case.group == *group).collect();
-            let done = of.iter().filter(|case| self.judged.contains_key(&case.id)).count();
-            (!of.is_empty()).then(|| format!("{} {done}/{}", group.as_str(), of.len()))
+            let in_group: Vec<&Case> = self.cases.iter().filter(|case| case.group == *group).collect();
+            let done = in_group.iter().filter(|case| self.outcomes.contains_key(&case.id)).count();
+            (!in_group.is_empty()).then(|| format!("{} {done}/{}", group.as_str(), in_group.len()))
         });
         let text = groups.collect::<Vec<_>>().join("  ");
         let columns = self.terminal.size().map_or(80, |(columns, _)| usize::from(columns));
@@ -80,41 +80,44 @@ impl AttackReport {
     }
 
     fn count(&self, severity_of: u8) -> usize {
-        self.judged.values().filter(|judgement| severity(judgement) == severity_of).count()
+        self.outcomes.values().filter(|outcome| severity(outcome) == severity_of).count()
     }
 
-    /// Prints the summary and returns the exit code. A case without a finding counts as unjudged.
-    pub(super) fn finish(mut self) -> Exit {
+    /// Prints the summary and returns the exit code. A case without an outcome is inconclusive.
+    pub(super) fn conclude(mut self) -> Exit {
         for case in self.cases.clone() {
-            if !self.judged.contains_key(&case.id) {
-                self.record(Finding { case, judgement: Judgement::Unjudged("no finding was reported".to_owned()) });
+            if !self.outcomes.contains_key(&case.id) {
+                self.record(CaseResult {
+                    case,
+                    outcome: CaseOutcome::Inconclusive("the case reported no outcome".to_owned()),
+                });
             }
         }
         self.clear();
-        let (contained, unjudged, escaped) = (self.count(0), self.count(1), self.count(2));
+        let (contained, inconclusive, escaped) = (self.count(0), self.count(1), self.count(2));
         let took = self.begun.elapsed().as_secs();
         if self.as_json {
-            let findings = self.cases.iter().filter_map(|case| {
-                let judgement = self.judged.get(&case.id)?.clone();
-                Some(Finding { case: case.clone(), judgement })
+            let results = self.cases.iter().filter_map(|case| {
+                let outcome = self.outcomes.get(&case.id)?.clone();
+                Some(CaseResult { case: case.clone(), outcome })
             });
             terminal::json(&json!({
-                "ok": escaped == 0 && unjudged == 0,
-                "contained": contained, "escaped": escaped, "unjudged": unjudged, "seconds": took,
-                "cases": findings.collect::<Vec<_>>(),
+                "ok": escaped == 0 && inconclusive == 0,
+                "contained": contained, "escaped": escaped, "inconclusive": inconclusive, "seconds": took,
+                "cases": results.collect::<Vec<_>>(),
             }));
         }
         let all = self.cases.len();
-        let (style, text, exit) = match (escaped, unjudged) {
+        let (style, text, exit) = match (escaped, inconclusive) {
             (0, 0) => (Style::Good, format!("all {all} cases were contained, in {took} s"), Exit::Success),
             (0, _) => (
                 Style::Warn,
-                format!("{contained} of {all} cases were contained, {unjudged} could not be judged, in {took} s"),
+                format!("{contained} of {all} cases were contained, {inconclusive} were inconclusive, in {took} s"),
                 Exit::Usage,
             ),
             _ => (
                 Style::Bad,
-                format!("{escaped} of {all} cases were NOT contained, {unjudged} could not be judged, in {took} s"),
+                format!("{escaped} of {all} cases were NOT contained, {inconclusive} were inconclusive, in {took} s"),
                 Exit::TestsFailed,
             ),
         };
@@ -123,29 +126,31 @@ impl AttackReport {
     }
 }
 
-const fn severity(judgement: &Judgement) -> u8 {
-    match judgement {
-        Judgement::Contained(_) => 0,
-        Judgement::Unjudged(_) => 1,
-        Judgement::Escaped(_) => 2,
+const fn severity(outcome: &CaseOutcome) -> u8 {
+    match outcome {
+        CaseOutcome::Contained(_) => 0,
+        CaseOutcome::Inconclusive(_) => 1,
+        CaseOutcome::Escaped(_) => 2,
     }
 }
 
-const fn sign_of(judgement: &Judgement) -> (Style, &'static str) {
-    match judgement {
-        Judgement::Contained(_) => (Style::Good, "contained"),
-        Judgement::Unjudged(_) => (Style::Warn, "unjudged"),
-        Judgement::Escaped(_) => (Style::Bad, "NOT"),
+const fn sign_of(outcome: &CaseOutcome) -> (Style, &'static str) {
+    match outcome {
+        CaseOutcome::Contained(_) => (Style::Good, "contained"),
+        CaseOutcome::Inconclusive(_) => (Style::Warn, "inconclusive"),
+        CaseOutcome::Escaped(_) => (Style::Bad, "NOT"),
     }
 }
 
-/// Prints the cases without running them.
+/// Prints the list of cases and tries none of them.
 pub(super) fn list(cases: &[Case], as_json: bool) {
     if as_json {
         return terminal::json(&cases);
     }
     let rows = cases.iter().map(|case| {
-        [case.id.clone(), case.tried.clone(), case.wall.clone()].map(|text| (Style::Plain, printable(&text))).to_vec()
+        [case.id.clone(), case.tried.clone(), case.control.clone()]
+            .map(|text| (Style::Plain, printable(&text)))
+            .to_vec()
     });
     let terminal = Terminal::stdout();
     terminal.table(&["case", "what is tried", "what must stop it"], rows.collect());
@@ -156,25 +161,25 @@ pub(super) fn list(cases: &[Case], as_json: bool) {
 mod tests {
     use super::*;
 
-    fn finding(name: &str, judgement: Judgement) -> Finding {
-        Finding { case: Case::new(Group::Code, name, "tries", "wall"), judgement }
+    fn result(name: &str, outcome: CaseOutcome) -> CaseResult {
+        CaseResult { case: Case::new(Group::Code, name, "tries", "control"), outcome }
     }
 
-    fn concluded(findings: Vec<Finding>) -> Exit {
-        let cases = ["a", "b"].map(|name| Case::new(Group::Code, name, "tries", "wall")).to_vec();
+    fn concluded(results: Vec<CaseResult>) -> Exit {
+        let cases = ["a", "b"].map(|name| Case::new(Group::Code, name, "tries", "control")).to_vec();
         let mut report = AttackReport::new(Terminal::stderr(), false, cases);
-        findings.into_iter().for_each(|finding| report.record(finding));
-        report.finish()
+        results.into_iter().for_each(|result| report.record(result));
+        report.conclude()
     }
 
     #[test]
     fn only_if_all_were_contained_the_exit_code_is_0() {
-        let good = |name| finding(name, Judgement::Contained("EPERM".to_owned()));
-        let bad = |name| finding(name, Judgement::Escaped("done".to_owned()));
+        let good = |name| result(name, CaseOutcome::Contained("EPERM".to_owned()));
+        let bad = |name| result(name, CaseOutcome::Escaped("done".to_owned()));
         assert_eq!(concluded(vec![good("a"), good("b")]), Exit::Success);
         assert_eq!(concluded(vec![good("a"), bad("b")]), Exit::TestsFailed);
-        assert_eq!(concluded(vec![good("a"), good("b"), bad("a")]), Exit::TestsFailed, "a later look found more");
+        assert_eq!(concluded(vec![good("a"), good("b"), bad("a")]), Exit::TestsFailed, "a later outcome is worse");
         assert_eq!(concluded(vec![bad("a"), good("a"), good("b")]), Exit::TestsFailed, "nothing heals an escape");
-        assert_eq!(concluded(vec![good("a")]), Exit::Usage, "one case has no finding");
+        assert_eq!(concluded(vec![good("a")]), Exit::Usage, "one case has no outcome");
     }
 }

@@ -1,12 +1,11 @@
-//! Tests that the project ends, in the cell that it shares with them.
+//! Projects that end the tests in the cell that they share with them.
 
 use super::{FULL, Trial, WRONG, trial, unit, wrong};
-use crate::trial::Must;
-use assize_corpus as crafted;
+use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
-const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);
-const NOTHING: Must = Must::NothingOf(FULL);
+const INTERRUPTED: Expectation = Expectation::Fails(&[FailureCode::TestsInterrupted]);
+const NOTHING: Expectation = Expectation::GainsNothingOutOf(FULL);
 
 pub(super) fn all() -> Vec<Trial> {
     [processes(), limits(), folders(), programs()].concat()
@@ -14,12 +13,12 @@ pub(super) fn all() -> Vec<Trial> {
 
 fn processes() -> Vec<Trial> {
     let ends = |name: &str, tried: &str, code: &str| {
-        let wall = "no report of tests beside the project: tests_interrupted";
-        trial(name, tried, wall, "unit", wrong(code), INTERRUPTED)
+        let control = "tests that share the project's cell left no report: tests_interrupted";
+        trial(name, tried, control, "unit", wrong(code), INTERRUPTED)
     };
     let late = |name: &str, tried: &str, code: &str| {
-        let wall = "the time of the tests: stage_timeout";
-        trial(name, tried, wall, "unit", wrong(code), Must::Fail(&[FailureCode::StageTimeout]))
+        let control = "the time of the tests: stage_timeout";
+        trial(name, tried, control, "unit", wrong(code), Expectation::Fails(&[FailureCode::StageTimeout]))
     };
     vec![
         ends("exit-0", "exits with 0 when it is imported", "os._exit(0)"),
@@ -56,7 +55,7 @@ fn processes() -> Vec<Trial> {
         trial(
             "close-outputs",
             "closes the runner's stdout and stderr",
-            "the runner fails or goes on: nothing is gained",
+            "the runner fails or continues: the project gains nothing",
             "unit",
             wrong("os.close(1); os.close(2)"),
             NOTHING,
@@ -67,44 +66,44 @@ fn processes() -> Vec<Trial> {
             "the runner's own care: 0 of 3",
             "unit",
             wrong("sys.exit(0)"),
-            Must::ScoreOf(0.0, FULL),
+            Expectation::ScoresOutOf(0.0, FULL),
         ),
     ]
 }
 
-/// What a process can forbid itself.
+/// Restrictions that a process can impose on itself.
 fn limits() -> Vec<Trial> {
     let limit = |name: &str, tried: &str, code: &str| {
-        let wall = "what the project's code can do is the project's: tests_interrupted, report_spoiled or 0 of 3";
-        trial(&format!("rlimit-{name}"), tried, wall, "unit", wrong(code), NOTHING)
+        let control = "the submission is at fault for everything that its code can do: tests_interrupted, report_spoiled or 0 of 3";
+        trial(&format!("rlimit-{name}"), tried, control, "unit", wrong(code), NOTHING)
     };
     vec![
-        limit("fsize", "files of no byte", "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"),
-        limit("fsize-cut", "files of 40 bytes", "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))"),
-        limit("nofile", "no open file more", "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"),
+        limit("fsize", "limits files to 0 bytes", "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"),
+        limit("fsize-cut", "limits files to 40 bytes", "resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))"),
+        limit("nofile", "permits no further open file", "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"),
         limit(
             "cpu",
-            "a second of CPU time, and takes it",
+            "limits CPU time to a second, and uses it up",
             "resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass",
         ),
-        limit("as", "no memory more", "resource.setrlimit(resource.RLIMIT_AS, (1, 1))"),
-        limit("data", "no heap more", "resource.setrlimit(resource.RLIMIT_DATA, (1, 1))"),
-        limit("stack", "no stack more", "resource.setrlimit(resource.RLIMIT_STACK, (4096, 4096))"),
-        limit("nproc", "no process more", "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"),
+        limit("as", "permits no further memory", "resource.setrlimit(resource.RLIMIT_AS, (1, 1))"),
+        limit("data", "permits no further heap", "resource.setrlimit(resource.RLIMIT_DATA, (1, 1))"),
+        limit("stack", "permits no further stack", "resource.setrlimit(resource.RLIMIT_STACK, (4096, 4096))"),
+        limit("nproc", "permits no further process", "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"),
     ]
 }
 
 /// Folders that are closed, emptied or filled.
 fn folders() -> Vec<Trial> {
-    let wall = "what the project's code can do is the project's";
-    let by_module = |name: &str, tried: &str, code: &str| trial(name, tried, wall, "unit", wrong(code), NOTHING);
+    let control = "the submission is at fault for everything that its code can do";
+    let by_module = |name: &str, tried: &str, code: &str| trial(name, tried, control, "unit", wrong(code), NOTHING);
     let by_build =
-        |name: &str, tried: &str, script: &str| trial(name, tried, wall, "unit", unit(script, WRONG), NOTHING);
+        |name: &str, tried: &str, script: &str| trial(name, tried, control, "unit", unit(script, WRONG), NOTHING);
     vec![
         trial(
             "chmod-workspace",
             "closes the workspace to everybody",
-            "nobody can have written there: tests_interrupted",
+            "no process can have written there: tests_interrupted",
             "unit",
             wrong("os.chmod('/workspace', 0)"),
             INTERRUPTED,
@@ -113,7 +112,7 @@ fn folders() -> Vec<Trial> {
         trial(
             "chmod-report",
             "closes the folder of the report",
-            "nobody can have written there: tests_interrupted",
+            "no process can have written there: tests_interrupted",
             "unit",
             wrong("os.chmod(F, 0)"),
             INTERRUPTED,
@@ -156,8 +155,8 @@ fn folders() -> Vec<Trial> {
 /// Tests whose program is the project's.
 fn programs() -> Vec<Trial> {
     let program = |name: &str, tried: &str, files: &[(String, Vec<u8>)]| {
-        let wall = "the program lies where the project's files are: tests_interrupted";
-        trial(name, tried, wall, "own-program", crafted::project(files), INTERRUPTED)
+        let control = "the program lies where the project's files are: tests_interrupted";
+        trial(name, tried, control, "own-program", assize_corpus::project(files), INTERRUPTED)
     };
     let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
     vec![

@@ -8,7 +8,7 @@ FOLDER = "/workspace/report"
 TESTS = [("one", 1), ("two", 2), ("three", 3)]
 
 
-def judge(project, name, wanted):
+def grade(project, name, wanted):
     try:
         passed = getattr(project, name)() == wanted
     except Exception as error:
@@ -26,7 +26,7 @@ def main():
     except BaseException as error:  # SystemExit as well
         print(type(error).__name__)
         project = None
-    tests = [judge(project, name, wanted) for name, wanted in TESTS]
+    tests = [grade(project, name, wanted) for name, wanted in TESTS]
     with open(f"{FOLDER}/results.json", "w", encoding="utf-8") as file:
         json.dump({"tests": tests}, file)
     sys.exit(0 if all(test["score"] for test in tests) else 1)

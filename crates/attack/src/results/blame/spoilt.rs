@@ -1,31 +1,30 @@
 //! Reports that the project spoils after the runner wrote them, and reports outside the scale.
 
 use super::{FULL, Trial, trial, wrong};
-use crate::trial::Must;
-use assize_corpus as crafted;
+use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
-const SPOILED: Must = Must::Fail(&[FailureCode::ReportSpoiled]);
-const INTERRUPTED: Must = Must::Fail(&[FailureCode::TestsInterrupted]);
+const SPOILED: Expectation = Expectation::Fails(&[FailureCode::ReportSpoiled]);
+const INTERRUPTED: Expectation = Expectation::Fails(&[FailureCode::TestsInterrupted]);
 
 pub(super) fn all() -> Vec<Trial> {
     [places(), ways(), scales()].concat()
 }
 
-/// Does something when the runner has written its report and ends.
+/// A project that runs `code` after the runner has written its report.
 fn at_exit(code: &str) -> Vec<u8> {
     wrong(&format!("def act():\n    {code}\natexit.register(act)"))
 }
 
-/// What stands in the report's place.
+/// Cases by what the project puts in the place of the report.
 fn places() -> Vec<Trial> {
     let spoilt = |name: &str, tried: &str, code: &str| {
-        let wall = "no report of the runner's: report_spoiled";
-        trial(&format!("report-{name}"), tried, wall, "unit", at_exit(code), SPOILED)
+        let control = "the runner did not write this report: report_spoiled";
+        trial(&format!("report-{name}"), tried, control, "unit", at_exit(code), SPOILED)
     };
     let gone = |name: &str, tried: &str, code: &str| {
-        let wall = "no report of tests beside the project: tests_interrupted";
-        trial(&format!("report-{name}"), tried, wall, "unit", at_exit(code), INTERRUPTED)
+        let control = "tests that share the project's cell left no report: tests_interrupted";
+        trial(&format!("report-{name}"), tried, control, "unit", at_exit(code), INTERRUPTED)
     };
     vec![
         gone("unlinked", "deletes the report at the runner's end", "os.unlink(R)"),
@@ -57,11 +56,11 @@ fn places() -> Vec<Trial> {
     ]
 }
 
-/// Who does it.
+/// Cases by the process that spoils the report.
 fn ways() -> Vec<Trial> {
-    let wall = "no report of tests beside the project: tests_interrupted";
-    let way = |name: &str, tried: &str, code: &str| trial(name, tried, wall, "unit", wrong(code), INTERRUPTED);
-    // The runner's end waits for what the others do.
+    let control = "tests that share the project's cell left no report: tests_interrupted";
+    let way = |name: &str, tried: &str, code: &str| trial(name, tried, control, "unit", wrong(code), INTERRUPTED);
+    // The end of the runner waits for the other processes.
     let wait = "def act():\n    while os.path.exists(R): time.sleep(0.01)\natexit.register(act)\n";
     vec![
         way(
@@ -88,11 +87,11 @@ fn ways() -> Vec<Trial> {
     ]
 }
 
-/// Reports that are read, and say what cannot be.
+/// Well-formed reports with impossible scores.
 fn scales() -> Vec<Trial> {
-    let says = |name: &str, tried: &str, wall: &str, report: &str, must: Must| {
+    let says = |name: &str, tried: &str, control: &str, report: &str, expected: Expectation| {
         let code = format!("open(R, 'w').write('{report}'); os._exit(0)");
-        trial(&format!("scale-{name}"), tried, wall, "unit", at_exit(&code), must)
+        trial(&format!("scale-{name}"), tried, control, "unit", at_exit(&code), expected)
     };
     let three = |scores: [&str; 3], max: &str| {
         let tests = scores.map(|score| format!(r#"{{"name": "a", "score": {score}, "max_score": {max}}}"#));
@@ -100,17 +99,24 @@ fn scales() -> Vec<Trial> {
     };
     let left = |report: &str| {
         let files = [("run.sh", "cp report results"), ("report", report)];
-        crafted::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
+        assize_corpus::project(&files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())))
     };
     let skipped = |name: &str, template: &'static str, report: &str| {
         let tried = format!("a test that fails is reported as skipped, as {name}");
-        let wall = "results.max_score of the template: a test that was left out loses its point";
-        trial(&format!("scale-skipped-{name}"), &tried, wall, template, left(report), Must::ScoreOf(1.0, 2.0))
+        let control = "results.max_score of the template: a test that was left out loses its point";
+        trial(
+            &format!("scale-skipped-{name}"),
+            &tried,
+            control,
+            template,
+            left(report),
+            Expectation::ScoresOutOf(1.0, 2.0),
+        )
     };
     let none = |name: &str, template: &'static str, report: &str| {
         let tried = format!("a report in which nothing ran, as {name}: 0 of 0");
-        let wall = "results.expect_tests of the template, at every score: report_spoiled";
-        trial(&format!("scale-nothing-{name}"), &tried, wall, template, left(report), SPOILED)
+        let control = "results.expect_tests of the template, at every score: report_spoiled";
+        trial(&format!("scale-nothing-{name}"), &tried, control, template, left(report), SPOILED)
     };
     let max = "results.max_score of the template: report_spoiled";
     let above = "results.extra_credit of the template: report_spoiled";
@@ -138,7 +144,7 @@ fn scales() -> Vec<Trial> {
             "three scores of minus zero",
             "no zero of a verdict has a sign: 0 of 3",
             &three(["-0.0", "-0.0", "-0.0"], "1"),
-            Must::ScoreOf(0.0, FULL),
+            Expectation::ScoresOutOf(0.0, FULL),
         ),
         says("no-tests", "a report without a test", count, r#"{"score": 0, "max_score": 3, "tests": []}"#, SPOILED),
         says(

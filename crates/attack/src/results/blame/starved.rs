@@ -1,13 +1,12 @@
-//! Drivers that run the project's code, and are starved or ended by it.
+//! Drivers that the project's code starves or ends.
 
 use super::{FULL, Trial, pages, trial};
-use crate::trial::Must;
-use assize_corpus as crafted;
+use crate::trial::Expectation;
 use assize_domain::run::FailureCode;
 
-/// The first page was right before the second one struck.
-const FIRST: Must = Must::ScoreOf(1.0, FULL);
-const NONE: Must = Must::ScoreOf(0.0, FULL);
+/// The first page was right before the second page attacked.
+const FIRST: Expectation = Expectation::ScoresOutOf(1.0, FULL);
+const NONE: Expectation = Expectation::ScoresOutOf(0.0, FULL);
 
 /// Name, what is tried, the second page.
 const STRIKES: &[(&str, &str, &str)] = &[
@@ -24,7 +23,7 @@ const STRIKES: &[(&str, &str, &str)] = &[
     ("exit-3", "ends it with 3", "import os; os._exit(3)"),
     ("kill", "kills it", "import os; os.kill(os.getpid(), 9)"),
     ("crash", "crashes it", "import ctypes; ctypes.string_at(0)"),
-    ("raise", "raises what it does not expect", "raise SystemExit(7)"),
+    ("raise", "raises an exception that the driver does not expect", "raise SystemExit(7)"),
     (
         "disk",
         "fills its workspace",
@@ -34,7 +33,7 @@ const STRIKES: &[(&str, &str, &str)] = &[
     ("exec", "becomes another program", "import os; os.execv('/bin/true', ['true'])"),
 ];
 
-/// The same, of pages that spoil what was written.
+/// Name, what is tried, the second page, for pages that spoil the report.
 const SPOILS: &[(&str, &str, &str)] = &[
     ("unlink", "deletes its report", "import os; os.unlink('/workspace/results.json'); os._exit(0)"),
     ("truncate", "cuts its report", "import os; os.truncate('/workspace/results.json', 30); os._exit(0)"),
@@ -52,12 +51,12 @@ const SPOILS: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn all() -> Vec<Trial> {
-    let counts = "on_driver_failure = \"score_zero\": what was written counts, the rest is 0";
+    let counts = "on_driver_failure = \"score_zero\": the written part of the report counts, the rest is 0";
     let nothing = "on_driver_failure = \"score_zero\": 0 of what the template expects";
-    let page = |must, wall| {
+    let page = |expected, control| {
         move |(name, tried, code): &(&str, &str, &str)| {
             let tried = format!("a page that the driver runs {tried}");
-            trial(&format!("driver-{name}"), &tried, wall, "page", pages(code, "answer = 0"), must)
+            trial(&format!("driver-{name}"), &tried, control, "page", pages(code, "answer = 0"), expected)
         }
     };
     let strikes = STRIKES.iter().map(page(FIRST, counts));
@@ -65,20 +64,20 @@ pub(super) fn all() -> Vec<Trial> {
     strikes.chain(spoils).chain(unsaid()).collect()
 }
 
-/// Where the template does not say so.
+/// Cases of templates without `on_driver_failure`.
 fn unsaid() -> Vec<Trial> {
     let code_of = |name: &str| STRIKES.iter().find(|strike| strike.0 == name).map_or("", |strike| strike.2);
-    let fails = |name: &str, tried: &str, wall: &str, must| {
+    let fails = |name: &str, tried: &str, control: &str, expected| {
         let archive = pages(code_of(name), "answer = 0");
-        trial(&format!("driver-unsaid-{name}"), tried, wall, "page-fails", archive, must)
+        trial(&format!("driver-unsaid-{name}"), tried, control, "page-fails", archive, expected)
     };
     let service = "import http.server, os\n\
         class Handler(http.server.SimpleHTTPRequestHandler):\n    def do_GET(self): os._exit(0)\n\
         http.server.test(HandlerClass=Handler, port=8000, bind='127.0.0.1')\n";
-    let dies = |name: &str, template: &'static str, wall: &str, must| {
+    let dies = |name: &str, template: &'static str, control: &str, expected| {
         let tried = format!("a service that ends when the driver of {template} asks for its first page");
-        let archive = crafted::project(&[("run.py".to_owned(), service.as_bytes().to_vec())]);
-        trial(&format!("driver-alone-{name}"), &tried, wall, template, archive, must)
+        let archive = assize_corpus::project(&[("run.py".to_owned(), service.as_bytes().to_vec())]);
+        trial(&format!("driver-alone-{name}"), &tried, control, template, archive, expected)
     };
     vec![
         dies("excused", "page", "the driver writes its report first: 0 of 3", NONE),
@@ -87,24 +86,24 @@ fn unsaid() -> Vec<Trial> {
             "careless",
             "page-last",
             "a driver without a report whose service went down is not to blame: start_failed",
-            Must::Fail(&[FailureCode::StartFailed]),
+            Expectation::Fails(&[FailureCode::StartFailed]),
         ),
         fails(
             "memory",
-            "a page takes the memory of a driver whose template does not expect that",
+            "a page takes the memory of a driver without on_driver_failure",
             "without score_zero the driver has failed: no point",
-            Must::Fail(&[FailureCode::DriverFailed]),
+            Expectation::Fails(&[FailureCode::DriverFailed]),
         ),
         fails(
             "time",
-            "a page takes the time of a driver whose template does not expect that",
-            "time is the project's: stage_timeout",
-            Must::Fail(&[FailureCode::StageTimeout]),
+            "a page takes the time of a driver without on_driver_failure",
+            "the submission is at fault for the time: stage_timeout",
+            Expectation::Fails(&[FailureCode::StageTimeout]),
         ),
         fails(
             "kill",
-            "a page kills a driver whose template does not expect that, after its first report",
-            "the driver writes its report first: what is in it counts",
+            "a page kills a driver without on_driver_failure, after its first report",
+            "the driver writes its report first, and the report counts",
             FIRST,
         ),
     ]

@@ -3,7 +3,7 @@
 use crate::verdict::{text, whole_millis};
 
 /// Bytes of a duration and its unit: more than any printer of numbers writes.
-const MOST_DIGITS: usize = 32;
+const MAX_DIGITS: usize = 32;
 
 /// What a line says, its indentation aside.
 #[derive(Debug, PartialEq)]
@@ -123,7 +123,7 @@ fn directives(text: &str, point: &mut Point) -> String {
 
 /// The number before `ms`. Looked for no further than a number is long: a line may have a hundred thousand of these.
 fn millis(time: &str) -> Option<u64> {
-    let (number, _) = text::prefix(time, MOST_DIGITS).split_once("ms")?;
+    let (number, _) = text::prefix(time, MAX_DIGITS).split_once("ms")?;
     whole_millis(number.trim().parse().ok()?)
 }
 

@@ -1,4 +1,4 @@
-//! Inputs that are kept back until their stage is due, and stages that never start because of them.
+//! Inputs that the warden holds until their stage is due, and stages that never start because their input failed.
 
 use std::io;
 
@@ -36,7 +36,7 @@ impl Stages<'_, '_> {
         Ok(())
     }
 
-    /// Unpacks what was kept back for this stage. `false` if the plan has ended with it.
+    /// Unpacks the inputs that were held for this stage. Returns `false` if that ended the plan.
     pub(super) fn hand_in(&mut self, index: u8) -> io::Result<bool> {
         while let Some(position) = self.held.iter().position(|held| held.before == index) {
             let held = self.held.remove(position);
@@ -52,10 +52,10 @@ impl Stages<'_, '_> {
                     self.status = status;
                     self.end_plan(0);
                 }
-                // The stages before have used the time up.
+                // The earlier stages have used up the time.
                 Handed::Interrupted(Interrupt::TimeUp) => self.never_started(index, StageExit::GlobalTimedOut)?,
                 Handed::Interrupted(Interrupt::Finish | Interrupt::Broken) => {
-                    self.hear()?;
+                    self.handle_frames()?;
                     self.end_plan(0);
                 }
             }

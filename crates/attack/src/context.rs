@@ -1,11 +1,11 @@
-//! The installation under attack, as the attacker and as its operator see it.
+//! What all cases share: the installation under attack as a client sees it, and the host as its operator sees it.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -13,8 +13,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::blame::outside::Outside;
-use super::case::{Case, Finding, Judgement};
-use super::witness::Witness;
+use super::case::{Case, CaseOutcome, CaseResult};
+use super::host_canary::HostCanary;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::spec::LABEL_RUN;
@@ -22,30 +22,30 @@ use assize_domain::run::Status;
 use assize_host::clock;
 use assize_store::Store;
 
-/// The longest that a run may take, its wait for a slot included.
-const RUN_PATIENCE: Duration = Duration::from_secs(180);
+/// The longest time from submission to the end of a run, including the wait for a slot.
+const RUN_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// One answer of the API.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(75);
+/// The longest time that one answer of the API may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Within this time the last cell of a run that has ended must be gone: the janitor's own promise.
-const LEFTOVER_PATIENCE: Duration = Duration::from_secs(60);
+/// The time after the end of a run within which its last cell must be removed: the interval of the janitor.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs at one time; the installation has as many half-slots.
-pub const AT_ONCE: usize = 4;
+/// Number of runs at one time; the installation has as many half-slots.
+pub const CONCURRENT_RUNS: usize = 4;
 
-/// The installation, and who may do what there.
+/// The address, the credentials and the folder of the installation under attack.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub address: SocketAddr,
-    /// Of an administrator.
+    /// API key of an administrator.
     pub key: String,
     pub database_url: String,
-    /// Its folder: logs, blobs, spool, templates.
+    /// Folder of the installation: logs, blobs, spool and templates.
     pub root: PathBuf,
 }
 
-/// What the service answered.
+/// An answer of the API.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -53,15 +53,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The problem's code; empty if it is none.
+    /// The problem code; empty if the answer is not a problem.
     #[must_use]
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// Status and code, or status and text, in a few words.
+    /// Summarises the answer: its status, and its problem code or the beginning of its text.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         match (self.code(), &self.body) {
             ("", Value::String(text)) => format!("{} {}", self.status, text.chars().take(80).collect::<String>()),
             ("", _) => self.status.to_string(),
@@ -76,62 +76,63 @@ impl Answer {
     }
 }
 
-/// Everything that the attacks share.
-pub struct Arena {
+/// The installation, the host, the requested cases, and the channel for their results.
+pub struct AttackContext {
     pub target: Target,
     pub http: Client,
     pub store: Store,
     pub engine: Engine,
     pub cgroups: Cgroups,
-    pub witness: Witness,
+    pub host_canary: HostCanary,
     pub outside: Outside,
     cases: HashMap<String, Case>,
-    findings: UnboundedSender<Finding>,
-    /// Which run tried which cases.
+    results: UnboundedSender<CaseResult>,
+    /// The cases that each run tries.
     runs: Mutex<HashMap<Uuid, Vec<String>>>,
 }
 
-impl Arena {
-    /// An arena for these cases. `engine` names its containers as the installation does.
+impl AttackContext {
+    /// Opens a context for these cases. `engine` must use the instance name of the installation.
     ///
     /// # Errors
-    /// Why nothing can be tried, for a person.
+    /// Explains to a person why no case can be tried.
     pub async fn open(
         target: Target,
         engine: Engine,
         outside: Outside,
         cases: Vec<Case>,
-        findings: UnboundedSender<Finding>,
+        results: UnboundedSender<CaseResult>,
     ) -> Result<Self, String> {
         let cgroups = Cgroups::of(&engine).await.map_err(|error| error.to_string())?;
         let store = Store::open(&target.database_url, 2).map_err(|error| error.to_string())?;
-        let witness = Witness::begin(&target.root).await.map_err(|error| format!("cannot watch this host: {error}"))?;
+        let host_canary =
+            HostCanary::begin(&target.root).await.map_err(|error| format!("cannot watch this host: {error}"))?;
         let http = Client::builder()
-            .timeout(ANSWER_PATIENCE)
+            .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| error.to_string())?;
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Ok(Self { target, http, store, engine, cgroups, witness, outside, cases, findings, runs: Mutex::default() })
+        Ok(Self { target, http, store, engine, cgroups, host_canary, outside, cases, results, runs: Mutex::default() })
     }
 
-    /// Whether this case was asked for.
+    /// Whether this case was requested.
     #[must_use]
     pub fn wants(&self, id: &str) -> bool {
         self.cases.contains_key(id)
     }
 
-    /// The cases of these that were asked for.
+    /// Those of these cases that were requested.
     #[must_use]
     pub fn wanted<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> HashSet<String> {
         ids.into_iter().filter(|id| self.wants(id)).map(str::to_owned).collect()
     }
 
-    /// Says what became of a case; one that was not asked for is nobody's business.
-    pub fn judge(&self, id: &str, judgement: Judgement) {
+    /// Reports the outcome of a case. The outcome of a case that was not requested is dropped.
+    pub fn record(&self, id: &str, outcome: CaseOutcome) {
         if let Some(case) = self.cases.get(id) {
-            // Without a listener the command is on its way out.
-            self.findings.send(Finding { case: case.clone(), judgement }).ok();
+            // The receiver is gone only when the command is exiting.
+            self.results.send(CaseResult { case: case.clone(), outcome }).ok();
         }
     }
 
@@ -148,7 +149,7 @@ impl Arena {
     /// Sends a request and reads its answer.
     ///
     /// # Errors
-    /// If there was no answer.
+    /// There was no answer.
     pub async fn send(&self, request: RequestBuilder) -> Result<Answer, String> {
         let response = request.send().await.map_err(|error| format!("no answer: {error}"))?;
         let status = response.status().as_u16();
@@ -156,10 +157,10 @@ impl Arena {
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
     }
 
-    /// Hands a project in; each case is a user of its own.
+    /// Submits a project; each case submits as a user of its own.
     ///
     /// # Errors
-    /// If there was no answer.
+    /// There was no answer.
     pub async fn submit(&self, user: &str, template: &str, archive: Vec<u8>) -> Result<Answer, String> {
         let form = Form::new()
             .text("template", template.to_owned())
@@ -168,28 +169,28 @@ impl Arena {
         self.send(self.request(Method::POST, "/v1/submissions").multipart(form)).await
     }
 
-    /// Hands in a project that must be taken, for these cases.
+    /// Submits a project for these cases, and returns its run.
     ///
     /// # Errors
-    /// If it was not taken.
+    /// The API did not accept the project.
     pub async fn begin(&self, cases: &[String], template: &str, archive: Vec<u8>) -> Result<Uuid, String> {
         let user = cases.first().map_or("attack", String::as_str);
         let answer = self.submit(user, template, archive).await?;
         let run = answer.body["run"]["id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
-        let run = run.ok_or_else(|| format!("the project was not taken: {}", answer.told()))?;
-        self.of(run, cases);
+        let run = run.ok_or_else(|| format!("the project was not accepted: {}", answer.summary()))?;
+        self.assign_run(run, cases);
         Ok(run)
     }
 
-    /// Notes which cases a run tries.
-    pub fn of(&self, run: Uuid, cases: &[String]) {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run, cases.to_vec());
+    /// Records the cases that a run tries.
+    pub fn assign_run(&self, run: Uuid, cases: &[String]) {
+        self.runs.lock().insert(run, cases.to_vec());
     }
 
-    /// The run when it has ended.
+    /// Waits for the end of a run and returns the run.
     ///
     /// # Errors
-    /// If it does not end, or the API does not say.
+    /// The run did not end in time, or the API did not return it.
     pub async fn ended(&self, run: Uuid) -> Result<Value, String> {
         let begun = clock::monotonic();
         loop {
@@ -197,19 +198,19 @@ impl Arena {
             let status = answer.body["status"].as_str().and_then(|status| status.parse::<Status>().ok());
             match status {
                 Some(status) if status.is_terminal() => return Ok(answer.body),
-                Some(status) if begun.elapsed() > RUN_PATIENCE => {
-                    return Err(format!("run {run} is still {status} after {} s", RUN_PATIENCE.as_secs()));
+                Some(status) if begun.elapsed() > RUN_TIMEOUT => {
+                    return Err(format!("run {run} is still {status} after {} s", RUN_TIMEOUT.as_secs()));
                 }
                 Some(_) => {}
-                None => return Err(format!("run {run}: {}", answer.told())),
+                None => return Err(format!("run {run}: {}", answer.summary())),
             }
         }
     }
 
-    /// All that a run wrote.
+    /// The whole output of a run.
     ///
     /// # Errors
-    /// If there was no answer.
+    /// There was no answer.
     pub async fn text(&self, run: Uuid) -> Result<String, String> {
         let answer = self.send(self.request(Method::GET, &format!("/v1/runs/{run}/output?format=text"))).await?;
         Ok(match answer.body {
@@ -218,9 +219,9 @@ impl Arena {
         })
     }
 
-    /// Looks for what was left behind: a container of a run that has ended, or a process without one.
+    /// Looks for leftovers: a container of a run that has ended, or a process whose container is gone.
     pub async fn check_leftovers(&self) {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let runs = self.runs.lock().clone();
         let begun = clock::monotonic();
         let mut look = tokio::time::interval(Duration::from_millis(200));
         loop {
@@ -239,14 +240,14 @@ impl Arena {
             if left.is_empty() && strays == 0 {
                 return;
             }
-            if begun.elapsed() > LEFTOVER_PATIENCE {
+            if begun.elapsed() > LEFTOVER_TIMEOUT {
                 for case in left.iter().filter_map(|run| runs.get(run)).flatten() {
-                    self.judge(case, Judgement::Escaped("its container is still there".to_owned()));
+                    self.record(case, CaseOutcome::Escaped("its container still exists".to_owned()));
                 }
                 if strays > 0 {
                     let all: HashMap<_, _> = runs.into_iter().filter(|_| left.is_empty()).collect();
                     for case in all.values().flatten() {
-                        self.judge(case, Judgement::Escaped(format!("{strays} processes outlived their cells")));
+                        self.record(case, CaseOutcome::Escaped(format!("{strays} processes outlived their cells")));
                     }
                 }
                 return;
@@ -256,7 +257,7 @@ impl Arena {
 
     fn doubt(&self, runs: &HashMap<Uuid, Vec<String>>, why: &str) {
         for case in runs.values().flatten() {
-            self.judge(case, Judgement::Unjudged(format!("nobody can say whether its container is gone: {why}")));
+            self.record(case, CaseOutcome::Inconclusive(format!("whether its container is gone is unknown: {why}")));
         }
     }
 }

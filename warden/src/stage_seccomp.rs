@@ -1,14 +1,13 @@
-//! What a stage's process may not ask of the kernel about PID 1.
+//! The seccomp filter of a stage's process: system calls that would affect PID 1.
 //!
-//! Being not dumpable keeps code of the same uid from reading, tracing and stopping the warden. A few
-//! calls ask only whether the uid is the same: they change another process's resource limits or its
-//! place in the scheduler. With them a project could end its warden from outside (a limit of CPU time:
-//! the kernel's own SIGKILL reaches PID 1) and pass that off as a fault of the infrastructure, or put it
-//! behind its own busy loops, so that deadlines come late. A filter of the stage's own denies them, on top of
-//! whatever profile the engine has set; the warden itself is not under it.
+//! The warden is not dumpable, so code of the same uid cannot read, trace or stop it. But a few system calls check only
+//! that the uid is the same: those that change the resource limits of another process or its place in the scheduler. With
+//! them a project could end its warden from outside (after a limit of CPU time the kernel's own SIGKILL reaches PID 1), so
+//! that the run looks like a fault of the infrastructure, or schedule the warden behind busy loops, so that deadlines come
+//! late. This filter denies those calls in addition to the engine's profile. The warden itself runs without the filter.
 //!
-//! Only the lower half of an argument is looked at, as the kernel does with an `int`. Programs of another
-//! architecture (32-bit ones on x86-64) are ended: they would reach the same calls by other numbers.
+//! The filter compares only the lower half of an argument, as the kernel does for an `int`. A program of another
+//! architecture (32-bit programs on x86-64) is killed, because it reaches the same calls by other numbers.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// The warden, as everything in its cell sees it.
+/// Process id of the warden inside its cell.
 const WARDEN: u64 = 1;
 
 /// `which` of setpriority(2): a process, a group, a user.
@@ -24,17 +23,17 @@ const PRIORITY_OF: [u64; 3] = [0, 1, 2];
 /// `which` of ioprio_set(2), likewise.
 const IO_PRIORITY_OF: [u64; 3] = [1, 2, 3];
 
-/// x32 is the same architecture to a filter, with this bit in its numbers.
+/// The bit that marks the numbers of x32 calls, which a filter sees as the same architecture.
 #[cfg(target_arch = "x86_64")]
 const OTHER_NUMBERS: Option<i64> = Some(0x4000_0000);
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_NUMBERS: Option<i64> = None;
 
-/// Denies this process, and all that it becomes and starts, to touch the warden.
+/// Installs the filter for this process and every program that it executes or starts.
 ///
 /// # Errors
-/// What could not be done: no stage may run without it.
-pub fn raise() -> Result<(), String> {
+/// The filter could not be installed; then no stage may run.
+pub fn install() -> Result<(), String> {
     let program = program().map_err(|error| error.to_string())?;
     seccompiler::apply_filter(&program).map_err(|error| error.to_string())
 }
@@ -53,7 +52,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     for (call, [process, group, user]) in [(nr::SETPRIORITY, PRIORITY_OF), (nr::IOPRIO_SET, IO_PRIORITY_OF)] {
         deny(call, vec![is(0, process)?, is(1, WARDEN)?])?;
         deny(call, vec![is(0, group)?, is(1, WARDEN)?])?;
-        // All processes of a user: the warden is one of them.
+        // The call changes every process of a user, and the warden is one of them.
         deny(call, vec![is(0, user)?])?;
     }
     let architecture = std::env::consts::ARCH.try_into()?;
@@ -65,7 +64,7 @@ fn is(argument: u8, value: u64) -> Result<SeccompCondition, seccompiler::Backend
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
-/// The kernel's numbers of the calls.
+/// System call numbers of x86-64.
 #[cfg(target_arch = "x86_64")]
 mod nr {
     pub const SETPRIORITY: i64 = 141;
@@ -77,7 +76,7 @@ mod nr {
     pub const SCHED_SETATTR: i64 = 314;
 }
 
-/// Those of aarch64 and riscv64, which share one table.
+/// System call numbers of aarch64 and riscv64, which share one table.
 #[cfg(not(target_arch = "x86_64"))]
 mod nr {
     pub const SETPRIORITY: i64 = 140;

@@ -1,8 +1,8 @@
-//! Names that lead elsewhere, mean something elsewhere, or are one name to some file system.
+//! Names that lead out of the folder, names that mean something else to another system, and names that some file
+//! system takes for one.
 
-use super::{members, refused};
-use crate::trial::Trial;
-use assize_corpus::{Ending, Member, archive, file, folder};
+use super::{HostileArchive, members, refused};
+use crate::{Ending, Member, archive, file, folder};
 
 /// Case, entry's name, reason.
 const LEADING: [(&str, &str, &str); 34] = [
@@ -68,8 +68,8 @@ const KINDS: [(&str, &str, u32, &str); 8] = [
     ("setgid", "a setgid file", 0o102_755, "archive_setuid"),
 ];
 
-pub(super) fn all() -> Vec<Trial> {
-    let mut all: Vec<Trial> = LEADING
+pub(super) fn all() -> Vec<HostileArchive> {
+    let mut all: Vec<HostileArchive> = LEADING
         .iter()
         .map(|(name, entry, code)| {
             members(&format!("name-{name}"), format!("an entry named {entry:?}"), code, &[file("ok"), file(entry)])
@@ -104,13 +104,13 @@ pub(super) fn all() -> Vec<Trial> {
         ),
         members(
             "symlink-from-dos",
-            "a symbolic link that says it was made on DOS",
+            "a symbolic link that claims to come from DOS",
             "archive_symlink",
             &[Member { host: 0, ..link.clone() }],
         ),
         members(
             "symlink-from-mac",
-            "a symbolic link that says it was made on a Mac",
+            "a symbolic link that claims to come from a Mac",
             "archive_symlink",
             &[Member { host: 19, ..link }],
         ),

@@ -1,10 +1,7 @@
 //! Entries whose two headers, descriptors and sizes contradict each other, overlap or hide something.
 
-use super::{members, refused};
-use crate::trial::Trial;
-use assize_corpus::{Ending, Member, archive, file, folder, longs, numbers};
-
-const CRC: u32 = 0x1234_5678;
+use super::{HostileArchive, members, refused};
+use crate::{ABC_CRC, Ending, Member, archive, file, folder, longs, numbers};
 
 /// A field of extra data with another name in it, as some unpackers prefer it.
 fn other_name() -> Vec<u8> {
@@ -16,11 +13,11 @@ fn streamed(after: Vec<u8>) -> Member {
     Member { flags: 1 << 3, local_crc: Some(0), local_sizes: Some((0, 0)), after, ..file("a") }
 }
 
-pub(super) fn all() -> Vec<Trial> {
+pub(super) fn all() -> Vec<HostileArchive> {
     [differing(), overlapping(), descriptors(), methods(), sizes()].concat()
 }
 
-fn differing() -> Vec<Trial> {
+fn differing() -> Vec<HostileArchive> {
     let a = || file("a");
     [
         (
@@ -39,7 +36,7 @@ fn differing() -> Vec<Trial> {
         ),
         (
             "stream-flag",
-            "sizes that are to come later",
+            "sizes that follow the data",
             "archive_flags_mismatch",
             Member { local_flags: Some(1 << 3), ..a() },
         ),
@@ -89,7 +86,7 @@ fn differing() -> Vec<Trial> {
     .collect()
 }
 
-fn overlapping() -> Vec<Trial> {
+fn overlapping() -> Vec<HostileArchive> {
     let second = archive(&[file("b")], &Ending::default())[..34].to_vec();
     let quoting = Member { data: second.clone(), packed: 34, unpacked: 34, ..file("a") };
     let quoted = Member { data: Vec::new(), offset: Some(31), ..file("b") };
@@ -127,13 +124,13 @@ fn overlapping() -> Vec<Trial> {
     ]
 }
 
-fn descriptors() -> Vec<Trial> {
+fn descriptors() -> Vec<HostileArchive> {
     [
         ("crc", "with another CRC", longs(&[0x0807_4b50, 7, 3, 3]), "archive_descriptor_mismatch"),
-        ("packed", "with another packed size", longs(&[0x0807_4b50, CRC, 4, 3]), "archive_descriptor_mismatch"),
-        ("unpacked", "with another size", longs(&[0x0807_4b50, CRC, 3, 4]), "archive_descriptor_mismatch"),
+        ("packed", "with another packed size", longs(&[0x0807_4b50, ABC_CRC, 4, 3]), "archive_descriptor_mismatch"),
+        ("unpacked", "with another size", longs(&[0x0807_4b50, ABC_CRC, 3, 4]), "archive_descriptor_mismatch"),
         ("missing", "that is not there", Vec::new(), "archive_descriptor_mismatch"),
-        ("padded", "with bytes behind it", longs(&[0x0807_4b50, CRC, 3, 3, 0]), "archive_hidden_data"),
+        ("padded", "with bytes behind it", longs(&[0x0807_4b50, ABC_CRC, 3, 3, 0]), "archive_hidden_data"),
     ]
     .map(|(name, what, after, code)| {
         let tried = format!("a data descriptor {what}");
@@ -142,7 +139,7 @@ fn descriptors() -> Vec<Trial> {
     .into()
 }
 
-fn methods() -> Vec<Trial> {
+fn methods() -> Vec<HostileArchive> {
     [
         ("encrypted", "an encrypted entry", 1, 0, "archive_encrypted"),
         ("encrypted-strong", "a strongly encrypted entry", 1 | 1 << 6, 0, "archive_encrypted"),
@@ -159,7 +156,7 @@ fn methods() -> Vec<Trial> {
     .into()
 }
 
-fn sizes() -> Vec<Trial> {
+fn sizes() -> Vec<HostileArchive> {
     let bomb = |unpacked: u32| Member { method: 8, unpacked, packed: 3, ..file("a") };
     let many: Vec<Member> = (0..10_001).map(|number| file(&format!("f{number}"))).collect();
     let commented: Vec<Member> =

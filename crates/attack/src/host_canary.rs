@@ -1,4 +1,4 @@
-//! What must not change on the host, whatever a cell does, and who must not be reached.
+//! Canaries on the host: settings and a file that no cell may change, and listeners that no cell may reach.
 
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-/// Settings of the kernel that an escape would reach for first; none is any cell's business.
+/// Kernel settings that an escape would change first. No cell may change them.
 const SETTINGS: [&str; 7] = [
     "/proc/sys/kernel/core_pattern",
     "/proc/sys/kernel/hostname",
@@ -20,26 +20,27 @@ const SETTINGS: [&str; 7] = [
     "/proc/sys/vm/overcommit_memory",
 ];
 
-/// What the canary says.
+/// Content of the canary file.
 const CANARY: &str = "a cell that can read or change this has left its cell\n";
 
-/// A host that is watched: settings, a file, and two listeners that nobody may reach.
-pub struct Witness {
-    /// On 127.0.0.1 of the host.
+/// The watched parts of the host: kernel settings, a file, and two listeners that no cell may reach.
+pub struct HostCanary {
+    /// TCP port of a listener on 127.0.0.1 of the host.
     pub port: u16,
-    /// Name of a socket in the host's abstract namespace.
+    /// Name of a Unix socket in the host's abstract namespace.
     pub socket: String,
+    /// Path of the canary file.
     pub canary: PathBuf,
     before: Vec<(PathBuf, String)>,
     reached: Arc<AtomicUsize>,
     listening: Vec<JoinHandle<()>>,
 }
 
-impl Witness {
-    /// Begins to watch; the canary lies in `root`.
+impl HostCanary {
+    /// Records the state of the host, writes the canary file into `root`, and starts the listeners.
     ///
     /// # Errors
-    /// If a file cannot be written or a port not be had.
+    /// The file cannot be written, or a listener cannot be started.
     pub async fn begin(root: &Path) -> std::io::Result<Self> {
         let canary = root.join("canary");
         std::fs::write(&canary, CANARY)?;
@@ -71,15 +72,15 @@ impl Witness {
         Ok(Self { port, socket, canary, before, reached, listening })
     }
 
-    /// Connections that came since it was last asked.
+    /// Number of connections since the last call.
     pub fn reached(&self) -> usize {
         self.reached.swap(0, Ordering::Relaxed)
     }
 
-    /// Whether all is as it was.
+    /// Checks that nothing has changed and that no listener was reached.
     ///
     /// # Errors
-    /// What has changed, or who was reached.
+    /// Names what has changed, or how many connections came.
     pub fn check(&self) -> Result<(), String> {
         for (path, before) in &self.before {
             let now = read(path).unwrap_or_default();
@@ -94,7 +95,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for HostCanary {
     fn drop(&mut self) {
         self.listening.iter().for_each(JoinHandle::abort);
     }
@@ -109,21 +110,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_change_and_a_visit_are_noticed() {
+    async fn a_change_and_a_connection_are_detected() {
         let root = tempfile::tempdir().unwrap();
-        let witness = Witness::begin(root.path()).await.unwrap();
-        assert_eq!(witness.check(), Ok(()));
-        let mut visit = tokio::net::TcpStream::connect(("127.0.0.1", witness.port)).await.unwrap();
+        let host_canary = HostCanary::begin(root.path()).await.unwrap();
+        assert_eq!(host_canary.check(), Ok(()));
+        let mut visit = tokio::net::TcpStream::connect(("127.0.0.1", host_canary.port)).await.unwrap();
         // Until it was accepted; then the listener drops it.
         tokio::io::AsyncReadExt::read_to_end(&mut visit, &mut Vec::new()).await.unwrap();
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(&witness.socket).unwrap();
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&host_canary.socket).unwrap();
         let mut other = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
         tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut other, &mut Vec::new()))
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(witness.check(), Err("2 connections reached the host".to_owned()));
-        std::fs::write(&witness.canary, "changed").unwrap();
-        assert!(witness.check().unwrap_err().contains("canary"));
+        assert_eq!(host_canary.check(), Err("2 connections reached the host".to_owned()));
+        std::fs::write(&host_canary.canary, "changed").unwrap();
+        assert!(host_canary.check().unwrap_err().contains("canary"));
     }
 }

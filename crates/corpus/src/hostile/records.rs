@@ -1,24 +1,23 @@
 //! End records, zip64 records and files that are cut, doubled, padded or something else altogether.
 
-use super::{members, refused};
-use crate::trial::Trial;
-use assize_corpus::{Ending, Member, archive, file, numbers};
+use super::{HostileArchive, members, refused};
+use crate::{Ending, Member, archive, file, numbers};
 
-pub(super) fn all() -> Vec<Trial> {
+pub(super) fn all() -> Vec<HostileArchive> {
     [ends(), zip64(), whole()].concat()
 }
 
-fn end(name: &str, tried: &str, code: &'static str, ending: &Ending) -> Trial {
+fn end(name: &str, tried: &str, code: &'static str, ending: &Ending) -> HostileArchive {
     refused(name, tried, code, archive(&[file("a"), file("b")], ending))
 }
 
-fn ends() -> Vec<Trial> {
+fn ends() -> Vec<HostileArchive> {
     let plain = Ending::default;
     let inner = archive(&[file("x")], &plain());
     vec![
         end(
             "end-comment-length",
-            "an end record whose comment is shorter than it says",
+            "an end record that declares a longer comment than it has",
             "archive_truncated",
             &Ending { comment_len: Some(7), ..plain() },
         ),
@@ -67,19 +66,19 @@ fn ends() -> Vec<Trial> {
         ),
         end(
             "directory-short",
-            "a directory that is longer than the end record says",
+            "a directory that is longer than the end record declares",
             "archive_prepended_data",
             &Ending { len: Some(10), ..plain() },
         ),
         end(
             "directory-long",
-            "a directory that is shorter than the end record says",
+            "a directory that is shorter than the end record declares",
             "archive_truncated",
             &Ending { len: Some(10_000), ..plain() },
         ),
         end(
             "directory-earlier",
-            "a directory that is not where the end record says",
+            "a directory that does not begin where the end record declares",
             "archive_prepended_data",
             &Ending { offset: Some(1), ..plain() },
         ),
@@ -92,7 +91,7 @@ fn ends() -> Vec<Trial> {
     ]
 }
 
-fn zip64() -> Vec<Trial> {
+fn zip64() -> Vec<HostileArchive> {
     let field = |values: &[u64]| {
         let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         [numbers(&[1, u16::try_from(content.len()).unwrap_or_default()]), content].concat()
@@ -110,13 +109,7 @@ fn zip64() -> Vec<Trial> {
     vec![
         member("zip64-short", "a zip64 field that lacks a size", "archive_zip64_lie", field(&[3]), u32::MAX),
         member("zip64-long", "a zip64 field with a size too many", "archive_zip64_lie", field(&[3, 3, 3]), u32::MAX),
-        member(
-            "zip64-absent",
-            "sizes that are to be in a zip64 field that is not there",
-            "archive_zip64_lie",
-            Vec::new(),
-            u32::MAX,
-        ),
+        member("zip64-absent", "sizes that refer to a missing zip64 field", "archive_zip64_lie", Vec::new(), u32::MAX),
         member(
             "zip64-contradicts",
             "a zip64 field with another size than the header",
@@ -165,7 +158,7 @@ fn zip64() -> Vec<Trial> {
         ),
         end(
             "zip64-record-absent",
-            "an end record that promises a zip64 record that is not there",
+            "an end record that refers to a missing zip64 record",
             "archive_zip64_lie",
             &Ending { offset: Some(u32::MAX), ..Ending::default() },
         ),
@@ -174,7 +167,7 @@ fn zip64() -> Vec<Trial> {
     ]
 }
 
-fn whole() -> Vec<Trial> {
+fn whole() -> Vec<HostileArchive> {
     let good = archive(&[file("a"), file("b")], &Ending::default());
     let moved = [b"MZ stub".to_vec(), archive(&[file("a")], &Ending::default())].concat();
     vec![
