@@ -45,6 +45,12 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
     for limit in &command.allow_unenforced {
         config.allow_unenforced_limits = format!("{},{limit}", config.allow_unenforced_limits);
     }
+    if let Some(runs) = command.max_runs_per_berth {
+        config.constants.max_runs_per_berth = runs;
+    }
+    if let Some(bytes) = command.output_end_bytes {
+        (config.constants.output_head_bytes, config.constants.output_tail_bytes) = (bytes, bytes);
+    }
     unenforced::parse(&config.allow_unenforced_limits).map_err(Fault::usage)?;
     let stop = signals::shutdown_token(command.lifeline)?;
     // When one part ends, by a fault or by the stop signal, the other is stopped too.

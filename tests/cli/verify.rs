@@ -69,8 +69,8 @@ fn a_receipt_is_verified_and_told() {
     let (key, archive) = (signed.key("public.pem"), signed.key("project.zip"));
     let said = signed.verify("receipt.json", &["--key", &key, "--archive", &archive]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
-    for expected in ["VERIFIED\n", "(the given file matches)", "2026-11-21 10:15:30.000000 UTC", "ada", "12 bytes"] {
-        assert!(said.out.contains(expected), "{expected}: {}", said.out);
+    for told in ["VERIFIED\n", "(the given file matches)", "2026-11-21 10:15:30.000000 UTC", "ada", "12 bytes"] {
+        assert!(said.out.contains(told), "{told}: {}", said.out);
     }
     let said = signed.verify("receipt.json", &["--keys", &key, "--json"]);
     let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();

@@ -25,7 +25,7 @@ pub enum Style {
 }
 
 impl Style {
-    const fn ansi(self) -> anstyle::Style {
+    const fn style(self) -> anstyle::Style {
         match self {
             Self::Plain => anstyle::Style::new(),
             Self::Good => AnsiColor::Green.on_default(),
@@ -85,7 +85,7 @@ impl Terminal {
     /// Returns `text` in the colour of `style`, or unchanged where colours are off.
     #[must_use]
     pub fn paint(self, style: Style, text: impl std::fmt::Display) -> String {
-        let style = if self.colour { style.ansi() } else { anstyle::Style::new() };
+        let style = if self.colour { style.style() } else { anstyle::Style::new() };
         format!("{style}{text}{style:#}")
     }
 

@@ -13,7 +13,7 @@ use super::key::{KeyError, PrivateKey};
 const MAX_BYTES: u64 = 4096;
 
 /// The advice for a file that does not exist.
-const CREATE: &str = "make one with `assize key signing create`, or set signing_key_file";
+const CREATE: &str = "create one with `assize key signing create`, or set signing_key_file";
 
 /// The advice for a file that exists already.
 const ROTATE: &str = "replace it with `assize key signing rotate`";
@@ -34,15 +34,15 @@ const CHECK_FOLDER: &str = "check its folder and signing_key_file";
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum KeyFileError {
-    #[error("there is no signing key at {}; {CREATE}", .0.display())]
+    #[error("no signing key at {}; {CREATE}", .0.display())]
     Missing(PathBuf),
-    #[error("there is a signing key at {} already; {ROTATE}", .0.display())]
+    #[error("a signing key exists at {}; {ROTATE}", .0.display())]
     Exists(PathBuf),
-    #[error("the signing key {} may be read by others than its owner (mode {mode:04o}); {CLOSE}", .path.display())]
+    #[error("the signing key {} is readable by others than its owner (mode {mode:04o}, the limit is 0600); {CLOSE}", .path.display())]
     Open { path: PathBuf, mode: u32 },
     #[error("the signing key {}: {reason}; {RESTORE}", .path.display())]
     Unusable { path: PathBuf, reason: KeyError },
-    #[error("the signing key {} is no plain file of at most {MAX_BYTES} bytes; {SET_FILE}", .0.display())]
+    #[error("the signing key {} is not a plain file of at most {MAX_BYTES} bytes; {SET_FILE}", .0.display())]
     NotAFile(PathBuf),
     #[error("cannot read or write the signing key {}: {error}; {CHECK_FOLDER}", .path.display())]
     Io { path: PathBuf, error: std::io::Error },
@@ -63,7 +63,7 @@ impl KeyFileError {
     }
 }
 
-/// What tells one content of a file from the next without reading it.
+/// Metadata that changes with the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,

@@ -36,11 +36,11 @@ pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
 /// The drain timeout of a worker, in seconds.
 pub const DRAIN_S: u64 = 3;
 
-/// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
-const OUTPUT_END: &str = "16384";
-
 /// The longest that a process may take to be ready. A worker creates its sandbox containers first.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
+const OUTPUT_END: &str = "16384";
 
 /// The size of the file system of uploads and blobs, in MiB.
 const SMALL_MIB: u64 = 512;

@@ -141,7 +141,7 @@ async fn attack_on(
     {
         let attacking = async {
             attack::run(&context).await;
-            // Findings that are still in the channel are recorded below.
+            // Results that are still in the channel are recorded below.
         };
         tokio::pin!(attacking);
         let late = tokio::time::sleep(ATTACK_TIMEOUT);
