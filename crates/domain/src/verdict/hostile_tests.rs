@@ -170,7 +170,7 @@ fn only_one_document_with_a_known_root_is_read() {
         ("no xml at all", "there is no element"),
         ("<testsuite><testcase></testsuite>", "not valid junit"),
         ("<testsuite><testcase name='a'/>", "<testsuite> is still open at the end"),
-        ("<testsuite><testcase name='a", "cut off"),
+        ("<testsuite><testcase name='a", "truncated"),
     ] {
         let error = read(Format::Junit, report.as_bytes()).expect_err(report).to_string();
         assert!(error.contains(why), "{report}: {error}");
@@ -224,7 +224,7 @@ fn an_unclosed_diagnostic_does_not_swallow_the_stream() {
 fn a_ctrf_of_another_kind_is_refused() {
     for (report, why) in [
         (r#"{"reportFormat":"XYZ","results":{"tests":[]}}"#, "reportFormat must be"),
-        (r#"{"specVersion":"2.0.0","results":{"tests":[]}}"#, "only 0.x and 1.x is known"),
+        (r#"{"specVersion":"2.0.0","results":{"tests":[]}}"#, "only 0.x and 1.x is supported"),
         (r#"{"results":{}}"#, "results.tests is missing"),
         (r#"{"tests":[]}"#, "results is missing"),
         (r#"{"results":{"tests":[{"name":"a"}]}}"#, "results.tests[0].status is missing"),
