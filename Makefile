@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo test attack bench check sqlx sqlx-check chaos fuzz clean
+.PHONY: help setup engine images build warden demo quick test contract attack bench check sqlx sqlx-check chaos fuzz clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +34,15 @@ build: warden ## Build the binaries
 demo: images build ## Evaluate every sample of every template for real (KEEP=1 leaves it serving)
 	@ASSIZE_MAX_STAGE_TIMEOUT_S=15 target/release/assize demo --up --data $(DATA) $(if $(KEEP),--keep)
 
+quick: ## The tests that need neither an engine nor a database: within a minute of a warm build
+	@scripts/quick
+
 test: images warden ## All tests, on real Postgres, Redis and Docker
 	@scripts/test
+
+contract: ## Generated requests against a live API, each answer checked (EXAMPLES=50, SEED)
+	@scripts/setup --contract
+	@scripts/schemathesis
 
 attack: images warden ## Try every hostile case on this host (ONLY=pattern); exit code 1 if one escapes
 	@cargo build --locked --bin assize
@@ -55,7 +62,7 @@ fuzz: ## Fuzz what reads bytes from outside: TARGET (all, in turn), SECONDS of e
 check: ## Format, lints, licences, queries, documentation
 	@scripts/check
 
-sqlx: ## Renew .sqlx from the queries and a real database
+sqlx: ## Renew crates/store/.sqlx from the queries and a real database
 	@scripts/sqlx
 
 clean: ## Remove what was built

@@ -20,10 +20,10 @@ use assize_observe::metrics;
 use assize_observe::metrics::{CONTENT_TYPE, UPKEEP_INTERVAL};
 
 /// Connections at one time; more are closed at once.
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// From a connection to the end of its answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Says why the process is not ready; an empty list if it is.
 pub type Unready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -38,19 +38,19 @@ pub async fn serve(listen: &str, unready: Unready, stop: CancellationToken) -> a
             "cannot listen on {listen} for metrics: {error}; set api_metrics_listen or worker_metrics_listen"
         )
     })?;
-    serve_on(listener, unready, PATIENCE, stop).await;
+    serve_on(listener, unready, CONNECTION_TIMEOUT, stop).await;
     Ok(())
 }
 
 /// [`serve`] on a listener, with another time for each connection.
-pub async fn serve_on(listener: TcpListener, unready: Unready, patience: Duration, stop: CancellationToken) {
+pub async fn serve_on(listener: TcpListener, unready: Unready, timeout: Duration, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(async || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics().text())))
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(move || std::future::ready(readiness(&unready()))));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).keep_alive(false);
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         let accepted = tokio::select! {
@@ -69,7 +69,7 @@ pub async fn serve_on(listener: TcpListener, unready: Unready, patience: Duratio
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else { continue };
         let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
-            tokio::time::timeout(patience, connection).await.ok();
+            tokio::time::timeout(timeout, connection).await.ok();
             drop(permit);
         });
     }

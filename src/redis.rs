@@ -33,7 +33,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Live outputs that are read at one time, in this process: each answer is as large as a run's share, and Redis
 /// counts what it has not sent yet as its own memory.
-const MOST_READS: usize = 8;
+const MAX_READS: usize = 8;
 
 /// Seconds that what is left of a run's live output stays once an attempt is over.
 const OVER_SECONDS: i64 = 60;
@@ -90,7 +90,7 @@ impl Redis {
             client,
             connection,
             prefix: format!("assize:{instance}"),
-            reads: Arc::new(Semaphore::new(MOST_READS)),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
         })
     }
 

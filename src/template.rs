@@ -225,7 +225,7 @@ impl Templates {
             }
         }
         if all.is_empty() {
-            return Err(fault("no folder in it has a template.toml".to_owned()));
+            return Err(fault("none of its folders contains a template.toml".to_owned()));
         }
         Ok(Self(all))
     }

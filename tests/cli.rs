@@ -22,22 +22,22 @@ fn assize(arguments: &[&str]) -> Command {
     command
 }
 
-struct Said {
+struct Printed {
     code: i32,
     out: String,
     err: String,
 }
 
-fn said(output: Output) -> Said {
-    Said {
+fn printed(output: Output) -> Printed {
+    Printed {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-fn run(arguments: &[&str]) -> Said {
-    said(assize(arguments).output().unwrap())
+fn run(arguments: &[&str]) -> Printed {
+    printed(assize(arguments).output().unwrap())
 }
 
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -114,7 +114,7 @@ fn a_service_that_is_away_is_a_fault_of_the_infrastructure() {
 #[test]
 fn a_database_that_is_away_ends_the_api() {
     let output = assize(&["api"]).env("ASSIZE_DATABASE_URL", "postgres://assize@127.0.0.1:1/assize").output();
-    let said = said(output.unwrap());
+    let said = printed(output.unwrap());
     assert_eq!(said.code, 5);
     assert!(said.err.contains("Postgres did not answer"), "{}", said.err);
     assert!(said.err.contains("database_url"), "{}", said.err);
@@ -123,7 +123,7 @@ fn a_database_that_is_away_ends_the_api() {
 #[test]
 fn without_a_key_one_is_told_how_to_get_one() {
     let folder = project(&[]);
-    let said = said(assize(&["runs"]).current_dir(folder.path()).output().unwrap());
+    let said = printed(assize(&["runs"]).current_dir(folder.path()).output().unwrap());
     assert_eq!(said.code, 2);
     assert!(said.err.contains("assize key create") && said.err.contains("ASSIZE_KEY"), "{}", said.err);
 }
@@ -146,7 +146,7 @@ fn metadata_must_be_an_object() {
     }
 }
 
-fn submit(fake: &Fake, more: &[&str]) -> Said {
+fn submit(fake: &Fake, more: &[&str]) -> Printed {
     let folder = project(&[("run.sh", "true\n"), (".gitignore", "secret\n"), ("secret", "x")]);
     let mut arguments = vec!["submit", text(folder.path()), "-t", "trivial", "-u", "alice", "--key", "k"];
     arguments.extend(["--url", fake.url()]);

@@ -179,3 +179,34 @@ fn each_crate_uses_only_what_it_may_know() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Names that say nothing of what they name, and the constants whose unit or bound they hide.
+const BANNED: [&str; 10] = [
+    "fn told(",
+    "fn said(",
+    "fn of(",
+    "fn judge(",
+    "struct Told",
+    "struct Said",
+    "const PATIENCE",
+    "const MOMENT",
+    "const MOST_",
+    "const MOST:",
+];
+
+#[test]
+fn no_name_is_on_the_list_of_banned_ones() {
+    let mut wrong = Vec::new();
+    for root in ["src", "crates", "warden", "soak", "model", "benches", "tests"] {
+        let walk = ignore::WalkBuilder::new(root).standard_filters(false).build().filter_map(Result::ok);
+        for entry in walk.filter(|entry| entry.path().extension().is_some_and(|end| end == "rs")) {
+            if entry.path().ends_with("tests/layers.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).expect("a source");
+            let found = BANNED.iter().filter(|name| text.contains(*name));
+            wrong.extend(found.map(|name| format!("{}: {name}", entry.path().display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

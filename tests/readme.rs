@@ -27,17 +27,17 @@ fn table() -> String {
     table
 }
 
-/// `UPDATE_DOCS=1` writes the table instead of comparing it.
+/// `UPDATE_SNAPSHOTS=1` writes the table instead of comparing it.
 #[test]
 fn the_configuration_lists_every_setting_with_its_default() {
     let document = read(Path::new(CONFIGURATION));
     let (head, rest) = document.split_once(BEGIN).expect("docs/configuration.md has no settings:begin");
     let (seen, tail) = rest.split_once(END).expect("docs/configuration.md has no settings:end");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(CONFIGURATION, format!("{head}{BEGIN}{}{END}{tail}", table())).unwrap();
         return;
     }
-    assert_eq!(seen, table(), "run `UPDATE_DOCS=1 cargo test --test readme`");
+    assert_eq!(seen, table(), "run `UPDATE_SNAPSHOTS=1 cargo test --test readme`");
 }
 
 #[test]
@@ -154,7 +154,6 @@ fn headings(path: &Path) -> Vec<String> {
 
 /// A file that a document names in backticks is there.
 #[test]
-#[ignore = "until the crates are split: the documents name files where they will be"]
 fn every_file_that_the_documents_name_exists() {
     const ROOTS: [&str; 11] = [
         "benches/",

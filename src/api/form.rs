@@ -59,7 +59,7 @@ impl FormContext<'_> {
 
     fn check_repository(&self, url: &str, reference: Option<&str>) -> Result<Project, Problem> {
         let reference = reference.unwrap_or(DEFAULT_REF);
-        Ok(Project::Repository(repository::check(url, reference, Allowed::of(self.config))?))
+        Ok(Project::Repository(repository::check(url, reference, Allowed::from_config(self.config))?))
     }
 }
 

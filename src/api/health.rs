@@ -77,9 +77,7 @@ pub(super) async fn readyz(
         degraded.push("rate limits are counted by this process alone".to_owned());
     }
     let unenforced = unenforced.unwrap_or_default();
-    degraded.extend(
-        unenforced.iter().map(|limit| format!("the limit {limit} is not enforced for some sandbox containers")),
-    );
+    degraded.extend(unenforced.iter().map(|limit| format!("the limit {limit} is not enforced for some cells")));
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, reasons, degraded }))

@@ -166,7 +166,7 @@ impl Named {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Reach {
+    fn reach_by_name(text: &str) -> Reach {
         reach(text.parse().unwrap())
     }
 
@@ -202,7 +202,7 @@ mod tests {
             "3ffe::1",
             "::ffff:1.1.1.1",
         ] {
-            assert_eq!(of(address), Reach::Public, "{address}");
+            assert_eq!(reach_by_name(address), Reach::Public, "{address}");
         }
     }
 
@@ -230,7 +230,7 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:c0a8:1",
         ] {
-            assert!(matches!(of(address), Reach::Private(_)), "{address}: {:?}", of(address));
+            assert!(matches!(reach_by_name(address), Reach::Private(_)), "{address}: {:?}", reach_by_name(address));
         }
     }
 
@@ -266,7 +266,7 @@ mod tests {
             "::ffff:0:7f00:1",
             "5f00::1",
         ] {
-            assert!(matches!(of(address), Reach::Never(_)), "{address}: {:?}", of(address));
+            assert!(matches!(reach_by_name(address), Reach::Never(_)), "{address}: {:?}", reach_by_name(address));
             let host = super::super::Host::parse("metadata").unwrap();
             assert!(named.check(&host, 80, address.parse().unwrap()).is_err(), "{address}");
         }

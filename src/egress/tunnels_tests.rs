@@ -44,7 +44,7 @@ impl Cell {
         id
     }
 
-    async fn said(&mut self) -> ToCell {
+    async fn next_message(&mut self) -> ToCell {
         let bytes = self.frames.recv().await.unwrap();
         let mut decoder = Decoder::default();
         decoder.feed(&bytes);
@@ -54,7 +54,7 @@ impl Cell {
     async fn connected(&mut self, listener: &TcpListener) -> (u32, TcpStream) {
         let id = self.open("service.example");
         let (stream, _) = listener.accept().await.unwrap();
-        assert_eq!(self.said().await, ToCell::Opened { id });
+        assert_eq!(self.next_message().await, ToCell::Opened { id });
         (id, stream)
     }
 
@@ -72,13 +72,13 @@ async fn bytes_go_both_ways_and_are_written_down() {
     let mut bytes = [0; 4];
     stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"ping");
-    assert_eq!(cell.said().await, ToCell::Credit { id, bytes: 4 });
+    assert_eq!(cell.next_message().await, ToCell::Credit { id, bytes: 4 });
     stream.write_all(b"pong!").await.unwrap();
-    assert_eq!(cell.said().await, ToCell::Data { id, bytes: b"pong!".to_vec() });
+    assert_eq!(cell.next_message().await, ToCell::Data { id, bytes: b"pong!".to_vec() });
     cell.tunnels.hear(FromCell::End { id, how: How::Eof });
     assert_eq!(stream.read(&mut bytes).await.unwrap(), 0, "the end is passed on");
     drop(stream);
-    assert_eq!(cell.said().await, ToCell::End { id, how: How::Eof });
+    assert_eq!(cell.next_message().await, ToCell::End { id, how: How::Eof });
     cell.tunnels.tasks.close();
     cell.tunnels.tasks.wait().await;
     let recorded = cell.recorded().await;
@@ -101,7 +101,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
     let (mut cell, checked) = cell_resolving(QUOTA, resolver).await;
     let elsewhere = TcpListener::bind(("127.0.0.2", cell.port)).await.unwrap();
     let id = cell.open("service.example");
-    assert_eq!(cell.said().await, ToCell::Opened { id });
+    assert_eq!(cell.next_message().await, ToCell::Opened { id });
     tokio::select! {
         accepted = checked.accept() => drop(accepted.unwrap()),
         _ = elsewhere.accept() => panic!("the second answer was dialled"),
@@ -115,7 +115,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
 async fn what_is_not_listed_gets_403_and_is_written_down() {
     let (mut cell, _listener) = cell(QUOTA).await;
     let id = cell.open("other.example");
-    let ToCell::Refused { id: refused, status: 403, reason } = cell.said().await else { panic!("not refused") };
+    let ToCell::Refused { id: refused, status: 403, reason } = cell.next_message().await else { panic!("not refused") };
     assert!(refused == id && reason.contains("not on the list"), "{reason}");
     let recorded = cell.recorded().await;
     assert_eq!((recorded.egress[0].outcome, recorded.egress[0].address), (ConnectionOutcome::Refused, None));
@@ -128,7 +128,7 @@ async fn a_stage_without_egress_reaches_nothing() {
     let port = cell.port;
     let host = "service.example".to_owned();
     cell.tunnels.hear(FromCell::Open { id: 9, stage: STAGE + 1, at_us: 2_000, port, host });
-    assert!(matches!(cell.said().await, ToCell::Refused { id: 9, status: 403, .. }));
+    assert!(matches!(cell.next_message().await, ToCell::Refused { id: 9, status: 403, .. }));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn nobody_there_is_an_outage() {
     let (mut cell, listener) = cell(QUOTA).await;
     drop(listener);
     cell.open("service.example");
-    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    assert!(matches!(cell.next_message().await, ToCell::Refused { status: 502, .. }));
     let recorded = cell.recorded().await;
     assert_eq!(recorded.egress[0].outcome, ConnectionOutcome::Unreachable);
     assert!(cell.tunnels.take_heard(STAGE).await.outage.unwrap().contains("did not answer"));
@@ -175,12 +175,12 @@ async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
     });
     let mut received = 0;
     while received < WINDOW_DOWN as usize {
-        let ToCell::Data { bytes, .. } = cell.said().await else { panic!("no data") };
+        let ToCell::Data { bytes, .. } = cell.next_message().await else { panic!("no data") };
         received += bytes.len();
     }
     assert_eq!(received, WINDOW_DOWN as usize);
     cell.tunnels.hear(FromCell::Credit { id, bytes: 1000 });
-    let ToCell::Data { bytes, .. } = cell.said().await else { panic!("no data") };
+    let ToCell::Data { bytes, .. } = cell.next_message().await else { panic!("no data") };
     assert!(bytes.len() <= 1000, "{}", bytes.len());
     // Credit for more than it was sent is no warden's.
     cell.tunnels.hear(FromCell::Credit { id, bytes: 2 * WINDOW_DOWN });
@@ -208,12 +208,12 @@ async fn bytes_and_connections_have_quotas() {
     let (mut cell, listener) = cell(Quota { connections: 2, bytes: 100 }).await;
     let (id, mut stream) = cell.connected(&listener).await;
     stream.write_all(&[0; 101]).await.unwrap();
-    assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
+    assert_eq!(cell.next_message().await, ToCell::End { id, how: How::Reset });
     cell.open("service.example");
-    let ToCell::Refused { status: 429, reason, .. } = cell.said().await else { panic!("not refused") };
+    let ToCell::Refused { status: 429, reason, .. } = cell.next_message().await else { panic!("not refused") };
     assert_eq!(reason, "this stage has used up its 100 bytes");
     cell.open("service.example");
-    let ToCell::Refused { status: 429, reason, .. } = cell.said().await else { panic!("not refused") };
+    let ToCell::Refused { status: 429, reason, .. } = cell.next_message().await else { panic!("not refused") };
     assert_eq!(reason, "this stage has used up its 2 connections");
     let outcomes: Vec<_> = cell.recorded().await.egress.iter().map(|connection| connection.outcome).collect();
     assert_eq!(outcomes, [ConnectionOutcome::Quota; 3]);
@@ -224,7 +224,7 @@ async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
     let (mut cell, _listener) = cell(Quota { connections: 3, bytes: 100 }).await;
     for _ in 0..10_000 {
         let id = cell.open("elsewhere.example");
-        let ToCell::Refused { id: refused, .. } = cell.said().await else { panic!("not refused") };
+        let ToCell::Refused { id: refused, .. } = cell.next_message().await else { panic!("not refused") };
         assert_eq!(refused, id);
         assert!(cell.tunnels.open.len() <= MAX_OPEN);
     }
@@ -237,7 +237,7 @@ async fn a_connection_on_which_nothing_goes_is_ended() {
     let (mut cell, listener) = cell(QUOTA).await;
     cell.tunnels.rules.end_slow_after(Duration::from_millis(20), 0);
     let (id, _stream) = cell.connected(&listener).await;
-    assert_eq!(cell.said().await, ToCell::End { id, how: How::Reset });
+    assert_eq!(cell.next_message().await, ToCell::End { id, how: How::Reset });
     assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Idle);
 }
 
@@ -260,7 +260,7 @@ async fn a_host_is_the_same_with_a_dot_and_in_capitals() {
     drop(listener);
     for host in ["service.example.", "SERVICE.example"] {
         cell.open(host);
-        assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+        assert!(matches!(cell.next_message().await, ToCell::Refused { status: 502, .. }));
     }
     let listener = TcpListener::bind(address).await.unwrap();
     let (_, stream) = cell.connected(&listener).await;
@@ -278,7 +278,7 @@ async fn a_host_that_the_project_filled_itself_is_no_outage() {
     let (_, held) = cell.connected(&listener).await;
     drop(listener);
     cell.open("service.example.");
-    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    assert!(matches!(cell.next_message().await, ToCell::Refused { status: 502, .. }));
     cell.tunnels.end_stage().await;
     // It has room again.
     drop(held);
@@ -291,9 +291,9 @@ async fn a_host_that_went_away_for_everybody_is_an_outage() {
     let (mut cell, listener) = cell(QUOTA).await;
     let (_, stream) = cell.connected(&listener).await;
     drop((listener, stream));
-    assert!(matches!(cell.said().await, ToCell::End { .. }));
+    assert!(matches!(cell.next_message().await, ToCell::End { .. }));
     cell.open("service.example");
-    assert!(matches!(cell.said().await, ToCell::Refused { status: 502, .. }));
+    assert!(matches!(cell.next_message().await, ToCell::Refused { status: 502, .. }));
     cell.tunnels.end_stage().await;
     assert!(cell.tunnels.take_heard(STAGE).await.outage.unwrap().contains("did not answer"));
     assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None, "the next stage begins with nothing");
@@ -309,7 +309,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     cell.tunnels.rules.stages.clear();
     cell.tunnels.rules.allow(STAGE, allowed, QUOTA);
     cell.open("chosen.service.example");
-    let ToCell::Refused { status: 502, reason, .. } = cell.said().await else { panic!("not refused") };
+    let ToCell::Refused { status: 502, reason, .. } = cell.next_message().await else { panic!("not refused") };
     assert!(reason.contains("only names above it are listed"), "{reason}");
     assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Unreachable);
     assert_eq!(cell.tunnels.take_heard(STAGE).await.outage, None);
@@ -322,7 +322,7 @@ async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
     let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
     cell.tunnels.rules.guard = Guard::new("", resolver).unwrap();
     cell.open("service.example");
-    assert!(matches!(cell.said().await, ToCell::Refused { status: 403, .. }));
+    assert!(matches!(cell.next_message().await, ToCell::Refused { status: 403, .. }));
     assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Refused);
     let heard = cell.tunnels.take_heard(STAGE).await;
     assert_eq!(heard.outage, None);

@@ -31,7 +31,7 @@ pub struct Allowed<'a> {
 impl<'a> Allowed<'a> {
     /// As the settings say.
     #[must_use]
-    pub fn of(config: &'a Config) -> Self {
+    pub fn from_config(config: &'a Config) -> Self {
         Self { hosts: &config.git_hosts, private: &config.egress_private_hosts }
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Change {
 impl Share {
     /// That of one of the runs that these settings let be active at one time.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn from_config(config: &Config) -> Self {
         Self::at_most((LIVE_BYTES / config.max_active_evaluations.max(1) as usize).max(LEAST))
     }
 
@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn all_runs_that_may_be_active_fit_into_the_whole() {
-        let share = |max_active_evaluations| Share::of(&Config { max_active_evaluations, ..Config::default() });
+        let share =
+            |max_active_evaluations| Share::from_config(&Config { max_active_evaluations, ..Config::default() });
         assert_eq!(share(40).most, Some(LIVE_BYTES / 40));
         assert_eq!(share(100_000).most, Some(LEAST));
     }

@@ -43,7 +43,7 @@ impl File {
             return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.results.max_kib));
         }
         if self.stages.is_empty() || self.stages.iter().any(|stage| stage.command.is_empty()) {
-            return Err("every template has at least one stage, and every stage a command".to_owned());
+            return Err("the template has no stage, or a stage without a command; give it at least one stage, and each stage a command".to_owned());
         }
         if self.stages.iter().any(|stage| stage.name == StageName::Fetch) {
             return Err("no template has a stage fetch: repositories are fetched in a cell of their own".to_owned());
@@ -53,7 +53,7 @@ impl File {
         }
         if let Some(wrong) = self.stages.iter().find(|stage| stage.ready.is_some() != (stage.name == StageName::Start))
         {
-            return Err(format!("stage {}: the start stage, and only it, has `ready`", wrong.name));
+            return Err(format!("stage {}: `ready` must be set in the start stage and in no other", wrong.name));
         }
         let before_the_tests = |stage: &Stage| matches!(stage.name, StageName::Install | StageName::Build);
         if let Some(wrong) = self.stages.iter().find(|stage| !stage.egress.is_empty() && !before_the_tests(stage)) {
@@ -91,7 +91,7 @@ impl Results {
     /// What must hold of the scale.
     fn check(&self, has_driver: bool) -> Result<(), String> {
         /// More is a slip: what reports say is held to the same.
-        const MOST_POINTS: f64 = 1e9;
+        const MAX_POINTS: f64 = 1e9;
         let meaningless = |key: &str| Err(format!("results.{key} has no meaning for {}", self.format.as_str()));
         let has_points = self.format == Format::Gradescope;
         if self.format == Format::ExitCode {
@@ -109,14 +109,14 @@ impl Results {
             return Err("results.expect_tests is 0, it must be 1 or more".to_owned());
         }
         if let Some(points) = self.max_score
-            && !(points > 0.0 && points <= MOST_POINTS)
+            && !(points > 0.0 && points <= MAX_POINTS)
         {
-            return Err(format!("results.max_score is {points}, it must be more than 0 and at most {MOST_POINTS}"));
+            return Err(format!("results.max_score is {points}, it must be more than 0 and at most {MAX_POINTS}"));
         }
         if let ExtraCredit::Points(points) = self.extra_credit
-            && !(0.0..=MOST_POINTS).contains(&points)
+            && !(0.0..=MAX_POINTS).contains(&points)
         {
-            return Err(format!("results.extra_credit is {points}, it must be true, false or 0 to {MOST_POINTS}"));
+            return Err(format!("results.extra_credit is {points}, it must be true, false or 0 to {MAX_POINTS}"));
         }
         if let (false, Some(points), Some(tests)) = (has_points, self.max_score, self.expect_tests)
             && points != f64::from(u32::try_from(tests).unwrap_or(u32::MAX))

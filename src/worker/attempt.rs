@@ -80,7 +80,7 @@ impl<'a> Attempt<'a> {
         let mut attempt = Self {
             output: OutputLog::begin(
                 worker.redis.clone(),
-                Share::of(&worker.config),
+                Share::from_config(&worker.config),
                 claim.id,
                 claim.attempt,
                 published,

@@ -43,7 +43,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     // A project whose template is missing here cannot be evaluated, so it is not fetched.
     let template = attempt.template()?;
     // The address is checked by the rules of this worker too: a writer of the database cannot make it dial any host.
-    let repository = repository::check(url, reference, Allowed::of(&attempt.worker.config))
+    let repository = repository::check(url, reference, Allowed::from_config(&attempt.worker.config))
         .map_err(|problem| failed(FailureCode::FetchFailed, problem))?;
     let (commit, archive) = run_fetch(attempt, cells, &repository).await?;
     let entries = scan(&archive, template.scan_limits(&attempt.worker.config)).await?;

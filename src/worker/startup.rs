@@ -227,13 +227,13 @@ async fn open(config: Config) -> anyhow::Result<Worker> {
     let engine = Engine::connect(&config).await?;
     check_images(&engine, &templates, &config).await?;
     let id = maintenance::process::worker_id();
-    let cgroups = Cgroups::of(&engine).await?;
+    let cgroups = Cgroups::detect(&engine).await?;
     let pauses = ClaimPauses::default();
     Ok(Worker {
         redis: Redis::open(&config.redis_url, &config.instance)?,
         blobs: Blobs::open(&config.blob_url)?,
         berths: Berths::new(engine.clone(), &id, config.constants.max_runs_per_berth),
-        slice: Slice::of(&engine, &cgroups, &config).await?,
+        slice: Slice::open(&engine, &cgroups, &config).await?,
         cgroups,
         leases: Leases::new(&id),
         breaker: Breaker::new(config.pause_after_failures, pauses.clone()),

@@ -12,8 +12,8 @@ use assize_observe::metrics;
 use super::Worker;
 use crate::template::Templates;
 
-/// Tries every limit of a cell. Returns the names of the limits that are not enforced here and that the setting
-/// `allow_unenforced_limits` allows.
+/// Tries every limit of a cell. Returns the names of the limits that are not enforced here: those that the setting
+/// `allow_unenforced_limits` names, and those that the kernel of this host cannot enforce.
 ///
 /// # Errors
 /// The limits that are not enforced, or what prevents the worker from trying them.
@@ -35,10 +35,13 @@ pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let found = unenforced::try_all(&worker.engine, &worker.slice, &worker.cgroups, &worker.id, BERTH_IMAGE, &runtimes)
         .await
         .context("cannot try the limits of a cell")?;
-    let unenforced = unenforced::judge(&found, &allowed, &worker.slice.advice()).map_err(anyhow::Error::msg)?;
+    let unenforced = unenforced::check(&found, &allowed, &worker.slice.advice()).map_err(anyhow::Error::msg)?;
     for limit in &unenforced {
         metrics().limit_unenforced(limit);
-        tracing::warn!(limit, "a limit of cells is not enforced here; allow_unenforced_limits allows that");
+        tracing::warn!(
+            limit,
+            "a limit of cells is not enforced here: allow_unenforced_limits names it, or the kernel cannot enforce it"
+        );
     }
     let taken_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(limits = found.len() - unenforced.len(), taken_ms, "the limits of a cell are enforced");
@@ -52,7 +55,7 @@ pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
 /// The totals that are not enforced and that the setting `allow_unenforced_limits` does not allow.
 pub async fn verify_totals(worker: &Worker, allowed: &[String]) -> anyhow::Result<()> {
     let set = worker.slice.set().await;
-    let judged = unenforced::judge(&worker.slice.findings(), allowed, &worker.slice.advice());
+    let judged = unenforced::check(&worker.slice.findings(), allowed, &worker.slice.advice());
     match (judged, set) {
         (Ok(_), _) => Ok(()),
         (Err(error), Ok(())) => bail!(error),

@@ -58,14 +58,14 @@ async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPoo
     assert!(["id", "status", "attempt", "failure"].iter().all(|name| !run[name].is_null()), "{run}");
 }
 
-/// Compares a text with its copy in the tree. `UPDATE_DOCS=1` writes the copy instead.
+/// Compares a text with its copy in the tree. `UPDATE_SNAPSHOTS=1` writes the copy instead.
 fn check_snapshot(path: &str, text: &str) {
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(path, text).unwrap();
         return;
     }
     let copy = std::fs::read_to_string(path).unwrap();
-    let advice = "run `UPDATE_DOCS=1 cargo test --test api the_copy` and review the difference";
+    let advice = "run `UPDATE_SNAPSHOTS=1 cargo test --test api the_copy` and review the difference";
     assert!(copy == text, "{path} differs from the code; {advice}");
 }
 
@@ -82,7 +82,7 @@ fn the_copy_of_the_list_of_problem_codes_is_current() {
         unknown code by its HTTP status.\n\n\
         The members `limit` and `seen` are present where a limit was exceeded. `help` describes what to do next. Where\n\
         `help` is absent, the last part of `detail` does.\n\n\
-        This file is generated: `UPDATE_DOCS=1 cargo test --test api the_copy`.\n"
+        This file is generated: `UPDATE_SNAPSHOTS=1 cargo test --test api the_copy`.\n"
         .to_owned();
     for (heading, codes) in ProblemCode::sections() {
         writeln!(text, "\n## {heading}\n\n| code | status | what was wrong | what to do |\n|---|---|---|---|").unwrap();

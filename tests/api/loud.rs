@@ -33,7 +33,7 @@ async fn a_quiet_run_keeps_its_live_output_beside_as_many_loud_ones_as_may_run()
     let redis = Redis::open(&server.url(), "loud").unwrap();
     let config = Config::default();
     let quiet = Uuid::now_v7();
-    let mut share = Share::of(&config);
+    let mut share = Share::from_config(&config);
     redis.append_within(&mut share, quiet, &entries(1, 1..=3, "quiet")).await.unwrap();
     let bucket = Bucket { interval: Duration::from_secs(3600), burst: 10 };
     redis.take_from_bucket("of-somebody", bucket, 9).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_quiet_run_keeps_its_live_output_beside_as_many_loud_ones_as_may_run()
     // Of 1 KiB in a project's output this makes 6 KiB here: 88 MiB in all, of which less than 64 MiB would fit.
     let nul = "\0".repeat(16 * 1024);
     let loud = futures_util::future::join_all((1..config.max_active_evaluations).map(async |_| {
-        let (run, mut share) = (Uuid::now_v7(), Share::of(&config));
+        let (run, mut share) = (Uuid::now_v7(), Share::from_config(&config));
         for first in (1..=24).step_by(8) {
             redis.append_within(&mut share, run, &entries(1, first..=first + 7, &nul)).await.unwrap();
         }

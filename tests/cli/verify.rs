@@ -9,7 +9,7 @@ use assize_signing::{Envelope, PrivateKey, envelope};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Said, assize, run, said, text};
+use crate::{Printed, assize, printed, run, text};
 
 /// A receipt for an archive, with the key that signed it beside it.
 struct Signed {
@@ -51,7 +51,7 @@ impl Signed {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    fn verify(&self, file: &str, more: &[&str]) -> Said {
+    fn verify(&self, file: &str, more: &[&str]) -> Printed {
         let path = self.path(file);
         let mut arguments = vec!["verify", text(&path)];
         arguments.extend(more);
@@ -88,7 +88,7 @@ fn a_receipt_comes_through_stdin_too() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(&std::fs::read(signed.path("receipt.json")).unwrap()).unwrap();
-    assert_eq!(said(child.wait_with_output().unwrap()).code, 0);
+    assert_eq!(printed(child.wait_with_output().unwrap()).code, 0);
 }
 
 #[test]

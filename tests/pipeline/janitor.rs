@@ -144,7 +144,7 @@ async fn cells_have_a_parent_cgroup_and_what_stays_in_it_is_removed() {
     let run = site.submit("long", &[("run.sh", "sleep 3; exit 0")]).await;
     site.reached(run, "running").await;
     let engine = engine(&site).await;
-    let cgroups = Cgroups::of(&engine).await.unwrap();
+    let cgroups = Cgroups::detect(&engine).await.unwrap();
     let there: HashSet<String> = engine.ours().await.unwrap().into_iter().filter_map(|one| one.id).collect();
     let of_containers = |children: &HashMap<String, Vec<PathBuf>>| -> HashSet<String> {
         children.keys().filter_map(|name| cgroups.container_of(name)).collect()

@@ -14,7 +14,7 @@ const PICKED_UP: Duration = Duration::from_secs(2);
 
 const LINES: &str = "for n in 1 2 3 4 5 6 7 8 9 10; do echo line $n; sleep 0.2; done";
 
-fn said() -> String {
+fn captured_log() -> String {
     (1..=10).map(|n| format!("line {n}\n")).collect()
 }
 
@@ -46,7 +46,7 @@ async fn when_redis_dies_in_mid_run_the_run_ends_and_a_new_one_is_picked_up() {
     let text: String =
         rest.iter().filter(|event| event.name == "output").map(|event| event.data["text"].as_str().unwrap()).collect();
     assert!(text.ends_with("line 9\nline 10\n"), "{text:?}");
-    assert_eq!(site.text(run, "").await, said());
+    assert_eq!(site.text(run, "").await, captured_log());
     assert_eq!(site.text(next, "").await, "next\n");
 
     // It comes back empty, and the doorbell is heard again.
@@ -74,7 +74,7 @@ async fn flushall_in_mid_run_loses_nothing() {
     let whole = json(site.get(&format!("/v1/runs/{run}/output")).send().await.unwrap()).await;
     let text: String =
         whole["entries"].as_array().unwrap().iter().map(|entry| entry["text"].as_str().unwrap()).collect();
-    assert_eq!(text, said());
+    assert_eq!(text, captured_log());
     let again = site.run("script", &[("run.sh", "exit 0")]).await;
     assert_eq!(again["score"], 1.0, "{again}");
 }

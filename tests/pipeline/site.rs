@@ -281,7 +281,7 @@ impl Drop for Site {
             // A worker that was killed leaves it behind.
             let config = Config { instance, warden_path: "/proc/self/exe".into(), ..Config::default() };
             if let Ok(engine) = Engine::connect(&config).await {
-                stale_cgroups::remove_parents(&Cgroups::of(&engine).await.unwrap());
+                stale_cgroups::remove_parents(&Cgroups::detect(&engine).await.unwrap());
             }
             database::delete(&url).await;
         });

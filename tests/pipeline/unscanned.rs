@@ -249,7 +249,7 @@ async fn nothing_outside_the_workspace_is_touched() {
         engine.remove(&cell.id).await.unwrap();
     }
     engine.remove(&berth.id).await.unwrap();
-    let cgroups = assize_cell::counters::Cgroups::of(&engine).await.unwrap();
+    let cgroups = assize_cell::counters::Cgroups::detect(&engine).await.unwrap();
     assize::maintenance::stale_cgroups::remove_parents(&cgroups);
 }
 

@@ -114,8 +114,8 @@ fn engine_config() -> Config {
 async fn every_limit_has_a_name_and_holds_on_this_host() {
     let config = engine_config();
     let engine = Engine::connect(&config).await.unwrap();
-    let cgroups = Cgroups::of(&engine).await.unwrap();
-    let slice = Slice::of(&engine, &cgroups, &config).await.unwrap();
+    let cgroups = Cgroups::detect(&engine).await.unwrap();
+    let slice = Slice::open(&engine, &cgroups, &config).await.unwrap();
     slice.set().await.unwrap();
     let worker = process::worker_id();
     let found = unenforced::try_all(&engine, &slice, &cgroups, &worker, berth::BERTH_IMAGE, &[None]).await;
@@ -218,7 +218,7 @@ async fn a_worker_whose_berths_cannot_renew_themselves_does_not_begin() {
     let mut refused = worker(&with(&site, &[("docker_host", &docker_host)]), &[]);
     let (code, said) = tokio::task::spawn_blocking(move || (refused.exit(RUN).code(), refused.output())).await.unwrap();
     assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains("a berth did not renew its network namespace"), "{said}");
+    assert!(said.contains("a sandbox container did not renew its network namespace"), "{said}");
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_limit_that_is_allowed_not_to_hold_is_told_for_as_long_as_the_worker_l
     let ready = || async { site.get("/readyz").send().await.unwrap().json::<Value>().await.unwrap() };
     site.until("/readyz says so", async || {
         let ready = ready().await;
-        ready["ready"] == true && ready["degraded"] == json!(["the limit pids does not hold for some cells"])
+        ready["ready"] == true && ready["degraded"] == json!(["the limit pids is not enforced for some cells"])
     })
     .await;
     let metrics = site.worker_metrics().await;
@@ -359,8 +359,8 @@ async fn the_totals_of_a_worker_are_those_of_its_settings() {
         ..Config::default()
     };
     let engine = Engine::connect(&config).await.unwrap();
-    let cgroups = Cgroups::of(&engine).await.unwrap();
-    let slice = Slice::of(&engine, &cgroups, &config).await.unwrap();
+    let cgroups = Cgroups::detect(&engine).await.unwrap();
+    let slice = Slice::open(&engine, &cgroups, &config).await.unwrap();
     for finding in slice.findings() {
         assert!(finding.ok, "{finding:?}");
     }

@@ -14,9 +14,9 @@ use crate::rows::{self, WORKER, run_in};
 const ONE: assize_store::queue::Wanted = rows::wanted(4, 4, 1);
 
 /// From, to, phase, attempt and code of each event, in order.
-type Told = Vec<(Option<Status>, Status, Option<StageName>, i32, Option<FailureCode>)>;
+type Events = Vec<(Option<Status>, Status, Option<StageName>, i32, Option<FailureCode>)>;
 
-async fn told(store: &Store, run: Uuid) -> Told {
+async fn read_events(store: &Store, run: Uuid) -> Events {
     let events = store.events_of_run(run, 0).await.unwrap();
     assert!(events.windows(2).all(|pair| pair[0].id < pair[1].id && pair[0].at <= pair[1].at));
     events
@@ -44,7 +44,7 @@ async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
     store.complete_run(second, &from_exit_code(0, Integrity::Isolated), None).await.unwrap();
 
     let (install, tests) = (Some(StageName::Install), Some(StageName::Tests));
-    let expected: Told = vec![
+    let expected: Events = vec![
         (None, Queued, None, 1, None),
         (Some(Queued), Preparing, None, 1, None),
         (Some(Preparing), Running, install, 1, None),
@@ -55,7 +55,7 @@ async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
         (Some(Running), Parsing, tests, 2, None),
         (Some(Parsing), Completed, tests, 2, None),
     ];
-    assert_eq!(told(&store, run.id).await, expected);
+    assert_eq!(read_events(&store, run.id).await, expected);
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]

@@ -103,7 +103,7 @@ impl AttackContext {
         cases: Vec<Case>,
         results: UnboundedSender<CaseResult>,
     ) -> Result<Self, String> {
-        let cgroups = Cgroups::of(&engine).await.map_err(|error| error.to_string())?;
+        let cgroups = Cgroups::detect(&engine).await.map_err(|error| error.to_string())?;
         let store = Store::open(&target.database_url, 2).map_err(|error| error.to_string())?;
         let host_canary =
             HostCanary::begin(&target.root).await.map_err(|error| format!("cannot watch this host: {error}"))?;

@@ -44,10 +44,10 @@ pub enum EngineError {
     Missing { what: &'static str, reason: String },
     #[error("the engine refused to {what}: {reason} ({code})")]
     Refused { what: &'static str, code: u16, reason: String },
-    #[error("the cell was not started: its run is another worker's by now, or Postgres cannot say")]
+    #[error("the cell was not started: another worker has the lease on its run, or Postgres did not answer")]
     Unwanted,
     #[error(
-        "a berth did not renew its network namespace: {0}; the engine must let a container that has CAP_SYS_ADMIN and \
+        "a sandbox container did not renew its network namespace: {0}; the engine must let a container that has CAP_SYS_ADMIN and \
          CAP_NET_ADMIN unshare its network (SECURITY.md, What a berth may do)"
     )]
     Unrenewed(String),

@@ -41,7 +41,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// [`EngineError`] without an answer.
-    pub async fn of(engine: &Engine) -> Result<Self, EngineError> {
+    pub async fn detect(engine: &Engine) -> Result<Self, EngineError> {
         let v2 = engine.info().await?.cgroup_version.is_some_and(|version| version.to_string() == "2");
         let parent = cgroup_parent(&engine.instance, engine.cgroup_driver);
         let (prefix, suffix) = match engine.cgroup_driver {

@@ -53,7 +53,7 @@ impl CpuPool {
     ///
     /// # Errors
     /// What is wrong with the list, or that the host does not say what it has.
-    pub fn of(setting: &str) -> Result<Arc<Self>, String> {
+    pub fn from_setting(setting: &str) -> Result<Arc<Self>, String> {
         let ids = match setting {
             NONE => BTreeSet::new(),
             "" => parse(&effective()?)?,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn cells_are_apart_until_no_processor_is_free() {
-        let processors = CpuPool::of("0-1").unwrap();
+        let processors = CpuPool::from_setting("0-1").unwrap();
         let places: Vec<Option<CpuReservation>> = (0..5).map(|_| processors.place(0.5)).collect();
         let lists: Vec<String> = places.iter().map(|place| processors.list(place.as_ref())).collect();
         assert_eq!(lists, ["0", "1", "0", "1", "0-1"], "the fifth has no room and runs on all");
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_a_cell_had_is_free_again() {
-        let processors = CpuPool::of("2,4").unwrap();
+        let processors = CpuPool::from_setting("2,4").unwrap();
         let first = processors.place(1.0).unwrap();
         let second = processors.place(0.75).unwrap();
         assert_eq!((first.list(), second.list()), ("2".to_owned(), "4".to_owned()));
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn more_than_one_processor_is_spread_evenly() {
-        let processors = CpuPool::of("0-3").unwrap();
+        let processors = CpuPool::from_setting("0-3").unwrap();
         let wide = processors.place(1.25).unwrap();
         assert_eq!(wide.list(), "0-1");
         let small: Vec<CpuReservation> = (0..6).filter_map(|_| processors.place(0.375)).collect();
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_adopted_cell_keeps_its_place() {
-        let processors = CpuPool::of("0-1").unwrap();
+        let processors = CpuPool::from_setting("0-1").unwrap();
         let adopted = processors.adopt("0", 0.5).unwrap();
         assert_eq!(processors.place(0.5).unwrap().list(), "1");
         drop(adopted);
@@ -181,16 +181,16 @@ mod tests {
 
     #[test]
     fn a_setting_is_a_list_or_none_or_empty() {
-        let none = CpuPool::of("none").unwrap();
+        let none = CpuPool::from_setting("none").unwrap();
         assert!(none.place(0.1).is_none());
         assert_eq!(none.list(None), "");
-        let host = CpuPool::of("").unwrap();
+        let host = CpuPool::from_setting("").unwrap();
         assert!(host.place(0.1).is_some(), "this host has at least one");
         assert_eq!(host.list(None), "");
         for list in ["0", "0-2,5", "1,3,5-6"] {
             assert_eq!(written(&parse(list).unwrap()), list);
         }
-        assert_eq!(CpuPool::of("3,1,2").unwrap().list(None), "1-3");
+        assert_eq!(CpuPool::from_setting("3,1,2").unwrap().list(None), "1-3");
         for wrong in ["x", "3-1", "0-", ",", "0-99999", "-1", "0-1-2"] {
             assert!(parse(wrong).unwrap_err().contains("0-3,8"), "{wrong}");
         }

@@ -93,7 +93,7 @@ impl Engine {
             confinement: confinement.map_err(EngineError::Unfit)?,
             cgroup_driver: if systemd { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
             warden,
-            processors: CpuPool::of(&config.cells_cpuset).map_err(EngineError::Unfit)?,
+            processors: CpuPool::from_setting(&config.cells_cpuset).map_err(EngineError::Unfit)?,
         };
         engine.check_runtime(engine.runtime.as_deref(), "the setting runtime")?;
         Ok(engine)

@@ -41,13 +41,13 @@ pub fn cgroup_parent(instance: &str, driver: CgroupDriver) -> String {
 
 /// Of the host's memory a quarter stays with the services, but not more than this, in MiB: Postgres, Redis,
 /// the API and the engine of the reference host need less.
-const MOST_KEPT_MIB: u64 = 4096;
+const MAX_RESERVE_MIB: u64 = 4096;
 
 /// The same for processes.
-const MOST_KEPT_PIDS: u64 = 4096;
+const MAX_RESERVE_PIDS: u64 = 4096;
 
 /// `systemctl` answers within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SYSTEMCTL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all cells of an installation may have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +63,12 @@ pub struct Totals {
 impl Totals {
     /// As the settings say; 0 is: what the host has, less a reserve.
     #[must_use]
-    pub fn of(config: &Config, host_memory: u64, host_pids: u64) -> Self {
+    pub fn from_config(config: &Config, host_memory: u64, host_pids: u64) -> Self {
         let less = |all: u64, most: u64| all - (all / 4).min(most);
         let or = |setting: u64, automatic: u64| if setting == 0 { automatic } else { setting };
         Self {
-            memory: or(config.cells_memory_mib << 20, less(host_memory, MOST_KEPT_MIB << 20)),
-            pids: or(config.cells_pids, less(host_pids, MOST_KEPT_PIDS)),
+            memory: or(config.cells_memory_mib << 20, less(host_memory, MAX_RESERVE_MIB << 20)),
+            pids: or(config.cells_pids, less(host_pids, MAX_RESERVE_PIDS)),
             cpu_weight: config.cells_cpu_weight,
         }
     }
@@ -105,13 +105,13 @@ impl Slice {
     ///
     /// # Errors
     /// [`EngineError`] if the engine does not say what its host has.
-    pub async fn of(engine: &Engine, cgroups: &Cgroups, config: &Config) -> Result<Self, EngineError> {
+    pub async fn open(engine: &Engine, cgroups: &Cgroups, config: &Config) -> Result<Self, EngineError> {
         let host_memory = engine.info().await?.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
         let unit = match engine.cgroup_driver {
             CgroupDriver::Systemd => Some(cgroup_parent(&engine.instance, CgroupDriver::Systemd)),
             CgroupDriver::Cgroupfs => None,
         };
-        Ok(Self { cgroups: cgroups.clone(), unit, totals: Totals::of(config, host_memory, host_pids()) })
+        Ok(Self { cgroups: cgroups.clone(), unit, totals: Totals::from_config(config, host_memory, host_pids()) })
     }
 
     /// Sets the totals. Whether they hold, [`Self::findings`] says.
@@ -232,9 +232,9 @@ impl Slice {
         command.arg(format!("MemoryMax={memory}")).arg("MemorySwapMax=0");
         command.arg(format!("TasksMax={pids}")).arg(format!("CPUWeight={cpu_weight}"));
         command.stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(PATIENCE, command.output()).await {
+        let output = match tokio::time::timeout(SYSTEMCTL_TIMEOUT, command.output()).await {
             Ok(output) => output.map_err(|error| format!("systemctl could not be run: {error}"))?,
-            Err(_) => return Err(format!("systemctl did not answer within {} s", PATIENCE.as_secs())),
+            Err(_) => return Err(format!("systemctl did not answer within {} s", SYSTEMCTL_TIMEOUT.as_secs())),
         };
         if output.status.success() {
             return Ok(());
@@ -265,14 +265,14 @@ mod tests {
     fn what_the_settings_do_not_say_leaves_the_services_a_reserve() {
         let config = Config::default();
         let of = |memory, pids| {
-            let totals = Totals::of(&config, memory, pids);
+            let totals = Totals::from_config(&config, memory, pids);
             (totals.memory, totals.pids)
         };
         assert_eq!(of(192 * GIB, 4_194_304), (188 * GIB, 4_190_208));
         assert_eq!(of(8 * GIB, 32_768), (6 * GIB, 28_672));
         assert_eq!(of(2 * GIB, 8_000), (3 * GIB / 2, 6_000));
         let set = Config { cells_memory_mib: 100, cells_pids: 7, cells_cpu_weight: 50, ..Config::default() };
-        assert_eq!(Totals::of(&set, GIB, 10), Totals { memory: 100 << 20, pids: 7, cpu_weight: 50 });
+        assert_eq!(Totals::from_config(&set, GIB, 10), Totals { memory: 100 << 20, pids: 7, cpu_weight: 50 });
     }
 
     #[test]

@@ -71,12 +71,12 @@ pub struct CellOutput {
 
 impl Cell {
     pub(super) fn new(id: String, attached: AttachContainerResults) -> Self {
-        Self { id, input: Some(CellInput { write: attached.input }), output: CellOutput::of(attached.output) }
+        Self { id, input: Some(CellInput { write: attached.input }), output: CellOutput::new(attached.output) }
     }
 
     /// A cell that is gone on with: `journal` begins with its first byte.
     pub(super) fn resumed(id: String, input: Option<Write>, journal: Read) -> Self {
-        Self { id, input: input.map(|write| CellInput { write }), output: CellOutput::of(journal) }
+        Self { id, input: input.map(|write| CellInput { write }), output: CellOutput::new(journal) }
     }
 }
 
@@ -139,7 +139,7 @@ impl CellInput {
 }
 
 impl CellOutput {
-    fn of(read: Read) -> Self {
+    fn new(read: Read) -> Self {
         Self { read, decoder: Decoder::default(), heard: 0, old: 0, complaint: Vec::new() }
     }
 

@@ -105,7 +105,7 @@ pub fn findings(has_apparmor: bool, probed: Vec<Probed>, totals: &[IsolationChec
 ///
 /// # Errors
 /// Those that are not allowed: limit, value seen, and what to do.
-pub fn judge(findings: &[IsolationCheck], allowed: &[String], advice: &str) -> Result<Vec<String>, String> {
+pub fn check(findings: &[IsolationCheck], allowed: &[String], advice: &str) -> Result<Vec<String>, String> {
     let (excused, broken): (Vec<&IsolationCheck>, Vec<&IsolationCheck>) = findings
         .iter()
         .filter(|finding| !finding.ok)
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_limit_that_does_not_hold_is_named_with_what_was_seen_and_what_to_do() {
         let findings = [found("network", true), found("pids", false), found("cells_memory", false)];
-        let error = judge(&findings, &[], "be root").unwrap_err();
+        let error = check(&findings, &[], "be root").unwrap_err();
         for part in [
             "pids is to be: 32 processes, seen: 64 processes",
             "--allow-unenforced pids --allow-unenforced cells_memory",
@@ -195,16 +195,16 @@ mod tests {
     fn only_what_was_allowed_by_name_may_fail_and_it_is_told() {
         let findings = [found("pids", false), found("pids", false), found("cpus", true)];
         let allowed = parse("pids, cpus").unwrap();
-        assert_eq!(judge(&findings, &allowed, ""), Ok(vec!["pids".to_owned()]));
-        assert!(judge(&findings, &parse("cpus").unwrap(), "").is_err());
-        assert_eq!(judge(&findings[2..], &allowed, ""), Ok(Vec::new()));
+        assert_eq!(check(&findings, &allowed, ""), Ok(vec!["pids".to_owned()]));
+        assert!(check(&findings, &parse("cpus").unwrap(), "").is_err());
+        assert_eq!(check(&findings[2..], &allowed, ""), Ok(Vec::new()));
     }
 
     #[test]
     fn what_the_kernel_has_nothing_for_is_told_and_stops_nobody() {
         let grader = IsolationCheck { unavailable: true, ..found("grader", false) };
-        assert_eq!(judge(&[grader, found("pids", true)], &[], ""), Ok(vec!["grader".to_owned()]));
-        assert!(judge(&[found("grader", false)], &[], "").is_err(), "where the kernel has it, it must hold");
+        assert_eq!(check(&[grader, found("pids", true)], &[], ""), Ok(vec!["grader".to_owned()]));
+        assert!(check(&[found("grader", false)], &[], "").is_err(), "where the kernel has it, it must hold");
     }
 
     #[test]

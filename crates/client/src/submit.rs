@@ -119,7 +119,7 @@ pub async fn run(command: Submit) -> Outcome {
 fn save_receipt(path: &Path, answer: &Value) -> Result<(), Fault> {
     let receipt = answer.get("receipt").filter(|receipt| receipt.is_object());
     let receipt = receipt
-        .ok_or_else(|| Fault::usage("the project was submitted, but this service signs no receipts; omit --receipt"))?;
+        .ok_or_else(|| Fault::usage("the project was submitted, but this service signs no receipts; do not submit it again, and leave out --receipt next time"))?;
     std::fs::write(path, format!("{receipt}\n")).map_err(|error| {
         Fault::usage(format!(
             "the project was submitted, but the receipt cannot be written to {}: {error}",

@@ -148,7 +148,7 @@ settings! {
         "The weight of all cells together when CPU time is short. Everything else on the host has 100.";
     cells_cpuset: String = "", CPU_LIST,
         "The processors on which cells run, like `2-47`. Each cell is bound to few of them. \
-         If the setting is empty, these are all processors of the host. `none` binds cells to no processor.";
+         If the setting is empty, cells may run on all processors of the host. `none` binds cells to no processor.";
     npm_registry: String = "", ANY,
         "The address of the npm registry from which templates may install packages. \
          If the setting is empty, there is none.";
@@ -208,13 +208,13 @@ settings! {
     drain_timeout_s: u64 = 60, ANY,
         "The time in seconds that active runs may take to end after SIGTERM.";
     max_archive_bytes: u64 = 100 * 1024 * 1024, POSITIVE,
-        "The size of an uploaded archive, in bytes.";
+        "The largest size of an uploaded archive, in bytes.";
     max_archive_entries: u64 = 10_000, POSITIVE,
-        "The number of files and folders in an archive.";
+        "The largest number of files and folders in an archive.";
     max_unpacked_bytes: u64 = 512 * 1024 * 1024, POSITIVE,
-        "The size of all files of an archive together, unpacked, in bytes.";
+        "The largest size of all files of an archive together, unpacked, in bytes.";
     max_archive_ratio: u64 = 200, POSITIVE,
-        "The ratio of unpacked to packed size, of each entry over 1 MiB and of the whole archive.";
+        "The largest ratio of unpacked to packed size, of each entry over 1 MiB and of the whole archive.";
     git_hosts: String = "", ANY,
         "The hosts from which repositories may be fetched, separated by spaces: `github.com`, `*.example.org`, \
          `host:port`, or `*` for every public name. If the setting is empty, there are none.";

@@ -9,7 +9,8 @@ use super::{Problem, codes};
 impl Problem {
     pub fn key_missing() -> Self {
         let challenge = HeaderValue::from_static("Bearer realm=\"assize\"");
-        Self::new(codes::KEY_MISSING, "the request has no API key").header(header::WWW_AUTHENTICATE, challenge)
+        Self::new(codes::KEY_MISSING, "the request has no header `Authorization: Bearer ...`, or more than one")
+            .header(header::WWW_AUTHENTICATE, challenge)
     }
 
     /// The same answer for everything that can be wrong with a key: an answer must not reveal which part was right.

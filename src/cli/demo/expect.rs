@@ -78,7 +78,10 @@ fn parse(text: &str) -> Result<BTreeMap<String, Expected>, String> {
     let all: BTreeMap<String, Expected> = toml::from_str(text).map_err(|error| error.to_string())?;
     for (name, expected) in &all {
         if !expected.status.is_terminal() {
-            return Err(format!("[{name}] expects {}, which is not an end", expected.status));
+            return Err(format!(
+                "[{name}] expects {}, with which no run ends; use completed, failed, timed_out or aborted",
+                expected.status
+            ));
         }
         if let Some(code) = expected.failure_code
             && code.status() != expected.status

@@ -107,7 +107,7 @@ async fn make(cases: Vec<Case>, as_json: bool, config: Config, config_file: Opti
     let attack = Prepared { engine: engine.clone(), outside, cases };
     let outcome = attack_on(&mut service, scratch.path(), attack, as_json, terminal, &stop).await;
     service.stop(terminal).await;
-    if let Ok(cgroups) = Cgroups::of(&engine).await {
+    if let Ok(cgroups) = Cgroups::detect(&engine).await {
         stale_cgroups::remove_parents(&cgroups);
     }
     outcome

@@ -32,11 +32,11 @@ struct Case {
 /// The cells carry a separate instance label, so that a worker of this installation does not remove them.
 pub(super) async fn examine(mut engine: Engine, config: &Config, templates: &Templates, report: &mut Report) {
     engine.instance.push_str("-doctor");
-    let cgroups = match Cgroups::of(&engine).await {
+    let cgroups = match Cgroups::detect(&engine).await {
         Ok(cgroups) => cgroups,
         Err(error) => return report.fault("cgroups", &error),
     };
-    let slice = match Slice::of(&engine, &cgroups, config).await {
+    let slice = match Slice::open(&engine, &cgroups, config).await {
         Ok(slice) => slice,
         Err(error) => return report.fault("cgroups", &error),
     };

@@ -36,7 +36,7 @@ impl CellSession {
                     hosts,
                     spent: self.spent(),
                     has_run: self.observed.has_run,
-                    ..FailureContext::of(&self.plan)
+                    ..FailureContext::for_plan(&self.plan)
                 };
                 let failure = self.policy.attribute(failure, &context);
                 if !self.policy.tolerates(&failure) {

@@ -70,7 +70,7 @@ pub struct FailureContext<'a> {
 
 impl<'a> FailureContext<'a> {
     /// The context of a plan of which nothing else was observed.
-    pub fn of(plan: &'a Plan) -> Self {
+    pub fn for_plan(plan: &'a Plan) -> Self {
         Self { plan, hosts: HeardOf::default(), spent: None, has_run: false }
     }
 }

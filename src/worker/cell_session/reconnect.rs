@@ -62,8 +62,11 @@ impl CellSession {
             return Stop::failed(FailureCode::CellLost, message);
         }
         let message = format!("the cell used more than its {mib} MiB of memory and the kernel ended it");
-        let context =
-            FailureContext { has_run: self.observed.has_run, spent: self.spent(), ..FailureContext::of(&self.plan) };
+        let context = FailureContext {
+            has_run: self.observed.has_run,
+            spent: self.spent(),
+            ..FailureContext::for_plan(&self.plan)
+        };
         Stop::Failed(self.policy.attribute(Failure::new(FailureCode::OutOfMemory, message), &context))
     }
 }

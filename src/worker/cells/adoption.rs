@@ -26,7 +26,7 @@ pub struct FoundCell {
     processors: String,
 }
 
-/// The cells of an attempt that another worker launched. The driver's cell is kept until its stage begins.
+/// The cells of an attempt that another worker launched. The driver's cell is stored in `Cells::adopted_driver`.
 #[derive(Debug, Default)]
 struct FoundCells {
     subject: Option<FoundCell>,

@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 /// The right to write to a run. Every write names all three fields and must change exactly one row.
 ///
-/// `epoch` grows at every claim, so a writer whose lease was taken over changes no row.
+/// `epoch` grows with every new lease, by a claim or an adoption, so a writer whose lease was taken over changes no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// The run.
     pub run_id: Uuid,
     /// Number of the attempt, from 1; each retry of the run has the next number.
     pub attempt: i32,
-    /// Number of the claim; grows at every claim of the run.
+    /// Number of the claim; grows with every new lease, by a claim or an adoption of the run.
     pub epoch: i64,
 }
 

@@ -15,7 +15,7 @@ codes! {
         "The archive ends too early.",
         "Upload the archive again.";
     ARCHIVE_TOO_MANY_ENTRIES: "archive_too_many_entries", 422,
-        "The archive has too many entries (max_archive_entries).",
+        "The archive has more entries than the installation (max_archive_entries) or the template (archive.max_entries) allows.",
         "Leave out dependencies and build results.";
     ARCHIVE_UNPACKED_TOO_LARGE: "archive_unpacked_too_large", 422,
         "The archive unpacks to too many bytes.",
@@ -27,7 +27,7 @@ codes! {
         "The archive has more files and folders than the template's workspace can hold.",
         "Leave out dependencies.";
     ARCHIVE_EXCEEDS_MEMORY: "archive_exceeds_memory", 422,
-        "The archive and its unpacked files need more memory than the template's sandbox has.",
+        "The archive and its unpacked files need more memory than the template's cell has.",
         "Leave out large files.";
     ARCHIVE_RATIO: "archive_ratio", 422,
         "A file, or the archive as a whole, has a compression ratio that is too high.",
@@ -180,13 +180,13 @@ codes! {
         "The archive's 64-bit records are inconsistent.",
         "Create the archive again with a common tool.";
     ARCHIVE_TYPE_DENIED: "archive_type_denied", 422,
-        "An entry has a file type that the installation or the template rejects.",
+        "An entry has a file type that the template refuses.",
         "Leave the entry out.";
     ARCHIVE_TYPE_NOT_ALLOWED: "archive_type_not_allowed", 422,
         "An entry has a file type that the template does not expect.",
         "Leave the entry out.";
     ARCHIVE_CONTENT_DENIED: "archive_content_denied", 422,
-        "An entry has content that the installation rejects, whatever its name is.",
+        "An entry has content that the template refuses under any name.",
         "Leave the entry out.";
 }
 

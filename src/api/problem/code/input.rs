@@ -35,7 +35,7 @@ codes! {
         "Pass the id of the last output event that arrived, or leave it out.";
     NO_VERDICT: "no_verdict", 409,
         "The run has no verdict: it has not ended yet, or it ended with a failure.",
-        "While the run is active, wait with GET /v1/runs/{id}?wait=60. When it has ended, read `failure` of the run.";
+        "Until the run has ended, wait with GET /v1/runs/{id}?wait=60. If it has ended, read `failure` of the run.";
     NOT_SIGNED: "not_signed", 409,
         "The run ended without a signed statement: it was cancelled while it was queued, or signing was off.",
         "Read `status` and `failure` of the run.";

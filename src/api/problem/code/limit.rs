@@ -7,7 +7,7 @@ codes! {
         "The body is longer than this route allows.",
         "Send a shorter body; `limit` and `seen` are in bytes.";
     ARCHIVE_TOO_LARGE: "archive_too_large", 413,
-        "The archive is larger than the installation allows (max_archive_bytes).",
+        "The archive is larger than the installation (max_archive_bytes) or the template (archive.max_bytes) allows.",
         "Leave out what can be installed or built again, such as node_modules.";
     FIELD_TOO_LONG: "field_too_long", 400,
         "The value of a field is longer than allowed.",
@@ -32,10 +32,10 @@ codes! {
         "Close some of your live outputs and waits first, or read without waiting.";
     USER_QUEUE_FULL: "user_queue_full", 429,
         "Too many runs of this user are queued (per_user_max_queued).",
-        "Submit again when some of this user's runs have ended, after the time in Retry-After.";
+        "Submit again after the time in Retry-After, when fewer runs of this user are queued.";
     ORG_QUEUE_FULL: "org_queue_full", 429,
         "Too many runs of your organisation are queued (per_org_max_queued).",
-        "Submit again when some of your runs have ended, after the time in Retry-After.";
+        "Submit again after the time in Retry-After, when fewer runs of your organisation are queued.";
     QUEUE_FULL: "queue_full", 429,
         "Too many runs of all organisations are queued (max_queued).",
         "Submit again after the time in Retry-After.";

@@ -23,7 +23,7 @@ codes! {
         "The repository's address or the ref begins with a dash, like an option of a command.",
         "Use its plain name.";
     REPOSITORY_SCHEME: "repository_scheme", 422,
-        "The repository's address does not begin with https://.",
+        "The repository's address does not begin with https:// (or http://, for a host in egress_private_hosts).",
         "Use the repository's address for cloning over HTTPS.";
     REPOSITORY_PLAIN_HTTP: "repository_plain_http", 422,
         "This installation fetches from this host only with TLS.",

@@ -57,10 +57,10 @@ fn a_failure_is_attributed_to_whoever_could_have_caused_it() {
     };
     let (strict, lenient) = (DriverPolicy { scores_zero: false }, DriverPolicy { scores_zero: true });
     let (in_image, in_project) = (plan("pytest"), plan("./gradlew"));
-    let quiet = FailureContext::of(&in_image);
+    let quiet = FailureContext::for_plan(&in_image);
     let hosts = |hosts: HeardOf| FailureContext { hosts, ..quiet.clone() };
     let ran = FailureContext { has_run: true, ..quiet.clone() };
-    let theirs = FailureContext::of(&in_project);
+    let theirs = FailureContext::for_plan(&in_project);
     let away = hosts(HeardOf { outage: Some("away".to_owned()), ..HeardOf::default() });
     let forbidden = hosts(HeardOf { forbidden: Some("private".to_owned()), ..HeardOf::default() });
     let stalled = hosts(HeardOf { stall: Some("stalled".to_owned()), ..HeardOf::default() });
