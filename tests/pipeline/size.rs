@@ -10,7 +10,7 @@ use crate::harness::{id_of, json, zip_part};
 use crate::site::{Setup, Site};
 
 /// What either process may add to its peak for an archive of any size, in KiB.
-const MOST: u64 = 32 * 1024;
+const MAX: u64 = 32 * 1024;
 
 const ARCHIVE: usize = 95 << 20;
 
@@ -52,5 +52,5 @@ async fn an_archive_of_95_mib_costs_api_and_worker_less_than_32_mib() {
     let after = (site.api.peak_memory_kib(), site.worker().peak_memory_kib());
     let (api, worker) = (after.0 - before.0, after.1 - before.1);
     println!("peak memory: api {} + {api} KiB, worker {} + {worker} KiB", before.0, before.1);
-    assert!(api <= MOST && worker <= MOST, "api {api} KiB, worker {worker} KiB");
+    assert!(api <= MAX && worker <= MAX, "api {api} KiB, worker {worker} KiB");
 }
