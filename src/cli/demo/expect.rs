@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_wrong_expectation_is_an_error() {
         for (text, word) in [
-            ("[a]\nstatus = \"running\"", "not an end"),
+            ("[a]\nstatus = \"running\"", "no run ends"),
             ("[a]\nstatus = \"done\"", "done"),
             ("[a]\nstatus = \"failed\"\nfailure_code = \"stage_timeout\"", "timed_out"),
             ("[a]\nstatus = \"failed\"\nscroe = 1.0", "scroe"),

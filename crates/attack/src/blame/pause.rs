@@ -98,8 +98,8 @@ async fn neighbours_run(context: &AttackContext, key: &str) -> Result<(), String
 
 /// Whether the worker has ever paused: the metric exists from the first pause on.
 async fn held(context: &AttackContext) -> Result<bool, String> {
-    let port = context.target.address.port() + 2;
-    let asked = context.http.get(format!("http://127.0.0.1:{port}/metrics")).send().await;
+    let address = context.target.worker_metrics;
+    let asked = context.http.get(format!("http://{address}/metrics")).send().await;
     let text = asked.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
     Ok(text.contains("assize_claims_paused{reason=\"paused\"}"))
 }
