@@ -69,11 +69,11 @@ async fn one(context: &AttackContext, id: &str, users: bool) -> Result<CaseOutco
         }
     }
     // No successful run has ended the row of failures meanwhile.
-    let held = held(context).await?;
+    let has_paused = has_paused(context)?;
     let begun = clock::monotonic();
     neighbours_run(context, &neighbour).await?;
-    let (ms, paused) = (begun.elapsed().as_millis(), if held { "paused" } else { "did not pause" });
-    Ok(CaseOutcome::contained_if(!held, format!("the worker {paused}; a neighbour's run took {ms} ms")))
+    let (ms, paused) = (begun.elapsed().as_millis(), if has_paused { "paused" } else { "did not pause" });
+    Ok(CaseOutcome::contained_if(!has_paused, format!("the worker {paused}; a neighbour's run took {ms} ms")))
 }
 
 /// Submits a project for the neighbour and waits until its run has passed.
@@ -96,12 +96,14 @@ async fn neighbours_run(context: &AttackContext, key: &str) -> Result<(), String
     Err("the neighbour's run did not end".to_owned())
 }
 
-/// Whether the worker has ever paused: the metric exists from the first pause on.
-async fn held(context: &AttackContext) -> Result<bool, String> {
-    let address = context.target.worker_metrics;
-    let asked = context.http.get(format!("http://{address}/metrics")).send().await;
-    let text = asked.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
-    Ok(text.contains("assize_claims_paused{reason=\"paused\"}"))
+/// Whether the worker has ever paused: it logs each begin of a pause, and the pauses that this process has lifted too.
+fn has_paused(context: &AttackContext) -> Result<bool, String> {
+    let log = context.target.root.join("log/worker.log");
+    let text = std::fs::read_to_string(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+    if !text.contains("worker ready") {
+        return Err(format!("{} does not say that the worker is ready", log.display()));
+    }
+    Ok(text.lines().any(|line| line.contains("claims are held back") && line.contains("paused")))
 }
 
 /// A key of another organisation.
