@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use assize_archive::{ScanLimits, scan};
+use assize_protocol::plan::Input;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use assize_protocol::plan::Input;
 
 #[allow(dead_code)]
 #[path = "../../warden/src/unpack.rs"]

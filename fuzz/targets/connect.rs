@@ -7,8 +7,8 @@
 #![no_main]
 
 use assize::egress::Host;
-use libfuzzer_sys::fuzz_target;
 use assize_protocol::egress::{FromCell, MAX_HOST};
+use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code)]
 #[path = "../../warden/src/proxy/head.rs"]

@@ -4,10 +4,10 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use assize_protocol::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
 use assize_protocol::frame::{Decoder, FILL, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
 use assize_protocol::mask::{self, MAX_MASKED};
+use libfuzzer_sys::fuzz_target;
 
 /// All frames up to the end or the first error, and whether the stream was cut within one.
 fn decode(stream: &[u8], piece: usize) -> (Vec<Frame>, Option<FrameError>, bool) {

@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use assize::api::fuzzing;
-use assize_config::Config;
 use assize::template::Templates;
+use assize_config::Config;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 

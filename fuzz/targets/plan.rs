@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use assize_protocol::plan::{MAX_INPUTS, MAX_STAGES, Plan};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(plan) = Plan::parse(bytes) else { return };
