@@ -1,6 +1,6 @@
 //! One entry of an archive, field by field.
 
-/// CRC-32 of the three bytes `abc`, which [`file`] stores.
+/// CRC-32 of the three bytes `abc`, which [`file()`] stores.
 pub const ABC_CRC: u32 = 0x3524_41c2;
 
 /// One entry of an archive. A field named `local_*` replaces its namesake in the local header alone, so that the two

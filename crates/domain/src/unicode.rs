@@ -2,7 +2,7 @@
 //!
 //! Text from outside (names of tests and users, output, files, hosts, answers of services) reaches terminals and
 //! logs. Characters that reorder a line, end it, or are not seen let it say something else than is read. The
-//! command line ([`crate::cli::screen`]) and the log ([`crate::observe`]) both ask [`is_hidden`] and write an
+//! command line (`terminal` of the client) and the log (`assize_observe`) both ask [`is_hidden`] and write an
 //! escape instead, so that the reader sees that there was something, and what.
 
 mod fold;
