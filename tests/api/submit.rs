@@ -149,3 +149,16 @@ async fn only_whole_multipart_is_taken(pool: PgPool) {
     problem(zipped.send().await.unwrap(), 415, "content_encoding").await;
     assert_eq!(server.left_behind().await, NOTHING);
 }
+
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn metadata_with_the_largest_numbers_can_be_read_again(pool: PgPool) {
+    let server = Server::start(pool).await;
+    let metadata = r#"{"most":1.7976931348623157e308,"near":-1.7976931348623155e+308,"least":5e-324}"#;
+    let response = server.submit(good_form().text("metadata", metadata)).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    let id = json(response).await["submission"]["id"].as_str().unwrap().to_owned();
+    let url = format!("{}/v1/submissions/{id}", server.url);
+    let read = server.client.get(url).bearer_auth(&server.key).send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    assert_eq!(json(read).await["metadata"], serde_json::from_str::<serde_json::Value>(metadata).unwrap());
+}
