@@ -20,14 +20,14 @@ impl ClaimPauses {
             pauses.insert(pause, detail.to_owned()).is_none_or(|before| before != detail)
         };
         if self.shared.send_if_modified(insert) {
-            event::admission_held(pause, Some(detail));
+            event::claims_paused(pause, Some(detail));
         }
     }
 
     /// Removes this reason. Claims resume once no other is left.
     pub fn lift(&self, pause: ClaimPause) {
         if self.shared.send_if_modified(|pauses| pauses.remove(&pause).is_some()) {
-            event::admission_held(pause, None);
+            event::claims_paused(pause, None);
         }
     }
 

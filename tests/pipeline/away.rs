@@ -54,7 +54,7 @@ async fn wait_for_the_engine(site: &Site, why: &str, back: impl FnOnce()) {
         assert_eq!(ended["score"], 1.0, "{ended}");
         assert_eq!(ended["attempt"], 1, "an engine that is away costs nobody an attempt who waits: {ended}");
     }
-    site.worker().wait_for("claims are no longer held back");
+    site.worker().wait_for("claims are no longer paused");
 }
 
 /// FAILURES 26, 30: what the engine cannot do is held back before it is claimed, and goes on by itself.

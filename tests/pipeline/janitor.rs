@@ -233,7 +233,7 @@ async fn each_job_tells_when_it_last_succeeded() {
 async fn a_host_that_is_short_of_memory_holds_claims_back_and_says_so() {
     let settings = vec![("worker_slots", "1".to_owned()), ("min_available_memory_mib", (1_u64 << 40).to_string())];
     let site = Site::start(Setup { settings, ..Setup::default() });
-    site.worker().wait_for("claims are held back");
+    site.worker().wait_for("claims are paused");
     assert!(site.worker().output().contains("the limit is 1099511627776 MiB"));
     assert!(site.worker_metrics().await.contains("assize_claims_paused{reason=\"host_pressure\"} 1"));
 }

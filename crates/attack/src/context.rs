@@ -38,6 +38,8 @@ pub const CONCURRENT_RUNS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Target {
     pub address: SocketAddr,
+    /// Where the worker serves its metrics.
+    pub worker_metrics: SocketAddr,
     /// API key of an administrator.
     pub key: String,
     pub database_url: String,

@@ -125,12 +125,12 @@ pub fn dependency(name: &'static str, up: bool, why: &str) {
     }
 }
 
-/// A worker begins to hold claims back, or no longer does (`why` is `None`). Called at the change only.
-pub fn admission_held(reason: ClaimPause, why: Option<&str>) {
+/// A worker pauses its claims for a reason, or lifts that pause (`why` is `None`). Called at a change only.
+pub fn claims_paused(reason: ClaimPause, why: Option<&str>) {
     metrics().claims_paused(reason, why.is_some());
     match why {
-        Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are held back"),
-        None => tracing::info!(reason = reason.as_str(), "claims are no longer held back for this"),
+        Some(why) => tracing::warn!(reason = reason.as_str(), why, "claims are paused"),
+        None => tracing::info!(reason = reason.as_str(), "claims are no longer paused for this reason"),
     }
 }
 

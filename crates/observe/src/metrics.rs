@@ -80,6 +80,7 @@ impl Metrics {
         }
         for reason in ClaimPause::ALL {
             gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(0);
+            claim_pauses(*reason).absolute(0);
         }
         for is_ok in [true, false] {
             worker_probes(is_ok).absolute(0);
@@ -190,6 +191,9 @@ impl Metrics {
 
     pub(super) fn claims_paused(&self, reason: ClaimPause, is_paused: bool) {
         gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(u32::from(is_paused));
+        if is_paused {
+            claim_pauses(reason).increment(1);
+        }
     }
 
     pub(super) fn worker_probed(&self, is_ok: bool) {
@@ -239,6 +243,10 @@ fn failures(code: FailureCode) -> Counter {
     counter!(families::FAILURES.name, "code" => code.as_str(), "cause" => code.cause().as_str())
 }
 
+fn claim_pauses(reason: ClaimPause) -> Counter {
+    counter!(families::CLAIM_PAUSES.name, "reason" => reason.as_str())
+}
+
 fn worker_probes(is_ok: bool) -> Counter {
     counter!(families::WORKER_PROBES.name, "outcome" => if is_ok { "ok" } else { "failed" })
 }
@@ -283,6 +291,7 @@ mod tests {
         for series in [
             "assize_failures_total{code=\"worker_lost\",cause=\"infrastructure\"}",
             "assize_claims_paused{reason=\"draining\"}",
+            "assize_claim_pauses_total{reason=\"paused\"}",
             "assize_worker_probes_total{outcome=\"failed\"}",
             "assize_refusals_total{limit=\"connections\"}",
             "assize_queue_wait_seconds_bucket{le=\"0.005\"}",

@@ -130,6 +130,7 @@ async fn attack_on(
 ) -> Outcome {
     let target = Target {
         address: installation.listen().api.parse().map_err(Fault::infrastructure)?,
+        worker_metrics: installation.listen().worker_metrics.parse().map_err(Fault::infrastructure)?,
         key: key.clone(),
         database_url: installation.embedded.database_url.clone(),
         root: root.to_owned(),

@@ -69,7 +69,7 @@ async fn one(context: &AttackContext, id: &str, users: bool) -> Result<CaseOutco
         }
     }
     // No successful run has ended the row of failures meanwhile.
-    let has_paused = has_paused(context)?;
+    let has_paused = has_paused(context).await?;
     let begun = clock::monotonic();
     neighbours_run(context, &neighbour).await?;
     let (ms, paused) = (begun.elapsed().as_millis(), if has_paused { "paused" } else { "did not pause" });
@@ -96,14 +96,14 @@ async fn neighbours_run(context: &AttackContext, key: &str) -> Result<(), String
     Err("the neighbour's run did not end".to_owned())
 }
 
-/// Whether the worker has ever paused: it logs each begin of a pause, and the pauses that this process has lifted too.
-fn has_paused(context: &AttackContext) -> Result<bool, String> {
-    let log = context.target.root.join("log/worker.log");
-    let text = std::fs::read_to_string(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-    if !text.contains("worker ready") {
-        return Err(format!("{} does not say that the worker is ready", log.display()));
-    }
-    Ok(text.lines().any(|line| line.contains("claims are held back") && line.contains("paused")))
+/// Whether the worker has ever paused. The counter exists from the start, so its absence leaves the case undecided.
+async fn has_paused(context: &AttackContext) -> Result<bool, String> {
+    let address = context.target.worker_metrics;
+    let answer = context.http.get(format!("http://{address}/metrics")).send().await;
+    let text = answer.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
+    let mut values = text.lines().filter_map(|line| line.strip_prefix("assize_claim_pauses_total{reason=\"paused\"} "));
+    let value = values.next().ok_or("the worker does not count its pauses")?;
+    Ok(value != "0")
 }
 
 /// A key of another organisation.

@@ -93,6 +93,10 @@ families! {
         "assize_worker_probes_total",
         "Containers that this worker created for no run, to test the engine, by outcome"
     );
+    CLAIM_PAUSES = Family::counter(
+        "assize_claim_pauses_total",
+        "Times that this worker stopped claiming, or got another cause for it, by reason"
+    );
     QUEUE_DEPTH = Family::gauge("assize_queue_depth", "Queued runs, counted to 100000");
     ACTIVE_RUNS = Family::gauge("assize_active_runs", "Runs with a lease, by state");
     ACTIVE_HALF_SLOTS = Family::gauge("assize_active_half_slots", "Half-slots in use over all workers");
