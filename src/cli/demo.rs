@@ -89,8 +89,11 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
     let data = command.server.data.clone();
     let launcher = up::launcher(data, Listen::from_port(command.port), &config, config_file)?;
     let mut service = LocalService::start(launcher, terminal, &stop).await?;
-    service.describe(terminal, &config);
-    terminal.line("");
+    // What is stopped when the samples are done is not for others to use.
+    if command.keep {
+        service.describe(terminal, &config);
+        terminal.line("");
+    }
     let client = Client::new(&service.installation.url(), &service.key)?;
     let mut outcome = tokio::select! {
         outcome = show(&client, &all, terminal, command.json) => outcome,
