@@ -20,4 +20,6 @@ pub mod metrics_listener;
 pub mod redis;
 pub mod signing_key;
 pub mod template;
+#[cfg(test)]
+mod test_clock;
 pub mod worker;

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The modules of `src/`, lowest layer first. A module may use modules of lower layers, and those that stand before it
 /// in its own.
 const LAYERS: [&[&str]; 6] = [
-    &["redis", "egress", "embedded", "installation", "metrics_listener", "signing_key"],
+    &["test_clock", "redis", "egress", "embedded", "installation", "metrics_listener", "signing_key"],
     &["template"],
     &["intake"],
     &["leases", "admission"],
@@ -116,6 +116,22 @@ fn no_module_reaches_up() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A clock that somebody makes for itself cannot be paused by a test.
+#[test]
+fn only_the_commands_read_the_clock_of_the_machine() {
+    let walk = ignore::WalkBuilder::new("src").standard_filters(false).build().filter_map(Result::ok);
+    let mut wrong = Vec::new();
+    for entry in walk.filter(|entry| entry.path().extension().is_some_and(|end| end == "rs")) {
+        let is_command = entry.path().starts_with("src/cli") || entry.path().ends_with("api/fuzzing.rs");
+        let text = std::fs::read_to_string(entry.path()).expect("a source");
+        let service = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if !is_command && service.contains("Clock::system()") {
+            wrong.push(entry.path().display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "they must be given a Clock: {}", wrong.join(", "));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use assize_domain::queue::AdmissionCaps;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_store::queue::Wanted;
 use assize_store::workers::WorkerReport;
 use rand::Rng;
@@ -106,7 +106,7 @@ impl Bench {
                 open.push(transaction);
             }
         }
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         let warm_up = self.scale.claims / 10;
         for turn in 0_usize.. {
             let is_over = held.map_or(turn >= warm_up + self.scale.claims, |held| begun.elapsed() >= held);
@@ -145,7 +145,7 @@ impl Bench {
             queue.store.report_worker(worker).await?;
             let mut times = Vec::new();
             for (organization, run) in queue.last_of_each().await? {
-                let begun = clock::monotonic();
+                let begun = Stopwatch::start();
                 let facts = queue.store.explain_queued(organization, run, &claimer.caps).await?;
                 times.push(ms(begun.elapsed()));
                 facts.context("it is queued")?;
@@ -186,7 +186,7 @@ impl Bench {
         let caps = Shape::Even.caps();
         for workers in WORKERS {
             let lasting = Duration::from_secs(self.scale.seconds.div_ceil(3));
-            let begun = clock::monotonic();
+            let begun = Stopwatch::start();
             let mut racing = JoinSet::new();
             for number in 0..workers {
                 let (store, pool) = (queue.another_store()?, queue.pool.clone());

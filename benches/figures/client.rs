@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -52,7 +52,7 @@ impl Client {
         let answer = request.send().await?;
         let status = answer.status();
         let body = answer.bytes().await?;
-        let (at, at_wall) = (clock::monotonic(), clock::wall());
+        let (at, at_wall) = (Clock::system().monotonic(), Clock::system().wall());
         if status != reqwest::StatusCode::ACCEPTED {
             bail!("a submission was answered with {status}: {}", String::from_utf8_lossy(&body));
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use assize_domain::run::Status;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use chrono::{DateTime, Utc};
 
 use crate::Scale;
@@ -59,7 +59,7 @@ async fn sample(scale: Scale, installation: &MeasuredInstallation, raw: &Raw) ->
         installation.ended(&[accepted.run]).await?;
         let first = stamp(&installation.client.output(accepted.run).await?)?;
 
-        let begun = clock::wall();
+        let begun = Clock::system().wall();
         let life = raw.live(SCRIPT).await?;
         let bare_first = stamp(&life.output)?;
         if round == 0 {

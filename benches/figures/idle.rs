@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 use crate::Scale;
 use crate::figure::{Bar, Figure, ms};
@@ -24,7 +24,7 @@ async fn watch(scale: Scale, installation: &MeasuredInstallation) -> Result<Vec<
     // Threads that only the start needed end after 10 s, and their time goes with them.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let used = || anyhow::Ok(fine_cpu_ms(api)? + fine_cpu_ms(worker)?);
-    let (before, begun) = (used()?, clock::monotonic());
+    let (before, begun) = (used()?, Stopwatch::start());
     tokio::time::sleep(Duration::from_secs(scale.idle_seconds)).await;
     let (spent, lasted) = (used()? - before, begun.elapsed());
     let idle = rss()?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use assize_host::clock;
+use assize_host::clock::{Clock, Stopwatch};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
@@ -65,10 +65,11 @@ async fn open_loop(client: &Client, requests: u64) -> Result<Vec<f64>> {
     let (send, mut due) = tokio::sync::mpsc::unbounded_channel::<(Instant, Bytes)>();
     // A thread of its own keeps time better than the runtime's timer, which counts whole ms.
     let pacer = std::thread::spawn(move || {
-        let begun = clock::monotonic();
+        let clock = Clock::system();
+        let begun = clock.monotonic();
         for (number, form) in (0_u64..).zip(forms) {
             let at = begun + Duration::from_micros(number * 1_000_000 / RATE);
-            std::thread::sleep(at.saturating_duration_since(clock::monotonic()));
+            std::thread::sleep(at.saturating_duration_since(clock.monotonic()));
             if send.send((at, form)).is_err() {
                 return;
             }
@@ -87,7 +88,7 @@ async fn open_loop(client: &Client, requests: u64) -> Result<Vec<f64>> {
 /// Answers, and how many that is a second, with so many clients, each of which waits for its answer before it asks again.
 async fn closed_loop(client: &Client, clients: usize, lasting: Duration) -> Result<(u64, f64)> {
     let answered = Arc::new(AtomicU64::new(0));
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let mut running = JoinSet::new();
     for _ in 0..clients {
         let (client, answered) = (client.clone(), Arc::clone(&answered));

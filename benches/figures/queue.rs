@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use anyhow::{Context, Result, ensure};
 use assize::embedded::{Durability, Embedded};
 use assize_domain::queue::AdmissionCaps;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_store::Store;
 use assize_store::queue::{Claim, Wanted};
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -272,7 +272,7 @@ impl<'a> Claimer<'a> {
         let busy: i32 = self.active.iter().map(|run| run.half_slots).sum();
         let wanted =
             Wanted { worker_half_slots: CAPACITY - busy, worker_capacity: CAPACITY, caps: self.caps, most: 16 };
-        let (before, begun) = (fine_cpu_ms(self.backend)?, clock::monotonic());
+        let (before, begun) = (fine_cpu_ms(self.backend)?, Stopwatch::start());
         let claims = self.queue.store.claim_runs("worker", wanted).await?;
         let wall = ms(begun.elapsed());
         self.times.push(Time { wall, cpu: fine_cpu_ms(self.backend)? - before });

@@ -1,12 +1,12 @@
 //! The bare engine: what a run is compared with.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use assize::template::{Template, Templates};
 use assize_cell::{CellSpec, Engine, Role};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::ContainerCreateBody;
@@ -87,7 +87,7 @@ impl Raw {
     /// Create, start, wait, read the log, remove; only the first two are timed.
     pub async fn live(&self, script: &str) -> Result<Life> {
         let body = self.body(script);
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         let id = self.create_and_start(body).await?;
         let started = begun.elapsed();
         self.wait(&id).await?;
@@ -99,7 +99,7 @@ impl Raw {
 
     /// `lives` containers, `at_once` at one time: create, start, wait, remove. Containers per second.
     pub async fn rate(self: &Arc<Self>, script: &str, lives: usize, at_once: usize) -> Result<f64> {
-        let begun: Instant = clock::monotonic();
+        let begun = Stopwatch::start();
         let tasks = (0..lives).map(|_| {
             let (raw, body) = (Arc::clone(self), self.body(script));
             async move {

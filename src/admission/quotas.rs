@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use assize_config::Config;
 use assize_domain::queue::AdmissionCaps;
 use assize_domain::unicode::fold;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::queue::Pace;
 use assize_store::{Store, StoreError};
 use uuid::Uuid;
@@ -81,6 +81,7 @@ pub struct QueueQuotas {
 #[derive(Debug)]
 struct QuotaState {
     store: Store,
+    clock: Clock,
     caps: AdmissionCaps,
     all: i64,
     per_org: i64,
@@ -141,9 +142,10 @@ impl Drop for QueueReservation {
 impl QueueQuotas {
     /// The quotas of the settings.
     #[must_use]
-    pub fn new(store: Store, config: &Config) -> Self {
+    pub fn new(store: Store, clock: Clock, config: &Config) -> Self {
         let inner = QuotaState {
             store,
+            clock,
             caps: crate::admission::caps(config),
             all: config.max_queued.into(),
             per_org: config.per_org_max_queued.into(),
@@ -193,7 +195,7 @@ impl QuotaState {
     ) -> Result<Arc<QueueCounter>, QueueRefusal> {
         let (quota, limit) = self.quota(scope);
         let counter = self.counters.entry(scope);
-        let asked = clock::monotonic();
+        let asked = self.clock.monotonic();
         // The first look accepts a cached count, the second requires a fresh one.
         for since in [asked.checked_sub(MAX_AGE), Some(asked)] {
             self.count_since(scope, &counter, since).await?;
@@ -231,7 +233,7 @@ impl QuotaState {
 
     /// Counts the queue. The caller has the turn of this counter.
     async fn count(&self, scope: &Scope, counter: &QueueCounter) -> Result<(), StoreError> {
-        let begun = clock::monotonic();
+        let begun = self.clock.monotonic();
         let written_before = counter.value().written;
         let (organization, user) = match scope {
             Scope::User(organization, user) => (Some(*organization), Some(user.as_str())),
@@ -279,7 +281,7 @@ impl QuotaState {
     }
 
     async fn pace(&self) -> Result<Pace, StoreError> {
-        let now = clock::monotonic();
+        let now = self.clock.monotonic();
         let cached = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((since, pace)) = cached
             && now.saturating_duration_since(since) < PACE_MAX_AGE

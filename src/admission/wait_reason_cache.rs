@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use assize_config::Config;
 use assize_domain::queue::{AdmissionCaps, Waiting};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::{Store, StoreError};
 use uuid::Uuid;
 
@@ -31,6 +31,7 @@ pub struct WaitReasonCache {
 #[derive(Debug)]
 struct CacheState {
     store: Store,
+    clock: Clock,
     caps: AdmissionCaps,
     max_age: Duration,
     /// The last answer, by run and attempt.
@@ -55,15 +56,15 @@ impl CachedReason {
 impl WaitReasonCache {
     /// A cache of answers under the caps of the settings.
     #[must_use]
-    pub fn new(store: Store, config: &Config) -> Self {
-        Self::with_max_age(store, config, MAX_AGE)
+    pub fn new(store: Store, clock: Clock, config: &Config) -> Self {
+        Self::with_max_age(store, clock, config, MAX_AGE)
     }
 
     /// The same with another age at which an answer is no longer returned.
     #[must_use]
-    pub fn with_max_age(store: Store, config: &Config, max_age: Duration) -> Self {
+    pub fn with_max_age(store: Store, clock: Clock, config: &Config, max_age: Duration) -> Self {
         let caps = crate::admission::caps(config);
-        Self { state: Arc::new(CacheState { store, caps, max_age, answers: SingleFlight::new(MAX_ENTRIES) }) }
+        Self { state: Arc::new(CacheState { store, clock, caps, max_age, answers: SingleFlight::new(MAX_ENTRIES) }) }
     }
 
     /// Why this run waits, which was just read as queued in this attempt. `None` if it does not wait any more.
@@ -71,14 +72,14 @@ impl WaitReasonCache {
     /// # Errors
     /// [`StoreError`] if Postgres does not answer.
     pub async fn explain(&self, organization: Uuid, run: Uuid, attempt: i32) -> Result<Option<Waiting>, StoreError> {
-        let CacheState { store, caps, max_age, answers } = &*self.state;
+        let CacheState { store, clock, caps, max_age, answers } = &*self.state;
         let entry = answers.entry(&(run, attempt));
-        let asked = clock::monotonic();
+        let asked = clock.monotonic();
         let renew = async || {
-            let begun = clock::monotonic();
+            let begun = clock.monotonic();
             let facts = store.explain_queued(organization, run, caps).await;
             let reason = facts.map(|facts| facts.map(|facts| facts.explain(run, caps)));
-            let at = if reason.is_ok() { begun } else { clock::monotonic() };
+            let at = if reason.is_ok() { begun } else { clock.monotonic() };
             *entry.value() = Some(CachedReason { reason: reason.clone(), at });
             reason
         };
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_returned_to_callers_that_waited_for_it_and_to_nobody_else() {
-        let (at, a_moment) = (clock::monotonic(), Duration::from_millis(1));
+        let (at, a_moment) = (Clock::system().monotonic(), Duration::from_millis(1));
         let failed = StoreError::Unavailable { query: "explain_queued", reason: String::new() };
         let answer = CachedReason { reason: Err(failed), at };
         assert!(answer.for_question_at(at - a_moment, MAX_AGE).is_some());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use assize_domain::key::{KeyRole, Presented};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_observe::event;
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -38,9 +38,9 @@ pub(super) struct Caller {
 impl Caller {
     /// Returns the time by the clock of the database: its time at the lookup plus the time since, which is exact to
     /// within the duration of the lookup.
-    pub fn now(&self) -> DateTime<Utc> {
+    pub fn now(&self, clock: &Clock) -> DateTime<Utc> {
         let (database_time, instant) = self.looked_up_at;
-        database_time + TimeDelta::from_std(instant.elapsed()).unwrap_or_default()
+        database_time + TimeDelta::from_std(clock.since(instant)).unwrap_or_default()
     }
 
     /// Returns the caller.
@@ -123,6 +123,6 @@ async fn find(state: &RouterState, presented: Option<Presented<'_>>) -> Result<O
         return Ok(None);
     }
     state.rate_limiter.remember_verified(key.id, &stored.secret_sha256);
-    let looked_up_at = (stored.asked_at, clock::monotonic());
+    let looked_up_at = (stored.asked_at, state.api.clock.monotonic());
     Ok(Some(Caller { organization: stored.organization_id, key: key.id, role: stored.role, looked_up_at }))
 }

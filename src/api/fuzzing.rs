@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assize_config::Config;
+use assize_host::clock::Clock;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
@@ -38,7 +39,7 @@ pub async fn form(
     let hour = Duration::from_secs(3600);
     let bytes = config.max_archive_bytes.saturating_add(MAX_FORM_OVERHEAD);
     let limits = BodyLimits { bytes, total: hour, idle: hour };
-    let limited = LimitedBody::new(Body::from_stream(chunks), limits, false, Arc::clone(&progress));
+    let limited = LimitedBody::new(Clock::system(), Body::from_stream(chunks), limits, false, Arc::clone(&progress));
     let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(Body::from_stream(limited));
     let request = request.map_err(|error| error.to_string())?;
     let mut multipart = Multipart::from_request(request, &()).await.map_err(|rejection| rejection.body_text())?;

@@ -79,7 +79,7 @@ pub(super) async fn follow(
     shutdown: CancellationToken,
     permit: OpenRequestPermit,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let watch = RunWatch::new(&api.hints, id);
+    let watch = RunWatch::new(&api.clock, &api.hints, id);
     runs::find(&api, caller, id).await?;
     let follower = Follower::new(api, caller, id, filter);
     let sse =

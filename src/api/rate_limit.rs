@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use assize_config::Config;
 use assize_domain::key::Presented;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_observe::event;
 use lru::LruCache;
 use uuid::Uuid;
@@ -50,6 +50,7 @@ pub(super) struct RateLimiter {
 
 struct SharedLimiter {
     redis: Redis,
+    clock: Clock,
     key: Option<Bucket>,
     address: Option<Bucket>,
     wrong_keys: Option<Bucket>,
@@ -76,11 +77,12 @@ struct Allowance {
 }
 
 impl RateLimiter {
-    pub fn new(redis: Redis, config: &Config) -> Self {
+    pub fn new(redis: Redis, clock: Clock, config: &Config) -> Self {
         let burst = |rate: u32| rate.saturating_mul(config.constants.rate_burst_s);
         let second = Duration::from_secs(1);
         let shared = SharedLimiter {
             redis,
+            clock,
             key: bucket(config.rate_per_key, burst(config.rate_per_key), second),
             address: bucket(config.rate_per_address, burst(config.rate_per_address), second),
             wrong_keys: bucket(config.wrong_keys_per_minute, config.wrong_keys_per_minute, Duration::from_secs(60)),
@@ -100,7 +102,7 @@ impl RateLimiter {
         let Some(bucket) = self.bucket(subject) else { return Ok(None) };
         let allowance = self.shared.allowance(subject);
         let mut allowance = allowance.lock().await;
-        let now = clock::monotonic();
+        let now = self.shared.clock.monotonic();
         if allowance.reserved == 0 && allowance.empty_until.is_none_or(|until| until <= now) {
             self.reserve(&mut allowance, subject, bucket, now).await;
         }
@@ -118,7 +120,7 @@ impl RateLimiter {
         }
         let allowance = self.shared.allowance(subject);
         let allowance = allowance.lock().await;
-        allowance.reserved == 0 && allowance.empty_until.is_some_and(|until| until > clock::monotonic())
+        allowance.reserved == 0 && allowance.empty_until.is_some_and(|until| until > self.shared.clock.monotonic())
     }
 
     /// Stores the digest of a key's secret that was correct.
@@ -178,7 +180,7 @@ impl RateLimiter {
             Err(_) => Err(RedisError::late(REDIS_TIMEOUT)),
         };
         let is_local = answer.is_err();
-        let until = if is_local { clock::monotonic().checked_add(LOCAL_PERIOD) } else { None };
+        let until = if is_local { shared.clock.monotonic().checked_add(LOCAL_PERIOD) } else { None };
         *shared.local_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         if shared.is_local.swap(is_local, Ordering::Relaxed) != is_local {
             event::rate_limits_local(answer.as_ref().err().map(ToString::to_string).as_deref());
@@ -204,6 +206,7 @@ fn status(subject: RateLimitSubject, bucket: Bucket, allowance: &Allowance, now:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     #[test]
     fn the_cache_is_bounded_and_the_entries_in_use_stay() {
@@ -216,5 +219,31 @@ mod tests {
         assert_eq!(cache.len(), CACHE_ENTRIES.get());
         assert!(cache.get(&1).is_none());
         assert!(cache.get(&(5 * CACHE_ENTRIES.get() - 1)).is_some());
+    }
+
+    /// FAILURES 5: without Redis the limits hold for each process alone.
+    #[tokio::test(start_paused = true)]
+    async fn while_redis_is_away_a_process_counts_alone_and_asks_again_every_two_seconds() {
+        let clock = runtime_clock();
+        let config = Config { rate_per_key: 10, ..Config::default() };
+        let redis = Redis::open("redis://127.0.0.1:1", "test").unwrap();
+        let limiter = RateLimiter::new(redis, clock.clone(), &config);
+        let key = RateLimitSubject::Key(Uuid::from_u128(7));
+        let count = async || {
+            let mut counted = 0;
+            while limiter.count(key).await.is_ok() {
+                counted += 1;
+            }
+            counted
+        };
+        assert_eq!(count().await, 10 * config.constants.rate_burst_s, "the burst");
+        assert!(limiter.is_local());
+        let until = limiter.shared.local_until.lock().unwrap().unwrap();
+        assert!(clock.since(until).is_zero() && until <= clock.monotonic() + LOCAL_PERIOD);
+        tokio::time::advance(Duration::from_millis(300)).await;
+        assert_eq!(count().await, 3, "the rate");
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!(count().await, 10 * config.constants.rate_burst_s, "never more than the burst");
+        assert!(limiter.shared.local_until.lock().unwrap().unwrap() > clock.monotonic(), "Redis was asked again");
     }
 }

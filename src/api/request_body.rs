@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use assize_host::clock;
+use assize_host::clock::Clock;
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{Method, header};
@@ -116,8 +116,13 @@ pub(super) async fn limit(State(state): State<RouterState>, mut request: Request
     let progress = Arc::new(BodyProgress::default());
     if !request.body().is_end_stream() {
         let body = std::mem::take(request.body_mut());
-        *request.body_mut() =
-            Body::from_stream(LimitedBody::new(body, limits, expects_continue, Arc::clone(&progress)));
+        *request.body_mut() = Body::from_stream(LimitedBody::new(
+            state.api.clock.clone(),
+            body,
+            limits,
+            expects_continue,
+            Arc::clone(&progress),
+        ));
     }
     if let Some(seen) = announced.filter(|seen| *seen > limits.bytes) {
         let too_long =
@@ -130,6 +135,7 @@ pub(super) async fn limit(State(state): State<RouterState>, mut request: Request
 
 /// A body with its limits.
 pub(super) struct LimitedBody {
+    clock: Clock,
     body: BodyDataStream,
     limits: BodyLimits,
     progress: Arc<BodyProgress>,
@@ -144,9 +150,16 @@ pub(super) struct LimitedBody {
 }
 
 impl LimitedBody {
-    pub fn new(body: Body, limits: BodyLimits, expects_continue: bool, progress: Arc<BodyProgress>) -> Self {
+    pub fn new(
+        clock: Clock,
+        body: Body,
+        limits: BodyLimits,
+        expects_continue: bool,
+        progress: Arc<BodyProgress>,
+    ) -> Self {
         let (total, idle) = (Box::pin(sleep(limits.total)), Box::pin(sleep(limits.idle)));
         Self {
+            clock,
             body: body.into_data_stream(),
             limits,
             progress,
@@ -196,7 +209,7 @@ impl Stream for LimitedBody {
                 if buffered > MAX_BUFFERED {
                     return this.fail(BodyError::NoField { limit: MAX_BUFFERED });
                 }
-                this.idle.as_mut().reset(Instant::from_std(clock::monotonic()) + idle);
+                this.idle.as_mut().reset(Instant::from_std(this.clock.monotonic()) + idle);
                 Poll::Ready(Some(Ok(chunk)))
             }
             Poll::Ready(Some(Err(_))) => this.fail(BodyError::BrokenOff),

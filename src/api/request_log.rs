@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
@@ -20,7 +20,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Assigns the request its id, and writes its log line and its metric when it is answered. The line contains the
 /// pattern of the route. It never contains the path, the query or a header, because these may be secret.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let id = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
     let id = id.or_else(|| HeaderValue::from_str(&Uuid::now_v7().to_string()).ok());
     let route = request.extensions().get::<MatchedPath>().cloned();

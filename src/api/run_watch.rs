@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use assize_host::clock;
+use assize_host::clock::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -20,14 +20,16 @@ const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Reports when a run may have changed. Create it before the first read of the run, so that no later change is missed.
 pub(super) struct RunWatch {
+    clock: Clock,
     hints: Hints,
     hint: watch::Receiver<u64>,
     last_read: Instant,
 }
 
 impl RunWatch {
-    pub fn new(hints: &Hints, run: Uuid) -> Self {
-        Self { hints: hints.clone(), hint: hints.run(run), last_read: clock::monotonic() }
+    pub fn new(clock: &Clock, hints: &Hints, run: Uuid) -> Self {
+        let last_read = clock.monotonic();
+        Self { clock: clock.clone(), hints: hints.clone(), hint: hints.run(run), last_read }
     }
 
     /// Returns when the run may have changed.
@@ -38,36 +40,37 @@ impl RunWatch {
             // No more hints can arrive.
             tokio::time::sleep(POLL_WITHOUT_HINTS).await;
         }
-        let since = self.last_read.elapsed();
+        let since = self.clock.since(self.last_read);
         if since < MIN_INTERVAL {
             tokio::time::sleep(MIN_INTERVAL.saturating_sub(since)).await;
         }
         self.hint.mark_unchanged();
-        self.last_read = clock::monotonic();
+        self.last_read = self.clock.monotonic();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     /// Much longer than a hint takes, and shorter than the interval of any poll.
     const HINT_TIMEOUT: Duration = Duration::from_millis(900);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_hint_between_two_reads_is_not_lost() {
         let (hints, run) = (Hints::default(), Uuid::now_v7());
-        let mut watch = RunWatch::new(&hints, run);
+        let mut watch = RunWatch::new(&runtime_clock(), &hints, run);
         hints.moved(run);
         tokio::time::timeout(HINT_TIMEOUT, watch.changed()).await.unwrap();
         hints.moved(run);
         tokio::time::timeout(HINT_TIMEOUT, watch.changed()).await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_hint_for_another_run_is_ignored() {
         let (hints, run) = (Hints::default(), Uuid::now_v7());
-        let mut watch = RunWatch::new(&hints, run);
+        let mut watch = RunWatch::new(&runtime_clock(), &hints, run);
         hints.moved(Uuid::now_v7());
         assert!(tokio::time::timeout(Duration::from_millis(100), watch.changed()).await.is_err());
     }

@@ -149,7 +149,7 @@ pub(super) async fn read(
     }
     let _permit = if wait > 0 { Some(open_requests.acquire(caller.key)?) } else { None };
     let known = IfNoneMatch::read(&headers);
-    let mut watch = RunWatch::new(&api.hints, id);
+    let mut watch = RunWatch::new(&api.clock, &api.hints, id);
     let mut until = std::pin::pin!(tokio::time::sleep(Duration::from_secs(wait)));
     let mut may_wait = wait > 0;
     loop {

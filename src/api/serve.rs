@@ -71,7 +71,7 @@ pub async fn serve_within(
     let proxies = Arc::new(TrustedProxies::read(&config.trusted_proxies)?);
     let open_requests = OpenRequestLimiter::new(config.max_open_requests_per_key as usize);
     let table = ConnectionTable::new(config.max_connections as usize, config.max_connections_per_address as usize);
-    let rate_limiter = RateLimiter::new(state.redis.clone(), config);
+    let rate_limiter = RateLimiter::new(state.redis.clone(), state.clock.clone(), config);
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     let guard = ConnectionGuard { table, proxies: Arc::clone(&proxies), rejections };
     let shutdown = stop.clone();

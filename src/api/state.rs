@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_signing::Signer;
 use assize_store::Store;
 use axum::extract::FromRef;
@@ -20,6 +21,7 @@ use crate::template::Templates;
 /// The services that the API depends on, and its settings.
 #[derive(Clone)]
 pub struct ApiState {
+    pub clock: Clock,
     pub store: Store,
     pub redis: Redis,
     /// Receives what [`Redis::listen`] reads.

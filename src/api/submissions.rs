@@ -268,7 +268,7 @@ fn receipt(
         template: &form.template,
         archive_sha256: &archive.sha256,
         archive_bytes: i64::try_from(archive.bytes).unwrap_or(i64::MAX),
-        received_at: to_micros(caller.now()),
+        received_at: to_micros(caller.now(&api.clock)),
         source: None,
     };
     sign_receipt(api.signer.as_ref()?, received)

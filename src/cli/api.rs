@@ -14,6 +14,7 @@ use crate::template::Templates;
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host as host;
+use assize_host::clock::Clock;
 use assize_signing::Signer;
 use assize_store::Store;
 
@@ -51,6 +52,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     })?;
     let redis = Redis::open(&config.redis_url, &config.instance).map_err(Fault::usage)?;
     let parts = Parts {
+        clock: Clock::system(),
         blobs: Blobs::open(&config.blob_url).map_err(Fault::usage)?,
         templates: Arc::new(Templates::load(&config.templates_dir).map_err(Fault::usage)?),
         hints: Hints::default(),
@@ -90,6 +92,7 @@ fn open_files(config: &Config) {
 
 /// The opened services and settings that the API uses.
 pub struct Parts {
+    pub clock: Clock,
     pub store: Store,
     pub redis: Redis,
     pub hints: Hints,
@@ -104,10 +107,11 @@ async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow:
     let listener = tokio::net::TcpListener::bind(&listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
-    let Parts { store, redis, hints, blobs, templates, signer } = parts;
-    let quotas = QueueQuotas::new(store.clone(), &config);
-    let wait_reasons = WaitReasonCache::new(store.clone(), &config);
+    let Parts { clock, store, redis, hints, blobs, templates, signer } = parts;
+    let quotas = QueueQuotas::new(store.clone(), clock.clone(), &config);
+    let wait_reasons = WaitReasonCache::new(store.clone(), clock.clone(), &config);
     let config = Arc::new(config);
-    let state = crate::api::ApiState { store, redis, hints, blobs, templates, config, quotas, wait_reasons, signer };
+    let state =
+        crate::api::ApiState { clock, store, redis, hints, blobs, templates, config, quotas, wait_reasons, signer };
     crate::api::serve(state, listener, stop).await
 }

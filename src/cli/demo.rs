@@ -24,7 +24,7 @@ use assize_client::submit::Accepted;
 use assize_client::terminal::{self, Style, Terminal};
 use assize_config::Config;
 use assize_domain::run::Status;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// The number of concurrent uploads.
 const UPLOADS: usize = 4;
@@ -130,7 +130,7 @@ impl SampleRun<'_> {
 /// Submits all samples, waits until all have ended, and prints the results.
 async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool) -> Outcome {
     terminal.line(format!("submitting {} samples to {}", all.len(), client.url()));
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let submitted = futures_util::stream::iter(all.iter().map(|sample| submit(client, sample)));
     let mut tried: Vec<SampleRun<'_>> = submitted.buffered(UPLOADS).try_collect().await?;
     let names = tried.iter().map(|tried| format!("{}/{}", tried.sample.template, tried.sample.name)).collect();

@@ -12,7 +12,7 @@ use assize_client::terminal::{self, Style, Terminal, printable};
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::Store;
 use assize_store::keys::NewKey;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -112,7 +112,7 @@ async fn run_create(create: Create, store: &Store) -> Outcome {
         return Err(Fault::usage(format!("--label has {length} characters, and the limit is 200; shorten it")));
     }
     let organization_id = store.ensure_organization(&create.org).await.map_err(fault::store)?;
-    let expires_at = create.expires_in.map(|time| clock::wall() + time);
+    let expires_at = create.expires_in.map(|time| Clock::system().wall() + time);
     let minted = key::mint();
     let new = NewKey {
         id: minted.id,
@@ -148,7 +148,7 @@ async fn run_list(list: List, store: &Store) -> Outcome {
         terminal.line("no keys; create one with `assize key create`");
         return Ok(Exit::Success);
     }
-    let now = clock::wall();
+    let now = Clock::system().wall();
     let rows = keys.into_iter().map(|key| {
         let state = match (key.revoked_at, key.expires_at) {
             (Some(_), _) => (Style::Bad, "revoked".to_owned()),

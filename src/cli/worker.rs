@@ -8,6 +8,7 @@ use crate::metrics_listener;
 use assize_cell::unenforced;
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_observe::metrics;
 
 /// Run a worker, which evaluates queued projects.
@@ -63,7 +64,7 @@ pub async fn run(command: Worker, mut config: Config) -> Outcome {
         ended
     };
     let worked = async {
-        let worked = crate::worker::run(config.clone(), Arc::clone(&ready), stop.clone()).await;
+        let worked = crate::worker::run(Clock::system(), config.clone(), Arc::clone(&ready), stop.clone()).await;
         stop.cancel();
         worked
     };

@@ -20,7 +20,6 @@ use super::lookups::Names;
 use super::outage::Heard;
 use super::record::Log;
 use assize_domain::egress::{ConnectionOutcome, ConnectionRecord};
-use assize_host::clock;
 
 /// How long all addresses of a host together may take to answer.
 const DIAL: Duration = Duration::from_secs(10);
@@ -89,7 +88,7 @@ struct Ended(ConnectionOutcome, Option<String>);
 impl Task {
     /// Carries the connection to its end, and writes it down.
     pub async fn run(mut self) {
-        let begun = clock::monotonic();
+        let begun = self.guard.clock().monotonic();
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         // Hosts are told apart by their one form, however they were asked for.
         let host = Host::parse(&self.host).map_or_else(|_| self.host.clone(), |host| host.to_string());
@@ -102,7 +101,7 @@ impl Task {
             address,
             up: up.into_inner(),
             down: down.into_inner(),
-            ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms: u64::try_from(self.guard.clock().since(begun).as_millis()).unwrap_or(u64::MAX),
             outcome,
             reason,
         };
@@ -177,7 +176,7 @@ impl Task {
             Ok((address, stream)) => Ok((admitted, address, stream)),
             Err(reason) => {
                 let (host, port) = (admitted.host.to_string(), self.port);
-                self.names.doubt(&host);
+                self.names.doubt(self.guard.clock(), &host);
                 Err(if admitted.is_listed {
                     Refusal::Unreachable { host, port, reason }
                 } else {
@@ -302,9 +301,10 @@ async fn idleness(idle: Idle, up: &AtomicU64, down: &AtomicU64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     /// What goes starts the time anew, and what went at first does not double it.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn idle_time_counts_from_the_last_byte() {
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let idle = Duration::from_millis(900);
@@ -314,9 +314,9 @@ mod tests {
             assert!(going.is_err(), "ended while bytes went");
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let last = clock::monotonic();
+        let (clock, last) = (runtime_clock(), runtime_clock().monotonic());
         waited.await;
-        let quiet = last.elapsed();
+        let quiet = clock.since(last);
         assert!(quiet >= idle * 5 / 6 && quiet < idle * 8 / 5, "{quiet:?}");
     }
 }

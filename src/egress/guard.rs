@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use assize_host::clock::Clock;
+
 use super::address::{Named, canonical};
 use super::host::{Allow, Host};
 use super::lookups::{Lookups, Names, Resolver, Standing};
@@ -76,22 +78,28 @@ pub struct Guard {
 impl Guard {
     /// # Errors
     /// The entry of `private_hosts` that cannot be read.
-    pub fn new(private_hosts: &str, resolver: Resolver) -> Result<Self, String> {
-        Ok(Self { named: Named::parse(private_hosts)?, lookups: Lookups::new(resolver) })
+    pub fn new(clock: &Clock, private_hosts: &str, resolver: Resolver) -> Result<Self, String> {
+        Ok(Self { named: Named::parse(private_hosts)?, lookups: Lookups::new(clock.clone(), resolver) })
     }
 
     /// With the resolver of the host.
     ///
     /// # Errors
     /// As [`Guard::new`].
-    pub fn of_host(private_hosts: &str) -> Result<Self, String> {
+    pub fn of_host(clock: &Clock, private_hosts: &str) -> Result<Self, String> {
         let resolver: Resolver = Arc::new(|name| {
             Box::pin(async move {
                 let found = tokio::net::lookup_host((name, 0)).await?;
                 Ok(found.map(|address| address.ip()).collect())
             })
         });
-        Self::new(private_hosts, resolver)
+        Self::new(clock, private_hosts, resolver)
+    }
+
+    /// The clock by which its connections are timed.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        self.lookups.clock()
     }
 
     /// The addresses to dial for a host and port: each of them was checked. One address in the answer that may
@@ -133,9 +141,9 @@ impl Guard {
 mod tests {
     use std::io;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     /// Gives the answers one after another, and fails when there is none left.
     fn guard(private: &str, answers: Vec<io::Result<Vec<&'static str>>>) -> Guard {
@@ -145,7 +153,7 @@ mod tests {
             let parsed = next.map(|all| all.into_iter().map(|one| one.parse().unwrap()).collect());
             Box::pin(async move { parsed })
         });
-        Guard::new(private, resolver).unwrap()
+        Guard::new(&runtime_clock(), private, resolver).unwrap()
     }
 
     fn allowed() -> Vec<Allow> {
@@ -215,11 +223,10 @@ mod tests {
         assert!(named.is_outage(), "{named}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_resolver_that_never_answers_is_a_refusal() {
-        let mut guard = Guard::new("", Arc::new(|_| Box::pin(std::future::pending()))).unwrap();
-        guard.lookups.patience = Duration::from_millis(20);
+        let guard = Guard::new(&runtime_clock(), "", Arc::new(|_| Box::pin(std::future::pending()))).unwrap();
         let refusal = guard.admit(&Names::default(), &allowed(), "packages.example", 443).await.unwrap_err();
-        assert_eq!(refusal.to_string(), "packages.example did not resolve: no answer in 20 ms");
+        assert_eq!(refusal.to_string(), "packages.example did not resolve: no answer in 5000 ms");
     }
 }

@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use assize_host::clock;
+use assize_host::clock::Clock;
 
 /// How long a name may take to resolve. Resolvers ask again after 5 s; by then a project waits.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -51,6 +51,7 @@ pub enum Standing {
 /// The look-ups of this process.
 #[derive(Clone)]
 pub struct Lookups {
+    clock: Clock,
     resolver: Resolver,
     pub(super) patience: Duration,
     listed: Arc<Semaphore>,
@@ -61,9 +62,13 @@ pub struct Lookups {
 type Flight = Shared<BoxFuture<'static, Answer>>;
 
 impl Lookups {
-    pub fn new(resolver: Resolver) -> Self {
+    pub fn new(clock: Clock, resolver: Resolver) -> Self {
         let places = || Arc::new(Semaphore::new(MAX_AT_ONCE));
-        Self { resolver, patience: RESOLVE, listed: places(), below: places(), flights: Arc::default() }
+        Self { clock, resolver, patience: RESOLVE, listed: places(), below: places(), flights: Arc::default() }
+    }
+
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What the resolver says now, shared with whoever asks for the same meanwhile.
@@ -118,8 +123,8 @@ struct Known {
 }
 
 impl Known {
-    fn is_good(&self) -> bool {
-        self.answer.is_ok() || self.at.elapsed() < FAILURE_AGE
+    fn is_good(&self, clock: &Clock) -> bool {
+        self.answer.is_ok() || clock.since(self.at) < FAILURE_AGE
     }
 }
 
@@ -135,7 +140,7 @@ impl Names {
     /// # Errors
     /// Why there is no address.
     pub async fn resolve(&self, lookups: &Lookups, name: &str, standing: Standing) -> Answer {
-        if let Some(answer) = self.known(name) {
+        if let Some(answer) = self.known(&lookups.clock, name) {
             return answer;
         }
         let _turn = match standing {
@@ -143,25 +148,25 @@ impl Names {
             Standing::Below => self.turns.acquire().await.ok(),
         };
         // Whoever had the turn before may have asked for it.
-        if let Some(answer) = self.known(name) {
+        if let Some(answer) = self.known(&lookups.clock, name) {
             return answer;
         }
         let answer = lookups.ask(name, standing).await;
-        let known = Known { answer: answer.clone(), at: clock::monotonic() };
+        let known = Known { answer: answer.clone(), at: lookups.clock.monotonic() };
         self.lock().insert(name.to_owned(), known);
         answer
     }
 
     /// None of the addresses could be dialled: if they are not new, they are asked for again.
-    pub fn doubt(&self, name: &str) {
+    pub fn doubt(&self, clock: &Clock, name: &str) {
         let mut known = self.lock();
-        if known.get(name).is_some_and(|known| known.at.elapsed() >= STALE_AGE) {
+        if known.get(name).is_some_and(|known| clock.since(known.at) >= STALE_AGE) {
             known.remove(name);
         }
     }
 
-    fn known(&self, name: &str) -> Option<Answer> {
-        self.lock().get(name).filter(|known| known.is_good()).map(|known| known.answer.clone())
+    fn known(&self, clock: &Clock, name: &str) -> Option<Answer> {
+        self.lock().get(name).filter(|known| known.is_good(clock)).map(|known| known.answer.clone())
     }
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Known>> {
@@ -177,6 +182,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     /// A resolver that holds every answer until it is let go, and counts.
     struct Held {
@@ -203,7 +209,7 @@ mod tests {
                 })
             }
         });
-        Held { lookups: Lookups::new(resolver), asked, most, go }
+        Held { lookups: Lookups::new(runtime_clock(), resolver), asked, most, go }
     }
 
     /// FAILURES 32.
@@ -252,7 +258,7 @@ mod tests {
         assert!(of_one.turns.try_acquire().is_err(), "two for each run");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_failure_is_an_answer_for_a_moment_only() {
         let asked = Arc::<AtomicUsize>::default();
         let resolver: Resolver = Arc::new({
@@ -262,14 +268,12 @@ mod tests {
                 Box::pin(async { Err(io::Error::other("SERVFAIL")) })
             }
         });
-        let (lookups, names) = (Lookups::new(resolver), Names::default());
+        let (lookups, names) = (Lookups::new(runtime_clock(), resolver), Names::default());
         for _ in 0..100 {
             assert_eq!(names.resolve(&lookups, "a.example", Standing::Listed).await, Err("SERVFAIL".to_owned()));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);
-        if let Some(known) = names.lock().get_mut("a.example") {
-            known.at -= FAILURE_AGE;
-        }
+        tokio::time::advance(FAILURE_AGE).await;
         names.resolve(&lookups, "a.example", Standing::Listed).await.unwrap_err();
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }

@@ -15,7 +15,6 @@ use super::guard::Guard;
 use super::host::Allow;
 use super::lookups::Names;
 use assize_domain::egress::{ConnectionOutcome, ConnectionRecord};
-use assize_host::clock;
 
 /// How long a host that the project had reached has to answer once the project's connections are gone: it may
 /// take a moment to notice.
@@ -138,7 +137,7 @@ pub async fn confirm(suspects: Vec<Suspect>, guard: &Guard, allowed: &[Allow]) -
 
 /// Whether the host answers us.
 async fn answers(suspect: &Suspect, guard: &Guard, allowed: &[Allow]) -> bool {
-    let begun = clock::monotonic();
+    let (clock, begun) = (guard.clock(), guard.clock().monotonic());
     loop {
         // Anew: the answer that the project's connections used may be what was wrong.
         let names = Names::default();
@@ -147,7 +146,7 @@ async fn answers(suspect: &Suspect, guard: &Guard, allowed: &[Allow]) -> bool {
         {
             return true;
         }
-        if begun.elapsed() >= LAST_DIAL {
+        if clock.since(begun) >= LAST_DIAL {
             return false;
         }
         tokio::time::sleep(PAUSE).await;

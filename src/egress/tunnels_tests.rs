@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::egress::Resolver;
+use crate::test_clock::runtime_clock;
 use assize_domain::egress::{ConnectionOutcome, EgressRecord};
 
 const STAGE: u8 = 1;
@@ -29,7 +30,7 @@ async fn cell(quota: Quota) -> (Cell, TcpListener) {
 async fn cell_resolving(quota: Quota, resolver: Resolver) -> (Cell, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let guard = Guard::new(&format!("service.example:{port}"), resolver).unwrap();
+    let guard = Guard::new(&runtime_clock(), &format!("service.example:{port}"), resolver).unwrap();
     let mut rules = Rules::new(guard);
     rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], quota);
     let (sender, frames) = mpsc::channel(32);
@@ -304,8 +305,12 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     let (mut cell, listener) = cell(QUOTA).await;
     drop(listener);
     let allowed = vec![Allow::new("*.service.example", cell.port).unwrap()];
-    cell.tunnels.rules.guard =
-        Guard::new("127.0.0.0/8", Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }))).unwrap();
+    cell.tunnels.rules.guard = Guard::new(
+        &runtime_clock(),
+        "127.0.0.0/8",
+        Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })),
+    )
+    .unwrap();
     cell.tunnels.rules.stages.clear();
     cell.tunnels.rules.allow(STAGE, allowed, QUOTA);
     cell.open("chosen.service.example");
@@ -320,7 +325,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
 async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
     let (mut cell, _listener) = cell(QUOTA).await;
     let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
-    cell.tunnels.rules.guard = Guard::new("", resolver).unwrap();
+    cell.tunnels.rules.guard = Guard::new(&runtime_clock(), "", resolver).unwrap();
     cell.open("service.example");
     assert!(matches!(cell.next_message().await, ToCell::Refused { status: 403, .. }));
     assert_eq!(cell.recorded().await.egress[0].outcome, ConnectionOutcome::Refused);

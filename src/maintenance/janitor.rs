@@ -10,7 +10,7 @@ use std::time::Duration;
 use assize_cell::berth::berth_of;
 use assize_cell::spec::{LABEL_ATTEMPT, LABEL_RUN, LABEL_WORKER};
 use assize_cell::{ContainerSummary, Engine};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::Store;
 use uuid::Uuid;
 
@@ -78,8 +78,8 @@ fn orphans<'a>(containers: &'a [OwnedContainer], active: &HashSet<(Uuid, i32)>) 
 ///
 /// # Errors
 /// If the engine or Postgres does not answer; the next sweep removes the rest.
-pub async fn sweep(engine: &Engine, store: &Store) -> anyhow::Result<u64> {
-    let now = clock::wall().timestamp();
+pub async fn sweep(engine: &Engine, store: &Store, clock: &Clock) -> anyhow::Result<u64> {
+    let now = clock.wall().timestamp();
     let containers: Vec<OwnedContainer> =
         engine.ours().await?.into_iter().filter_map(|container| OwnedContainer::from_summary(container, now)).collect();
     let runs: HashSet<Uuid> = containers.iter().filter_map(|one| one.attempt.map(|(run, _)| run)).collect();

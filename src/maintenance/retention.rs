@@ -4,10 +4,8 @@
 //! of the job deletes the rest. A page can be repeated after a failure, because a blob is deleted before the row
 //! that names it.
 
-use std::time::Instant;
-
 use assize_domain::output::blob_key;
-use assize_host::clock;
+use assize_host::clock::Deadline;
 use assize_store::Store;
 use assize_store::retention::OutputMark;
 use chrono::TimeDelta;
@@ -33,12 +31,12 @@ const SHARDS_PER_SEARCH: i64 = 11;
 ///
 /// # Errors
 /// If Postgres or the blob store does not answer.
-pub async fn archives(store: &Store, blobs: &Blobs, days: u32, deadline: Instant) -> anyhow::Result<u64> {
+pub async fn archives(store: &Store, blobs: &Blobs, days: u32, deadline: &Deadline) -> anyhow::Result<u64> {
     let (mut deleted, mut last) = (0, None);
-    while days > 0 && clock::monotonic() < deadline {
+    while days > 0 && !deadline.has_passed() {
         let Some(expired) = store.lock_expired_archive(days, last.take()).await? else { break };
         last = Some((expired.last_used_at, expired.sha256.clone()));
-        if blobs.delete_archive(&expired.sha256, clock::wall() - MAX_SUBMISSION_TIME).await? {
+        if blobs.delete_archive(&expired.sha256, deadline.clock().wall() - MAX_SUBMISSION_TIME).await? {
             expired.forget().await?;
             deleted += 1;
         }
@@ -51,13 +49,13 @@ pub async fn archives(store: &Store, blobs: &Blobs, days: u32, deadline: Instant
 ///
 /// # Errors
 /// If Postgres or the blob store does not answer.
-pub async fn adopt_untracked_archives(store: &Store, blobs: &Blobs, deadline: Instant) -> anyhow::Result<u64> {
-    let hour = clock::wall().timestamp() / 3_600;
+pub async fn adopt_untracked_archives(store: &Store, blobs: &Blobs, deadline: &Deadline) -> anyhow::Result<u64> {
+    let hour = deadline.clock().wall().timestamp() / 3_600;
     let mut found = 0;
     for number in 0..SHARDS_PER_SEARCH {
         let shard = (hour * SHARDS_PER_SEARCH + number).rem_euclid(SHARDS);
         let mut pages = blobs.archives_in(u8::try_from(shard)?, PAGE_ARCHIVES);
-        while clock::monotonic() < deadline {
+        while !deadline.has_passed() {
             let Some(page) = pages.next().await else { break };
             found += store.adopt_archives(&page?).await?;
         }
@@ -72,9 +70,9 @@ pub async fn adopt_untracked_archives(store: &Store, blobs: &Blobs, deadline: In
 ///
 /// # Errors
 /// If Postgres or the blob store does not answer.
-pub async fn output(store: &Store, blobs: &Blobs, days: u32, deadline: Instant) -> anyhow::Result<u64> {
+pub async fn output(store: &Store, blobs: &Blobs, days: u32, deadline: &Deadline) -> anyhow::Result<u64> {
     let mut deleted = 0;
-    while days > 0 && clock::monotonic() < deadline {
+    while days > 0 && !deadline.has_passed() {
         let page = store.expired_output(days, store.output_mark().await?).await?;
         let Some(last) = page.last() else { break };
         for run in &page {
@@ -93,9 +91,9 @@ pub async fn output(store: &Store, blobs: &Blobs, days: u32, deadline: Instant) 
 ///
 /// # Errors
 /// If Postgres does not answer.
-pub async fn runs(store: &Store, days: u32, output_days: u32, deadline: Instant) -> anyhow::Result<u64> {
+pub async fn runs(store: &Store, days: u32, output_days: u32, deadline: &Deadline) -> anyhow::Result<u64> {
     let mut deleted = 0;
-    while days > 0 && clock::monotonic() < deadline {
+    while days > 0 && !deadline.has_passed() {
         let page = store.delete_old_runs(days, output_days > 0).await?;
         if page == 0 {
             break;
@@ -109,9 +107,9 @@ pub async fn runs(store: &Store, days: u32, output_days: u32, deadline: Instant)
 ///
 /// # Errors
 /// If Postgres does not answer.
-pub async fn keys(store: &Store, deadline: Instant) -> anyhow::Result<u64> {
+pub async fn keys(store: &Store, deadline: &Deadline) -> anyhow::Result<u64> {
     let mut deleted = 0;
-    while clock::monotonic() < deadline {
+    while !deadline.has_passed() {
         let page = store.delete_old_keys(KEEP_KEYS_DAYS).await?;
         if page == 0 {
             break;

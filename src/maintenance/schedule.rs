@@ -5,7 +5,7 @@
 //! metric of its own shows the time of its last success, and is 0 before the first (FAILURES 25).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apalis::prelude::{Data, WorkerBuilder};
 use apalis_cron::timezone::Utc;
@@ -14,7 +14,7 @@ use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
 use assize_config::Config;
-use assize_host::clock;
+use assize_host::clock::{Clock, Deadline};
 use assize_observe::metrics;
 use assize_store::Store;
 use futures_util::future::BoxFuture;
@@ -40,6 +40,7 @@ const MAX_BUILD_TIME_S: i64 = 3_600;
 /// The services that the janitor's jobs work with.
 #[derive(Debug, Clone)]
 pub struct Janitor {
+    pub clock: Clock,
     pub store: Store,
     pub engine: Engine,
     pub blobs: Blobs,
@@ -49,7 +50,7 @@ pub struct Janitor {
 }
 
 /// The work of a job. It gets a deadline for new steps and returns how many things it removed.
-type Work = Arc<dyn Fn(Instant) -> BoxFuture<'static, anyhow::Result<u64>> + Send + Sync>;
+type Work = Arc<dyn Fn(Deadline) -> BoxFuture<'static, anyhow::Result<u64>> + Send + Sync>;
 
 /// Work that is repeated at fixed times.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ impl Job {
         what: &'static str,
         interval: Duration,
         offset: Duration,
-        work: impl Fn(Instant) -> F + Send + Sync + 'static,
+        work: impl Fn(Deadline) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = anyhow::Result<u64>> + Send + 'static,
@@ -88,14 +89,14 @@ impl Janitor {
     #[must_use]
     pub fn jobs(self) -> Vec<Job> {
         let janitor = Arc::new(self);
-        let job = |what, interval, offset, work: fn(Arc<Self>, Instant) -> BoxFuture<'static, anyhow::Result<u64>>| {
+        let job = |what, interval, offset, work: fn(Arc<Self>, Deadline) -> BoxFuture<'static, anyhow::Result<u64>>| {
             let janitor = Arc::clone(&janitor);
             Job::new(what, interval, offset, move |deadline| work(Arc::clone(&janitor), deadline))
         };
         vec![
             // FAILURES 8 allows no container that is older than 60 s. A sweep asks the engine for one list.
             job("containers", Duration::from_secs(30), Duration::ZERO, |on, _| {
-                Box::pin(async move { janitor::sweep(&on.engine, &on.store).await })
+                Box::pin(async move { janitor::sweep(&on.engine, &on.store, &on.clock).await })
             }),
             job("cgroups", 5 * MINUTE, MINUTE, |on, _| {
                 Box::pin(async move {
@@ -109,62 +110,68 @@ impl Janitor {
                 Box::pin(async move { Ok(on.store.forget_dead_workers().await?) })
             }),
             job("idempotency_keys", HOUR, 10 * MINUTE, |on, deadline| {
-                Box::pin(async move { retention::keys(&on.store, deadline).await })
+                Box::pin(async move { retention::keys(&on.store, &deadline).await })
             }),
             job("output", HOUR, 20 * MINUTE, |on, deadline| {
                 Box::pin(async move {
-                    retention::output(&on.store, &on.blobs, on.config.output_retention_days, deadline).await
+                    retention::output(&on.store, &on.blobs, on.config.output_retention_days, &deadline).await
                 })
             }),
             job("runs", HOUR, 30 * MINUTE, |on, deadline| {
                 let Config { run_retention_days, output_retention_days, .. } = on.config;
                 Box::pin(async move {
-                    retention::runs(&on.store, run_retention_days, output_retention_days, deadline).await
+                    retention::runs(&on.store, run_retention_days, output_retention_days, &deadline).await
                 })
             }),
             job("archives", HOUR, 40 * MINUTE, |on, deadline| {
                 Box::pin(async move {
                     let days = on.config.archive_retention_days;
                     if days > 0 {
-                        retention::adopt_untracked_archives(&on.store, &on.blobs, deadline).await?;
+                        retention::adopt_untracked_archives(&on.store, &on.blobs, &deadline).await?;
                     }
-                    retention::archives(&on.store, &on.blobs, days, deadline).await
+                    retention::archives(&on.store, &on.blobs, days, &deadline).await
                 })
             }),
-            job("images", DAY, 3 * HOUR, |on, _| Box::pin(async move { remove_dangling_images(&on.engine).await })),
+            job("images", DAY, 3 * HOUR, |on, _| {
+                Box::pin(async move { remove_dangling_images(&on.engine, &on.clock).await })
+            }),
         ]
     }
 }
 
 /// Removes images that were replaced and that no container uses.
-async fn remove_dangling_images(engine: &Engine) -> anyhow::Result<u64> {
+async fn remove_dangling_images(engine: &Engine, clock: &Clock) -> anyhow::Result<u64> {
     let mut removed = 0;
-    for id in engine.dangling_images(clock::wall().timestamp() - MAX_BUILD_TIME_S).await? {
+    for id in engine.dangling_images(clock.wall().timestamp() - MAX_BUILD_TIME_S).await? {
         removed += u64::from(engine.remove_image(&id).await?);
     }
     Ok(removed)
 }
 
 /// Runs the jobs until `stop`, which cuts off a job that is running.
-pub async fn run(jobs: Vec<Job>, stop: CancellationToken) {
+pub async fn run(clock: Clock, jobs: Vec<Job>, stop: CancellationToken) {
     let schedules = TaskTracker::new();
     for (number, job) in (0..).zip(jobs) {
         metrics().job_waits(job.what);
-        let stop = stop.clone();
-        schedules.spawn(async move { stop.run_until_cancelled(repeat(job, number * START_GAP)).await });
+        let (clock, stop) = (clock.clone(), stop.clone());
+        schedules.spawn(async move { stop.run_until_cancelled(repeat(clock, job, number * START_GAP)).await });
     }
     schedules.close();
     schedules.wait().await;
 }
 
 /// Runs a job after `delay`, and then whenever it is due.
-async fn repeat(job: Job, delay: Duration) {
+async fn repeat(clock: Clock, job: Job, delay: Duration) {
     tokio::time::sleep(delay).await;
-    run_once(&job).await;
+    run_once(&clock, &job).await;
     loop {
         let schedule = WorkerBuilder::new(format!("janitor-{}", job.what))
-            .backend(CronScheduler::new(FixedInterval { interval: job.interval, offset: job.offset }))
-            .data(job.clone())
+            .backend(CronScheduler::new(FixedInterval {
+                clock: clock.clone(),
+                interval: job.interval,
+                offset: job.offset,
+            }))
+            .data((clock.clone(), job.clone()))
             .build(tick)
             .run()
             .await;
@@ -174,14 +181,15 @@ async fn repeat(job: Job, delay: Duration) {
     }
 }
 
-async fn tick(_: Tick, job: Data<Job>) -> Result<(), std::convert::Infallible> {
-    run_once(&job).await;
+async fn tick(_: Tick, job: Data<(Clock, Job)>) -> Result<(), std::convert::Infallible> {
+    let (clock, job) = &*job;
+    run_once(clock, job).await;
     Ok(())
 }
 
 /// Runs a job once and reports its result; no failure reaches the caller.
-async fn run_once(job: &Job) {
-    let deadline = clock::monotonic() + job.timeout / 2;
+async fn run_once(clock: &Clock, job: &Job) {
+    let deadline = Deadline::after(clock, job.timeout / 2);
     let work = AbortOnDropHandle::new(tokio::spawn((job.work)(deadline)));
     let ended = tokio::time::timeout(job.timeout, work).await;
     let why = match ended {
@@ -201,6 +209,7 @@ async fn run_once(job: &Job) {
 /// A schedule with a tick at every multiple of `interval` since 1970, shifted by `offset`.
 #[derive(Debug, Clone)]
 struct FixedInterval {
+    clock: Clock,
     interval: Duration,
     offset: Duration,
 }
@@ -215,17 +224,54 @@ impl FixedInterval {
 
 impl apalis_cron::Schedule<Utc> for FixedInterval {
     fn next_tick(&mut self, _: &Utc) -> Option<Tick> {
-        Some(Tick::new(self.next(u64::try_from(clock::wall().timestamp()).unwrap_or(0))))
+        Some(Tick::new(self.next(u64::try_from(self.clock.wall().timestamp()).unwrap_or(0))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::runtime_clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_hangs_begins_nothing_after_half_of_its_time_and_is_cut_off_after_all_of_it() {
+        let clock = runtime_clock();
+        let (begun, (sender, mut passed)) = (clock.monotonic(), tokio::sync::mpsc::unbounded_channel());
+        let seen = clock.clone();
+        let job = Job::new("test_paused", DAY, Duration::ZERO, move |deadline| {
+            let (seen, sender) = (seen.clone(), sender.clone());
+            async move {
+                while !deadline.has_passed() {
+                    tokio::time::sleep(MINUTE).await;
+                }
+                sender.send(seen.since(begun)).unwrap();
+                std::future::pending().await
+            }
+        });
+        run_once(&clock, &job).await;
+        assert_eq!((passed.recv().await, clock.since(begun)), (Some(5 * MINUTE), 10 * MINUTE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_tick_follows_the_clock() {
+        let clock = runtime_clock();
+        let mut schedule = FixedInterval { clock, interval: HOUR, offset: 5 * MINUTE };
+        let next =
+            |schedule: &mut FixedInterval| format!("{:?}", apalis_cron::Schedule::next_tick(schedule, &Utc).unwrap());
+        let first = next(&mut schedule);
+        tokio::time::advance(4 * MINUTE).await;
+        assert_eq!(next(&mut schedule), first);
+        tokio::time::advance(MINUTE).await;
+        assert_ne!(next(&mut schedule), first, "five minutes past the hour");
+    }
 
     #[test]
     fn a_fixed_interval_does_not_depend_on_when_it_begins() {
-        let schedule = FixedInterval { interval: Duration::from_secs(300), offset: Duration::from_secs(60) };
+        let schedule = FixedInterval {
+            clock: Clock::system(),
+            interval: Duration::from_secs(300),
+            offset: Duration::from_secs(60),
+        };
         for now in 1_000_000_000..1_000_001_000 {
             let next = schedule.next(now);
             assert!(next > now && next <= now + 300 && next % 300 == 60, "{now} {next}");
@@ -251,7 +297,7 @@ mod tests {
         ];
         assert!(jobs.iter().all(|job| job.timeout < job.interval), "none runs twice at one time");
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(jobs, stop.clone()));
+        let running = tokio::spawn(run(Clock::system(), jobs, stop.clone()));
         let mut times = std::collections::BTreeMap::new();
         let enough = async {
             while times.len() < 4 || times.values().any(|times| *times < 3) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use assize_domain::run::Lease;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_observe::{event, metrics};
 use assize_store::takeover::{ActiveLease, TakeoverReason};
 use assize_store::{QUERY_TIMEOUT, Store, StoreError};
@@ -28,6 +28,7 @@ const UNKNOWN_LEASE_TIMEOUT: Duration = QUERY_TIMEOUT.saturating_add(Duration::f
 
 /// Looks after the leases of all workers, its own worker's too.
 pub struct Watchdog {
+    clock: Clock,
     store: Store,
     worker: String,
     leases: Leases,
@@ -49,13 +50,14 @@ impl Watchdog {
     /// A watchdog for `worker`, which drives the runs that it adopts.
     #[must_use]
     pub fn new(
+        clock: Clock,
         store: Store,
         worker: &str,
         leases: Leases,
         slots: Slots,
         adopted: mpsc::UnboundedSender<Admitted>,
     ) -> Self {
-        Self { store, worker: worker.to_owned(), leases, slots, adopted, unknown: HashMap::new() }
+        Self { clock, store, worker: worker.to_owned(), leases, slots, adopted, unknown: HashMap::new() }
     }
 
     /// Looks at the leases until `stop`.
@@ -123,11 +125,47 @@ impl Watchdog {
             self.unknown.remove(&key);
             return None;
         }
-        let since = *self.unknown.entry(key).or_insert_with(clock::monotonic);
-        if since.elapsed() < UNKNOWN_LEASE_TIMEOUT {
+        let since = *self.unknown.entry(key).or_insert_with(|| self.clock.monotonic());
+        if self.clock.since(since) < UNKNOWN_LEASE_TIMEOUT {
             return None;
         }
         self.unknown.remove(&key);
         Some(Takeover { reason: TakeoverReason::Gone, crashed: self.leases.has_panicked(lease) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::runtime_clock;
+    use assize_domain::run::Status;
+    use uuid::Uuid;
+
+    /// FAILURES 4: the decision waits for the time in which a query ends, whatever the clocks of other hosts show.
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_in_its_own_name_is_taken_once_no_claim_can_be_on_its_way() {
+        let lost = ActiveLease {
+            id: Uuid::from_u128(7),
+            attempt: 1,
+            lease_epoch: 3,
+            status: Status::Running,
+            phase: None,
+            worker_id: "worker-1".to_owned(),
+            is_stale: false,
+            is_released: false,
+        };
+        let (leases, (adopted, _)) = (Leases::new("worker-1"), mpsc::unbounded_channel());
+        let store = Store::open("postgres://nobody@127.0.0.1:1/nothing", 1).unwrap();
+        let mut watchdog = Watchdog::new(runtime_clock(), store, "worker-1", leases.clone(), Slots::new(1), adopted);
+        assert_eq!(watchdog.takeover(&lost), None, "the first sight");
+        tokio::time::advance(UNKNOWN_LEASE_TIMEOUT - Duration::from_millis(1)).await;
+        assert_eq!(watchdog.takeover(&lost), None, "the reply may still come");
+        let hold = leases.hold(lost.lease());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(watchdog.takeover(&lost), None, "it came");
+        drop(hold);
+        assert_eq!(watchdog.takeover(&lost), None, "the time begins anew");
+        tokio::time::advance(UNKNOWN_LEASE_TIMEOUT).await;
+        assert_eq!(watchdog.takeover(&lost), Some(Takeover { reason: TakeoverReason::Gone, crashed: false }));
     }
 }

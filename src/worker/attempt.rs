@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use assize_domain::egress::EgressRecord;
 use assize_domain::run::{FailureCode, Lease, StageName, Status};
-use assize_host::clock;
 use assize_observe::event::{self, Subject};
 use assize_store::StoreError;
 use assize_store::queue::Claim;
@@ -87,7 +86,7 @@ impl<'a> Attempt<'a> {
             ),
             stages: EndedStages::default(),
             cancelled: hold.cancelled.clone(),
-            begun: clock::monotonic(),
+            begun: worker.clock.monotonic(),
             worker,
             claim,
             lease,
@@ -102,7 +101,7 @@ impl<'a> Attempt<'a> {
 
     /// The time since the claim.
     pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.worker.clock.since(self.begun)
     }
 
     /// Moves the run on to a stage; its first own stage moves it from preparing to running. While the journal of an
@@ -111,15 +110,15 @@ impl<'a> Attempt<'a> {
         if self.phase.is_some_and(|phase| phase >= stage) {
             return Ok(());
         }
-        let (store, lease) = (&self.worker.store, self.lease);
+        let (clock, store, lease) = (&self.worker.clock, &self.worker.store, self.lease);
         let status = if stage == StageName::Fetch { Status::Preparing } else { Status::Running };
         let was_written = |row: RunSnapshot| (row.is(lease, status) && row.phase == Some(stage)).then_some(());
         if stage == StageName::Fetch {
-            retry_fenced_write(store, lease, was_written, || store.enter_fetch(lease)).await?;
+            retry_fenced_write(clock, store, lease, was_written, || store.enter_fetch(lease)).await?;
         } else if self.status == Status::Preparing {
-            retry_fenced_write(store, lease, was_written, || store.start_run(lease, stage)).await?;
+            retry_fenced_write(clock, store, lease, was_written, || store.start_run(lease, stage)).await?;
         } else {
-            retry_fenced_write(store, lease, was_written, || store.enter_phase(lease, stage)).await?;
+            retry_fenced_write(clock, store, lease, was_written, || store.enter_phase(lease, stage)).await?;
         }
         (self.status, self.phase) = (status, Some(stage));
         event::stage_entered(&self.subject, stage, status, self.elapsed());
@@ -148,9 +147,9 @@ impl<'a> Attempt<'a> {
         if self.status == Status::Parsing {
             return Ok(());
         }
-        let (store, lease) = (&self.worker.store, self.lease);
+        let (clock, store, lease) = (&self.worker.clock, &self.worker.store, self.lease);
         let was_written = |row: RunSnapshot| row.is(lease, Status::Parsing).then_some(());
-        retry_fenced_write(store, lease, was_written, || store.parse_run(lease)).await?;
+        retry_fenced_write(clock, store, lease, was_written, || store.parse_run(lease)).await?;
         self.status = Status::Parsing;
         event::run_parsing(&self.subject, self.elapsed());
         self.announce();

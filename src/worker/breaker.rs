@@ -156,7 +156,14 @@ impl Breaker {
 
 /// Runs probes while claims are paused, and when a streak asks for one, until `stop`.
 pub async fn run_recovery_probes(worker: &Worker, stop: CancellationToken) {
-    let mut changes = worker.pauses.subscribe();
+    repeat_probes(&worker.breaker, || probe(worker), stop).await;
+}
+
+async fn repeat_probes<F>(breaker: &Breaker, probe: impl Fn() -> F, stop: CancellationToken)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let mut changes = breaker.pauses.subscribe();
     let mut interval = MIN_PROBE_INTERVAL;
     loop {
         let is_paused = changes.borrow_and_update().contains_key(&ClaimPause::Paused);
@@ -166,20 +173,20 @@ pub async fn run_recovery_probes(worker: &Worker, stop: CancellationToken) {
         let is_due = tokio::select! {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return } else { false },
-            () = worker.breaker.engine_recovered.notified() => {
+            () = breaker.engine_recovered.notified() => {
                 interval = Duration::ZERO;
                 false
             }
-            () = worker.breaker.probe_requested.notified() => !is_paused,
+            () = breaker.probe_requested.notified() => !is_paused,
             () = tokio::time::sleep(interval), if is_paused => true,
         };
         if is_due {
-            let probed = probe(worker).await;
+            let probed = probe().await;
             if let Err(why) = &probed {
                 interval = (interval * 2).clamp(MIN_PROBE_INTERVAL, MAX_PROBE_INTERVAL);
                 tracing::warn!(why, again_in_s = interval.as_secs(), "the worker's probe failed; claims are paused");
             }
-            worker.breaker.probed(probed);
+            breaker.probed(probed);
         }
     }
 }
@@ -194,6 +201,7 @@ async fn probe(worker: &Worker) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_clock::runtime_clock;
 
     const UNAVAILABLE: FailureCode = FailureCode::DockerUnavailable;
 
@@ -315,5 +323,37 @@ mod tests {
             breaker.failed(UNAVAILABLE, &subject(number, number));
         }
         assert!(pauses.is_empty() && !requests_probe(&breaker));
+    }
+
+    /// FAILURES 26.
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_fail_are_repeated_ever_more_seldom_and_at_once_when_the_engine_is_back() {
+        use std::cell::RefCell;
+        let ((breaker, pauses), clock) = (breaker(3), runtime_clock());
+        let (begun, stop) = (clock.monotonic(), CancellationToken::new());
+        breaker.engine_unavailable("no answer");
+        let probed_s = RefCell::new(Vec::new());
+        let probe = async || {
+            let now = clock.since(begun).as_secs();
+            let is_first = !probed_s.borrow().contains(&now);
+            probed_s.borrow_mut().push(now);
+            match now {
+                0..300 => Err("no answer".to_owned()),
+                // As the events of the engine show it, long before the next probe is due.
+                300..310 => {
+                    if is_first && now == 302 {
+                        breaker.engine_recovered();
+                    }
+                    Err("not yet".to_owned())
+                }
+                _ => {
+                    stop.cancel();
+                    Ok(())
+                }
+            }
+        };
+        repeat_probes(&breaker, probe, stop.clone()).await;
+        assert_eq!(*probed_s.borrow(), [2, 6, 14, 30, 62, 122, 182, 242, 302, 302, 304, 308, 316]);
+        assert!(pauses.is_empty(), "a probe that succeeds ends the pause");
     }
 }

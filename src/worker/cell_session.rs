@@ -24,7 +24,6 @@ use assize_cell::{Cell, CellInput, CellOutput, Event};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::Failure;
 use assize_host as host;
-use assize_host::clock;
 use assize_protocol::event::StageExit;
 use assize_protocol::plan::Plan;
 use bytes::Bytes;
@@ -117,7 +116,7 @@ impl CellSession {
         limits: CellLimits,
         inputs: Vec<BoxStream<'static, Result<Bytes, BlobError>>>,
         rules: Rules,
-        cancelled: CancellationToken,
+        attempt: &Attempt<'_>,
     ) -> Self {
         let StartedCell { cell: Cell { id, input, output }, adopted } = started;
         let (phase, resumed_input) = match (adopted, input) {
@@ -125,14 +124,14 @@ impl CellSession {
             (None, None) => (Phase::Undelivered, None),
             (Some(_), input) => (Phase::Running, input),
         };
-        let global_deadline = clock::monotonic() + deadline::global(&plan) + SLACK;
+        let global_deadline = attempt.worker.clock.monotonic() + deadline::global(&plan) + SLACK;
         let stdin = Stdin::new();
         let mut session = Self {
             policy: Box::new(policy),
             phase,
             id,
             limits,
-            cancelled,
+            cancelled: attempt.cancelled.clone(),
             output,
             // The first stage may ask for a connection before the worker notices that all inputs were delivered.
             tunnels: (!rules.is_empty()).then(|| Tunnels::new(rules, stdin.frames(), 0)),
@@ -199,7 +198,7 @@ impl CellSession {
             SessionEvent::Delivered(_, Err(error @ StreamError::Archive(_))) => return Err(error.into()),
             // The cell ended during the delivery; its last events show why.
             SessionEvent::Delivered(_, Err(_)) => {}
-            SessionEvent::Cancelled => self.stop()?,
+            SessionEvent::Cancelled => self.stop(attempt)?,
             SessionEvent::Broken(_) | SessionEvent::DeadlineElapsed if is_stopping => return Err(Stop::cancelled()),
             SessionEvent::Broken(error) => self.reconnect(attempt, error).await?,
             SessionEvent::DeadlineElapsed => self.deadline_elapsed(attempt).await?,
@@ -215,13 +214,13 @@ impl CellSession {
 
     /// Stops the cell because somebody asked for a cancel: its processes get TERM and their grace, and the session
     /// receives the rest of its events.
-    fn stop(&mut self) -> Result<(), Stop> {
+    fn stop(&mut self, attempt: &Attempt<'_>) -> Result<(), Stop> {
         // A cell that is not running, or does not have its whole plan, has nothing to report.
         if !self.stdin.is_open() {
             return Err(Stop::cancelled());
         }
         self.phase = Phase::Stopping;
-        self.deadline = clock::monotonic() + deadline::grace(&self.plan) + STOP_TIMEOUT;
+        self.deadline = attempt.worker.clock.monotonic() + deadline::grace(&self.plan) + STOP_TIMEOUT;
         self.stdin.finish();
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use assize_cell::spec::TMP;
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
@@ -42,8 +43,8 @@ impl EgressPolicy {
     ///
     /// # Errors
     /// The name of the setting that cannot be used.
-    pub fn open(config: &Config, templates: &Templates) -> anyhow::Result<Self> {
-        let guard = Guard::of_host(&config.egress_private_hosts)
+    pub fn open(clock: &Clock, config: &Config, templates: &Templates) -> anyhow::Result<Self> {
+        let guard = Guard::of_host(clock, &config.egress_private_hosts)
             .map_err(|reason| anyhow::anyhow!("egress_private_hosts: {reason}"))?;
         if !config.npm_registry.is_empty() {
             registry(&config.npm_registry).map_err(|reason| anyhow::anyhow!("npm_registry: {reason}"))?;

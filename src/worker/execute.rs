@@ -31,9 +31,8 @@ pub async fn execute(
         inputs.extend((template.driver.is_none() && !template.bundle.is_empty()).then(|| in_memory(&template.bundle)));
         inputs.extend((inputs.len() < plan.inputs.len()).then(|| in_memory(&attempt.worker.egress.certificates())));
     }
-    let cancelled = attempt.cancelled.clone();
     let rules = attempt.worker.egress.rules_for(template, &attempt.worker.config);
-    let mut subject = CellSession::begin(SubjectPolicy, subject, plan, template.limits, inputs, rules, cancelled);
+    let mut subject = CellSession::begin(SubjectPolicy, subject, plan, template.limits, inputs, rules, attempt);
     loop {
         let event = subject.next().await;
         match subject.handle(attempt, event).await? {
@@ -59,10 +58,10 @@ async fn run_driver(
     let plan = plan::driver(template, spec, &attempt.worker.config);
     let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![in_memory(&template.bundle)] };
-    let (rules, cancelled) = (attempt.worker.egress.no_egress(), attempt.cancelled.clone());
+    let rules = attempt.worker.egress.no_egress();
     let scores_zero = template.results.on_driver_failure == OnDriverFailure::ScoreZero;
     let policy = DriverPolicy { scores_zero };
-    let mut driver = CellSession::begin(policy, cell, plan, spec.limits, inputs, rules, cancelled);
+    let mut driver = CellSession::begin(policy, cell, plan, spec.limits, inputs, rules, attempt);
     let (mut subject_runs, mut went_down) = (true, None);
     loop {
         tokio::select! {

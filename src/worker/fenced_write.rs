@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use assize_domain::run::Lease;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::takeover::RunSnapshot;
 use assize_store::{Store, StoreError};
 
@@ -22,6 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// # Errors
 /// The error of the last try: [`StoreError::LeaseLost`] at once, [`StoreError::Unavailable`] after [`RETRY_TIMEOUT`].
 pub async fn retry_fenced_write<T, F>(
+    clock: &Clock,
     store: &Store,
     lease: Lease,
     was_written: impl Fn(RunSnapshot) -> Option<T>,
@@ -30,7 +31,7 @@ pub async fn retry_fenced_write<T, F>(
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let begun = clock::monotonic();
+    let begun = clock.monotonic();
     let mut may_be_written = false;
     loop {
         let written = match write().await {
@@ -41,11 +42,34 @@ where
             written => written,
         };
         match written {
-            Err(StoreError::Unavailable { .. }) if begun.elapsed() < RETRY_TIMEOUT => {
+            Err(StoreError::Unavailable { .. }) if clock.since(begun) < RETRY_TIMEOUT => {
                 may_be_written = true;
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
             written => return written,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leases::LEASE_TIMEOUT;
+    use crate::test_clock::runtime_clock;
+    use uuid::Uuid;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_given_up_before_the_lease_can_be_taken() {
+        let (clock, lease) = (runtime_clock(), Lease { run_id: Uuid::nil(), attempt: 1, epoch: 1 });
+        let (begun, mut tries) = (clock.monotonic(), 0);
+        let store = Store::open("postgres://nobody@127.0.0.1:1/nothing", 1).unwrap();
+        let write = || {
+            tries += 1;
+            async { Err::<(), _>(StoreError::Unavailable { query: "start_run", reason: "no answer".to_owned() }) }
+        };
+        let written = retry_fenced_write(&clock, &store, lease, |_| None, write).await;
+        assert!(matches!(written, Err(StoreError::Unavailable { .. })), "{written:?}");
+        assert_eq!((clock.since(begun), tries), (RETRY_TIMEOUT, 51));
+        assert!(RETRY_TIMEOUT < LEASE_TIMEOUT);
     }
 }

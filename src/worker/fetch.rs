@@ -65,8 +65,8 @@ async fn run_fetch(
     let rules = worker.egress.only_repository(repository, git::quota(&worker.config));
     let rules = rules.map_err(|why| failed(FailureCode::FetchFailed, why))?;
     let inputs = plan.inputs.iter().map(|_| in_memory(&worker.egress.certificates())).collect();
-    let (policy, cancelled) = (FetchPolicy::default(), attempt.cancelled.clone());
-    let mut session = CellSession::begin(policy, started, plan, limits, inputs, rules, cancelled);
+    let policy = FetchPolicy::default();
+    let mut session = CellSession::begin(policy, started, plan, limits, inputs, rules, attempt);
     let report = loop {
         let event = session.next().await;
         match session.handle(attempt, event).await? {
@@ -114,8 +114,14 @@ async fn store(
     let fetched = Fetched { sha256: archive.sha256, bytes, entries, commit, receipt };
     let lease = attempt.lease;
     // A second write of the same values changes nothing, so a lost reply needs no look at the row.
-    let stored =
-        retry_fenced_write(&worker.store, lease, |_| None, || worker.store.keep_fetched(lease, &fetched)).await?;
+    let stored = retry_fenced_write(
+        &worker.clock,
+        &worker.store,
+        lease,
+        |_| None,
+        || worker.store.keep_fetched(lease, &fetched),
+    )
+    .await?;
     event::repository_fetched(&attempt.subject, attempt.elapsed(), &stored.commit);
     attempt.claim.archive_sha256 = Some(stored.archive_sha256);
     Ok(())

@@ -81,8 +81,8 @@ fn next(attempt: &Attempt<'_>, failure: &Failure) -> Next {
 
 /// Confirms that this worker still has the lease. Without an answer the run is left to the watchdog.
 async fn confirm(attempt: &Attempt<'_>) -> Result<(), String> {
-    let (store, lease) = (&attempt.worker.store, attempt.lease);
-    let confirmed = retry_fenced_write(store, lease, |_| None, || store.confirm_lease(lease)).await;
+    let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
+    let confirmed = retry_fenced_write(clock, store, lease, |_| None, || store.confirm_lease(lease)).await;
     confirmed.map_err(|error| error.to_string())
 }
 
@@ -119,33 +119,34 @@ async fn put_blob(attempt: &Attempt<'_>, output: Bytes) -> bool {
 }
 
 async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&Envelope>) -> Result<(), String> {
-    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
     let was_written = |row: RunSnapshot| row.is(lease, Status::Completed).then_some(());
     let write = || store.complete_run(lease, verdict, envelope);
-    retry_fenced_write(store, lease, was_written, write).await.map_err(|error| error.to_string())?;
+    retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     event::run_completed(&attempt.subject, attempt.elapsed(), verdict.score, verdict.max_score);
     Ok(())
 }
 
 async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelope>) -> Result<(), String> {
-    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
     let was_written = |row: RunSnapshot| row.is(lease, failure.code.status()).then_some(());
     let write = || store.fail_run(lease, attempt.status, failure, envelope);
-    retry_fenced_write(store, lease, was_written, write).await.map_err(|error| error.to_string())?;
+    retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let Failure { code, evidence } = failure;
     event::run_failed(&attempt.subject, attempt.elapsed(), evidence.stage, *code, &evidence.message);
     Ok(())
 }
 
 async fn requeue(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String> {
-    let (store, lease) = (&attempt.worker.store, attempt.lease);
+    let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
     let delay = retry::delay(failure.code, lease.attempt, rand::random());
     let was_written = |row: RunSnapshot| {
         let aborted = row.is(lease, Status::Aborted).then_some(Status::Aborted);
         aborted.or((row.attempt > lease.attempt).then_some(Status::Queued))
     };
     let write = || store.requeue_run(lease, attempt.status, failure, delay);
-    let new_status = retry_fenced_write(store, lease, was_written, write).await.map_err(|error| error.to_string())?;
+    let new_status =
+        retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let (elapsed, why) = (attempt.elapsed(), failure.evidence.message.as_str());
     if new_status == Status::Aborted {
         event::run_failed(&attempt.subject, elapsed, None, FailureCode::Cancelled, why);

@@ -37,6 +37,7 @@ use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
 use assize_cell::{Berths, Engine};
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_signing::Signer;
 use assize_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,7 @@ use startup::{Opened, Started};
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {
+    pub clock: Clock,
     /// Unique for this process: host, pid and start time.
     pub id: String,
     pub store: Store,
@@ -82,8 +84,8 @@ pub struct Worker {
 /// # Errors
 /// If a dependency is missing at the start, or a limit of cells is not enforced on this host. Later failures of a
 /// dependency are no errors: the worker waits until it is available again.
-pub async fn run(config: Config, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<()> {
-    let Started { worker, hints, slots, adopted, background } = Opened::open(config)
+pub async fn run(clock: Clock, config: Config, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<()> {
+    let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config)
         .await?
         .verify_limits()
         .await?

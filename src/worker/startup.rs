@@ -20,6 +20,7 @@ use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -105,8 +106,8 @@ impl Opened {
     ///
     /// # Errors
     /// The dependency that is missing, or the setting or template that cannot be used.
-    pub async fn open(config: Config) -> anyhow::Result<Self> {
-        Ok(Self { worker: Arc::new(open(config).await?) })
+    pub async fn open(clock: Clock, config: Config) -> anyhow::Result<Self> {
+        Ok(Self { worker: Arc::new(open(clock, config).await?) })
     }
 
     /// Tries every limit of a cell from inside one.
@@ -146,8 +147,14 @@ impl Heartbeating {
         let worker = &self.worker;
         let slots = Slots::new(worker.config.worker_half_slots());
         let (sender, adopted) = mpsc::unbounded_channel::<Admitted>();
-        let mut watchdog =
-            Watchdog::new(worker.store.clone(), &worker.id, worker.leases.clone(), slots.clone(), sender);
+        let mut watchdog = Watchdog::new(
+            worker.clock.clone(),
+            worker.store.clone(),
+            &worker.id,
+            worker.leases.clone(),
+            slots.clone(),
+            sender,
+        );
         watchdog.run_once().await.context("cannot take over what an earlier worker left")?;
         Ok(TakenOver { before: self, watchdog, slots, adopted })
     }
@@ -160,7 +167,7 @@ impl TakenOver {
     /// If the engine or Postgres does not answer.
     pub async fn remove_orphans(self) -> anyhow::Result<OrphansRemoved> {
         let worker = &self.before.worker;
-        maintenance::janitor::sweep(&worker.engine, &worker.store)
+        maintenance::janitor::sweep(&worker.engine, &worker.store, &worker.clock)
             .await
             .context("cannot remove what an earlier worker left")?;
         Ok(OrphansRemoved(self))
@@ -193,7 +200,8 @@ impl BerthsFilled {
         let limits = PressureLimits::from_config(&worker.config);
         let (pauses, engine) = (worker.pauses.clone(), worker.engine.clone());
         background.spawn(maintenance::pressure::run(pauses, engine, limits, background.stop.clone()));
-        background.spawn(maintenance::schedule::run(janitor(&worker).jobs(), background.stop.clone()));
+        let janitor = janitor(&worker).jobs();
+        background.spawn(maintenance::schedule::run(worker.clock.clone(), janitor, background.stop.clone()));
         background.spawn({
             let (worker, stop) = (Arc::clone(&worker), background.stop.clone());
             async move { breaker::run_recovery_probes(&worker, stop).await }
@@ -210,6 +218,7 @@ impl BerthsFilled {
 
 fn janitor(worker: &Worker) -> Janitor {
     Janitor {
+        clock: worker.clock.clone(),
         store: worker.store.clone(),
         engine: worker.engine.clone(),
         blobs: worker.blobs.clone(),
@@ -219,7 +228,7 @@ fn janitor(worker: &Worker) -> Janitor {
     }
 }
 
-async fn open(config: Config) -> anyhow::Result<Worker> {
+async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
@@ -239,12 +248,13 @@ async fn open(config: Config) -> anyhow::Result<Worker> {
         breaker: Breaker::new(config.pause_after_failures, pauses.clone()),
         pauses,
         drives: TaskTracker::new(),
-        egress: egress::EgressPolicy::open(&config, &templates)?,
+        egress: egress::EgressPolicy::open(&clock, &config, &templates)?,
         config,
         signer,
         store,
         templates,
         engine,
+        clock,
         id,
     })
 }

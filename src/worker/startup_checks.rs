@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, bail};
 use assize_cell::berth::BERTH_IMAGE;
 use assize_cell::unenforced;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 
 use super::Worker;
@@ -18,7 +18,7 @@ use crate::template::Templates;
 /// # Errors
 /// The limits that are not enforced, or what prevents the worker from trying them.
 pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
-    let began = clock::monotonic();
+    let began = Stopwatch::start();
     let allowed = unenforced::parse(&worker.config.allow_unenforced_limits).map_err(anyhow::Error::msg)?;
     check_memory(&worker.templates, worker.slice.totals.memory >> 20)?;
     if let Err(error) = worker.slice.set().await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize_domain::output::{Entry, EntryId, blob_key};
 use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_protocol::event::Stream;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -88,7 +88,7 @@ async fn a_line_reaches_its_reader_within_250_ms(pool: PgPool) {
     events.ids(1).await;
     let mut taken = Vec::new();
     for number in 2..=20 {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         live(&server, run, 1, [number]).await;
         assert_eq!(events.ids(1).await, ids(1, [number]));
         taken.push(begun.elapsed());

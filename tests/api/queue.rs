@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize_config::Config;
 use assize_domain::queue::{AdmissionCaps, WaitingFor};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_store::queue::Wanted;
 use assize_store::submissions::{NewSource, NewSubmission};
 use assize_store::workers::WorkerReport;
@@ -273,7 +273,7 @@ async fn a_change_is_reported_a_second_later(pool: PgPool) {
     let run = queue.submit("ada", 2).await;
     queue.waits(run, WaitingFor::Slots, "it is the next").await;
     queue.worker("paused", "five attempts in a row failed").await;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let mut look = tokio::time::interval(Duration::from_millis(20));
     while queue.view_of(run).await["waiting_for"] != "paused" {
         assert!(begun.elapsed() < DEADLINE, "the change is never reported");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use assize::redis::{Bucket, Redis, Taken};
 use assize_config::Config;
 use assize_domain::key::KeyRole;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use reqwest::Response;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ async fn a_key_has_so_many_requests_and_another_its_own(pool: PgPool) {
     let first = ask(&server, &server.key).await;
     assert_eq!(header(&first, "ratelimit-policy"), "\"key\";q=5;w=5");
     assert_eq!(header(&first, "ratelimit"), "\"key\";r=4;t=1");
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let (answered, refused) = drain(&server, &server.key).await;
     assert!((4..=5 + begun.elapsed().as_secs()).contains(&answered), "{answered}");
     assert_eq!(header(&refused, "retry-after"), "1");
@@ -68,7 +68,7 @@ async fn the_limit_of_a_key_holds_over_all_processes(pool: PgPool) {
     let setup = || Setup { instance: Some(instance.clone()), ..limited(key_limit) };
     let one = Server::start_with(pool.clone(), setup()).await;
     let other = Server::start_with(pool, setup()).await;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let (first, _) = drain(&one, &one.key).await;
     let (second, refused) = drain(&other, &one.key).await;
     assert_eq!(refused.status(), 429);
@@ -151,7 +151,7 @@ async fn without_redis_each_process_enforces_the_limit_and_reports_it(pool: PgPo
     assert!(!note().await);
     redis.kill();
     asked_until(note).await;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let (answered, refused) = drain(&server, &server.key).await;
     assert!(answered <= 6 + begun.elapsed().as_secs(), "{answered}");
     problem(refused, 429, "too_many_requests").await;
@@ -171,7 +171,7 @@ async fn a_redis_that_hangs_keeps_nobody_waiting(pool: PgPool) {
     for number in 0..20 {
         // Another key each: none has a batch.
         let key = server.key_with(server.organization, KeyRole::Read, None).await;
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         assert_eq!(ask(&server, &key).await.status(), 200, "{number}");
         taken.push(begun.elapsed());
     }
@@ -216,7 +216,7 @@ async fn what_limits_cost(pool: PgPool) {
     let mut taken = [Vec::new(), Vec::new()];
     for _ in 0..3000 {
         for (server, taken) in servers.iter().zip(&mut taken) {
-            let begun = clock::monotonic();
+            let begun = Stopwatch::start();
             assert_eq!(ask(server, &server.key).await.status(), 200);
             taken.push(begun.elapsed());
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use assize::maintenance::retention;
-use assize_host::clock;
+use assize_host::clock::{Clock, Deadline};
 use sqlx::PgPool;
 
 use crate::harness::locks::someone_waits;
@@ -41,7 +41,7 @@ async fn one_that_is_being_deleted_is_stored_anew(pool: PgPool) {
     let submitting = tokio::spawn(server.submit(good_form()).send());
     someone_waits(&pool).await;
     // The worst moment: the submission has seen the blob.
-    assert!(server.blobs.delete_archive(&sha256, clock::wall()).await.unwrap() && !path.exists());
+    assert!(server.blobs.delete_archive(&sha256, Clock::system().wall()).await.unwrap() && !path.exists());
     expired.forget().await.unwrap();
     assert_eq!(submitting.await.unwrap().unwrap().status(), 202);
     assert!(path.exists());
@@ -54,13 +54,13 @@ async fn one_that_was_handed_in_again_is_not_deleted(pool: PgPool) {
     assert_eq!(server.submit(good_form()).send().await.unwrap().status(), 202);
     let lease = server.running().await;
     server.complete(lease).await;
-    let until = clock::monotonic() + DEADLINE;
-    assert_eq!(retention::archives(&server.store, &server.blobs, 30, until).await.unwrap(), 0);
+    let until = Deadline::after(&Clock::system(), DEADLINE);
+    assert_eq!(retention::archives(&server.store, &server.blobs, 30, &until).await.unwrap(), 0);
     assert!(path.exists());
     // And without that it is; handing it in again has written the blob anew.
     age(&pool).await;
     age_blob(&path);
-    assert_eq!(retention::archives(&server.store, &server.blobs, 30, until).await.unwrap(), 1);
+    assert_eq!(retention::archives(&server.store, &server.blobs, 30, &until).await.unwrap(), 1);
     assert!(!path.exists());
 }
 
@@ -69,11 +69,11 @@ async fn submissions_and_deletions_at_once_lose_nothing(pool: PgPool) {
     let server = Server::start(pool.clone()).await;
     let (_, path) = of_long_ago(&server, &pool).await;
     for _ in 0..30 {
-        let until = clock::monotonic() + DEADLINE;
+        let until = Deadline::after(&Clock::system(), DEADLINE);
         let (submitted, again, deleted) = tokio::join!(
             server.submit(good_form()).send(),
             server.submit(good_form()).send(),
-            retention::archives(&server.store, &server.blobs, 30, until)
+            retention::archives(&server.store, &server.blobs, 30, &until)
         );
         assert!(submitted.unwrap().status() == 202 && again.unwrap().status() == 202);
         deleted.unwrap();

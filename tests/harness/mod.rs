@@ -25,6 +25,7 @@ use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_domain::run::{Lease, StageName};
 use assize_domain::verdict::{Integrity, Verdict, from_exit_code};
+use assize_host::clock::Clock;
 use assize_signing::{PrivateKey, key_file};
 use assize_store::Store;
 use assize_store::keys::NewKey;
@@ -123,13 +124,19 @@ impl Server {
         let (hints, stop) = (Hints::default(), CancellationToken::new());
         tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
         let state = ApiState {
+            clock: Clock::system(),
             store: store.clone(),
             redis: redis.clone(),
             hints: hints.clone(),
             blobs: blobs.clone(),
             templates: Arc::new(Templates::load(&templates).unwrap()),
-            quotas: QueueQuotas::new(store.clone(), &setup.config),
-            wait_reasons: WaitReasonCache::with_max_age(store.clone(), &setup.config, setup.oldest_answer),
+            quotas: QueueQuotas::new(store.clone(), Clock::system(), &setup.config),
+            wait_reasons: WaitReasonCache::with_max_age(
+                store.clone(),
+                Clock::system(),
+                &setup.config,
+                setup.oldest_answer,
+            ),
             signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };

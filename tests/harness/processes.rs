@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use assize_host as host;
-use assize_host::clock;
+use assize_host::clock::Clock;
 
 /// The time limit for a process to become ready, or to end after a signal.
 pub const PROCESS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -56,13 +56,13 @@ impl Output {
 
     /// Waits until the condition holds, the process has ended or the time is over. Returns whether the condition holds.
     fn wait(&self, timeout: Duration, holds: impl Fn(&OutputLines) -> bool) -> bool {
-        let deadline: Instant = clock::monotonic() + timeout;
+        let deadline: Instant = Clock::system().monotonic() + timeout;
         let mut seen = self.lines.lock().unwrap();
         loop {
             if holds(&seen) {
                 return true;
             }
-            let left = deadline.saturating_duration_since(clock::monotonic());
+            let left = deadline.saturating_duration_since(Clock::system().monotonic());
             if left.is_zero() || seen.ended == 2 {
                 return false;
             }
@@ -136,13 +136,13 @@ impl Process {
     /// Waits until the process listens at this IPv4 address, and returns the port.
     pub fn port_on(&self, address: [u8; 4]) -> u16 {
         let wanted = format!("{:08X}", u32::from_le_bytes(address));
-        let deadline = clock::monotonic() + PROCESS_TIMEOUT;
+        let deadline = Clock::system().monotonic() + PROCESS_TIMEOUT;
         loop {
             if let Some(port) = self.listening_on(&wanted) {
                 return port;
             }
             let over = self.output.wait(Duration::from_millis(5), |seen| seen.ended == 2);
-            let waiting = !over && clock::monotonic() < deadline;
+            let waiting = !over && Clock::system().monotonic() < deadline;
             assert!(waiting, "{} does not listen:\n{}", self.name, self.tail());
         }
     }

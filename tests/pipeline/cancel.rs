@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use sqlx::Connection;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ const GONE: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 async fn cancelled(site: &Site, run: Uuid, within: Duration) {
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     assert_eq!(site.cancel(run).await, 202);
     let ended = site.ended(run).await;
     assert!(begun.elapsed() < within, "{:?}", begun.elapsed());

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -281,7 +281,7 @@ async fn egress_carries_every_byte_at_a_useful_rate() {
         while piece := answer.read(1 << 16):\n    digest.update(piece); total += len(piece)\n\
         print(total, digest.hexdigest())\n\
         print(total / (time.monotonic() - begun) / 1e6)\n";
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let run = site.run("reaching", &[("install.py", &install(&server, body)), ("run.py", CLOSED)]).await;
     let text = site.text(id_of(&run), "").await;
     let mut lines = text.lines();

@@ -8,6 +8,7 @@ use assize::maintenance::{janitor, process, stale_cgroups};
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_config::Config;
+use assize_host::clock::Clock;
 use assize_store::Store;
 use assize_store::queue::Wanted;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -98,8 +99,8 @@ async fn only_what_nobody_of_this_installation_wants_is_removed() {
     ];
 
     let engine = engine(&site).await;
-    let removed = janitor::sweep(&engine, &store).await;
-    let again = janitor::sweep(&engine, &store).await;
+    let removed = janitor::sweep(&engine, &store, &Clock::system()).await;
+    let again = janitor::sweep(&engine, &store, &Clock::system()).await;
     let mut wrong = Vec::new();
     for (containers, expected) in [(&kept[..], true), (&gone[..], false)] {
         for (what, id) in containers {
@@ -119,7 +120,7 @@ async fn without_postgres_nothing_is_removed() {
     let labels = [("assize.instance", site.instance.as_str()), ("assize.run", &Uuid::now_v7().to_string())];
     let orphan = container(&[&labels[..], &[("assize.attempt", "1"), ("assize.worker", &dead())]].concat(), None).await;
     let away = Store::open("postgres://nobody@localhost/none?host=/nonexistent-socket", 1).unwrap();
-    let swept = janitor::sweep(&engine(&site).await, &away).await;
+    let swept = janitor::sweep(&engine(&site).await, &away, &Clock::system()).await;
     let there = is_there(&orphan).await;
     remove(&orphan).await;
     assert!(swept.is_err() && there);

@@ -1,6 +1,6 @@
 //! Output on its way from a cell to a reader.
 
-use assize_host::clock;
+use assize_host::clock::Clock;
 
 use crate::harness::sse::{Events, output_ids};
 use crate::harness::{id_of, json};
@@ -30,7 +30,7 @@ async fn a_line_printed_in_a_cell_reaches_its_reader_within_250_ms() {
     let mut late = Vec::new();
     while late.len() < LINES {
         let event = events.next_named("output").await;
-        let now = clock::wall().timestamp_micros();
+        let now = Clock::system().wall().timestamp_micros();
         for line in event.data["text"].as_str().unwrap().lines() {
             let printed: f64 = line.parse().unwrap();
             late.push(std::time::Duration::from_micros(now.unsigned_abs()).as_secs_f64().mul_add(1e3, -printed * 1e3));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use futures_util::future::join_all;
 
 use crate::authority::Authority;
@@ -62,7 +62,7 @@ async fn a_host_that_never_agrees_on_tls_is_an_outage_and_no_project_is_blamed()
     let forge = Forge::start_mute();
     let (site, _folder) = site(&[&forge], None);
     let (_, run) = submit(&site, &forge.url("a.git"), "main").await;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let waited = site.get(&format!("/v1/runs/{run}?wait=25")).send().await.unwrap();
     assert_eq!(json(waited).await["attempt"], 1, "the host gets its 30 s");
     let first = async || site.events(run).await.into_iter().find(|(_, _, code)| code.is_some());

@@ -13,7 +13,7 @@ use assize::maintenance::stale_cgroups;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_config::Config;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -192,7 +192,7 @@ impl Site {
 
     /// The run as it ended.
     pub async fn ended(&self, run: Uuid) -> Value {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         loop {
             let seen = json(self.get(&format!("/v1/runs/{run}?wait=20")).send().await.unwrap()).await;
             if !seen["finished_at"].is_null() {
@@ -217,7 +217,7 @@ impl Site {
 
     /// Waits until something holds that the service announces to nobody.
     pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         let mut look = tokio::time::interval(Duration::from_millis(10));
         while !holds().await {
             assert!(begun.elapsed() < RUN, "it never came that {what}");

@@ -7,7 +7,7 @@ use assize::intake::blob::Blobs;
 use assize::maintenance::retention;
 use assize_domain::output::blob_key;
 use assize_domain::run::Status;
-use assize_host::clock;
+use assize_host::clock::{Clock, Deadline, Stopwatch};
 use assize_store::Store;
 use assize_store::retention::OutputMark;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -84,8 +84,8 @@ async fn ended(pool: &PgPool, status: Status, days: i32) -> Run {
     run
 }
 
-fn soon() -> std::time::Instant {
-    clock::monotonic() + Duration::from_secs(20)
+fn soon() -> Deadline {
+    Deadline::after(&Clock::system(), Duration::from_secs(20))
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -106,15 +106,15 @@ async fn an_archive_goes_when_its_last_use_is_long_ago(pool: PgPool) {
         folder.put(sha256, age).await;
         archive(&pool, sha256, used_days).await;
     }
-    assert_eq!(retention::archives(&store, &folder.blobs, 0, soon()).await.unwrap(), 0, "0 is for ever");
-    assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 1);
+    assert_eq!(retention::archives(&store, &folder.blobs, 0, &soon()).await.unwrap(), 0, "0 is for ever");
+    assert_eq!(retention::archives(&store, &folder.blobs, 30, &soon()).await.unwrap(), 1);
     let there = [&old, &used, &young].map(|sha256| folder.archive(sha256).exists());
     assert_eq!(there, [false, true, true], "the last was written 50 minutes ago: its row is about to come");
     assert_eq!(count(&pool, "archives").await, 2);
     // One whose blob is gone, as after a crash between the two, is forgotten all the same.
     set_age(&folder.archive(&young), DAY);
     std::fs::remove_file(folder.archive(&young)).unwrap();
-    assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 1);
+    assert_eq!(retention::archives(&store, &folder.blobs, 30, &soon()).await.unwrap(), 1);
     assert_eq!(count(&pool, "archives").await, 1);
 }
 
@@ -169,16 +169,16 @@ async fn an_archive_whose_submission_was_never_written_goes_too(pool: PgPool) {
     for shard in 0..=255_u8 {
         folder.put(&format!("{shard:02x}{}", "0".repeat(62)), 40 * DAY).await;
     }
-    let found = retention::adopt_untracked_archives(&store, &folder.blobs, soon()).await.unwrap();
+    let found = retention::adopt_untracked_archives(&store, &folder.blobs, &soon()).await.unwrap();
     assert_eq!((found, count(&pool, "archives").await), (11, 11));
     assert_eq!(
-        retention::adopt_untracked_archives(&store, &folder.blobs, soon()).await.unwrap(),
+        retention::adopt_untracked_archives(&store, &folder.blobs, &soon()).await.unwrap(),
         0,
         "they are known now"
     );
-    assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 0, "and age from now on");
+    assert_eq!(retention::archives(&store, &folder.blobs, 30, &soon()).await.unwrap(), 0, "and age from now on");
     age_archives(&pool, 31).await;
-    assert_eq!(retention::archives(&store, &folder.blobs, 30, soon()).await.unwrap(), 11);
+    assert_eq!(retention::archives(&store, &folder.blobs, 30, &soon()).await.unwrap(), 11);
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -190,15 +190,15 @@ async fn output_goes_by_the_end_of_its_run(pool: PgPool) {
     for run in [old, young, active] {
         folder.blobs.put_output(&blob_key(run.id, 1), "text".into()).await.unwrap();
     }
-    assert_eq!(retention::output(&store, &folder.blobs, 0, soon()).await.unwrap(), 0, "0 is for ever");
-    assert_eq!(retention::output(&store, &folder.blobs, 30, soon()).await.unwrap(), 1);
+    assert_eq!(retention::output(&store, &folder.blobs, 0, &soon()).await.unwrap(), 0, "0 is for ever");
+    assert_eq!(retention::output(&store, &folder.blobs, 30, &soon()).await.unwrap(), 1);
     let mut there = Vec::new();
     for run in [old, young, active] {
         there.push(folder.blobs.output(&blob_key(run.id, 1)).await.is_ok());
     }
     assert_eq!(there, [false, true, true]);
     assert!(!folder.root.path().join(format!("output/{}", old.id)).exists(), "its folder is gone too");
-    assert_eq!(retention::output(&store, &folder.blobs, 30, soon()).await.unwrap(), 0, "once");
+    assert_eq!(retention::output(&store, &folder.blobs, 30, &soon()).await.unwrap(), 0, "once");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -219,7 +219,7 @@ async fn output_of_every_attempt_goes_page_by_page(pool: PgPool) {
         }
         runs.push(run.id);
     }
-    assert_eq!(retention::output(&store, &folder.blobs, 30, soon()).await.unwrap(), 250);
+    assert_eq!(retention::output(&store, &folder.blobs, 30, &soon()).await.unwrap(), 250);
     for run in runs {
         assert!(
             folder.blobs.output(&blob_key(run, 1)).await.is_err()
@@ -239,8 +239,8 @@ async fn old_runs_go_with_all_that_hangs_on_them(pool: PgPool) {
     let second = insert(&pool, again.organization, again.submission, columns(Status::Running)).await.unwrap();
     let before = (rows::snapshot(&pool, young.id).await, rows::snapshot(&pool, second.id).await);
 
-    assert_eq!(retention::runs(&store, 0, 0, soon()).await.unwrap(), 0, "0 is for ever");
-    assert_eq!(retention::runs(&store, 365, 0, soon()).await.unwrap(), 5);
+    assert_eq!(retention::runs(&store, 0, 0, &soon()).await.unwrap(), 0, "0 is for ever");
+    assert_eq!(retention::runs(&store, 365, 0, &soon()).await.unwrap(), 5);
     let left: Vec<Uuid> =
         sqlx::query_scalar("SELECT id FROM project_evaluation_runs ORDER BY id").fetch_all(&pool).await.unwrap();
     assert_eq!(left, [young.id, second.id]);
@@ -255,9 +255,9 @@ async fn a_run_stays_until_its_output_has_gone(pool: PgPool) {
     let (store, folder) = (Store::on(pool.clone()), Folder::new());
     ended(&pool, Status::Completed, 20).await;
     ended(&pool, Status::Completed, 40).await;
-    assert_eq!(retention::runs(&store, 10, 30, soon()).await.unwrap(), 0);
-    retention::output(&store, &folder.blobs, 30, soon()).await.unwrap();
-    assert_eq!(retention::runs(&store, 10, 30, soon()).await.unwrap(), 1);
+    assert_eq!(retention::runs(&store, 10, 30, &soon()).await.unwrap(), 0);
+    retention::output(&store, &folder.blobs, 30, &soon()).await.unwrap();
+    assert_eq!(retention::runs(&store, 10, 30, &soon()).await.unwrap(), 1);
     assert_eq!(count(&pool, "project_evaluation_runs").await, 1);
     // Of two that ended at one time, the mark may be at the first.
     let organization = rows::organization(&pool).await;
@@ -269,7 +269,7 @@ async fn a_run_stays_until_its_output_has_gone(pool: PgPool) {
     let next = store.expired_output(30, store.output_mark().await.unwrap()).await.unwrap();
     assert_eq!(next.len(), 2);
     store.mark_output(OutputMark { finished_at: next[0].finished_at, run_id: next[0].id }).await.unwrap();
-    assert_eq!(retention::runs(&store, 10, 30, soon()).await.unwrap(), 1);
+    assert_eq!(retention::runs(&store, 10, 30, &soon()).await.unwrap(), 1);
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -308,7 +308,7 @@ async fn a_key_can_be_used_anew_after_a_week(pool: PgPool) {
         .await
         .unwrap();
     }
-    assert_eq!(retention::keys(&store, soon()).await.unwrap(), 1);
+    assert_eq!(retention::keys(&store, &soon()).await.unwrap(), 1);
     assert!(store.first_use(old.organization, "key").await.unwrap().is_none());
     assert!(store.first_use(young.organization, "key").await.unwrap().is_some());
     assert_eq!(count(&pool, "project_submissions").await, 2);
@@ -360,7 +360,7 @@ async fn an_archive_that_is_known_is_written_once_more(pool: PgPool) {
         tokio::spawn(async move { assize::intake::keep::keep(&store, &blobs, &spooled).await })
     };
     locks::someone_waits(&pool).await;
-    folder.blobs.delete_archive(&sha256, assize_host::clock::wall()).await.unwrap();
+    folder.blobs.delete_archive(&sha256, Clock::system().wall()).await.unwrap();
     expired.forget().await.unwrap();
     keeping.await.unwrap().unwrap();
     assert!(folder.archive(&sha256).is_file());
@@ -383,7 +383,7 @@ async fn how_long_a_known_archive_takes(pool: PgPool) {
             sha256: hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes)),
         };
         for times in [&mut unknown, &mut known] {
-            let begun = assize_host::clock::monotonic();
+            let begun = Stopwatch::start();
             assize::intake::keep::keep(&store, &folder.blobs, &spooled).await.unwrap();
             times.push(begun.elapsed());
         }

@@ -19,7 +19,7 @@ use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::spec::LABEL_RUN;
 use assize_domain::run::Status;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_store::Store;
 
 /// The longest time from submission to the end of a run, including the wait for a slot.
@@ -194,7 +194,7 @@ impl AttackContext {
     /// # Errors
     /// The run did not end in time, or the API did not return it.
     pub async fn ended(&self, run: Uuid) -> Result<Value, String> {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         loop {
             let answer = self.send(self.request(Method::GET, &format!("/v1/runs/{run}?wait=20"))).await?;
             let status = answer.body["status"].as_str().and_then(|status| status.parse::<Status>().ok());
@@ -224,7 +224,7 @@ impl AttackContext {
     /// Looks for leftovers: a container of a run that has ended, or a process whose container is gone.
     pub async fn check_leftovers(&self) {
         let runs = self.runs.lock().clone();
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         let mut look = tokio::time::interval(Duration::from_millis(200));
         loop {
             look.tick().await;

@@ -4,7 +4,7 @@
 //! service may repeat state changes after a reconnect; those that were reported already are dropped.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::Response;
@@ -16,7 +16,7 @@ use crate::outcome::Fault;
 use crate::sse::{Event, Parser};
 use assize_domain::output::Entry;
 use assize_domain::run::{FailureCode, StageName, Status};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// The wait before the first reconnect. The wait doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ pub struct Move {
 struct Connection {
     response: Response,
     parser: Parser,
-    since: Instant,
+    since: Stopwatch,
 }
 
 /// Follows one run to its end.
@@ -119,7 +119,7 @@ impl<'a> Follow<'a> {
         }
         match self.client.events(self.run, self.last_id.as_deref()).await {
             Ok(response) => {
-                self.connection = Some(Connection { response, parser: Parser::default(), since: clock::monotonic() });
+                self.connection = Some(Connection { response, parser: Parser::default(), since: Stopwatch::start() });
             }
             // A failure of the first connection is returned at once, and so is a rejection by the service.
             Err(fault @ Fault::Usage(_)) => return Err(fault),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use assize_domain::queue::{ClaimPause, StatusCount};
 use assize_domain::run::{FailureCode, Status};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
@@ -253,7 +253,7 @@ fn worker_probes(is_ok: bool) -> Counter {
 
 /// Seconds since 1970.
 fn now() -> f64 {
-    number(clock::wall().timestamp())
+    number(Clock::system().wall().timestamp())
 }
 
 /// A count or a time as a gauge holds it; 32 bits are exact in it and last until 2106.

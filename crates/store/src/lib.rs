@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 
 /// The longest that a query may take before the caller is told. Every query is an index probe of
@@ -161,7 +161,7 @@ impl Store {
 
 /// Bounds and measures one query, and sorts its errors.
 async fn timed<T>(query: &'static str, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let answer = tokio::time::timeout(QUERY_TIMEOUT, work).await;
     metrics().observe_query(query, begun.elapsed());
     match answer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use assize_cell::spec::{BERTH, LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN, LABEL_WORKER};
-use assize_host::clock;
+use assize_host::clock::Clock;
 use bollard::Docker;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
@@ -49,7 +49,7 @@ impl Cells {
     }
 
     async fn listen(self) {
-        let mut since = clock::wall().timestamp();
+        let mut since = Clock::system().wall().timestamp();
         loop {
             let filters = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={}", self.instance)])]);
             let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
@@ -84,7 +84,7 @@ impl Cells {
     /// What happened while nobody listened.
     async fn look_again(&self) -> Result<()> {
         let seen = self.containers().await?;
-        let now = clock::wall();
+        let now = Clock::system().wall();
         let Ok(mut lifetimes) = self.lifetimes.lock() else { return Ok(()) };
         for (id, lifetime) in lifetimes.iter_mut().filter(|(_, lifetime)| lifetime.removed.is_none()) {
             let state = seen.get(id);

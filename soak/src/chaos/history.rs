@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use assize_domain::run::Status;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -115,7 +115,7 @@ pub async fn active(pool: &PgPool) -> Result<Vec<(Uuid, String)>> {
 }
 
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, sqlx::Error>) -> Result<T> {
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     loop {
         match ask().await {
             Err(error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_)))

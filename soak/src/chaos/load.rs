@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::StatusCode;
@@ -123,7 +123,7 @@ impl Load {
 
     /// Submits a run that passes at once, waits until it has ended, and returns how long that took.
     pub async fn canary(&self, timeout: Duration) -> Result<Duration> {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         let (number, run) = self.single("pass").await?;
         self.end_of(number, run, timeout).await?;
         Ok(begun.elapsed())
@@ -135,7 +135,7 @@ impl Load {
         let record = Record { number, project: name, expected, org, run: None, cancel_asked: false, end: None };
         self.change(|records| drop(records.insert(number, record)));
         let archive = project.archive()?;
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         while begun.elapsed() < SUBMIT_TIMEOUT {
             match self.post(number, org, project, archive.clone()).await {
                 Ok((StatusCode::ACCEPTED, body)) => {
@@ -181,7 +181,7 @@ impl Load {
 
     /// Waits through the API until a run has ended.
     pub async fn end_of(&self, number: u64, run: Uuid, timeout: Duration) -> Result<Value> {
-        let begun = clock::monotonic();
+        let begun = Stopwatch::start();
         while begun.elapsed() < timeout {
             match self.read(number, run, "?wait=5").await {
                 Ok(seen) if !seen["finished_at"].is_null() => {

@@ -32,10 +32,10 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 use bollard::query_parameters::ListVolumesOptions;
 use futures_util::StreamExt;
 
@@ -117,7 +117,7 @@ async fn run() -> Result<bool> {
     let lock = std::fs::File::create(chaos.join("lock"))?;
     ensure!(lock.try_lock().is_ok(), "another chaos runs in {}; wait until it has ended", chaos.display());
     engine_of_before(&chaos).await;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let mut installation = Installation::start(&chaos.join("site")).await?;
     let done = tokio::select! {
         done = under_load(&mut installation, &options, begun) => done,
@@ -181,7 +181,7 @@ async fn engine_of_before(chaos: &Path) {
 
 type Ended = (Vec<Done>, Findings, Vec<Figure>, Arc<Load>);
 
-async fn under_load(installation: &mut Installation, options: &Options, begun: Instant) -> Result<Ended> {
+async fn under_load(installation: &mut Installation, options: &Options, begun: Stopwatch) -> Result<Ended> {
     let mut violations = Vec::new();
     let load = Load::new(&installation.url, installation.orgs.clone(), options.seed)?;
     for _ in 0..2 {
@@ -240,7 +240,7 @@ async fn under_load(installation: &mut Installation, options: &Options, begun: I
 
 /// Waits until every run has ended. If one does not end in time, the audit reports it.
 async fn wait_for_ends(installation: &Installation) -> Result<()> {
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     while history::open(&installation.pool).await? > 0 && begun.elapsed() < END_TIMEOUT {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -263,7 +263,7 @@ async fn repeated_stages(installation: &Installation, load: &Load) -> Result<Vec
 async fn stop(installation: &mut Installation) -> Result<Vec<Violation>> {
     let mut found = Vec::new();
     let mut leak = |what: String| found.push(Violation::new(ViolationKind::Leaked, what));
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let pids: Vec<u32> = installation.workers.iter().filter_map(service::Service::pid).collect();
     let orphans = async || -> Result<Vec<_>> {
         let there = installation.cells.containers().await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use assize::embedded::ServerKind;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -42,7 +42,7 @@ pub struct FaultResult {
 
 impl FaultResult {
     fn now(note: impl Into<String>) -> Self {
-        Self { at: clock::wall(), note: note.into(), illegal: Vec::new() }
+        Self { at: Clock::system().wall(), note: note.into(), illegal: Vec::new() }
     }
 
     /// Creates the result of a fault that could not be injected.
@@ -187,13 +187,13 @@ async fn shift_clock(installation: &mut Installation, load: &Load, random: &mut 
     let more: Vec<_> = more.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let worker = victim(installation, random)?;
     replace(installation, worker, &more).await?;
-    let begun = clock::wall();
+    let begun = Clock::system().wall();
     load.canary(Duration::from_secs(60)).await.ok();
     tokio::time::sleep(ms(random, 500, 2500)).await;
     std::fs::write(&file, second)?;
     tokio::time::sleep(ms(random, 1500, 3000)).await;
     load.canary(Duration::from_secs(60)).await.ok();
-    let ended = clock::wall();
+    let ended = Clock::system().wall();
     let stolen = history::stolen(&installation.pool, begun, ended).await?;
     replace(installation, worker, &[]).await?;
     let mut result = FaultResult::now(format!("{first} s, then {second} s"));
@@ -245,8 +245,8 @@ fn one_line(text: &str) -> String {
 }
 
 async fn kill_cell(installation: &Installation, random: &mut StdRng) -> Result<FaultResult> {
-    let deadline = clock::monotonic() + CHANCE;
-    while clock::monotonic() < deadline {
+    let deadline = Clock::system().monotonic() + CHANCE;
+    while Clock::system().monotonic() < deadline {
         if let Some(cell) = installation.cells.running().choose(random) {
             let killed = installation.engine.docker.kill_container(cell, None).await;
             let how = if killed.is_ok() { "" } else { " (it was gone)" };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use assize::embedded::ServerKind;
-use assize_host::clock;
+use assize_host::clock::{Clock, Stopwatch};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ async fn worker_restarted(installation: &mut Installation, load: &Load) -> Resul
     let runs = running(installation, load, 2).await?;
     installation.workers[0].kill(Duration::ZERO).await?;
     installation.workers[0].up().await?;
-    let seconds = moved(installation, &runs, clock::wall()).await?;
+    let seconds = moved(installation, &runs, Clock::system().wall()).await?;
     ended(load, &runs).await?;
     installation.ready(&installation.workers[0]).await?;
     Ok(Figure { name: "worker_killed_and_restarted_runs_move_s", seconds, bar_s: 5.0 })
@@ -61,7 +61,7 @@ async fn worker_gone(installation: &mut Installation, load: &Load) -> Result<Fig
     let active = history::active(&installation.pool).await?;
     ensure!(runs.iter().all(|(_, run)| active.iter().any(|(id, _)| id == run)), "the runs ended before the kill");
     gone.kill_for_good().await?;
-    let since = clock::wall();
+    let since = Clock::system().wall();
     installation.retired.push(gone);
     installation.workers.push(other);
     let seconds = moved(installation, &runs, since).await?;
@@ -74,13 +74,13 @@ async fn worker_gone(installation: &mut Installation, load: &Load) -> Result<Fig
 async fn redis_wiped(installation: &mut Installation, load: &Load) -> Result<Figure> {
     installation.signal(ServerKind::Redis, rustix::process::Signal::KILL);
     let mut runs = vec![load.single("pass").await?];
-    let since = clock::wall();
+    let since = Clock::system().wall();
     tokio::time::sleep(Duration::from_secs(1)).await;
     installation.embedded.start_again(ServerKind::Redis).await?;
     let first = moved(installation, &runs, since).await?;
     installation.flush_redis().await?;
     let again = vec![load.single("pass").await?];
-    let since = clock::wall();
+    let since = Clock::system().wall();
     let second = moved(installation, &again, since).await?;
     runs.extend(again);
     ended(load, &runs).await?;
@@ -93,7 +93,7 @@ async fn redis_wiped(installation: &mut Installation, load: &Load) -> Result<Fig
 async fn postgres_restarted(installation: &mut Installation, load: &Load) -> Result<Figure> {
     let runs = running(installation, load, 2).await?;
     installation.kill_and_start(ServerKind::Postgres, Duration::from_millis(500)).await?;
-    let seconds = moved(installation, &runs, clock::wall()).await?;
+    let seconds = moved(installation, &runs, Clock::system().wall()).await?;
     ended(load, &runs).await?;
     Ok(Figure { name: "postgres_restarted_work_resumes_s", seconds, bar_s: 10.0 })
 }
@@ -115,7 +115,7 @@ async fn running(installation: &Installation, load: &Load, count: usize) -> Resu
         runs.push(load.single("long").await?);
     }
     let query = "SELECT count(*) FROM project_evaluation_runs WHERE status = 'running' AND phase = 'install'";
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     while usize::try_from(history::count(&installation.pool, query).await?).unwrap_or(0) < count {
         ensure!(begun.elapsed() < MOVE_TIMEOUT, "the runs do not start");
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -126,7 +126,7 @@ async fn running(installation: &Installation, load: &Load, count: usize) -> Resu
 /// Returns the seconds from `since` until the last of these runs had changed its state.
 async fn moved(installation: &Installation, runs: &[(u64, Uuid)], since: DateTime<Utc>) -> Result<Option<f64>> {
     let ids: Vec<Uuid> = runs.iter().map(|(_, run)| *run).collect();
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     while begun.elapsed() < MOVE_TIMEOUT {
         let seen = history::moved(&installation.pool, &ids, since).await?;
         if seen.len() == ids.len() {

@@ -26,12 +26,12 @@ pub(super) fn take_locally(full_at: &mut Option<Instant>, bucket: Bucket, wanted
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assize_host::clock;
+    use assize_host::clock::Clock;
 
     #[test]
     fn a_local_bucket_gives_its_burst_and_then_its_rate() {
         let bucket = bucket(10, 5, Duration::from_secs(1)).unwrap();
-        let (mut full_at, begun) = (None, clock::monotonic());
+        let (mut full_at, begun) = (None, Clock::system().monotonic());
         let ms = |ms| begun + Duration::from_millis(ms);
         let taken = take_locally(&mut full_at, bucket, 3, ms(0));
         assert_eq!((taken.given, taken.left, taken.full_in), (3, 2, Duration::from_millis(300)));

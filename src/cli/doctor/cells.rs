@@ -14,7 +14,7 @@ use assize_cell::slice::Slice;
 use assize_cell::{Engine, EngineError};
 use assize_config::Config;
 use assize_domain::limits::CellLimits;
-use assize_host::clock;
+use assize_host::clock::Clock;
 
 /// The age at which a container of an earlier doctor counts as left behind by a crash.
 const LEFTOVER: Duration = Duration::from_secs(600);
@@ -146,7 +146,7 @@ fn report_case(case: &Case, probed: Result<Probed, EngineError>, report: &mut Re
 
 /// Removes the containers of this process, and old containers of an earlier one.
 async fn clean(engine: &Engine, worker: &str) -> Result<(), EngineError> {
-    let now = clock::wall().timestamp();
+    let now = Clock::system().wall().timestamp();
     let old = i64::try_from(LEFTOVER.as_secs()).unwrap_or(i64::MAX);
     for container in engine.ours().await? {
         let labels = container.labels.unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::redis::Redis;
 use assize_client::terminal::bytes;
 use assize_config::Config;
 use assize_host as host;
-use assize_host::clock;
+use assize_host::clock::{Clock, Stopwatch};
 use assize_signing::key_file;
 use assize_store::Store;
 
@@ -33,7 +33,7 @@ pub(super) async fn postgres(config: &Config, report: &mut Report) {
         Ok(version) => version,
         Err(error) => return report.fault("postgres", &error),
     };
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     if let Err(error) = store.ping().await {
         return report.fault("postgres", &error);
     }
@@ -49,9 +49,9 @@ pub(super) async fn postgres(config: &Config, report: &mut Report) {
             .ok("schema", store.schema_version().await.map_or_else(|_| String::new(), |at| format!("version {at}"))),
         Err(error) => report.fault("schema", &error),
     }
-    let before = clock::wall();
+    let before = Clock::system().wall();
     if let Ok(theirs) = store.now().await {
-        let ours = before + (clock::wall() - before) / 2;
+        let ours = before + (Clock::system().wall() - before) / 2;
         let difference = (theirs - ours).num_milliseconds();
         let seen = format!("the clocks of the database and this host differ by {difference} ms");
         if difference.abs() > CLOCK_DIFFERENCE_MS {
@@ -67,7 +67,7 @@ pub(super) async fn redis(config: &Config, report: &mut Report) {
         Ok(redis) => redis,
         Err(error) => return report.fault("redis", &error),
     };
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     match redis.ping().await {
         Ok(()) => report.ok("redis", format!("answers in {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0)),
         Err(error) => report.fault("redis", &error),
@@ -77,7 +77,7 @@ pub(super) async fn redis(config: &Config, report: &mut Report) {
 /// Stores, reads and removes a blob under a unique name.
 pub(super) async fn blobs(config: &Config, report: &mut Report) {
     let key = format!("doctor/{}", Uuid::now_v7());
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let tried = async {
         let blobs = Blobs::open(&config.blob_url)?;
         let content = bytes::Bytes::from(key.clone());

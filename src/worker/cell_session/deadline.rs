@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use assize_cell::Cell;
 use assize_domain::run::FailureCode;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_protocol::plan::Plan;
 
 use super::CellSession;
@@ -30,8 +30,8 @@ pub const fn grace(plan: &Plan) -> Duration {
 }
 
 /// The instant at which `limit` has passed since the cell's time `at_us`.
-pub fn after(at_us: u64, limit: Duration) -> Instant {
-    clock::monotonic() + limit.saturating_sub(clock::since_us(at_us))
+pub fn after(clock: &Clock, at_us: u64, limit: Duration) -> Instant {
+    clock.monotonic() + limit.saturating_sub(clock.since_us(at_us))
 }
 
 impl CellSession {
@@ -66,7 +66,7 @@ impl CellSession {
         self.output = output.after(received);
         self.reopen(input);
         self.observed.oom_killed |= state.oom_killed;
-        self.deadline = clock::monotonic() + STOP_TIMEOUT;
+        self.deadline = attempt.worker.clock.monotonic() + STOP_TIMEOUT;
         Ok(())
     }
 }

@@ -26,13 +26,16 @@ impl CellSession {
             Event::Hello(hello) => {
                 self.observed.began_us = hello.at_us;
                 self.observed.total_hits = attempt.worker.cgroups.total_hits();
-                self.global_deadline = deadline::after(hello.at_us, deadline::global(&self.plan) + SLACK);
+                self.global_deadline =
+                    deadline::after(&attempt.worker.clock, hello.at_us, deadline::global(&self.plan) + SLACK);
                 self.set_deadline(self.global_deadline);
             }
             Event::StageStarted(started) => {
                 self.observed.has_run = true;
                 let (stage, timeout) = self.stage(started.stage)?;
-                self.set_deadline(deadline::after(started.at_us, timeout + SLACK).min(self.global_deadline));
+                self.set_deadline(
+                    deadline::after(&attempt.worker.clock, started.at_us, timeout + SLACK).min(self.global_deadline),
+                );
                 attempt.enter(stage).await?;
             }
             Event::StageReady(_) => {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use assize_cell::stream::StreamError;
 use assize_cell::{Cell, EngineError};
 use assize_domain::run::{Failure, FailureCode};
-use assize_host::clock;
 use assize_observe::metrics;
 
 use super::{CellSession, FailureContext};
@@ -30,8 +29,9 @@ impl CellSession {
             && matches!(error, StreamError::Broken(_) | StreamError::Ended)
             && self.phase.has_plan()
             && self.last_break.is_none_or(|before| before < received);
-        let begun = clock::monotonic();
-        while begun.elapsed() < RECONNECT_TIMEOUT && may_resume {
+        let clock = &attempt.worker.clock;
+        let begun = clock.monotonic();
+        while clock.since(begun) < RECONNECT_TIMEOUT && may_resume {
             match attempt.worker.engine.resume(&self.id).await {
                 Ok((Cell { input, output, .. }, state)) => {
                     tracing::debug!(cell = self.id, received, %error, "the stream of a cell broke and was resumed");

@@ -14,7 +14,7 @@ use crate::trial;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
 use assize_domain::run::FailureCode;
-use assize_host::clock;
+use assize_host::clock::{Clock, Stopwatch};
 use assize_store::keys::NewKey;
 
 /// Consecutive failures after which the installation's worker examines whether to pause; fewer than the submissions of
@@ -70,7 +70,7 @@ async fn one(context: &AttackContext, id: &str, users: bool) -> Result<CaseOutco
     }
     // No successful run has ended the row of failures meanwhile.
     let has_paused = has_paused(context).await?;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     neighbours_run(context, &neighbour).await?;
     let (ms, paused) = (begun.elapsed().as_millis(), if has_paused { "paused" } else { "did not pause" });
     Ok(CaseOutcome::contained_if(!has_paused, format!("the worker {paused}; a neighbour's run took {ms} ms")))
@@ -117,7 +117,7 @@ async fn neighbour(context: &AttackContext) -> Result<String, String> {
         role: KeyRole::Submit,
         secret_sha256: &minted.secret_sha256,
         label: "neighbour",
-        expires_at: Some(clock::wall() + TimeDelta::hours(1)),
+        expires_at: Some(Clock::system().wall() + TimeDelta::hours(1)),
     };
     context.store.insert_key(new).await.map_err(|error| error.to_string())?;
     Ok(minted.text().to_owned())

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{case, id};
 use crate::case::{Case, CaseOutcome};
 use crate::context::{AttackContext, CONCURRENT_RUNS};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// Limit of active runs of one user in the installation under attack: as many as any other case has at one time, and
 /// fewer than the half-slots.
@@ -104,7 +104,7 @@ async fn try_all(context: &AttackContext, runs: &mut Vec<Uuid>) -> Result<Vec<(&
     for _ in 0..USER_MAX_ACTIVE {
         begin(context, runs, NAME, ALL[0].0).await?;
     }
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     for run in runs.clone() {
         while look(context, run).await?["status"] == "queued" {

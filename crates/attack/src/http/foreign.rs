@@ -10,7 +10,7 @@ use crate::case::{Case, CaseOutcome};
 use crate::context::AttackContext;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
-use assize_host::clock;
+use assize_host::clock::Clock;
 use assize_store::keys::NewKey;
 
 /// Every route that takes an id: name, method, path, kind of the id.
@@ -157,7 +157,7 @@ async fn make_keys(context: &AttackContext) -> Result<Keys, String> {
     };
     let (_, stranger) = make(other, KeyRole::Admin, None).await?;
     let (_, reader) = make(home, KeyRole::Read, None).await?;
-    let (_, expired) = make(home, KeyRole::Admin, Some(clock::wall() - TimeDelta::seconds(1))).await?;
+    let (_, expired) = make(home, KeyRole::Admin, Some(Clock::system().wall() - TimeDelta::seconds(1))).await?;
     let (revoked_id, revoked) = make(home, KeyRole::Admin, None).await?;
     store.revoke_key(revoked_id).await.map_err(as_text)?;
     Ok(Keys { stranger, reader, revoked, expired })

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::{bytes, case, id};
 use crate::case::{Case, CaseOutcome};
 use crate::context::AttackContext;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// Shortest time of a slow connection: if it ended sooner, it was not closed for being slow.
 const AT_LEAST: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ fn half_upload(context: &AttackContext) -> String {
 
 async fn one(context: &AttackContext, name: &str, limit: Duration) -> Result<CaseOutcome, String> {
     let mut socket = TcpStream::connect(context.target.address).await.map_err(|error| error.to_string())?;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let (mut reader, mut writer) = socket.split();
     let first = match name {
         "slow-nothing" => String::new(),
@@ -119,7 +119,7 @@ async fn crowd(context: &AttackContext, limit: Duration) -> Result<CaseOutcome, 
             Err(_) => break,
         }
     }
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let answered = tokio::time::timeout(limit, bytes::ready(context)).await;
     let took = begun.elapsed().as_millis();
     Ok(match answered {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{case, id};
 use crate::case::{Case, CaseOutcome};
 use crate::context::{AttackContext, CONCURRENT_RUNS};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// Program of the quiet run: it writes some lines and then waits.
 const QUIET: &str = "for line in range(20):\n    print('quiet', line, flush=True)\nimport time\ntime.sleep(120)\n";
@@ -80,7 +80,7 @@ fn quiet_lines(text: &str) -> usize {
 /// Runs the loud runs beside the quiet one; returns the outcome and one of the loud runs.
 async fn beside(context: &AttackContext, name: &str, piece: &str, count: usize) -> Result<(CaseOutcome, Uuid), String> {
     let quiet = begin(context, name, &format!("{name}-quiet"), "neighbour", QUIET).await?;
-    let begun = clock::monotonic();
+    let begun = Stopwatch::start();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     while quiet_lines(&context.text(quiet).await?) < QUIET_LINES {
         if begun.elapsed() > OUTPUT_TIMEOUT {

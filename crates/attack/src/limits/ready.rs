@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{case, id};
 use crate::case::{Case, CaseOutcome};
 use crate::context::AttackContext;
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -50,7 +50,7 @@ impl Poll {
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             while !until.load(Ordering::Relaxed) {
                 tick.tick().await;
-                let begun = clock::monotonic();
+                let begun = Stopwatch::start();
                 let answer = http.get(&url).timeout(LONGEST).send().await;
                 seen.asked += 1;
                 seen.slowest = seen.slowest.max(begun.elapsed());

@@ -1,14 +1,13 @@
 //! The report of an attack: a line for each case as its outcome arrives, and the summary.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use serde_json::json;
 
 use assize_attack::case::{Case, CaseOutcome, CaseResult, Group};
 use assize_client::outcome::Exit;
 use assize_client::terminal::{self, Style, Terminal, printable, shorten};
-use assize_host::clock;
+use assize_host::clock::Stopwatch;
 
 /// Characters of a line where the width of the terminal is unknown.
 const COLUMNS: usize = 150;
@@ -19,14 +18,14 @@ pub(super) struct AttackReport {
     as_json: bool,
     cases: Vec<Case>,
     outcomes: HashMap<String, CaseOutcome>,
-    begun: Instant,
+    begun: Stopwatch,
     /// Whether the last line of the terminal shows the progress and must be overwritten.
     has_progress: bool,
 }
 
 impl AttackReport {
     pub(super) fn new(terminal: Terminal, as_json: bool, cases: Vec<Case>) -> Self {
-        Self { terminal, as_json, cases, outcomes: HashMap::new(), begun: clock::monotonic(), has_progress: false }
+        Self { terminal, as_json, cases, outcomes: HashMap::new(), begun: Stopwatch::start(), has_progress: false }
     }
 
     /// Records and prints a result. The first outcome of a case counts, unless a later one is worse.
