@@ -5,7 +5,7 @@
 //! which leases the worker holds before it takes a run over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use assize_domain::queue::ClaimPause;
@@ -13,6 +13,7 @@ use assize_domain::run::Lease;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -206,13 +207,12 @@ impl Leases {
         }
     }
 
-    /// A panic of another thread cannot leave these maps half changed: every change to them is one call.
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, HeldLease>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> parking_lot::MutexGuard<'_, HashMap<Uuid, HeldLease>> {
+        self.held.lock()
     }
 
-    fn panicked(&self) -> std::sync::MutexGuard<'_, HashSet<(Uuid, i64)>> {
-        self.panicked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn panicked(&self) -> parking_lot::MutexGuard<'_, HashSet<(Uuid, i64)>> {
+        self.panicked.lock()
     }
 }
 

@@ -5,7 +5,7 @@
 //! a count that began after it arrived. Each process counts for itself, so a quota may be exceeded by what the
 //! other processes accept within that second.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assize_config::Config;
@@ -14,6 +14,7 @@ use assize_domain::unicode::fold;
 use assize_host::clock::Clock;
 use assize_store::queue::Pace;
 use assize_store::{Store, StoreError};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::single_flight::{CacheEntry, SingleFlight};
@@ -282,14 +283,14 @@ impl QuotaState {
 
     async fn pace(&self) -> Result<Pace, StoreError> {
         let now = self.clock.monotonic();
-        let cached = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = *self.pace.lock();
         if let Some((since, pace)) = cached
             && now.saturating_duration_since(since) < PACE_MAX_AGE
         {
             return Ok(pace);
         }
         let pace = self.store.pace().await?;
-        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, pace));
+        *self.pace.lock() = Some((now, pace));
         Ok(pace)
     }
 }

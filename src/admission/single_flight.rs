@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The entries of the cache, by key.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl<K: Eq + Hash + Clone, V: Default> SingleFlight<K, V> {
 
     /// The entry of this key, with a default value if it is new.
     pub fn entry(&self, key: &K) -> Arc<CacheEntry<V>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         if entries.len() >= self.max_entries && !entries.contains_key(key) {
             entries.retain(|_, entry| Arc::strong_count(entry) > 1);
         }
@@ -39,7 +41,7 @@ impl<K: Eq + Hash + Clone, V: Default> SingleFlight<K, V> {
 impl<V> CacheEntry<V> {
     /// The value. The guard must not be held across an await.
     pub fn value(&self) -> MutexGuard<'_, V> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        self.value.lock()
     }
 
     /// What `read` finds in the value; if it finds nothing, what `renew` returns. Callers that wait while another
@@ -81,7 +83,7 @@ mod tests {
         let held = cache.entry(&0);
         for key in 1..=200 {
             cache.entry(&key);
-            assert!(cache.entries.lock().unwrap().len() <= 100);
+            assert!(cache.entries.lock().len() <= 100);
         }
         assert!(Arc::ptr_eq(&held, &cache.entry(&0)));
     }

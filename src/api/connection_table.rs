@@ -16,8 +16,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::client_address::ClientAddress;
@@ -194,7 +195,7 @@ impl Connection {
 
     /// Changes the kind; `None` is an authenticated connection.
     fn change_kind(&self, kind: Option<ConnectionKind>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let ConnectionState::Unauthenticated(age) = *state else { return };
         let mut entries = self.shared.lock();
         // A connection that is not in the table any more was asked to close in the meantime.
@@ -208,7 +209,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let state = *self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = *self.state.get_mut();
         let mut entries = self.shared.lock();
         let is_counted = match state {
             ConnectionState::Unauthenticated(age) => entries.remove(self.address, age).is_some(),
@@ -225,7 +226,7 @@ impl Drop for Connection {
 
 impl SharedTable {
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

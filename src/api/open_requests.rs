@@ -3,9 +3,10 @@
 //! An open request costs memory and a file descriptor for as long as it lasts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use assize_observe::{event, metrics};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -35,7 +36,7 @@ impl OpenRequestLimiter {
     /// # Errors
     /// `too_many_open_requests` if the key has the maximum already.
     pub fn acquire(&self, key: Uuid) -> Result<OpenRequestPermit, Problem> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let of_key = open.get(&key).copied().unwrap_or(0);
         if of_key >= self.max_per_key {
             event::refused("open_requests_per_key");
@@ -50,7 +51,7 @@ impl OpenRequestLimiter {
 impl Drop for OpenRequestPermit {
     fn drop(&mut self) {
         metrics().open_requests.decrement(1);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Some(of_key) = open.get_mut(&self.key) {
             *of_key -= 1;
             if *of_key == 0 {
@@ -75,7 +76,7 @@ mod tests {
         drop(first);
         drop(limiter.acquire(key).unwrap());
         drop(second);
-        let open = limiter.open.lock().unwrap();
+        let open = limiter.open.lock();
         assert!(open.is_empty(), "a key without an open request has no entry: {open:?}");
     }
 }

@@ -12,8 +12,8 @@ mod bucket;
 mod status;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use assize_config::Config;
@@ -21,6 +21,7 @@ use assize_domain::key::Presented;
 use assize_host::clock::Clock;
 use assize_observe::event;
 use lru::LruCache;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 pub(super) use status::{KeyRateLimit, RateLimitStatus, RateLimitSubject};
@@ -125,13 +126,13 @@ impl RateLimiter {
 
     /// Stores the digest of a key's secret that was correct.
     pub fn remember_verified(&self, key: Uuid, secret_sha256: &[u8]) {
-        let mut verified = self.shared.verified_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verified = self.shared.verified_keys.lock();
         verified.put(key, secret_sha256.to_vec());
     }
 
     /// Whether this key was correct before; it may have been revoked since.
     pub fn was_verified(&self, key: &Presented<'_>) -> bool {
-        let mut verified = self.shared.verified_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verified = self.shared.verified_keys.lock();
         verified.get(&key.id).is_some_and(|secret_sha256| key.proves(secret_sha256))
     }
 
@@ -170,7 +171,7 @@ impl RateLimiter {
         now: Instant,
     ) -> Option<Taken> {
         let shared = &self.shared;
-        if shared.local_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until) {
+        if shared.local_until.lock().is_some_and(|until| now < until) {
             return None;
         }
         let name = subject.bucket_name();
@@ -181,7 +182,7 @@ impl RateLimiter {
         };
         let is_local = answer.is_err();
         let until = if is_local { shared.clock.monotonic().checked_add(LOCAL_PERIOD) } else { None };
-        *shared.local_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        *shared.local_until.lock() = until;
         if shared.is_local.swap(is_local, Ordering::Relaxed) != is_local {
             event::rate_limits_local(answer.as_ref().err().map(ToString::to_string).as_deref());
         }
@@ -191,7 +192,7 @@ impl RateLimiter {
 
 impl SharedLimiter {
     fn allowance(&self, subject: RateLimitSubject) -> Arc<tokio::sync::Mutex<Allowance>> {
-        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut allowances = self.allowances.lock();
         Arc::clone(allowances.get_or_insert(subject, Arc::default))
     }
 }
@@ -238,12 +239,12 @@ mod tests {
         };
         assert_eq!(count().await, 10 * config.constants.rate_burst_s, "the burst");
         assert!(limiter.is_local());
-        let until = limiter.shared.local_until.lock().unwrap().unwrap();
+        let until = limiter.shared.local_until.lock().unwrap();
         assert!(clock.since(until).is_zero() && until <= clock.monotonic() + LOCAL_PERIOD);
         tokio::time::advance(Duration::from_millis(300)).await;
         assert_eq!(count().await, 3, "the rate");
         tokio::time::advance(Duration::from_secs(3_600)).await;
         assert_eq!(count().await, 10 * config.constants.rate_burst_s, "never more than the burst");
-        assert!(limiter.shared.local_until.lock().unwrap().unwrap() > clock.monotonic(), "Redis was asked again");
+        assert!(limiter.shared.local_until.lock().unwrap() > clock.monotonic(), "Redis was asked again");
     }
 }

@@ -8,8 +8,8 @@
 //! the socket at once, the kernel would answer the rest with a reset, and the client could lose the answer.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::Problem;
@@ -91,7 +92,7 @@ impl BodyProgress {
 
     /// Returns the error that ended the body early, if one did.
     pub fn error(&self) -> Option<BodyError> {
-        self.error.lock().ok().and_then(|error| *error)
+        *self.error.lock()
     }
 }
 
@@ -175,9 +176,7 @@ impl LimitedBody {
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         // The rest of a body that is too slow is not waited for again.
         self.is_over = matches!(error, BodyError::Stalled { .. } | BodyError::TooSlow { .. } | BodyError::BrokenOff);
-        if let Ok(mut first) = self.progress.error.lock() {
-            first.get_or_insert(error);
-        }
+        self.progress.error.lock().get_or_insert(error);
         Poll::Ready(Some(Err(error)))
     }
 }

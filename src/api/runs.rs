@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize_domain::queue::Waiting;
 use assize_domain::run::{FailureCode, Status};
-use assize_observe::event::{self, Subject};
+use assize_observe::event::{self, RunIdentity};
 use assize_store::runs::{After, Cancelled, RunRow};
 use axum::Json;
 use axum::extract::State;
@@ -228,13 +228,13 @@ async fn waiting(api: &ApiState, run: &RunRow) -> Result<Option<Waiting>, Proble
 
 /// Logs the end of a run that no worker had claimed: no other process logs it.
 fn log_end(run: &RunRow) {
-    let subject = Subject {
+    let run = RunIdentity {
         run_id: run.id,
         submission_id: run.project_submission_id,
         organization_id: run.organization_id,
         template: run.template.clone(),
     };
-    event::run_failed(&subject, Duration::ZERO, None, FailureCode::Cancelled, "cancelled while it was queued");
+    event::run_failed(&run, Duration::ZERO, None, FailureCode::Cancelled, "cancelled while it was queued");
 }
 
 /// Notifies waiting requests and the worker. The client does not wait for Redis.

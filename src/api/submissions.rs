@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use assize_archive::{self, ArchiveSummary};
-use assize_observe::event::{self, Subject};
+use assize_observe::event::{self, RunIdentity};
 use assize_signing::Envelope;
 use assize_signing::receipt::{ReceivedProject, sign_receipt};
 use assize_signing::statement::to_micros;
@@ -237,7 +237,7 @@ async fn submit(
             if let Some(reservation) = reservation {
                 reservation.confirm();
             }
-            event::run_queued(&Subject {
+            event::run_queued(&RunIdentity {
                 run_id: new.run_id,
                 submission_id: new.id,
                 organization_id: caller.organization,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use assize_domain::egress::EgressRecord;
 use assize_domain::run::{FailureCode, Lease, StageName, Status};
-use assize_observe::event::{self, Subject};
+use assize_observe::event::{self, RunIdentity};
 use assize_store::StoreError;
 use assize_store::queue::Claim;
 use assize_store::takeover::RunSnapshot;
@@ -31,7 +31,7 @@ pub struct Attempt<'a> {
     pub phase: Option<StageName>,
     /// Set if another worker began this attempt.
     pub resumed: Option<Resumed>,
-    pub subject: Subject,
+    pub identity: RunIdentity,
     pub output: OutputLog,
     /// How the stages ended, for the signed statement about the end of the run.
     pub stages: EndedStages,
@@ -53,7 +53,7 @@ impl<'a> Attempt<'a> {
 
     /// Begins to drive a claimed run. The second value holds its lease and reports when it is lost.
     pub async fn begin(worker: &'a Worker, claim: Claim, resumed: Option<Resumed>) -> (Self, LeaseHold) {
-        let subject = Subject {
+        let identity = RunIdentity {
             run_id: claim.id,
             submission_id: claim.project_submission_id,
             organization_id: claim.organization_id,
@@ -64,11 +64,11 @@ impl<'a> Attempt<'a> {
         let (status, phase) = match resumed {
             None => {
                 let waited = (claim.started_at - claim.submitted_at).to_std().unwrap_or_default();
-                event::run_claimed(&subject, claim.attempt, waited);
+                event::run_claimed(&identity, claim.attempt, waited);
                 (Status::Preparing, None)
             }
             Some(Resumed { status, phase, .. }) => {
-                event::run_adopted(&subject, status, claim.attempt, claim.crashes);
+                event::run_adopted(&identity, status, claim.attempt, claim.crashes);
                 (status, phase)
             }
         };
@@ -93,7 +93,7 @@ impl<'a> Attempt<'a> {
             status,
             phase,
             resumed,
-            subject,
+            identity,
         };
         attempt.announce();
         (attempt, hold)
@@ -121,14 +121,14 @@ impl<'a> Attempt<'a> {
             retry_fenced_write(clock, store, lease, was_written, || store.enter_phase(lease, stage)).await?;
         }
         (self.status, self.phase) = (status, Some(stage));
-        event::stage_entered(&self.subject, stage, status, self.elapsed());
+        event::stage_entered(&self.identity, stage, status, self.elapsed());
         self.announce();
         Ok(())
     }
 
     /// Records the connections of a stage. If Postgres is unavailable the record is lost, and the run continues.
     pub async fn record_egress(&self, recorded: &EgressRecord) -> Result<(), Stop> {
-        event::egress(&self.subject, self.phase, self.status, recorded);
+        event::egress(&self.identity, self.phase, self.status, recorded);
         if self.status == Status::Parsing {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl<'a> Attempt<'a> {
         let was_written = |row: RunSnapshot| row.is(lease, Status::Parsing).then_some(());
         retry_fenced_write(clock, store, lease, was_written, || store.parse_run(lease)).await?;
         self.status = Status::Parsing;
-        event::run_parsing(&self.subject, self.elapsed());
+        event::run_parsing(&self.identity, self.elapsed());
         self.announce();
         Ok(())
     }

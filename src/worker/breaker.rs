@@ -13,12 +13,12 @@
 //! Any attempt that shows that cells can be launched ends the streak.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use assize_domain::queue::ClaimPause;
 use assize_domain::run::{Cause, FailureCode};
-use assize_observe::event::{self, Subject};
+use assize_observe::event::{self, RunIdentity};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -57,12 +57,12 @@ struct FailureStreak {
 }
 
 impl FailureStreak {
-    fn add(&mut self, subject: &Subject) {
+    fn add(&mut self, run: &RunIdentity) {
         self.attempts = self.attempts.saturating_add(1);
-        if self.submissions.len() < MAX_COUNTED || self.submissions.contains_key(&subject.organization_id) {
-            let of_one = self.submissions.entry(subject.organization_id).or_default();
+        if self.submissions.len() < MAX_COUNTED || self.submissions.contains_key(&run.organization_id) {
+            let of_one = self.submissions.entry(run.organization_id).or_default();
             if of_one.len() < MAX_COUNTED {
-                of_one.insert(subject.submission_id);
+                of_one.insert(run.submission_id);
             }
         }
     }
@@ -93,7 +93,7 @@ impl Breaker {
 
     /// Counts an attempt that ended without a verdict. A failure of the project or of the grader shows that the
     /// infrastructure works, and ends the streak. A lost worker or a cancel shows nothing.
-    pub fn failed(&self, code: FailureCode, subject: &Subject) {
+    pub fn failed(&self, code: FailureCode, run: &RunIdentity) {
         if matches!(code, FailureCode::WorkerLost | FailureCode::Cancelled) {
             return;
         }
@@ -104,7 +104,7 @@ impl Breaker {
             return;
         }
         let mut streak = self.streak();
-        streak.add(subject);
+        streak.add(run);
         if streak.is_too_long(self.limit) {
             let (attempts, organizations) = (streak.attempts, streak.submissions.len());
             let submissions: usize = streak.submissions.values().map(HashSet::len).sum();
@@ -150,7 +150,7 @@ impl Breaker {
     }
 
     fn streak(&self) -> MutexGuard<'_, FailureStreak> {
-        self.streak.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streak.lock()
     }
 }
 
@@ -210,8 +210,8 @@ mod tests {
         (Breaker::new(limit, pauses.clone()), pauses)
     }
 
-    fn subject(organization: u128, submission: u128) -> Subject {
-        Subject {
+    fn run(organization: u128, submission: u128) -> RunIdentity {
+        RunIdentity {
             run_id: Uuid::nil(),
             submission_id: Uuid::from_u128(submission),
             organization_id: Uuid::from_u128(organization),
@@ -230,10 +230,10 @@ mod tests {
         // FAILURES 26.
         let (breaker, pauses) = breaker(3);
         for (organization, submission) in [(1, 1), (2, 2)] {
-            breaker.failed(UNAVAILABLE, &subject(organization, submission));
+            breaker.failed(UNAVAILABLE, &run(organization, submission));
             assert!(pauses.is_empty());
         }
-        breaker.failed(FailureCode::CellLost, &subject(2, 3));
+        breaker.failed(FailureCode::CellLost, &run(2, 3));
         let (pause, why) = pauses.strongest().unwrap();
         assert_eq!(pause, ClaimPause::Paused);
         assert_eq!(
@@ -242,9 +242,9 @@ mod tests {
         );
         breaker.probed(Ok(()));
         assert!(pauses.is_empty());
-        breaker.failed(UNAVAILABLE, &subject(1, 4));
+        breaker.failed(UNAVAILABLE, &run(1, 4));
         assert!(pauses.is_empty(), "one organisation alone never, not even after a pause");
-        breaker.failed(UNAVAILABLE, &subject(2, 5));
+        breaker.failed(UNAVAILABLE, &run(2, 5));
         assert!(!pauses.is_empty(), "one more of each is enough");
     }
 
@@ -253,15 +253,15 @@ mod tests {
     fn no_organisation_alone_can_pause_a_worker() {
         let (breaker, pauses) = breaker(5);
         for submission in 0..1_000 {
-            breaker.failed(FailureCode::RegistryUnreachable, &subject(1, submission));
+            breaker.failed(FailureCode::RegistryUnreachable, &run(1, submission));
         }
         assert!(pauses.is_empty(), "{:?}", pauses.strongest());
         // Nor with one neighbour that happens to fail beside it, or that neighbour's attempts.
         for _ in 0..3 {
-            breaker.failed(FailureCode::RegistryUnreachable, &subject(2, 5_000));
+            breaker.failed(FailureCode::RegistryUnreachable, &run(2, 5_000));
         }
         assert!(pauses.is_empty(), "{:?}", pauses.strongest());
-        breaker.failed(FailureCode::RegistryUnreachable, &subject(2, 5_001));
+        breaker.failed(FailureCode::RegistryUnreachable, &run(2, 5_001));
         assert!(!pauses.is_empty(), "half of five of each");
     }
 
@@ -269,7 +269,7 @@ mod tests {
     fn attempts_at_one_submission_count_once() {
         let (breaker, pauses) = breaker(2);
         for _ in 0..50 {
-            breaker.failed(UNAVAILABLE, &subject(1, 1));
+            breaker.failed(UNAVAILABLE, &run(1, 1));
         }
         assert!(pauses.is_empty());
     }
@@ -278,13 +278,13 @@ mod tests {
     fn an_outage_is_found_where_there_is_one_organisation() {
         let (breaker, pauses) = breaker(3);
         for submission in 0..2 {
-            breaker.failed(UNAVAILABLE, &subject(1, submission));
+            breaker.failed(UNAVAILABLE, &run(1, submission));
             assert!(!requests_probe(&breaker));
         }
-        breaker.failed(UNAVAILABLE, &subject(1, 2));
+        breaker.failed(UNAVAILABLE, &run(1, 2));
         assert!(requests_probe(&breaker) && pauses.is_empty(), "the worker probes, and claims meanwhile");
         breaker.probed(Ok(()));
-        breaker.failed(UNAVAILABLE, &subject(1, 3));
+        breaker.failed(UNAVAILABLE, &run(1, 3));
         assert!(!requests_probe(&breaker), "it has just probed");
         breaker.probed(Err("no container could be made".to_owned()));
         let (pause, why) = pauses.strongest().unwrap();
@@ -298,21 +298,21 @@ mod tests {
     fn whatever_shows_that_cells_can_be_launched_ends_the_streak() {
         let (breaker, pauses) = breaker(3);
         let both = || {
-            breaker.failed(UNAVAILABLE, &subject(1, 1));
-            breaker.failed(UNAVAILABLE, &subject(2, 2));
+            breaker.failed(UNAVAILABLE, &run(1, 1));
+            breaker.failed(UNAVAILABLE, &run(2, 2));
         };
         for code in [FailureCode::InstallFailed, FailureCode::ResultsMissing] {
             both();
-            breaker.failed(code, &subject(3, 3));
+            breaker.failed(code, &run(3, 3));
         }
         both();
         breaker.succeeded();
         both();
         for code in [FailureCode::WorkerLost, FailureCode::Cancelled] {
-            breaker.failed(code, &subject(3, 3));
+            breaker.failed(code, &run(3, 3));
         }
         assert!(pauses.is_empty());
-        breaker.failed(UNAVAILABLE, &subject(3, 3));
+        breaker.failed(UNAVAILABLE, &run(3, 3));
         assert!(!pauses.is_empty());
     }
 
@@ -320,7 +320,7 @@ mod tests {
     fn a_limit_of_0_never_pauses_claims() {
         let (breaker, pauses) = breaker(0);
         for number in 0..100 {
-            breaker.failed(UNAVAILABLE, &subject(number, number));
+            breaker.failed(UNAVAILABLE, &run(number, number));
         }
         assert!(pauses.is_empty() && !requests_probe(&breaker));
     }

@@ -4,14 +4,15 @@
 mod adoption;
 mod launch;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assize_cell::spec::plan_digest;
 use assize_cell::{Berth, Cell, CellImage, Role, Seen};
 use assize_domain::run::Lease;
 use assize_protocol::plan::Plan;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +87,7 @@ impl<'a> Cells<'a> {
     /// described it within [`IMAGE_TIMEOUT`].
     pub async fn images(&mut self) -> Vec<CellImage> {
         let existing = self.containers().clone();
-        let queries = std::mem::take(self.image_queries.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let queries = std::mem::take(self.image_queries.get_mut());
         let of_existing = queries.into_iter().filter(|(id, _)| existing.contains(id));
         let answers =
             of_existing.map(async |(_, query)| tokio::time::timeout(IMAGE_TIMEOUT, query).await.ok()?.ok()?);
@@ -98,7 +99,7 @@ impl<'a> Cells<'a> {
         self.launches.close();
         self.launches.wait().await;
         if let Some(berth) = self.berth
-            && self.containers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && self.containers.lock().is_empty()
         {
             self.worker.berths.give_back(berth).await;
         }
@@ -143,8 +144,8 @@ impl<'a> Cells<'a> {
         Ok(())
     }
 
-    fn containers(&mut self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn containers(&mut self) -> parking_lot::MutexGuard<'_, Vec<String>> {
+        self.containers.lock()
     }
 
     /// Asks the engine for the image of a cell while the cell works. Asked at the end of a run, a busy engine
@@ -155,7 +156,7 @@ impl<'a> Cells<'a> {
             let answer = engine.image_of(&cell).await;
             answer.inspect_err(|error| tracing::debug!(%error, "the image of a cell is not known")).ok()
         });
-        let mut queries = self.image_queries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queries = self.image_queries.lock();
         queries.push((id.to_owned(), query));
     }
 }

@@ -1,9 +1,10 @@
 //! The processors that the cells of one attempt run on. They are free again when this value is dropped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use assize_cell::Role;
 use assize_cell::cpuset::{CpuPool, CpuReservation};
+use parking_lot::Mutex;
 
 /// The processors of each cell, at most one reservation for each role.
 pub struct CpuAssignments {
@@ -34,11 +35,11 @@ impl CpuAssignments {
 
     /// Releases the processors of this role: its cell is gone.
     pub fn release(&self, role: Role) {
-        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != role);
+        self.reservations.lock().retain(|(other, _)| *other != role);
     }
 
     fn insert(&self, role: Role, reservation: Option<CpuReservation>) {
         let reserved = reservation.map(|reservation| (role, reservation));
-        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).extend(reserved);
+        self.reservations.lock().extend(reserved);
     }
 }

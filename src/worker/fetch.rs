@@ -19,7 +19,7 @@ use assize_protocol::event::ResultsStatus;
 use assize_signing::Envelope;
 use assize_signing::receipt::{ReceivedProject, sign_receipt};
 use assize_signing::statement::{Source, to_micros};
-use assize_store::leases::Fetched;
+use assize_store::run_writes::Fetched;
 use bytes::Bytes;
 
 use super::attempt::Attempt;
@@ -122,7 +122,7 @@ async fn store(
         || worker.store.keep_fetched(lease, &fetched),
     )
     .await?;
-    event::repository_fetched(&attempt.subject, attempt.elapsed(), &stored.commit);
+    event::repository_fetched(&attempt.identity, attempt.elapsed(), &stored.commit);
     attempt.claim.archive_sha256 = Some(stored.archive_sha256);
     Ok(())
 }

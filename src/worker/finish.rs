@@ -33,7 +33,7 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
         Err(Stop::Failed(failure)) => {
             // An unavailable repository host is no fault of this worker, and anybody can name such a host.
             if failure.evidence.stage != Some(StageName::Fetch) {
-                attempt.worker.breaker.failed(failure.code, &attempt.subject);
+                attempt.worker.breaker.failed(failure.code, &attempt.identity);
             }
             if failure.code == FailureCode::DockerUnavailable {
                 engine_health::check_engine(attempt.worker).await;
@@ -56,7 +56,7 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
             }
         }
         Err(Stop::HandedOver) => {
-            event::run_left(&attempt.subject, attempt.status);
+            event::run_left(&attempt.identity, attempt.status);
             return cells.hand_over().await;
         }
         Err(Stop::LeaseLost(why)) => Err(why),
@@ -66,7 +66,7 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
         attempt.output.drop_live();
     }
     if let Err(why) = written {
-        event::lease_lost(&attempt.subject, attempt.status, &why);
+        event::lease_lost(&attempt.identity, attempt.status, &why);
         // A worker that has taken the run over in this attempt uses its cells.
         if attempt.is_adopted_elsewhere().await {
             return cells.hand_over().await;
@@ -123,7 +123,7 @@ async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&En
     let was_written = |row: RunSnapshot| row.is(lease, Status::Completed).then_some(());
     let write = || store.complete_run(lease, verdict, envelope);
     retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
-    event::run_completed(&attempt.subject, attempt.elapsed(), verdict.score, verdict.max_score);
+    event::run_completed(&attempt.identity, attempt.elapsed(), verdict.score, verdict.max_score);
     Ok(())
 }
 
@@ -133,7 +133,7 @@ async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelo
     let write = || store.fail_run(lease, attempt.status, failure, envelope);
     retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let Failure { code, evidence } = failure;
-    event::run_failed(&attempt.subject, attempt.elapsed(), evidence.stage, *code, &evidence.message);
+    event::run_failed(&attempt.identity, attempt.elapsed(), evidence.stage, *code, &evidence.message);
     Ok(())
 }
 
@@ -149,9 +149,9 @@ async fn requeue(attempt: &Attempt<'_>, failure: &Failure) -> Result<(), String>
         retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let (elapsed, why) = (attempt.elapsed(), failure.evidence.message.as_str());
     if new_status == Status::Aborted {
-        event::run_failed(&attempt.subject, elapsed, None, FailureCode::Cancelled, why);
+        event::run_failed(&attempt.identity, elapsed, None, FailureCode::Cancelled, why);
     } else {
-        event::run_requeued(&attempt.subject, elapsed, failure.code, why);
+        event::run_requeued(&attempt.identity, elapsed, failure.code, why);
     }
     Ok(())
 }

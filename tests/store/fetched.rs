@@ -1,7 +1,7 @@
 //! What a repository gave: written once for each submission, by whoever holds the run.
 
 use assize_domain::run::{Lease, Status};
-use assize_store::leases::{Fetched, Kept};
+use assize_store::run_writes::{Fetched, Kept};
 use assize_store::{Store, StoreError};
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -7,9 +7,9 @@
 pub mod about;
 pub mod events;
 pub mod keys;
-pub mod leases;
 pub mod queue;
 pub mod retention;
+pub mod run_writes;
 pub mod runs;
 pub mod signing;
 pub mod submissions;

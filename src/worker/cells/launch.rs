@@ -1,7 +1,7 @@
 //! Launching the cells of an attempt.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use assize_cell::spec::{GRADER_BYTES, plan_digest};
 use assize_cell::{Cell, CellSpec, EngineError, Role};
@@ -156,7 +156,7 @@ impl Cells<'_> {
                 Box::pin(async move { store.confirm_lease(lease).await.is_ok() })
             };
             let cell = engine.launch(&name, body, &has_lease).await?;
-            containers.lock().unwrap_or_else(PoisonError::into_inner).push(cell.id.clone());
+            containers.lock().push(cell.id.clone());
             Ok(cell)
         });
         let cut_off = |error: tokio::task::JoinError| EngineError::Unavailable {
