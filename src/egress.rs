@@ -35,10 +35,12 @@ mod lookups;
 mod outage;
 mod record;
 mod registry;
+mod resolver;
 mod tunnels;
 
 pub use guard::{Guard, Refusal};
 pub use host::{Allow, Host};
-pub use lookups::Resolver;
 pub use registry::registry;
+#[cfg(test)]
+use resolver::{Resolved, Resolver};
 pub use tunnels::{HeardOf, Quota, Rules, Tunnels};

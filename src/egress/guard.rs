@@ -1,13 +1,13 @@
 //! From a request to addresses that may be dialled, or to a refusal.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use assize_host::clock::Clock;
 
 use super::address::{Named, canonical};
 use super::host::{Allow, Host};
-use super::lookups::{Lookups, Names, Resolver, Standing};
+use super::lookups::{Lookups, Names, Standing};
+use super::resolver::{self, Resolver};
 
 /// More addresses than any real name has; the rest is not looked at, and so not dialled.
 const MAX_ADDRESSES: usize = 16;
@@ -87,13 +87,7 @@ impl Guard {
     /// # Errors
     /// As [`Guard::new`].
     pub fn of_host(clock: &Clock, private_hosts: &str) -> Result<Self, String> {
-        let resolver: Resolver = Arc::new(|name| {
-            Box::pin(async move {
-                let found = tokio::net::lookup_host((name, 0)).await?;
-                Ok(found.map(|address| address.ip()).collect())
-            })
-        });
-        Self::new(clock, private_hosts, resolver)
+        Self::new(clock, private_hosts, resolver::of_host(clock)?)
     }
 
     /// The clock by which its connections are timed.
@@ -122,7 +116,7 @@ impl Guard {
                     Standing::Listed => Refusal::Unresolved { host: name.clone(), reason },
                     Standing::Below => Refusal::NoSuchName { host: name.clone(), reason },
                 };
-                names.resolve(&self.lookups, name, standing).await.map_err(failed)?
+                names.resolve(&self.lookups, name, standing).await.map_err(failed)?.addresses
             }
         };
         addresses.truncate(MAX_ADDRESSES);
@@ -140,9 +134,10 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::egress::Resolved;
     use crate::test_clock::runtime_clock;
 
     /// Gives the answers one after another, and fails when there is none left.
@@ -150,7 +145,10 @@ mod tests {
         let answers = Mutex::new(answers.into_iter());
         let resolver: Resolver = Arc::new(move |_| {
             let next = answers.lock().unwrap().next().unwrap_or_else(|| Err(io::Error::other("asked too often")));
-            let parsed = next.map(|all| all.into_iter().map(|one| one.parse().unwrap()).collect());
+            let parsed = next.map(|all| Resolved {
+                addresses: all.into_iter().map(|one| one.parse().unwrap()).collect(),
+                valid_for: resolver::MAX_VALIDITY,
+            });
             Box::pin(async move { parsed })
         });
         Guard::new(&runtime_clock(), private, resolver).unwrap()

@@ -1,15 +1,13 @@
 //! From names to addresses, asked of the resolver as seldom as can be.
 //!
 //! A project decides how often it asks for a name, and a resolver drops a burst (FAILURES 32). So a stage has each name
-//! looked up once; who asks for a name that is being looked up waits for that answer, in whatever run; and no more
+//! looked up once for as long as the answer is valid; who asks for a name that is being looked up waits for that answer, in whatever run; and no more
 //! than [`MAX_AT_ONCE`] are under way in this process. Names that the project may make up (those below a listed one)
 //! have places of their own, few for each run, so that they keep no listed name waiting.
 //!
 //! An answer that is used again is no gap: every address is checked for every connection, and what was checked is dialled.
 
 use std::collections::HashMap;
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::resolver::{Resolved, Resolver};
 use assize_host::clock::Clock;
 
 /// How long a name may take to resolve. Resolvers ask again after 5 s; by then a project waits.
@@ -35,11 +34,8 @@ const FAILURE_AGE: Duration = Duration::from_secs(2);
 /// How old an answer must be to be asked for anew when none of its addresses could be dialled.
 const STALE_AGE: Duration = Duration::from_secs(10);
 
-/// From a name to its addresses.
-pub type Resolver = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
-
 /// The addresses, at least one; or why there are none.
-type Answer = Result<Vec<IpAddr>, String>;
+type Answer = Result<Resolved, String>;
 
 /// Whether a name stands in a list, or is only below one that does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,8 +94,8 @@ impl Lookups {
         let flying = tokio::spawn(async move {
             let _place = places.acquire_owned().await;
             let answer = match resolver(of.0.clone()).await {
-                Ok(addresses) if addresses.is_empty() => Err("it has no address".to_owned()),
-                Ok(addresses) => Ok(addresses),
+                Ok(resolved) if resolved.addresses.is_empty() => Err("it has no address".to_owned()),
+                Ok(resolved) => Ok(resolved),
                 Err(error) => Err(error.to_string()),
             };
             all.lock().remove(&of);
@@ -120,11 +116,12 @@ pub struct Names {
 struct Known {
     answer: Answer,
     at: Instant,
+    valid_for: Duration,
 }
 
 impl Known {
     fn is_good(&self, clock: &Clock) -> bool {
-        self.answer.is_ok() || clock.since(self.at) < FAILURE_AGE
+        clock.since(self.at) < self.valid_for
     }
 }
 
@@ -135,7 +132,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The addresses of a name, asked for at most once while this lasts; a failure is asked about again.
+    /// The addresses of a name, asked for at most once while the answer is valid; a failure is asked about again.
     ///
     /// # Errors
     /// Why there is no address.
@@ -151,8 +148,15 @@ impl Names {
         if let Some(answer) = self.known(&lookups.clock, name) {
             return answer;
         }
-        let answer = lookups.ask(name, standing).await;
-        let known = Known { answer: answer.clone(), at: lookups.clock.monotonic() };
+        let mut answer = lookups.ask(name, standing).await;
+        let mut valid_for = answer.as_ref().map_or(FAILURE_AGE, |resolved| resolved.valid_for);
+        // A name that was found does not go away because the resolver is busy now.
+        if answer.is_err()
+            && let Some(before) = self.lock().get(name).filter(|known| known.answer.is_ok())
+        {
+            (answer, valid_for) = (before.answer.clone(), FAILURE_AGE);
+        }
+        let known = Known { answer: answer.clone(), at: lookups.clock.monotonic(), valid_for };
         self.lock().insert(name.to_owned(), known);
         answer
     }
@@ -182,7 +186,9 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::egress::resolver::{MAX_VALIDITY, MIN_VALIDITY};
     use crate::test_clock::runtime_clock;
+    use std::io;
 
     /// A resolver that holds every answer until it is let go, and counts.
     struct Held {
@@ -205,7 +211,7 @@ mod tests {
                     most.fetch_max(1 + now.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
                     gate.wait_for(|open| *open).await.ok();
                     now.fetch_sub(1, Ordering::SeqCst);
-                    Ok(vec![[1, 1, 1, 1].into()])
+                    Ok(Resolved { addresses: vec![[1, 1, 1, 1].into()], valid_for: MAX_VALIDITY })
                 })
             }
         });
@@ -276,5 +282,30 @@ mod tests {
         tokio::time::advance(FAILURE_AGE).await;
         names.resolve(&lookups, "a.example", Standing::Listed).await.unwrap_err();
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_used_for_as_long_as_it_is_valid_and_outlives_a_failure() {
+        let asked = Arc::<AtomicUsize>::default();
+        let resolver: Resolver = Arc::new({
+            let asked = Arc::clone(&asked);
+            move |_| {
+                let number = u8::try_from(asked.fetch_add(1, Ordering::SeqCst)).unwrap();
+                let resolved = Resolved { addresses: vec![[1, 1, 1, number].into()], valid_for: MIN_VALIDITY };
+                Box::pin(async move { if number == 1 { Err(io::Error::other("SERVFAIL")) } else { Ok(resolved) } })
+            }
+        });
+        let (lookups, names) = (Lookups::new(runtime_clock(), resolver), Names::default());
+        let last_octet = async || {
+            let resolved = names.resolve(&lookups, "a.example", Standing::Listed).await.unwrap();
+            (resolved.addresses[0].to_string().pop().unwrap(), asked.load(Ordering::SeqCst))
+        };
+        assert_eq!(last_octet().await, ('0', 1));
+        tokio::time::advance(MIN_VALIDITY - Duration::from_millis(1)).await;
+        assert_eq!(last_octet().await, ('0', 1), "still valid");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(last_octet().await, ('0', 2), "the resolver failed");
+        tokio::time::advance(FAILURE_AGE).await;
+        assert_eq!(last_octet().await, ('2', 3));
     }
 }

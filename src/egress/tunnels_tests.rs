@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::egress::Resolver;
+use crate::egress::{Resolved, Resolver};
 use crate::test_clock::runtime_clock;
 use assize_domain::egress::{ConnectionOutcome, EgressRecord};
 
@@ -21,9 +21,13 @@ struct Cell {
     next: u32,
 }
 
+fn loopback() -> Resolved {
+    Resolved { addresses: vec!["127.0.0.1".parse().unwrap()], valid_for: Duration::from_secs(60) }
+}
+
 /// What `service.example` leads to: a listener of this test.
 async fn cell(quota: Quota) -> (Cell, TcpListener) {
-    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(loopback()) }));
     cell_resolving(quota, resolver).await
 }
 
@@ -96,7 +100,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
         let asked = Arc::clone(&asked);
         move |_| {
             let last = 1 + asked.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async move { Ok(vec![[127, 0, 0, last].into()]) })
+            Box::pin(async move { Ok(Resolved { addresses: vec![[127, 0, 0, last].into()], ..loopback() }) })
         }
     });
     let (mut cell, checked) = cell_resolving(QUOTA, resolver).await;
@@ -305,12 +309,8 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     let (mut cell, listener) = cell(QUOTA).await;
     drop(listener);
     let allowed = vec![Allow::new("*.service.example", cell.port).unwrap()];
-    cell.tunnels.rules.guard = Guard::new(
-        &runtime_clock(),
-        "127.0.0.0/8",
-        Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })),
-    )
-    .unwrap();
+    cell.tunnels.rules.guard =
+        Guard::new(&runtime_clock(), "127.0.0.0/8", Arc::new(|_| Box::pin(async { Ok(loopback()) }))).unwrap();
     cell.tunnels.rules.stages.clear();
     cell.tunnels.rules.allow(STAGE, allowed, QUOTA);
     cell.open("chosen.service.example");
@@ -324,7 +324,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
 #[tokio::test]
 async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
     let (mut cell, _listener) = cell(QUOTA).await;
-    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) }));
+    let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(loopback()) }));
     cell.tunnels.rules.guard = Guard::new(&runtime_clock(), "", resolver).unwrap();
     cell.open("service.example");
     assert!(matches!(cell.next_message().await, ToCell::Refused { status: 403, .. }));
