@@ -15,8 +15,8 @@
 //!
 //! What must hold:
 //!
-//! - Nothing is dialled but an address that was checked for this very request. A name is resolved once
-//!   for a stage (`lookups.rs`), and never between check and dial.
+//! - Nothing is dialled but an address that was checked for this very request. A stage asks for
+//!   a name again when its answer has expired (`lookups.rs`), and never between check and dial.
 //! - Hosts are compared in their one form ([`Host`]), in the list, in the record and in what is said of an outage.
 //! - Only the failure of a listed host is an outage, and not one that the project's own connections
 //!   brought about (`outage.rs`).

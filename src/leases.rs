@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::redis::Hints;
 
 /// A lease that was not renewed for this long may be taken over: six times [`RENEWAL_INTERVAL`].
-/// Source: DESIGN, leases.
+/// Five renewals may be lost before a run moves to another worker.
 pub const LEASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time between two renewals.

@@ -3,8 +3,9 @@
 //! A problem names what was wrong, the limit, the value seen and what to do next. It never contains an internal
 //! error text: that text is the [`Cause`], which is logged and not sent.
 //!
-//! This module depends on no other module of the API. A module with an error type of its own implements
-//! `From<ItsError> for Problem` beside that type.
+//! This module depends on no other module of the API. Errors of other crates and of the queue are mapped in `errors`. A
+//! module of the API with an error type of its own implements `From<ItsError> for Problem` beside that type, as the rate
+//! limits do (`rate_limit/status.rs`).
 
 mod code;
 mod document;

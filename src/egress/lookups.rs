@@ -25,8 +25,8 @@ const RESOLVE: Duration = Duration::from_secs(5);
 /// Look-ups under way in this process, of listed names and of names below them each.
 const MAX_AT_ONCE: usize = 16;
 
-/// Of them, those of one run for names below a listed one.
-const MAX_OF_RUN: usize = 2;
+/// Of them, those of one stage for names below a listed one.
+const MAX_OF_STAGE: usize = 2;
 
 /// How long a failure is an answer. Clients that try again do so after seconds.
 const FAILURE_AGE: Duration = Duration::from_secs(2);
@@ -127,7 +127,7 @@ impl Known {
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: Mutex::default(), turns: Semaphore::new(MAX_OF_RUN) }
+        Self { known: Mutex::default(), turns: Semaphore::new(MAX_OF_STAGE) }
     }
 }
 

@@ -23,7 +23,7 @@ use assize_cell::stream::StreamError;
 use assize_cell::{Cell, CellInput, CellOutput, Event};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::Failure;
-use assize_host as host;
+use assize_host::clock::Clock;
 use assize_protocol::event::StageExit;
 use assize_protocol::plan::Plan;
 use bytes::Bytes;
@@ -66,6 +66,8 @@ pub struct CellSession {
     results: Vec<u8>,
     /// Bytes of results that were received.
     results_received: u64,
+    /// Bytes of output.
+    output_received: u64,
 }
 
 /// What a session has observed of its cell.
@@ -151,17 +153,18 @@ impl CellSession {
             },
             results: Vec::new(),
             results_received: 0,
+            output_received: 0,
         };
         if adopted.is_some() {
-            session.reopen(resumed_input);
+            session.reopen(&attempt.worker.clock, resumed_input);
         }
         session
     }
 
     /// Uses another way into the cell, if there is one. Connections that used the way before are over.
-    fn reopen(&mut self, input: Option<CellInput>) {
+    fn reopen(&mut self, clock: &Clock, input: Option<CellInput>) {
         // Read before anything is sent: requests of the cell after this time are this session's to answer.
-        let since_us = host::monotonic_us();
+        let since_us = clock.now_us();
         self.stdin = Stdin::new();
         if let Some(tunnels) = &mut self.tunnels {
             tunnels.renew(self.stdin.frames(), since_us);

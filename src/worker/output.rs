@@ -21,7 +21,8 @@ const MAX_BATCH: usize = 256;
 /// Entries that are read from Redis when another worker's attempt is adopted: more than any run's share holds.
 const MAX_PUBLISHED: usize = 1 << 20;
 
-/// The output of one attempt. The warden's output limit bounds its length.
+/// The output of one attempt. Its length is bounded: the warden sends the head and the tail of each stage's output, and
+/// the session refuses more.
 pub struct OutputLog {
     /// Whether the blob is stored, so that readers need no live output once the end is written.
     pub is_stored: bool,

@@ -24,7 +24,7 @@ use nix::sys::signal::{SigSet, Signal};
 /// Tries one limit.
 type Check = fn(u64) -> IsolationCheck;
 
-/// The user and group that every cell runs as (DESIGN 4).
+/// The user and group that every cell runs as: the same as in `crates/cell/src/spec.rs`.
 pub const CELL_UID: u32 = 10_001;
 
 /// Runs every check; the only argument is a [`ExpectedIsolation`] as JSON. The exit code is 0 when all held, 1 when

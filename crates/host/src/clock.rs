@@ -20,11 +20,11 @@ pub struct Clock {
 
 struct Moved {
     monotonic: Box<dyn Fn() -> Instant + Send + Sync>,
-    begun: (Instant, DateTime<Utc>),
+    begun: (Instant, DateTime<Utc>, u64),
 }
 
 impl Clock {
-    /// The clocks of the machine. Only the `main` of a program makes one, and passes it on.
+    /// The clocks of the machine. The commands make one and pass it on.
     #[must_use]
     pub const fn system() -> Self {
         Self { moved: None }
@@ -33,7 +33,7 @@ impl Clock {
     /// A clock that follows `monotonic`, with `wall` as its time at the beginning.
     #[must_use]
     pub fn following(wall: DateTime<Utc>, monotonic: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        let begun = (monotonic(), wall);
+        let begun = (monotonic(), wall, crate::monotonic_us());
         Self { moved: Some(Arc::new(Moved { monotonic: Box::new(monotonic), begun })) }
     }
 
@@ -55,15 +55,23 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> DateTime<Utc> {
         let Some(moved) = &self.moved else { return Utc::now() };
-        let (monotonic, wall) = moved.begun;
+        let (monotonic, wall, _) = moved.begun;
         wall + self.since(monotonic)
     }
 
-    /// The time since `at_us`, in microseconds on the monotonic clock that this host shares with its cells: the clock
-    /// of every warden's report.
+    /// Now, in microseconds on the monotonic clock that this host shares with its cells: the clock of every warden's
+    /// report.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        let Some(moved) = &self.moved else { return crate::monotonic_us() };
+        let (monotonic, _, begun_us) = moved.begun;
+        begun_us.saturating_add(u64::try_from(self.since(monotonic).as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The time since `at_us` on the clock of [`Self::now_us`].
     #[must_use]
     pub fn since_us(&self, at_us: u64) -> Duration {
-        Duration::from_micros(crate::monotonic_us().saturating_sub(at_us))
+        Duration::from_micros(self.now_us().saturating_sub(at_us))
     }
 }
 
@@ -132,10 +140,12 @@ mod tests {
         let moved = Arc::clone(&passed_s);
         let wall = DateTime::UNIX_EPOCH;
         let clock = Clock::following(wall, move || begun + Duration::from_secs(moved.load(Ordering::Relaxed)));
+        let begun_us = clock.now_us();
         let (earlier, later) = (clock.monotonic(), Duration::from_secs(3_600));
         assert_eq!((clock.since(earlier), clock.wall()), (Duration::ZERO, wall));
         passed_s.store(later.as_secs(), Ordering::Relaxed);
         assert_eq!((clock.since(earlier), clock.wall()), (later, wall + later));
+        assert_eq!(clock.since_us(begun_us), later);
         assert_eq!(clock.since(earlier + later * 2), Duration::ZERO, "a time in the future");
     }
 }

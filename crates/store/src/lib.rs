@@ -2,7 +2,7 @@
 //!
 //! One function per file of `sql/queries`; each call is bounded by [`QUERY_TIMEOUT`], measured, and
 //! fails with a [`StoreError`] that says whether trying again may help. Writes to a run go through
-//! [`leases`], fenced by attempt and epoch.
+//! [`run_writes`], fenced by attempt and epoch.
 
 pub mod about;
 pub mod events;

@@ -64,7 +64,7 @@ impl CellSession {
         let received = self.output.heard;
         let (Cell { input, output, .. }, state) = attempt.worker.engine.resume(&self.id).await?;
         self.output = output.after(received);
-        self.reopen(input);
+        self.reopen(&attempt.worker.clock, input);
         self.observed.oom_killed |= state.oom_killed;
         self.deadline = attempt.worker.clock.monotonic() + STOP_TIMEOUT;
         Ok(())

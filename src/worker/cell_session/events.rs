@@ -85,6 +85,12 @@ impl CellSession {
 
     fn log_output(&mut self, attempt: &mut Attempt<'_>, output: Output) -> Result<(), Stop> {
         let (stage, _) = self.stage(output.stage)?;
+        // A warden sends no more than head and tail of each stage; the worker does not rely on it.
+        let limit: u64 = self.plan.stages.iter().map(|stage| stage.output.head + stage.output.tail).sum();
+        self.output_received += output.bytes.len() as u64;
+        if self.output_received > limit {
+            return Err(Stop::failed(FailureCode::CellLost, "the cell sent more output than allowed"));
+        }
         self.policy.observe_output(&output);
         attempt.output.push(stage, output);
         Ok(())

@@ -36,7 +36,7 @@ impl CellSession {
                 Ok((Cell { input, output, .. }, state)) => {
                     tracing::debug!(cell = self.id, received, %error, "the stream of a cell broke and was resumed");
                     (self.output, self.last_break) = (output.after(received), Some(received));
-                    self.reopen(input);
+                    self.reopen(clock, input);
                     self.observed.oom_killed |= state.oom_killed;
                     return Ok(());
                 }

@@ -7,11 +7,13 @@ pub mod class;
 pub mod failure;
 pub mod outcome;
 pub mod retry;
+pub mod stage;
 pub mod state;
 
 pub use class::Class;
 pub use failure::{Cause, FailureCode};
-pub use outcome::{Evidence, Failure, StageName};
+pub use outcome::{Evidence, Failure};
+pub use stage::StageName;
 pub use state::Status;
 
 use uuid::Uuid;

@@ -3,8 +3,7 @@
 use assize_protocol::event::{StageEnded, StageExit};
 use serde::{Deserialize, Serialize};
 
-use super::FailureCode;
-use crate::names;
+use super::{FailureCode, StageName};
 
 /// A failure code with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,32 +42,6 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_output: Option<String>,
 }
-
-/// The stages of a run, in the order in which they run. Templates do not define the first stage: if the project is
-/// submitted as the address of a repository, a cell of its own fetches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum StageName {
-    /// Fetches the repository, in a cell of its own.
-    Fetch,
-    /// Installs dependencies.
-    Install,
-    /// Builds the project.
-    Build,
-    /// Starts the project's service.
-    Start,
-    /// Runs the tests.
-    Tests,
-}
-
-names!(StageName, "stage", {
-    Fetch => "fetch",
-    Install => "install",
-    Build => "build",
-    Start => "start",
-    Tests => "tests",
-});
 
 /// The host's counters of a cell. They outrank what the processes of the cell report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

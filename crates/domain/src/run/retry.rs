@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::FailureCode;
 
-/// Attempts after the first. Source: DESIGN, states (`max_retries`).
+/// Attempts after the first: an infrastructure that fails three times in a row is not repaired by a fourth try.
 pub const MAX_RETRIES: i32 = 2;
 
 /// Number of workers that may die while they hold the lease of one run. Beyond it, the run is assumed to kill them.
