@@ -40,6 +40,7 @@ mod tunnels;
 
 pub use guard::{Guard, Refusal};
 pub use host::{Allow, Host};
+pub use lookups::Names;
 pub use registry::registry;
 #[cfg(test)]
 use resolver::{Resolved, Resolver};

@@ -3,6 +3,7 @@
 mod advice;
 mod attack;
 mod cells;
+mod egress;
 mod engine;
 mod services;
 mod warden;
@@ -168,6 +169,7 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
             Templates::default()
         }
     };
+    egress::examine(config, &templates, report).await;
     let Some(engine) = engine::examine(config, &templates, report).await else { return };
     if !command.no_cells {
         cells::examine(engine, config, &templates, report).await;

@@ -65,6 +65,8 @@ pub struct Task {
     /// What its stage has had looked up.
     pub names: Arc<Names>,
     pub allowed: Arc<[Allow]>,
+    /// A setting that is empty, and that the template needs for this stage.
+    pub missing_setting: Option<&'static str>,
     /// It is refused before anything is looked at.
     pub refused: Option<Refusal>,
     pub idle: Idle,
@@ -129,7 +131,7 @@ impl Task {
                 };
                 let heard = match &refusal {
                     refusal if refusal.is_outage() => Heard::Outage,
-                    Refusal::Address { is_listed: true, .. } => Heard::Forbidden,
+                    Refusal::Address { is_listed: true, .. } | Refusal::SettingMissing { .. } => Heard::Forbidden,
                     _ => Heard::Nothing,
                 };
                 let reason = refusal.to_string();
@@ -171,7 +173,11 @@ impl Task {
         if let Some(refusal) = &self.refused {
             return Err(refusal.clone());
         }
-        let admitted = self.guard.admit(&self.names, &self.allowed, &self.host, self.port).await?;
+        let admitted = self.guard.admit(&self.names, &self.allowed, &self.host, self.port).await;
+        let admitted = admitted.map_err(|refusal| match (refusal, self.missing_setting) {
+            (Refusal::NotListed { host, port }, Some(setting)) => Refusal::SettingMissing { host, port, setting },
+            (refusal, _) => refusal,
+        })?;
         match connect(&admitted.addresses, DIAL).await {
             Ok((address, stream)) => Ok((admitted, address, stream)),
             Err(reason) => {

@@ -19,6 +19,11 @@ pub enum Refusal {
     Unreadable { host: String, reason: &'static str },
     #[error("{host}:{port} is not on the list of what this stage may reach")]
     NotListed { host: String, port: u16 },
+    /// It would be on the list if the operator had set this.
+    #[error(
+        "{host}:{port} is not on the list of what this stage may reach: the setting {setting}, which the template needs, is empty"
+    )]
+    SettingMissing { host: String, port: u16, setting: &'static str },
     #[error("{host} resolves to {address}, {what}, which egress_private_hosts does not name")]
     Address { host: String, address: IpAddr, what: &'static str, is_listed: bool },
     #[error("{host} did not resolve: {reason}")]
@@ -41,7 +46,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Unreadable { .. } => 400,
-            Self::NotListed { .. } | Self::Address { .. } => 403,
+            Self::NotListed { .. } | Self::SettingMissing { .. } | Self::Address { .. } => 403,
             Self::Unresolved { .. } | Self::NoSuchName { .. } | Self::Unreachable { .. } | Self::NobodyThere { .. } => {
                 502
             }

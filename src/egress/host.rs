@@ -108,6 +108,15 @@ impl Allow {
             }
     }
 
+    /// The one host and its port; `None` if it stands for all names below one.
+    #[must_use]
+    pub fn exactly(&self) -> Option<(String, u16)> {
+        match &self.host {
+            Pattern::Exactly(host) => Some((host.to_string(), self.port)),
+            Pattern::Below(_) => None,
+        }
+    }
+
     /// Whether it is one host, and not all names below one.
     #[must_use]
     pub const fn is_exact(&self) -> bool {

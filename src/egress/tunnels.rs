@@ -46,6 +46,8 @@ pub struct Rules {
 struct Stage {
     number: u8,
     allowed: Arc<[Allow]>,
+    /// A setting that is empty, and that the template needs for this stage.
+    missing_setting: Option<&'static str>,
     quota: Quota,
     connections: u64,
     used: Arc<Used>,
@@ -67,9 +69,17 @@ impl Rules {
     }
 
     /// Lets the stage of this number, counted as in the plan, reach what is on the list.
-    pub fn allow(&mut self, number: u8, allowed: Vec<Allow>, quota: Quota) {
+    pub fn allow(&mut self, number: u8, allowed: Vec<Allow>, missing_setting: Option<&'static str>, quota: Quota) {
         let used = Arc::new(Used { bytes: AtomicU64::new(0), limit: quota.bytes });
-        self.stages.push(Stage { number, allowed: allowed.into(), quota, connections: 0, used, names: Arc::default() });
+        self.stages.push(Stage {
+            number,
+            allowed: allowed.into(),
+            missing_setting,
+            quota,
+            connections: 0,
+            used,
+            names: Arc::default(),
+        });
     }
 
     /// Whether any stage may reach anything.
@@ -191,6 +201,7 @@ impl Tunnels {
             guard: self.rules.guard.clone(),
             names: Arc::clone(&stage.names),
             allowed: Arc::clone(&stage.allowed),
+            missing_setting: stage.missing_setting,
             refused,
             idle: self.rules.idle,
             used: Arc::clone(&stage.used),

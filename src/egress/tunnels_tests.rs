@@ -36,7 +36,7 @@ async fn cell_resolving(quota: Quota, resolver: Resolver) -> (Cell, TcpListener)
     let port = listener.local_addr().unwrap().port();
     let guard = Guard::new(&runtime_clock(), &format!("service.example:{port}"), resolver).unwrap();
     let mut rules = Rules::new(guard);
-    rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], quota);
+    rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], None, quota);
     let (sender, frames) = mpsc::channel(32);
     (Cell { tunnels: Tunnels::new(rules, sender, 1_000), frames, port, next: 0 }, listener)
 }
@@ -312,7 +312,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
     cell.tunnels.rules.guard =
         Guard::new(&runtime_clock(), "127.0.0.0/8", Arc::new(|_| Box::pin(async { Ok(loopback()) }))).unwrap();
     cell.tunnels.rules.stages.clear();
-    cell.tunnels.rules.allow(STAGE, allowed, QUOTA);
+    cell.tunnels.rules.allow(STAGE, allowed, None, QUOTA);
     cell.open("chosen.service.example");
     let ToCell::Refused { status: 502, reason, .. } = cell.next_message().await else { panic!("not refused") };
     assert!(reason.contains("only names above it are listed"), "{reason}");
@@ -332,4 +332,21 @@ async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
     let heard = cell.tunnels.take_heard(STAGE).await;
     assert_eq!(heard.outage, None);
     assert!(heard.forbidden.unwrap().contains("which egress_private_hosts does not name"));
+}
+
+/// FAILURES 31: with an empty setting every host is refused, whatever the project asks for.
+#[tokio::test]
+async fn an_empty_setting_that_the_template_needs_is_told_apart() {
+    let (mut cell, _listener) = cell(QUOTA).await;
+    cell.tunnels.rules.stages.clear();
+    cell.tunnels.rules.allow(STAGE, Vec::new(), Some("npm_registry"), QUOTA);
+    let id = cell.open("packages.example");
+    let ToCell::Refused { id: refused, status: 403, reason } = cell.next_message().await else { panic!("not refused") };
+    assert!(
+        refused == id && reason.contains("the setting npm_registry, which the template needs, is empty"),
+        "{reason}"
+    );
+    cell.recorded().await;
+    cell.tunnels.end_stage().await;
+    assert_eq!(cell.tunnels.take_heard(STAGE).await.forbidden, Some(reason));
 }

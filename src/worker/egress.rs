@@ -14,7 +14,7 @@ use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
 
-use crate::egress::{Allow, Guard, Quota, Rules, registry};
+use crate::egress::{Allow, Guard, Names, Quota, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
 
@@ -30,6 +30,15 @@ const CA_FILE_NAME: &str = "assize-ca.pem";
 
 /// A repository host that sends fewer bytes per second than this has stalled.
 pub const MIN_FETCH_BYTES_PER_S: u64 = 1024;
+
+/// Why a stage cannot reach what its template lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReachProblem {
+    /// The setting of this name is empty.
+    SettingMissing,
+    /// The host does not resolve, or to an address that may not be dialled.
+    Refused(String),
+}
 
 /// What stages may reach on this worker, by its settings.
 pub struct EgressPolicy {
@@ -50,8 +59,7 @@ impl EgressPolicy {
             registry(&config.npm_registry).map_err(|reason| anyhow::anyhow!("npm_registry: {reason}"))?;
         }
         for template in templates.iter() {
-            let wants_npm = |stage: &Stage| stage.egress.contains(&Reach::Registry(Registry::Npm));
-            if config.npm_registry.is_empty() && template.stages.iter().any(wants_npm) {
+            if template.stages.iter().any(|stage| missing_setting(stage, config).is_some()) {
                 tracing::warn!(template = template.name, "npm_registry is not set: nothing can be installed from it");
             }
         }
@@ -59,12 +67,30 @@ impl EgressPolicy {
         Ok(Self { guard, ca: ca.with_context(|| format!("extra_ca_file {}", config.extra_ca_file.display()))? })
     }
 
+    /// Tries what the stages of a template may reach, as for a run: each listed host must resolve to addresses that may be
+    /// dialled. Names below a wildcard are the project's choice and are not tried.
+    pub async fn try_hosts(&self, template: &Template, config: &Config) -> Vec<(String, Result<(), ReachProblem>)> {
+        let mut found = BTreeMap::new();
+        for stage in &template.stages {
+            if let Some(setting) = missing_setting(stage, config) {
+                found.insert(setting.to_owned(), Err(ReachProblem::SettingMissing));
+            }
+            let allowed = allowed(stage, config);
+            for (host, port) in allowed.iter().filter_map(Allow::exactly) {
+                let admitted = self.guard.admit(&Names::default(), &allowed, &host, port).await;
+                let tried = admitted.map(drop).map_err(|refusal| ReachProblem::Refused(refusal.to_string()));
+                found.insert(format!("{host}:{port}"), tried);
+            }
+        }
+        found.into_iter().collect()
+    }
+
     /// The rules of the subject's stages.
     pub fn rules_for(&self, template: &Template, config: &Config) -> Rules {
         let mut rules = Rules::new(self.guard.clone());
         for (number, stage) in (0_u8..).zip(&template.stages) {
             if !stage.egress.is_empty() {
-                rules.allow(number, allowed(stage, config), quota(stage, config));
+                rules.allow(number, allowed(stage, config), missing_setting(stage, config), quota(stage, config));
             }
         }
         rules
@@ -82,7 +108,7 @@ impl EgressPolicy {
         const STALL_TIMEOUT: Duration = Duration::from_secs(30);
         let mut rules = self.no_egress();
         let allowed = Allow::new(&repository.host, repository.port)?;
-        rules.allow(0, vec![allowed], Quota { connections: MAX_CONNECTIONS, bytes });
+        rules.allow(0, vec![allowed], None, Quota { connections: MAX_CONNECTIONS, bytes });
         rules.end_slow_after(STALL_TIMEOUT, MIN_FETCH_BYTES_PER_S);
         Ok(rules)
     }
@@ -104,6 +130,12 @@ fn allowed(stage: &Stage, config: &Config) -> Vec<Allow> {
         Reach::Registry(Registry::Npm) => registry(&config.npm_registry).ok(),
     };
     stage.egress.iter().filter_map(allow).collect()
+}
+
+/// The setting that is empty although the template lets this stage reach what it names.
+fn missing_setting(stage: &Stage, config: &Config) -> Option<&'static str> {
+    let needs_npm = stage.egress.contains(&Reach::Registry(Registry::Npm));
+    (needs_npm && config.npm_registry.is_empty()).then_some("npm_registry")
 }
 
 fn quota(stage: &Stage, config: &Config) -> Quota {

@@ -11,7 +11,7 @@ mod cell_session;
 mod cells;
 mod cpu_assignments;
 mod drive;
-mod egress;
+pub mod egress;
 mod ended_stages;
 mod engine_health;
 mod execute;
