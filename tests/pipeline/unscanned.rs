@@ -19,6 +19,7 @@ use assize_corpus::{Ending, Member, archive, file};
 use assize_domain::limits::CellLimits;
 use assize_protocol::content::Content;
 use assize_protocol::event::EndStatus;
+use assize_protocol::names::NameRules;
 use assize_protocol::plan::{Input, Plan, VERSION};
 use assize_store::Store;
 use assize_store::submissions::{NewSource, NewSubmission};
@@ -152,6 +153,7 @@ fn plan() -> Plan {
         max_entries: hostile::CELL_MAX_ENTRIES,
         max_bytes: hostile::CELL_MAX_BYTES,
         deny_content: vec![Content::Program, Content::Archive],
+        names: Some(NameRules::default()),
         before: None,
     };
     Plan {
