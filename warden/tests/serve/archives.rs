@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::cell::{Cell, Story};
 
-fn unpack_with(archive: &[u8], edit: impl Fn(&mut Input)) -> (Story, std::path::PathBuf, tempfile::TempDir) {
+pub fn unpack_with(archive: &[u8], edit: impl Fn(&mut Input)) -> (Story, std::path::PathBuf, tempfile::TempDir) {
     let mut cell = Cell::start();
     let mut input = cell.input();
     edit(&mut input);
