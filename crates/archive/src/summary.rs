@@ -24,6 +24,8 @@ pub struct ArchiveSummary {
 
 /// Which folder of an archive became the top of the project, and what is not unpacked as it is. Its length is bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = ArchiveContents))]
 pub struct Contents {
     /// The folder of the archive that became the top of the project, escaped; empty if the archive's own did.
     pub top: String,
@@ -41,6 +43,8 @@ pub struct Contents {
 
 /// What one pattern ignores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = ArchiveIgnored))]
 pub struct Ignored {
     /// The pattern of the template.
     pub pattern: String,
@@ -50,6 +54,8 @@ pub struct Ignored {
 
 /// An entry that is not unpacked as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = ArchiveExample))]
 pub struct Example {
     /// The name in the archive, escaped, and at most 120 characters long.
     pub name: String,
@@ -60,6 +66,8 @@ pub struct Example {
 /// Why an entry is not unpacked as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = ArchiveReason))]
 pub enum Reason {
     /// A pattern of the template ignores it.
     Ignored,

@@ -115,12 +115,6 @@ pub(super) fn split(text: &str) -> Result<(Vec<&str>, bool), NameFault> {
     if text.contains('\\') {
         return Err(NameFault::Backslash);
     }
-    if let [drive, b':', rest @ ..] = text.as_bytes()
-        && drive.is_ascii_alphabetic()
-        && matches!(rest, [] | [b'/', ..])
-    {
-        return Err(NameFault::Drive);
-    }
     if text.starts_with('/') {
         return Err(NameFault::Absolute);
     }
@@ -136,11 +130,17 @@ pub(super) fn split(text: &str) -> Result<(Vec<&str>, bool), NameFault> {
             "." if is_folder || all.peek().is_some() => {}
             "." => return Err(NameFault::Dot),
             ".." => return Err(NameFault::Outside),
+            drive if components.is_empty() && is_drive(drive) => return Err(NameFault::Drive),
             long if long.len() > MAX_COMPONENT => return Err(NameFault::ComponentTooLong(long.len())),
             component => components.push(component),
         }
     }
     Ok((components, is_folder))
+}
+
+/// Whether a component is a drive of Windows.
+const fn is_drive(component: &str) -> bool {
+    matches!(component.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic())
 }
 
 /// What the names of a project must not have.

@@ -96,6 +96,8 @@ fn each_rule_holds() {
         ("a/..", "Outside"),
         ("C:/a", "Drive"),
         ("c:", "Drive"),
+        ("./C:/a", "Drive"),
+        ("a/C:/b", "a/C:/b"),
         ("a: plan.md", "a: plan.md"),
         ("c:a", "c:a"),
         ("aux.c", "aux.c"),
