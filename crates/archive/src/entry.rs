@@ -119,7 +119,8 @@ impl Entry {
             is_hard_link: extras.is_link,
             raw_name,
         };
-        if entry.method == STORED && entry.packed != entry.unpacked {
+        // Encryption adds a few bytes to what is stored.
+        if entry.method == STORED && !entry.is_encrypted() && entry.packed != entry.unpacked {
             return Err(entry.mismatch(Field::Size));
         }
         if entry.unpacked > limits.max_unpacked_bytes {
@@ -185,8 +186,12 @@ impl Entry {
         }
     }
 
+    const fn is_encrypted(&self) -> bool {
+        self.flags & ENCRYPTED != 0 || self.method == AES
+    }
+
     fn check_data(&self, is_folder: bool) -> Result<(), ArchiveProblem> {
-        if self.flags & ENCRYPTED != 0 || self.method == AES {
+        if self.is_encrypted() {
             return Err(ArchiveProblem::Encrypted { name: self.shown() });
         }
         if self.flags & PATCH != 0 || !matches!(self.method, STORED | DEFLATED) {

@@ -9,6 +9,51 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// `tests/data/tried` has those that docs/archives-tried.md lists.
+const TRIED: [(&str, &str); 29] = [
+    ("7z-lzma.zip", "unsupported_method"),
+    ("7z-password.zip", "encrypted"),
+    ("7z-snl-mx9.zip", "8 files, \"__pycache__/\" 2, \"node_modules/\" 5, 1 links out, 1 links as files"),
+    ("bsdtar-dot.zip", "8 files, \".git\" 2, \"node_modules/\" 5, \"__pycache__/\" 2, 1 links out, 1 links as files"),
+    (
+        "bsdtar-pipe.zip",
+        "8 files, top hw3, \".git\" 2, \"node_modules/\" 5, \"__pycache__/\" 2, 1 links out, 1 links as files",
+    ),
+    ("github-download.zip", "7 files, top hw3-main, 1 links as files"),
+    ("gitlab-download.zip", "7 files, top hw3-main-2d1c70b987b477501ebfb5129b52572afc41a1bb, 1 links as files"),
+    (
+        "go-links.zip",
+        "8 files, top hw3, \".git\" 2, \"__pycache__/\" 2, \"node_modules/\" 5, 1 links out, 1 links as files",
+    ),
+    ("infozip-FS.zip", "9 files, top hw3, \".git\" 2, \"node_modules/\" 5, \"__pycache__/\" 2"),
+    (
+        "infozip-y.zip",
+        "8 files, top hw3, \".git\" 2, \"node_modules/\" 5, \"__pycache__/\" 2, 1 links out, 1 links as files",
+    ),
+    ("jar-no-manifest.zip", "9 files, \".git\" 2, \"__pycache__/\" 2, \"node_modules/\" 5"),
+    ("java-stream.zip", "2 files, top hw3"),
+    ("java-zipfs.zip", "3 files"),
+    (
+        "node-archiver-directory.zip",
+        "9 files, top hw3, \".git\" 2, \"__pycache__/\" 2, \"node_modules/\" 5, 2 links out, 2 links as files",
+    ),
+    ("node-jszip-unix.zip", "3 files, top hw3"),
+    ("perl-iocompress.zip", "4 files"),
+    ("python-m-zipfile.zip", "5 files, \"node_modules/\" 5, \".git\" 2"),
+    ("python-shutil-base.zip", "9 files, top hw3, \".git\" 2, \"__pycache__/\" 2, \"node_modules/\" 5"),
+    ("shape-dotnet-4.5-folder.zip", "2 files, top hw3"),
+    ("shape-dotnet.zip", "2 files"),
+    ("shape-google-drive.zip", "3 files, top hw3, \"Icon\\r\" 1, \".DS_Store\" 1"),
+    ("shape-gradle-dist.zip", "2 files, top hw3-1.0"),
+    ("shape-moodle-all.zip", "2 files"),
+    ("shape-moodle-nested.zip", "1 files, top Ada Lovelace_4711_assignsubmission_file"),
+    ("shape-moodle-one.zip", "2 files, top Ada Lovelace_4711_assignsubmission_file"),
+    ("shape-replit.zip", "2 files, \".git\" 1"),
+    ("shape-windows-explorer.zip", "3 files, top hw3, \"Thumbs.db\" 1, \"desktop.ini\" 1"),
+    ("shape-word.docx", "not_a_zip"),
+    ("shape-writer.odt", "not_a_zip"),
+];
+
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases")
 }
@@ -76,6 +121,25 @@ const CASES: [(&str, &str); 34] = [
     ("23-one-folder/zip-r-folder.zip", "6 files, top hw3"),
     ("24-finder-python-unit/Archive.zip", "1 files, \"__MACOSX/\" 1"),
 ];
+
+#[test]
+fn each_archive_that_was_tried_comes_to_what_its_log_says() {
+    let folder = data().join("../tried");
+    let mut wrong = Vec::new();
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    for name in names {
+        let seen = outcome(&folder.join(&name), &ScanLimits::default());
+        let expected = TRIED.iter().find(|(tried, _)| *tried == name).map_or("nothing", |(_, expected)| *expected);
+        if seen != expected {
+            wrong.push(format!("    (\"{name}\", {seen:?}),"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
 #[test]
 fn each_archive_comes_to_what_its_maker_expects() {
