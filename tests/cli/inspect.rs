@@ -18,7 +18,7 @@ fn an_archive_that_would_be_accepted_is_told_in_full() {
     assert_eq!((printed.code, printed.err.as_str()), (0, ""));
     let expected = [
         "accepted",
-        "project    2 files, 53 bytes",
+        "project    2 files, 53 B",
         "archive    6 entries, 1.0 KiB",
         "top        hw3/ became the top of the project",
         "ignored    __MACOSX/ (2), .DS_Store (1)",
@@ -73,7 +73,7 @@ fn what_cannot_be_read_is_wrong_usage() {
         (&["inspect", "archive", "/"], "it is not a file"),
         (&["inspect", "archive"], "required"),
         (&["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/nonexistent"], "there is no template"),
-        (&["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/tmp"], "template.toml"),
+        (&["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/tmp"], "there is no template.toml in /tmp"),
     ] {
         let printed = run(arguments);
         assert!(printed.code == 2 && printed.err.contains(words), "{arguments:?}: {} {}", printed.code, printed.err);

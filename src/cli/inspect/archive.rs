@@ -91,6 +91,10 @@ fn load(template: &Path, templates_dir: &Path) -> Result<Template, Fault> {
     let folder = folder.canonicalize().map_err(|error| {
         Fault::usage(format!("there is no template {}: {error}; name its folder", template.display()))
     })?;
+    if !folder.join("template.toml").is_file() {
+        let folder = folder.display();
+        return Err(Fault::usage(format!("there is no template.toml in {folder}; name the folder of a template")));
+    }
     Template::load(&folder).map_err(Fault::usage)
 }
 
