@@ -73,7 +73,10 @@ fn what_cannot_be_read_is_wrong_usage() {
         (&["inspect", "archive", "/"], "it is not a file"),
         (&["inspect", "archive"], "required"),
         (&["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/nonexistent"], "there is no template"),
-        (&["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/tmp"], "there is no template.toml in /tmp"),
+        (
+            &["inspect", "archive", &case("02-finder-files/Archive.zip"), "-t", "/tmp"],
+            "there is no template.toml in /tmp",
+        ),
     ] {
         let printed = run(arguments);
         assert!(printed.code == 2 && printed.err.contains(words), "{arguments:?}: {} {}", printed.code, printed.err);

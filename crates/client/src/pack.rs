@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc;
 
 use assize_protocol::names::{DEFAULT_IGNORE, Pattern};
 use zip::CompressionMethod;
@@ -102,15 +102,15 @@ fn files_of(folder: &Path, selection: Selection, warnings: &mut Vec<String>) -> 
         Selection::Project => DEFAULT_IGNORE.iter().filter_map(|pattern| Pattern::parse(pattern)).collect(),
         Selection::All => Pattern::parse(".git").into_iter().collect(),
     };
-    let ignored = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&ignored);
+    let (ignored, seen) = mpsc::channel();
     let is_kept = move |entry: &ignore::DirEntry| {
         let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
         let name = entry.file_name().to_string_lossy();
         // The folder itself may have any name.
         let is_kept = entry.depth() == 0 || !patterns.iter().any(|pattern| pattern.matches(&name, is_folder));
         if !is_kept {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path().to_owned());
+            // The other end lives as long as the walk.
+            ignored.send(entry.path().to_owned()).ok();
         }
         is_kept
     };
@@ -138,8 +138,7 @@ fn files_of(folder: &Path, selection: Selection, warnings: &mut Vec<String>) -> 
             None => {}
         }
     }
-    let ignored = ignored.lock().unwrap_or_else(PoisonError::into_inner);
-    warnings.extend(left_out(folder, &ignored));
+    warnings.extend(left_out(folder, &seen.try_iter().collect::<Vec<_>>()));
     Ok(files)
 }
 
