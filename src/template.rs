@@ -249,7 +249,11 @@ impl Templates {
 }
 
 impl Template {
-    fn load(folder: &Path) -> Result<Self, TemplateError> {
+    /// Loads the template of a folder, which gives it its name.
+    ///
+    /// # Errors
+    /// [`TemplateError`] with what is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, TemplateError> {
         let fault = |reason: String| TemplateError { path: folder.to_owned(), reason, advice: None };
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let text = std::fs::read_to_string(folder.join("template.toml")).map_err(|error| fault(error.to_string()))?;

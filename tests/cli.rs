@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod fake;
+#[path = "cli/inspect.rs"]
+mod inspect;
 #[path = "cli/verify.rs"]
 mod verify;
 

@@ -121,6 +121,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
             max_entries: 100,
             max_bytes: 1 << 20,
             deny_content: Vec::new(),
+            names: None,
             before: None,
         }],
         stages: template

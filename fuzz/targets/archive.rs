@@ -10,12 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use assize_archive::{ScanLimits, scan};
+use assize_protocol::names::NameRules;
 use assize_protocol::plan::Input;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
 #[allow(dead_code)]
-#[path = "../../warden/src/unpack.rs"]
+#[path = "../../warden/src/unpack/mod.rs"]
 mod unpack;
 
 use unpack::{Unpacked, unpack};
@@ -67,6 +68,7 @@ fuzz_target!(|bytes: &[u8]| GROUND.with_borrow_mut(|Ground { outer, archive }| {
         max_entries: 4 * ENTRIES,
         max_bytes: MAX_BYTES,
         deny_content: Vec::new(),
+        names: Some(NameRules::default()),
         before: None,
     };
     let unpacked = unpack(archive.try_clone().expect("a second handle"), &input, &mut || None);

@@ -205,13 +205,16 @@ async fn submit(
     // This is the last check before the submission is stored.
     let reservation = quota.reserve(&form.user).await?;
     let (id, run_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let contents = archive.as_ref().map(|archive| serde_json::to_value(&archive.contents));
+    let contents = contents.transpose().map_err(|error| Problem::internal(&error))?.unwrap_or_default();
     let (source, receipt) = match &form.project {
         Project::Archive(spooled) => {
             keep(&api.store, &api.blobs, spooled).await?;
             let source = NewSource::Archive {
                 sha256: &spooled.sha256,
                 bytes: i64::try_from(spooled.bytes).unwrap_or(i64::MAX),
-                entries: archive.map_or(0, |archive| i64::try_from(archive.entries).unwrap_or(i64::MAX)),
+                entries: archive.as_ref().map_or(0, |archive| i64::try_from(archive.entries).unwrap_or(i64::MAX)),
+                contents: &contents,
             };
             (source, receipt(api, caller, form, spooled, id, run_id))
         }

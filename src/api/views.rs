@@ -1,5 +1,6 @@
 //! Runs and submissions as the API returns them.
 
+use assize_archive::Contents;
 use assize_domain::queue::{Waiting, WaitingFor};
 use assize_domain::run::{Cause, Class, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::unsigned;
@@ -78,6 +79,9 @@ pub(super) struct SubmissionView {
     archive_bytes: Option<i64>,
     /// The number of files and folders in the archive.
     archive_entries: Option<i64>,
+    /// Which folder of the archive became the top of the project, and what is not unpacked as it is. Null until a
+    /// repository was fetched, and for submissions that are older than this field.
+    archive_contents: Option<Contents>,
     /// The repository; null if the archive was uploaded.
     source: Option<SourceView>,
     /// The metadata of the submission, unchanged.
@@ -156,6 +160,7 @@ impl From<SubmissionRow> for SubmissionView {
             archive_sha256: row.archive_sha256,
             archive_bytes: row.archive_bytes,
             archive_entries: row.archive_entries,
+            archive_contents: row.archive_contents.and_then(|contents| serde_json::from_value(contents).ok()),
             metadata: row.metadata,
             submitted_at: row.submitted_at,
         }

@@ -17,7 +17,7 @@ use super::up::{self, LocalService};
 use crate::installation::Listen;
 use assize_client::client::{Client, Project, ServerOptions, SubmissionFields, read};
 use assize_client::outcome::{Exit, Fault, Outcome};
-use assize_client::pack::pack;
+use assize_client::pack::{Selection, pack};
 use assize_client::report::{Run, style_of};
 use assize_client::runs::items;
 use assize_client::submit::Accepted;
@@ -162,7 +162,7 @@ async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool
 }
 
 async fn submit<'a>(client: &Client, sample: &'a Sample) -> Result<SampleRun<'a>, Fault> {
-    let packed = pack(&sample.folder)?;
+    let packed = pack(&sample.folder, Selection::All)?;
     // Each sample has its own user, so that the limits per user do not delay the others.
     let user = format!("demo-{}-{}", sample.template, sample.name);
     let fields = SubmissionFields { template: &sample.template, user: &user, metadata: None, idempotency_key: None };

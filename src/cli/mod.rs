@@ -6,6 +6,7 @@ pub mod api;
 pub mod demo;
 pub mod doctor;
 mod fault;
+pub mod inspect;
 pub mod key;
 pub mod migrate;
 pub mod signals;
@@ -37,6 +38,7 @@ pub enum Command {
     Up(up::Up),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
+    Inspect(inspect::Inspect),
     #[command(flatten)]
     Client(ClientCommand),
     Api(api::Api),

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use assize_archive::{FileTypes, ScanLimits};
+use assize_archive::{FileTypes, NameStyle, ScanLimits};
 use assize_config::Config;
+use assize_protocol::names::NameRules;
 
 /// Limits of a template's own, tighter than those of the installation.
 ///
@@ -21,6 +22,12 @@ pub struct ArchiveRules {
     pub allow: Vec<String>,
     pub deny: Vec<String>,
     pub deny_content: Vec<assize_protocol::content::Content>,
+    /// What is neither unpacked nor refused, in place of the default list.
+    pub ignore: Option<Vec<String>>,
+    /// What marks the project's folder.
+    pub root: Vec<String>,
+    /// Which names are accepted.
+    pub names: NameStyle,
 }
 
 impl ArchiveRules {
@@ -40,6 +47,7 @@ impl ArchiveRules {
         if let Some((key, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             return Err(format!("archive.{key} is 0, it must be at least 1"));
         }
+        self.name_rules().check()?;
         self.types().check()
     }
 
@@ -56,8 +64,17 @@ impl ArchiveRules {
             max_name_bytes: least(self.max_name_bytes, fixed.max_name_bytes),
             max_depth: least(self.max_depth, fixed.max_depth),
             types: self.types(),
+            names: self.name_rules(),
+            style: self.names,
             room: fixed.room,
         }
+    }
+
+    /// How names are read.
+    #[must_use]
+    pub fn name_rules(&self) -> NameRules {
+        let default = NameRules::default();
+        NameRules { ignore: self.ignore.clone().unwrap_or(default.ignore), root: self.root.clone() }
     }
 
     fn types(&self) -> FileTypes {
@@ -86,6 +103,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_replaces_the_default_one() {
+        let limits = |text: &str| read(text).unwrap().limits(&Config::default());
+        assert_eq!((limits("").names, limits("").style), (NameRules::default(), NameStyle::Linux));
+        let own = limits("ignore = [\"*.o\", \"Icon\\r\"]\nroot = [\"Makefile\", \"src/\"]\nnames = \"portable\"");
+        assert_eq!(own.names.ignore, ["*.o", "Icon\r"]);
+        assert_eq!((own.names.root.len(), own.style), (2, NameStyle::Portable));
+        assert!(limits("ignore = []").names.ignore.is_empty());
+    }
+
+    #[test]
     fn a_wrong_key_or_value_is_named() {
         for (text, word) in [
             ("max_entries = 0", "archive.max_entries is 0"),
@@ -93,6 +120,9 @@ mod tests {
             ("max_bytes = -1", "max_bytes"),
             ("deny = [\"*.exe\"]", "archive.deny has \"*.exe\""),
             ("deny_content = [\"virus\"]", "virus"),
+            ("ignore = [\"a/b\"]", "archive.ignore has \"a/b\""),
+            ("root = [\"*\"]", "archive.root has \"*\""),
+            ("names = \"dos\"", "dos"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

@@ -164,6 +164,7 @@ pub fn certificates(config: &Config) -> Option<Input> {
         max_entries: 1,
         max_bytes: MAX_CA_BYTES,
         deny_content: Vec::new(),
+        names: None,
         before: None,
     })
 }

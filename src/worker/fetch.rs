@@ -11,7 +11,7 @@ mod policy;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use assize_archive as archive;
+use assize_archive::{self as archive, ArchiveSummary};
 use assize_config::Config;
 use assize_domain::run::{Failure, FailureCode, StageName};
 use assize_observe::event;
@@ -46,8 +46,8 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     let repository = repository::check(url, reference, Allowed::from_config(&attempt.worker.config))
         .map_err(|problem| failed(FailureCode::FetchFailed, problem))?;
     let (commit, archive) = run_fetch(attempt, cells, &repository).await?;
-    let entries = scan(&archive, template.scan_limits(&attempt.worker.config)).await?;
-    store(attempt, &repository, commit, archive, entries).await
+    let summary = scan(&archive, template.scan_limits(&attempt.worker.config)).await?;
+    store(attempt, &repository, commit, archive, &summary).await
 }
 
 /// Runs Git in a cell. Returns the commit and the spooled archive.
@@ -84,15 +84,14 @@ async fn run_fetch(
     Ok(fetched)
 }
 
-/// Scans the archive as an uploaded one. Returns the number of its entries.
-async fn scan(archive: &Spooled, limits: archive::ScanLimits) -> Result<u64, Stop> {
+/// Scans the archive as an uploaded one.
+async fn scan(archive: &Spooled, limits: archive::ScanLimits) -> Result<ArchiveSummary, Stop> {
     let file = Arc::clone(&archive.file);
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
-    let summary = scanned.map_err(|error| failed(FailureCode::WorkerLost, error))?.map_err(|problem| {
+    scanned.map_err(|error| failed(FailureCode::WorkerLost, error))?.map_err(|problem| {
         let ours = problem.is_infrastructure();
         failed(if ours { FailureCode::HostOutOfDisk } else { FailureCode::ArchiveRejected }, problem)
-    })?;
-    Ok(summary.entries)
+    })
 }
 
 /// Stores the archive, signs its receipt, and writes both to the submission.
@@ -101,7 +100,7 @@ async fn store(
     repository: &Repository,
     commit: String,
     archive: Spooled,
-    entries: u64,
+    summary: &ArchiveSummary,
 ) -> Result<(), Stop> {
     let worker = attempt.worker;
     keep(&worker.store, &worker.blobs, &archive).await.map_err(|error| match error {
@@ -110,8 +109,9 @@ async fn store(
     })?;
     let bytes = i64::try_from(archive.bytes).unwrap_or(i64::MAX);
     let receipt = receipt(attempt, repository, &commit, &archive.sha256, bytes);
-    let entries = i64::try_from(entries).unwrap_or(i64::MAX);
-    let fetched = Fetched { sha256: archive.sha256, bytes, entries, commit, receipt };
+    let entries = i64::try_from(summary.entries).unwrap_or(i64::MAX);
+    let contents = serde_json::to_value(&summary.contents).map_err(|error| failed(FailureCode::WorkerLost, error))?;
+    let fetched = Fetched { sha256: archive.sha256, bytes, entries, contents, commit, receipt };
     let lease = attempt.lease;
     // A second write of the same values changes nothing, so a lost reply needs no look at the row.
     let stored = retry_fenced_write(

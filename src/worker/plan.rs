@@ -23,6 +23,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         max_entries: template.limits.workspace_inodes,
         max_bytes: limits.max_unpacked_bytes,
         deny_content: limits.types.deny_content,
+        names: Some(limits.names),
         before: None,
     }];
     if template.driver.is_none() && !template.bundle.is_empty() {
@@ -106,6 +107,7 @@ fn grader(template: &Template) -> Input {
         max_entries: GRADER_ENTRIES,
         max_bytes: GRADER_BYTES,
         deny_content: Vec::new(),
+        names: None,
         before: None,
     }
 }

@@ -51,7 +51,12 @@ impl Queue {
             user,
             template: "unit",
             half_slots,
-            source: NewSource::Archive { sha256: &"0".repeat(64), bytes: 1, entries: 1 },
+            source: NewSource::Archive {
+                sha256: &"0".repeat(64),
+                bytes: 1,
+                entries: 1,
+                contents: &serde_json::json!({}),
+            },
             metadata: &serde_json::json!({}),
             idempotency: None,
             receipt: None,

@@ -42,6 +42,31 @@ async fn a_good_submission_is_stored_queued_and_announced(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn an_answer_says_what_became_of_the_archive(pool: PgPool) {
+    let server = Server::start(pool).await;
+    let archive = std::fs::read("crates/archive/tests/data/cases/01-finder-folder/hw3.zip").unwrap();
+    let response = server.submit(form_with(archive)).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    let submission = json(response).await["submission"].clone();
+    let contents = json!({
+        "top": "hw3",
+        "ignored": [{"pattern": "__MACOSX/", "entries": 2}, {"pattern": ".DS_Store", "entries": 1}],
+        "beside_top": 0,
+        "links_left_out": 0,
+        "links_as_files": 0,
+        "examples": [
+            {"name": "__MACOSX/hw3/._app.py", "reason": "ignored"},
+            {"name": "hw3/.DS_Store", "reason": "ignored"},
+            {"name": "__MACOSX/hw3/._.DS_Store", "reason": "ignored"},
+        ],
+    });
+    assert_eq!(submission["archive_contents"], contents);
+    let path = format!("/v1/submissions/{}", submission["id"].as_str().unwrap());
+    let read = json(server.get(&path).send().await.unwrap()).await;
+    assert_eq!(read["archive_contents"], contents);
+}
+
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn the_order_of_fields_is_free_and_the_archive_may_be_large(pool: PgPool) {
     let mut setup = Setup::default();
     setup.config.max_archive_bytes = 16 << 20;

@@ -208,7 +208,12 @@ impl Server {
                 user: "ada",
                 template: "unit",
                 half_slots: 2,
-                source: assize_store::submissions::NewSource::Archive { sha256: &"0".repeat(64), bytes: 1, entries: 1 },
+                source: assize_store::submissions::NewSource::Archive {
+                    sha256: &"0".repeat(64),
+                    bytes: 1,
+                    entries: 1,
+                    contents: &serde_json::json!({}),
+                },
                 metadata: &serde_json::json!({}),
                 idempotency: None,
                 receipt: None,

@@ -19,6 +19,7 @@ use assize_corpus::{Ending, Member, archive, file};
 use assize_domain::limits::CellLimits;
 use assize_protocol::content::Content;
 use assize_protocol::event::EndStatus;
+use assize_protocol::names::NameRules;
 use assize_protocol::plan::{Input, Plan, VERSION};
 use assize_store::Store;
 use assize_store::submissions::{NewSource, NewSubmission};
@@ -60,7 +61,12 @@ async fn insert(site: &Site, store: &Store, blobs: &Blobs, template: &str, bytes
         user: "ada",
         template,
         half_slots: 1,
-        source: NewSource::Archive { sha256: &archive_sha256, bytes: i64::try_from(bytes.len()).unwrap(), entries: 1 },
+        source: NewSource::Archive {
+            sha256: &archive_sha256,
+            bytes: i64::try_from(bytes.len()).unwrap(),
+            entries: 1,
+            contents: &serde_json::json!({}),
+        },
         metadata: &serde_json::json!({}),
         idempotency: None,
         receipt: None,
@@ -84,8 +90,8 @@ async fn what_no_scan_has_seen_ends_as_archive_rejected() {
     for (what, words, run) in runs {
         let ended: Value = site.ended(run).await;
         assert_eq!(ended["status"], "failed", "{what}: {ended}");
-        // Its limit on entries is as many inodes as the workspace has: folders take the last one first.
-        if what == "cell-folders" {
+        // Their limit on files and folders is as many inodes as the workspace has, and its own folder takes one.
+        if matches!(what.as_str(), "cell-folders" | "cell-entries") {
             assert_eq!(ended["failure"]["code"], "out_of_disk", "{what}: {ended}");
             continue;
         }
@@ -152,6 +158,7 @@ fn plan() -> Plan {
         max_entries: hostile::CELL_MAX_ENTRIES,
         max_bytes: hostile::CELL_MAX_BYTES,
         deny_content: vec![Content::Program, Content::Archive],
+        names: Some(NameRules::default()),
         before: None,
     };
     Plan {

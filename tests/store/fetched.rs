@@ -27,7 +27,18 @@ async fn preparing(pool: &PgPool, submission: Option<Run>) -> (Run, Lease) {
 
 fn fetched(digit: char) -> Fetched {
     let commit = digit.to_string().repeat(40);
-    Fetched { sha256: digit.to_string().repeat(64), bytes: 7, entries: 2, commit, receipt: None }
+    Fetched {
+        sha256: digit.to_string().repeat(64),
+        bytes: 7,
+        entries: 2,
+        contents: contents(digit),
+        commit,
+        receipt: None,
+    }
+}
+
+fn contents(digit: char) -> serde_json::Value {
+    serde_json::json!({"top": digit.to_string()})
 }
 
 fn kept(digit: char) -> Kept {
@@ -51,6 +62,7 @@ async fn the_first_commit_of_a_submission_stays(pool: PgPool) {
     assert_eq!(store.keep_fetched(other, &fetched('c')).await.unwrap(), kept('b'));
     let row = store.read_submission(first.organization, first.submission).await.unwrap().unwrap();
     assert_eq!((row.archive_bytes, row.archive_entries), (Some(7), Some(2)));
+    assert_eq!(row.archive_contents, Some(contents('b')));
     assert_eq!((row.archive_sha256, row.repository_commit), (Some("b".repeat(64)), Some("b".repeat(40))));
     let new: Vec<_> = archives(&pool).await.into_iter().filter(|sha256| !known.contains(sha256)).collect();
     assert_eq!(new, ["b".repeat(64)], "it ages as all archives do");

@@ -7,18 +7,20 @@ pub enum NameFault {
     Empty,
     /// Two slashes follow each other.
     EmptyComponent,
-    /// The name is not UTF-8.
+    /// The name is not UTF-8, although the archive declares it as UTF-8.
     NotUtf8,
     /// The name contains a control character.
     Control,
     /// The name contains an invisible character or one that changes the direction of text.
     Invisible,
-    /// A component is `.`.
+    /// The last component of a file is `.`.
     Dot,
     /// A component ends in a dot or a space, which Windows removes.
     TrailingDot,
     /// A component is the name of a device on Windows, such as `CON`.
     Reserved,
+    /// A component has a character that Windows keeps for itself, such as `:`.
+    NotPortable,
 }
 
 impl NameFault {
@@ -32,6 +34,7 @@ impl NameFault {
             Self::Dot => "dot_component",
             Self::TrailingDot => "trailing_dot",
             Self::Reserved => "reserved_name",
+            Self::NotPortable => "name_not_portable",
         }
     }
 
@@ -39,12 +42,13 @@ impl NameFault {
         match self {
             Self::Empty => "is empty",
             Self::EmptyComponent => "has an empty component",
-            Self::NotUtf8 => "is not UTF-8",
+            Self::NotUtf8 => "is not UTF-8, although the archive declares it as UTF-8",
             Self::Control => "contains a control character",
             Self::Invisible => "contains a character that is invisible or changes the direction of text",
-            Self::Dot => "has the component \".\"",
+            Self::Dot => "ends in the component \".\"",
             Self::TrailingDot => "has a component that ends in a dot or a space",
             Self::Reserved => "has a component that is a device on Windows",
+            Self::NotPortable => "has one of the characters < > : \" | ? *, which Windows does not accept",
         }
     }
 }

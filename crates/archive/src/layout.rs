@@ -43,11 +43,13 @@ impl Layout {
     ///
     /// Overlapping entries are how a small archive unpacks to terabytes; bytes between entries are entries to a reader
     /// that goes from front to back, and to no other.
-    pub(super) fn check(mut self, directory: u64) -> Result<(), ArchiveProblem> {
+    ///
+    /// They begin with the file, or behind a marker of `marker` bytes.
+    pub(super) fn check(mut self, marker: u64, directory: u64) -> Result<(), ArchiveProblem> {
         self.ranges.sort_unstable_by_key(|range| range.start);
         let starts: Vec<u64> = self.ranges.iter().map(|range| range.start).chain([directory]).collect();
         match starts.first() {
-            Some(0) => {}
+            Some(&first) if first == marker => {}
             first => return Err(ArchiveProblem::PrependedData { seen: first.copied().unwrap_or(0) }),
         }
         for (range, &next) in self.ranges.iter().zip(&starts[1..]) {

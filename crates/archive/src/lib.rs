@@ -6,6 +6,9 @@
 //! that differs from the directory, two end records, data before the first entry. An accepted archive means the same to
 //! every reader.
 //!
+//! Names, and what of the archive becomes the project, are no reader's own matter: [`assize_protocol::names`] decides them
+//! here and in the cell. Of what is ignored only the structure counts.
+//!
 //! ```text
 //!  offset 0                                    directory                 end record, last
 //!  [local header, data, (descriptor)] [ ... ]  [central header] [ ... ]  [zip64 records] [end] [comment]
@@ -22,12 +25,15 @@
 
 mod entry;
 mod fault;
+mod foreign;
 mod layout;
 mod name;
 mod problem;
 mod record;
 mod room;
 mod source;
+mod summary;
+mod tally;
 mod tree;
 mod types;
 
@@ -45,17 +51,19 @@ mod seeds;
 mod tests;
 
 pub use fault::{Field, NameFault, Special};
+pub use name::NameStyle;
 pub use problem::ArchiveProblem;
 pub use room::{NODE_BYTES, Needed, PAGE, Room, in_pages};
+pub use summary::{ArchiveSummary, Contents, Example, Ignored, MAX_EXAMPLES, Reason};
 pub use types::FileTypes;
 
 use assize_config::Config;
+use assize_protocol::names::{NameRules, Survey};
 use entry::Entry;
-use layout::Layout;
 use record::{Directory, End};
 use source::{Source, Window};
 use std::fs::File;
-use tree::Tree;
+use tally::Tally;
 
 /// The limits that an archive must respect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +74,8 @@ pub struct ScanLimits {
     pub max_entries: u64,
     /// Declared bytes of all files together. 512 MiB: what a cell's workspace holds, with room to build in.
     pub max_unpacked_bytes: u64,
-    /// Unpacked bytes per packed byte, of any file above [`RATIO_FLOOR`] and of the whole. 200: text reaches 20, deflate
-    /// itself stops at about 1,030.
+    /// Unpacked bytes per packed byte, of all files together, and of those above it together, each where these have more
+    /// than [`RATIO_FLOOR`]. 200: text reaches 20, deflate itself stops at about 1,030.
     pub max_ratio: u64,
     /// Bytes of one name with its folders. 1,024: a quarter of what Linux can open.
     pub max_name_bytes: u64,
@@ -75,6 +83,10 @@ pub struct ScanLimits {
     pub max_depth: u64,
     /// Accepted file types; by default all.
     pub types: FileTypes,
+    /// How names are read, and what is ignored.
+    pub names: NameRules,
+    /// Accepted names; by default all that Linux has.
+    pub style: NameStyle,
     /// Room in the cell; unlimited by default.
     pub room: Room,
 }
@@ -89,6 +101,8 @@ impl Default for ScanLimits {
             max_name_bytes: 1024,
             max_depth: 32,
             types: FileTypes::default(),
+            names: NameRules::default(),
+            style: NameStyle::default(),
             room: Room::default(),
         }
     }
@@ -108,8 +122,10 @@ impl ScanLimits {
     }
 }
 
-/// Unpacked bytes up to which no ratio is enforced: a log of 1 MiB of zeros is harmless.
-pub const RATIO_FLOOR: u64 = 1024 * 1024;
+/// Unpacked bytes up to which no ratio is enforced: an eighth of what the settings let in, which costs a tenth of a second
+/// and no room that the limits do not give anyway. White images, emptied databases and logs have ratios of 500 to 1,000
+/// and are no bombs.
+pub const RATIO_FLOOR: u64 = 64 * 1024 * 1024;
 
 /// Bytes of extra fields and comment that an entry of the directory may have on average; real ones have about 30.
 const EXTRA_BYTES: u64 = 1024;
@@ -117,19 +133,6 @@ const EXTRA_BYTES: u64 = 1024;
 /// Name, extra fields and comment of one entry at their longest, 16-bit lengths each: room for one odd entry, so that
 /// it is refused by its own name.
 const ONE_ENTRY_BYTES: u64 = 3 * 0xffff;
-
-/// Summary of an accepted archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchiveSummary {
-    /// Entries, folders included.
-    pub entries: u64,
-    /// Entries that are files; at least one.
-    pub files: u64,
-    /// Declared bytes of all files together.
-    pub unpacked_bytes: u64,
-    /// Bytes of the archive itself.
-    pub bytes: u64,
-}
 
 /// Scans the archive in `file`. The position of the file's cursor does not matter.
 ///
@@ -144,30 +147,31 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
     if source.len() > limits.max_archive_bytes {
         return Err(ArchiveProblem::TooLarge { limit: limits.max_archive_bytes, seen: source.len() });
     }
-    let end = End::find(&source)?;
-    let directory = end.directory(&source)?;
+    let directory = End::find(&source).and_then(|end| end.directory(&source));
+    let directory = directory.map_err(|problem| foreign::named(&source, problem))?;
     check_directory(&directory, limits)?;
 
-    let (mut tree, mut layout) = (Tree::default(), Layout::default());
-    let mut summary = ArchiveSummary { entries: directory.entries, files: 0, unpacked_bytes: 0, bytes: source.len() };
-    let mut needed = Needed { archive_bytes: source.len(), ..Needed::default() };
-    let mut window = Window::new(&source, directory.offset, directory.end());
+    let entries = read_directory(&source, &directory, limits)?;
+    foreign::check_document(&source, &entries)?;
+    let mut survey = Survey::new(Some(&limits.names));
+    entries.iter().for_each(|entry| survey.add(&entry.text));
+    let mut tally = Tally::new(&source, survey.finish(), limits);
+    for entry in &entries {
+        tally.add(entry, &directory)?;
+    }
+    tally.finish(&directory)
+}
+
+/// Reads every entry of the directory. They take up less memory than the names of the limits.
+fn read_directory(
+    source: &Source<'_>,
+    directory: &Directory,
+    limits: &ScanLimits,
+) -> Result<Vec<Entry>, ArchiveProblem> {
+    let mut window = Window::new(source, directory.offset, directory.end());
+    let mut entries = Vec::new();
     for _ in 0..directory.entries {
-        let entry = Entry::read(&mut window, limits)?;
-        layout.claim(entry.offset, || name::shown(entry.name.as_bytes()))?;
-        tree.insert(&entry.name, entry.is_folder)?;
-        if !entry.is_folder {
-            limits.types.check_name(&entry.name)?;
-        }
-        summary.files += u64::from(!entry.is_folder);
-        needed.bytes = needed.bytes.saturating_add(in_pages(entry.unpacked));
-        // Cannot overflow: each size was held to the limit, and the sum is after each.
-        summary.unpacked_bytes += entry.unpacked;
-        if summary.unpacked_bytes > limits.max_unpacked_bytes {
-            let seen = summary.unpacked_bytes;
-            return Err(ArchiveProblem::UnpackedTooLarge { limit: limits.max_unpacked_bytes, seen });
-        }
-        layout.add(entry.check_local(&source, &limits.types)?, directory.offset)?;
+        entries.push(Entry::read(&mut window, limits)?);
     }
     if window.position() != directory.end() {
         return Err(ArchiveProblem::DirectoryMismatch {
@@ -176,24 +180,7 @@ pub fn scan(file: &File, limits: &ScanLimits) -> Result<ArchiveSummary, ArchiveP
             seen: window.position() - directory.offset,
         });
     }
-    layout.check(directory.offset)?;
-    if summary.files == 0 {
-        return Err(ArchiveProblem::Empty { seen: source.len() });
-    }
-    if let Some(seen) = excessive_ratio(summary.unpacked_bytes, source.len(), limits) {
-        return Err(ArchiveProblem::Ratio { name: None, limit: limits.max_ratio, seen });
-    }
-    // Last: what lies of itself is refused for that.
-    needed.inodes = tree.len();
-    needed.check(&limits.room)?;
-    Ok(summary)
-}
-
-/// Unpacked bytes per packed byte, rounded up, if that is more than is accepted.
-fn excessive_ratio(unpacked: u64, packed: u64, limits: &ScanLimits) -> Option<u64> {
-    let packed = packed.max(1);
-    let excessive = unpacked > RATIO_FLOOR && unpacked > packed.saturating_mul(limits.max_ratio);
-    excessive.then(|| unpacked.div_ceil(packed))
+    Ok(entries)
 }
 
 /// Checks the claims of the end record against the limits, before anything is read or allocated because of them.

@@ -1,83 +1,68 @@
-//! The rules for names of entries.
+//! The rules for names of entries that only refuse. How a name is read, [`assize_protocol::names`] has for the cell too.
 
-use super::fault::NameFault;
+use super::fault::{Field, NameFault};
 use super::{ArchiveProblem, ScanLimits};
+use assize_protocol::names::{self, MAX_COMPONENT, Name, PortableFault, check_portable};
 
 /// Characters of a name that a message quotes.
 const SHOWN_CHARS: usize = 120;
 
-/// Names that Windows gives to devices, with any extension (Microsoft, "Naming Files, Paths, and Namespaces").
-const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+/// Which names are accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameStyle {
+    /// Every name that Linux has and a person can see: the project is evaluated on Linux.
+    #[default]
+    Linux,
+    /// Only names that Windows and macOS have too.
+    Portable,
+}
 
-/// Holds a name to the rules. Returns it without a slash at its end, and whether there was one: then it is a folder.
-pub(super) fn check(raw: &[u8], limits: &ScanLimits) -> Result<(String, bool), ArchiveProblem> {
-    let name = || shown(raw);
-    let bad = |fault| Err(ArchiveProblem::BadName { name: name(), fault });
-    if raw.contains(&0) {
-        return Err(ArchiveProblem::NulInName { name: name() });
+/// What is wrong with a name that has no place in the project.
+pub(super) fn problem(fault: names::NameFault, raw: &[u8]) -> ArchiveProblem {
+    let name = shown(raw);
+    let bad = |fault, name| ArchiveProblem::BadName { name, fault };
+    match fault {
+        names::NameFault::NotUtf8 => bad(NameFault::NotUtf8, name),
+        names::NameFault::SecondName => ArchiveProblem::HeaderMismatch { name, field: Field::SecondName },
+        names::NameFault::Nul => ArchiveProblem::NulInName { name },
+        names::NameFault::Network => ArchiveProblem::UncPath { name },
+        names::NameFault::Backslash => ArchiveProblem::Backslash { name },
+        names::NameFault::Drive => ArchiveProblem::DrivePath { name },
+        names::NameFault::Absolute => ArchiveProblem::AbsolutePath { name },
+        names::NameFault::Empty => bad(NameFault::Empty, name),
+        names::NameFault::EmptyComponent => bad(NameFault::EmptyComponent, name),
+        names::NameFault::Dot => bad(NameFault::Dot, name),
+        names::NameFault::Outside => ArchiveProblem::PathOutside { name },
+        names::NameFault::Control => bad(NameFault::Control, name),
+        names::NameFault::Invisible => bad(NameFault::Invisible, name),
+        names::NameFault::Git => ArchiveProblem::GitFolder { name },
+        names::NameFault::ComponentTooLong(seen) => {
+            ArchiveProblem::ComponentTooLong { name, limit: MAX_COMPONENT as u64, seen: seen as u64 }
+        }
     }
-    if raw.starts_with(b"//") || raw.starts_with(b"\\\\") {
-        return Err(ArchiveProblem::UncPath { name: name() });
-    }
-    if raw.contains(&b'\\') {
-        return Err(ArchiveProblem::Backslash { name: name() });
-    }
-    let is_drive = matches!(raw, [letter, b':', ..] if letter.is_ascii_alphabetic());
-    if is_drive {
-        return Err(ArchiveProblem::DrivePath { name: name() });
-    }
-    if raw.starts_with(b"/") {
-        return Err(ArchiveProblem::AbsolutePath { name: name() });
-    }
-    let Ok(text) = std::str::from_utf8(raw) else { return bad(NameFault::NotUtf8) };
-    let (path, is_folder) = text.strip_suffix('/').map_or((text, false), |path| (path, true));
-    if path.is_empty() {
-        return bad(NameFault::Empty);
-    }
-    if path.chars().any(char::is_control) {
-        return bad(NameFault::Control);
-    }
-    if path.chars().any(is_invisible) {
-        return bad(NameFault::Invisible);
-    }
-    let depth = path.split('/').count() as u64;
+}
+
+/// Holds a name that has a place in the project to the limits and to the style of names.
+pub(super) fn check(name: &Name, limits: &ScanLimits) -> Result<(), ArchiveProblem> {
+    let shown = || shown(name.path().as_bytes());
+    let depth = name.components.len() as u64;
     if depth > limits.max_depth {
-        return Err(ArchiveProblem::TooDeep { name: name(), limit: limits.max_depth, seen: depth });
+        return Err(ArchiveProblem::TooDeep { name: shown(), limit: limits.max_depth, seen: depth });
     }
-    for component in path.split('/') {
-        match component {
-            "" => return bad(NameFault::EmptyComponent),
-            "." => return bad(NameFault::Dot),
-            ".." => return Err(ArchiveProblem::PathOutside { name: name() }),
-            _ => {}
-        }
-        if component.ends_with(['.', ' ']) {
-            return bad(NameFault::TrailingDot);
-        }
-        if component.eq_ignore_ascii_case(".git") || component.eq_ignore_ascii_case("git~1") {
-            return Err(ArchiveProblem::GitFolder { name: name() });
-        }
-        if is_device(component) {
-            return bad(NameFault::Reserved);
+    if limits.style == NameStyle::Portable {
+        for component in &name.components {
+            check_portable(component).map_err(|fault| {
+                let fault = match fault {
+                    PortableFault::Character => NameFault::NotPortable,
+                    PortableFault::TrailingDot => NameFault::TrailingDot,
+                    PortableFault::Reserved => NameFault::Reserved,
+                };
+                ArchiveProblem::BadName { name: shown(), fault }
+            })?;
         }
     }
-    Ok((path.to_owned(), is_folder))
-}
-
-/// Whether `component` is a device on Windows: a device's name up to the first dot or colon.
-fn is_device(component: &str) -> bool {
-    let stem = component.split(['.', ':']).next().unwrap_or_default().trim_end().to_uppercase();
-    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
-    DEVICES.contains(&stem.as_str())
-        || port
-            .is_some_and(|digit| matches!(digit, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"))
-}
-
-/// Characters that make a name look like another: zero-width ones, marks, overrides and isolates of direction, line
-/// separators. HFS+ ignores some of them, so `.g\u{200c}it` is `.git` there.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    Ok(())
 }
 
 /// A name for a message: escaped, and at most 120 characters long.

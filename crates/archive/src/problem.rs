@@ -13,9 +13,11 @@ use std::io::ErrorKind;
 pub enum ArchiveProblem {
     #[error("the stored upload cannot be read ({kind}), which is a fault of this service; submit the archive again")]
     Io { kind: ErrorKind },
-    #[error("the upload of {seen} bytes is not a zip archive; submit a .zip file")]
-    NotAZip { seen: u64 },
-    #[error("the archive of {seen} bytes holds no file; add the project to it")]
+    #[error("the upload of {seen} bytes is {}not a zip archive of a project; pack the project's folder into a .zip: \
+             \"Compress\" in the menu of the folder does (Windows, macOS), or zip -r project.zip FOLDER",
+            .format.map_or_else(String::new, |format| format!("{format}, ")))]
+    NotAZip { seen: u64, format: Option<&'static str> },
+    #[error("the archive of {seen} bytes holds no file of a project; add the project to it")]
     Empty { seen: u64 },
     #[error(
         "the archive is truncated: its {what} ends at byte {seen}, but the file ends at byte {limit}; upload it again"
@@ -48,6 +50,8 @@ pub enum ArchiveProblem {
     DirectoryMismatch { detail: &'static str, limit: u64, seen: u64 },
     #[error("the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
     NameTooLong { name: String, limit: u64, seen: u64 },
+    #[error("a component of the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
+    ComponentTooLong { name: String, limit: u64, seen: u64 },
     #[error("the name \"{name}\" has {seen} components, over the limit of {limit}; nest fewer folders")]
     TooDeep { name: String, limit: u64, seen: u64 },
     #[error("the name \"{name}\" leaves the project's folder by \"..\"; pack the project's folder itself")]
@@ -58,7 +62,9 @@ pub enum ArchiveProblem {
     DrivePath { name: String },
     #[error("the name \"{name}\" is a network path; pack names relative to the project's folder")]
     UncPath { name: String },
-    #[error("the name \"{name}\" contains a backslash; pack it with a tool that separates folders by \"/\"")]
+    #[error(
+        "the name \"{name}\" contains a backslash, and other names separate folders by \"/\"; rename it, or pack with another tool"
+    )]
     Backslash { name: String },
     #[error("the name \"{name}\" contains a NUL byte; rename it")]
     NulInName { name: String },
@@ -66,7 +72,7 @@ pub enum ArchiveProblem {
     BadName { name: String, fault: NameFault },
     #[error("\"{name}\" lies in a Git folder, whose hooks and settings run code; leave .git out (`git archive` does)")]
     GitFolder { name: String },
-    #[error("\"{name}\" is a symbolic link; pack the file itself in its place")]
+    #[error("\"{name}\" is a symbolic link by its mode and a folder by its name; pack it again with a common tool")]
     Symlink { name: String },
     #[error("\"{name}\" is a hard link to another file; pack the file itself in its place")]
     HardLink { name: String },
@@ -84,7 +90,9 @@ pub enum ArchiveProblem {
     DuplicateName { name: String },
     #[error("\"{name}\" and \"{other}\" differ only in case; rename one of them")]
     CaseCollision { name: String, other: String },
-    #[error("\"{name}\" and \"{other}\" differ only in how letters are composed; rename one of them")]
+    #[error(
+        "\"{name}\" and \"{other}\" differ only in how letters are composed, or in what cannot be seen; rename one of them"
+    )]
     CompositionCollision { name: String, other: String },
     #[error("\"{name}\" needs a folder where the archive has a file; rename one of them")]
     FileAndFolder { name: String },
@@ -135,7 +143,7 @@ impl ArchiveProblem {
             Self::Ratio { .. } => "ratio",
             Self::DirectoryTooLarge { .. } => "directory_too_large",
             Self::DirectoryMismatch { .. } => "directory_mismatch",
-            Self::NameTooLong { .. } => "name_too_long",
+            Self::NameTooLong { .. } | Self::ComponentTooLong { .. } => "name_too_long",
             Self::TooDeep { .. } => "too_deep",
             Self::PathOutside { .. } => "path_outside",
             Self::AbsolutePath { .. } => "absolute_path",
@@ -189,6 +197,7 @@ impl ArchiveProblem {
             | Self::Ratio { limit, .. }
             | Self::DirectoryTooLarge { limit, .. }
             | Self::NameTooLong { limit, .. }
+            | Self::ComponentTooLong { limit, .. }
             | Self::TooDeep { limit, .. } => Some(limit),
             _ => None,
         }
@@ -197,7 +206,7 @@ impl ArchiveProblem {
     /// The observed value, if there is one: bytes, entries, components, a ratio, a mode or a method.
     pub fn seen(&self) -> Option<u64> {
         match *self {
-            Self::NotAZip { seen }
+            Self::NotAZip { seen, .. }
             | Self::Empty { seen }
             | Self::Truncated { seen, .. }
             | Self::TooLarge { seen, .. }
@@ -210,6 +219,7 @@ impl ArchiveProblem {
             | Self::DirectoryTooLarge { seen, .. }
             | Self::DirectoryMismatch { seen, .. }
             | Self::NameTooLong { seen, .. }
+            | Self::ComponentTooLong { seen, .. }
             | Self::TooDeep { seen, .. }
             | Self::SpecialFile { seen, .. }
             | Self::Setuid { seen, .. }
@@ -227,6 +237,7 @@ impl ArchiveProblem {
         match self {
             Self::Ratio { name, .. } => name.as_deref(),
             Self::NameTooLong { name, .. }
+            | Self::ComponentTooLong { name, .. }
             | Self::TooDeep { name, .. }
             | Self::PathOutside { name }
             | Self::AbsolutePath { name }

@@ -2,6 +2,7 @@
 
 use super::ArchiveProblem;
 use super::source::Source;
+use assize_protocol::names::fields;
 
 /// Bytes of a central header before its name (4.3.12).
 pub(super) const CENTRAL_LEN: u64 = 46;
@@ -17,6 +18,9 @@ const LOCATOR_LEN: u64 = 20;
 pub(super) const CENTRAL: u32 = 0x0201_4b50;
 pub(super) const LOCAL: u32 = 0x0403_4b50;
 pub(super) const DESCRIPTOR: u32 = 0x0807_4b50;
+/// Markers at the beginning of a file.
+const SPANNED: u32 = DESCRIPTOR;
+const NOT_SPANNED: u32 = 0x3030_4b50;
 const END: u32 = 0x0605_4b50;
 const END64: u32 = 0x0606_4b50;
 const LOCATOR: u32 = 0x0706_4b50;
@@ -24,10 +28,11 @@ const LOCATOR: u32 = 0x0706_4b50;
 /// A 32-bit field that says "look into the zip64 record" (4.4.1.4).
 pub(super) const IN_ZIP64: u32 = u32::MAX;
 
+/// A number of a disk that says the same.
+pub(super) const DISK_IN_ZIP64: u16 = u16::MAX;
+
 /// The extra field with 64-bit sizes and offset (4.5.3).
 const EXTRA_ZIP64: u16 = 0x0001;
-/// Info-ZIP's extra field with a second, UTF-8 name (4.6.9).
-const EXTRA_UNICODE_PATH: u16 = 0x7075;
 
 /// The little-endian number at `at`; 0 beyond the end, which callers exclude by reading whole records.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -42,6 +47,14 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// As [`u16_at`], of eight bytes.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Bytes of a marker before the first entry, if there is one. A writer that could have split the archive over disks, and
+/// did not, begins it so (8.5.3, 8.5.4).
+pub(super) fn marker_len(source: &Source<'_>) -> Result<u64, ArchiveProblem> {
+    let head = source.read_up_to(0, 8)?;
+    let has_marker = matches!(u32_at(&head, 0), SPANNED | NOT_SPANNED) && u32_at(&head, 4) == LOCAL;
+    Ok(if has_marker { 4 } else { 0 })
 }
 
 /// Where the directory is and how long.
@@ -66,7 +79,7 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Finds the end record: the one whose comment ends with the file.
+    /// Finds the end record: the one whose comment ends with the file, or before zeros that end with it.
     ///
     /// Readers look for it from the back and few check the comment's length, so a second one that fits, or one within
     /// the comment, would be another archive to some of them.
@@ -78,15 +91,16 @@ impl End {
         let tail = source.read_up_to(tail_at, source.len())?;
         let signatures: Vec<usize> =
             tail.windows(4).enumerate().filter(|(_, four)| u32_at(four, 0) == END).map(|(at, _)| at).collect();
+        // Writers that pad the last block leave zeros behind the comment; no reader sees anything in them.
         let fits = |&at: &usize| {
-            let comment = usize::from(u16_at(&tail, at + 20));
-            at + 22 <= tail.len() && at + 22 + comment == tail.len()
+            let behind = tail.get(at + 22 + usize::from(u16_at(&tail, at + 20))..);
+            behind.is_some_and(|behind| behind.iter().all(|&byte| byte == 0))
         };
         let Some(&last) = signatures.last() else {
             let head = source.read_up_to(0, 4)?;
             return Err(match u32_at(&head, 0) {
                 LOCAL => ArchiveProblem::Truncated { what: "end record", limit: source.len(), seen: source.len() },
-                _ => ArchiveProblem::NotAZip { seen: source.len() },
+                _ => ArchiveProblem::NotAZip { seen: source.len(), format: None },
             });
         };
         let fitting: Vec<usize> = signatures.iter().copied().filter(fits).collect();
@@ -109,12 +123,14 @@ impl End {
     /// Where the directory is, by the end record and, if there is one, by the zip64 record, which must agree.
     pub(super) fn directory(&self, source: &Source<'_>) -> Result<Directory, ArchiveProblem> {
         let end = &self.bytes;
-        if u16_at(end, 4) != 0 || u16_at(end, 6) != 0 || u16_at(end, 8) != u16_at(end, 10) {
+        let zip64 = self.zip64(source)?;
+        let is_one = |disk: u16| disk == 0 || (disk == DISK_IN_ZIP64 && zip64.is_some());
+        if !is_one(u16_at(end, 4)) || !is_one(u16_at(end, 6)) || u16_at(end, 8) != u16_at(end, 10) {
             return Err(ArchiveProblem::MultiDisk);
         }
         let (entries, len, offset) = (u16_at(end, 10), u32_at(end, 12), u32_at(end, 16));
         let plain = Directory { entries: entries.into(), offset: offset.into(), len: len.into() };
-        let (directory, must_end_at) = match self.zip64(source)? {
+        let (directory, must_end_at) = match zip64 {
             None if len == IN_ZIP64 || offset == IN_ZIP64 => {
                 return Err(ArchiveProblem::Zip64Lie {
                     detail: "the end record points to a zip64 record that is not there",
@@ -184,65 +200,49 @@ const EXTRA_UNIX_BYTES: usize = 12;
 const EXTRA_ASI: u16 = 0x756e;
 const EXTRA_ASI_BYTES: usize = 14;
 
-/// The extra fields that change what an entry means.
+/// The extra fields that change what an entry means, but for its name.
 #[derive(Default)]
 pub(super) struct Extras<'a> {
     /// One of them names something that the entry is a link to.
     pub(super) is_link: bool,
     /// The 64-bit values.
     pub(super) zip64: Option<&'a [u8]>,
-    /// The second name.
-    pub(super) unicode_path: Option<&'a [u8]>,
 }
 
 impl<'a> Extras<'a> {
-    /// Reads a list of extra fields; `None` if it is malformed, or has one of these twice.
-    pub(super) fn parse(mut list: &'a [u8]) -> Option<Self> {
+    /// Reads a list of extra fields; `None` if it is malformed, or has the 64-bit values twice.
+    pub(super) fn parse(list: &'a [u8]) -> Option<Self> {
         let mut extras = Self::default();
-        while list.len() >= 4 {
-            let len = usize::from(u16_at(list, 2));
-            let content = list.get(4..4 + len)?;
-            let id = u16_at(list, 0);
-            extras.is_link |=
-                (id == EXTRA_UNIX && len > EXTRA_UNIX_BYTES) || (id == EXTRA_ASI && len > EXTRA_ASI_BYTES);
-            let slot = match id {
-                EXTRA_ZIP64 => Some(&mut extras.zip64),
-                // A version byte and a CRC precede the name.
-                EXTRA_UNICODE_PATH => Some(&mut extras.unicode_path),
-                _ => None,
-            };
-            if let Some(slot) = slot
-                && slot.replace(content).is_some()
-            {
+        for field in fields(list) {
+            let (id, content) = field?;
+            extras.is_link |= (id == EXTRA_UNIX && content.len() > EXTRA_UNIX_BYTES)
+                || (id == EXTRA_ASI && content.len() > EXTRA_ASI_BYTES);
+            if id == EXTRA_ZIP64 && extras.zip64.replace(content).is_some() {
                 return None;
             }
-            list = &list[4 + len..];
         }
-        // Aligners pad with up to three zeros.
-        list.iter().all(|&byte| byte == 0).then_some(extras)
-    }
-
-    /// Whether the second name, if there is one, is the name.
-    pub(super) fn names(&self, name: &[u8]) -> bool {
-        self.unicode_path.is_none_or(|content| content.get(5..) == Some(name))
+        Some(extras)
     }
 
     /// Replaces each value that is [`IN_ZIP64`] by the 64-bit one, in order; `None` if the extra field lacks one, has
-    /// one too many, or contradicts a value that is complete without it.
-    pub(super) fn widen<const N: usize>(&self, values: [u32; N]) -> Option<[u64; N]> {
+    /// one too many, or contradicts a value that is complete without it. Where the number of the disk is
+    /// [`DISK_IN_ZIP64`] too, it follows them, and must be 0.
+    pub(super) fn widen<const N: usize>(&self, values: [u32; N], disk: u16) -> Option<[u64; N]> {
         let mut wide = values.map(u64::from);
-        let any = values.contains(&IN_ZIP64);
-        let Some(content) = self.zip64 else { return (!any).then_some(wide) };
-        if !any {
+        let (any, has_disk) = (values.contains(&IN_ZIP64), disk == DISK_IN_ZIP64);
+        let Some(content) = self.zip64 else { return (!any && !has_disk).then_some(wide) };
+        if !any && !has_disk {
             let same = content.chunks_exact(8).zip(wide).all(|(chunk, value)| u64_at(chunk, 0) == value);
             return (same && content.len() <= 8 * N + 4).then_some(wide);
         }
-        let mut chunks = content.chunks_exact(8);
+        let mut rest = content;
         for (value, wide) in values.iter().zip(&mut wide) {
             if *value == IN_ZIP64 {
-                *wide = u64_at(chunks.next()?, 0);
+                let (number, behind) = rest.split_at_checked(8)?;
+                (*wide, rest) = (u64_at(number, 0), behind);
             }
         }
-        (chunks.next().is_none() && chunks.remainder().is_empty()).then_some(wide)
+        let last: &[u8] = if has_disk { &[0; 4] } else { &[] };
+        (rest == last).then_some(wide)
     }
 }

@@ -1,6 +1,6 @@
 //! The seeds of the fuzz target `archive`: `UPDATE_SEEDS=1 cargo test -p assize-archive seeds` writes them.
 
-use assize_corpus::ABC_CRC;
+use assize_corpus::{ABC_CRC, crc32, stored};
 
 use super::crafted::{Ending, Member, archive, file, folder, longs, numbers};
 use std::io::Write;
@@ -23,6 +23,9 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         local_sizes: Some((3, 3)),
         ..file("large")
     };
+    let raw = b"L\x94sung";
+    let second = [numbers(&[0x7075, 12]), vec![1], longs(&[crc32(raw)]), "Lösung".as_bytes().to_vec()].concat();
+    let second_name = Member { name: raw.to_vec(), extra: second.clone(), local_extra: second, ..file("") };
     let mut deflated = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for name in ["src/main.py", "README.md"] {
         deflated.start_file(name, zip::write::SimpleFileOptions::default()).expect("a file");
@@ -35,6 +38,15 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("large", plain(&[large])),
         ("zip64", archive(&[file("a")], &Ending { zip64: Some((None, None, 0)), ..Ending::default() })),
         ("comment", archive(&[file("a")], &Ending { comment: b"end".to_vec(), ..Ending::default() })),
+        ("ignored", plain(&[file("a/b"), file("__MACOSX/a/._b"), Member { mode: 0o020_644, ..file("a/.git/c") }])),
+        ("top", plain(&[folder("a/"), file("a/b"), file("./a/c/d")])),
+        ("backslashes", plain(&[file("a\\b"), file("a\\c\\d")])),
+        ("code_page", plain(&[Member { name: b"L\x94sung".to_vec(), ..file("") }])),
+        ("second_name", plain(&[second_name])),
+        ("link_inside", plain(&[file("abc"), Member { mode: 0o120_777, ..file("a") }])),
+        ("link_outside", plain(&[file("b"), Member { mode: 0o120_777, ..stored("a", b"../x") }])),
+        ("padded", archive(&[file("a")], &Ending { after: vec![0; 64], ..Ending::default() })),
+        ("marker", archive(&[file("a")], &Ending { before: b"PK00".to_vec(), ..Ending::default() })),
         ("outside", plain(&[file("../a")])),
         ("absolute", plain(&[file("/a")])),
         ("symlink", plain(&[Member { mode: 0o120_777, ..file("a") }, file("a/b")])),

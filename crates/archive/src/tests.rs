@@ -1,6 +1,6 @@
 //! Archives that are fine, from several writers, and the limits.
 
-use super::crafted::{Ending, archive, code, file, folder, scan_bytes, scan_members, spooled};
+use super::crafted::{Ending, Member, archive, code, file, folder, scan_bytes, scan_members, spooled};
 use super::*;
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
@@ -27,7 +27,8 @@ fn an_ordinary_archive_is_summed_up() {
         for large in [false, true] {
             let options = SimpleFileOptions::default().compression_method(method).large_file(large);
             let bytes = packed(options, &members);
-            let expected = ArchiveSummary { entries: 4, files: 3, unpacked_bytes: 17, bytes: bytes.len() as u64 };
+            let (contents, length) = (Contents::default(), bytes.len() as u64);
+            let expected = ArchiveSummary { entries: 4, files: 3, unpacked_bytes: 17, bytes: length, contents };
             assert_eq!(scan_bytes(&bytes), Ok(expected), "{method} {large}");
         }
     }
@@ -92,6 +93,8 @@ fn every_limit_holds_to_the_unit() {
         max_name_bytes: 5,
         max_depth: 2,
         types: FileTypes::default(),
+        names: NameRules { ignore: Vec::new(), root: Vec::new() },
+        style: NameStyle::default(),
         room: super::Room::default(),
     };
     let fits = || fits.clone();
@@ -113,16 +116,28 @@ fn every_limit_holds_to_the_unit() {
 }
 
 #[test]
-fn a_bomb_is_refused_by_its_ratio_and_a_small_one_is_let_pass() {
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    let bomb = scan_bytes(&packed(options, &[("zeros", &vec![0; 4 << 20])])).expect_err("a bomb");
-    assert_eq!((bomb.code(), bomb.limit(), bomb.entry()), ("ratio", Some(200), Some("zeros")));
-    assert!(bomb.seen().is_some_and(|seen| seen > 900), "{bomb}");
-    assert!(scan_bytes(&packed(options, &[("zeros", &vec![0; 1 << 20])])).is_ok());
-    let names: Vec<String> = (0..40).map(|i| format!("zeros{i}")).collect();
-    let zeros = vec![0; 1 << 20];
-    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), zeros.as_slice())).collect();
-    let whole = scan_bytes(&packed(options, &many)).expect_err("a bomb in pieces");
+fn a_ratio_counts_by_what_it_costs() {
+    const MIB: u32 = 1 << 20;
+    let zeros = |name: &str, mib: u32| Member { method: 8, unpacked: mib * MIB, packed: 3, ..file(name) };
+    let noise = |mib: u32| Member {
+        data: vec![7; (mib * MIB) as usize],
+        packed: mib * MIB,
+        unpacked: mib * MIB,
+        ..file("noise")
+    };
+    for fine in [&[zeros("a", 64)][..], &[zeros("a", 32), zeros("b", 32)], &[noise(2), zeros("a", 40)]] {
+        assert_eq!(code(fine), "accepted");
+    }
+    let one = scan_members(&[zeros("a", 65)]).expect_err("a bomb");
+    assert_eq!((one.code(), one.limit(), one.entry()), ("ratio", Some(200), Some("a")));
+    assert!(one.seen().is_some_and(|seen| seen > 900), "{one}");
+    // Bombs of a size that each may have, beside what makes the ratio of the whole a small one.
+    let many = scan_members(&[noise(2), zeros("a", 40), zeros("b", 40)]).expect_err("a bomb in pieces");
+    assert_eq!((many.code(), many.entry()), ("ratio", Some("b")));
+    // What is above its limit has 60 MiB, all together have more, and are no better.
+    let packed = 10 * MIB / 190;
+    let rest = Member { data: vec![7; packed as usize], packed, method: 8, unpacked: 10 * MIB, ..file("rest") };
+    let whole = scan_members(&[zeros("a", 60), rest]).expect_err("a bomb as a whole");
     assert_eq!((whole.code(), whole.entry()), ("ratio", None));
 }
 

@@ -53,9 +53,8 @@ impl FileTypes {
         Ok(())
     }
 
-    /// Checks a file's name against the lists.
-    pub(super) fn check_name(&self, path: &str) -> Result<(), ArchiveProblem> {
-        let file = path.rsplit('/').next().unwrap_or_default();
+    /// Checks a file's name, without its folders, against the lists. `path` is for the message.
+    pub(super) fn check_name(&self, path: &str, file: &str) -> Result<(), ArchiveProblem> {
         let shown = || name::shown(path.as_bytes());
         if let Some(pattern) = self.deny.iter().find(|pattern| matches(pattern, file)) {
             return Err(ArchiveProblem::TypeDenied { name: shown(), pattern: pattern.clone() });

@@ -35,6 +35,9 @@ fn trial_of(archive: HostileArchive) -> Trial {
         ScanAnswer::Refused(code) | ScanAnswer::RefusedForWorkspace(code) | ScanAnswer::RefusedForCell(code) => {
             (format!("the scan: {code}"), Expectation::Refused(code))
         }
+        ScanAnswer::Harmless => {
+            ("the project's own files are all that is unpacked".to_owned(), Expectation::GainsNothing)
+        }
         ScanAnswer::Accepted => {
             let (control, expected) = accepted(&archive.name);
             (control.to_owned(), expected)

@@ -8,6 +8,7 @@
 //! A program that only submits or verifies needs this crate alone, without a database or an engine.
 
 pub mod client;
+pub mod contents;
 pub mod follow;
 pub mod outcome;
 pub mod pack;

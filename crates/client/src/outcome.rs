@@ -12,7 +12,7 @@ pub const EXIT_CODES: &str = "\
 EXIT CODES:
   0  the command succeeded; for an evaluation: every test passed
   1  the evaluation finished and tests failed; for `demo`: a sample ended otherwise than declared;
-     for `verify`: the statement is not valid
+     for `verify`: the statement is not valid; for `inspect`: the service would refuse the file
   2  the command line or its input is wrong
   3  the evaluation failed because of the project
   4  the evaluation failed because of the template or its tests
@@ -26,6 +26,8 @@ pub enum Exit {
     TestsFailed,
     /// The signed statement is not valid.
     NotVerified,
+    /// The service would refuse what was inspected.
+    Refused,
     Usage,
     Submission,
     Grader,
@@ -41,7 +43,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Success => 0,
-            Exit::TestsFailed | Exit::NotVerified => 1,
+            Exit::TestsFailed | Exit::NotVerified | Exit::Refused => 1,
             Exit::Usage => 2,
             Exit::Submission => 3,
             Exit::Grader => 4,

@@ -7,8 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::client::{Client, Project, ServerOptions, SubmissionFields, read};
+use crate::contents;
 use crate::outcome::{Exit, Fault, Outcome};
-use crate::pack::pack;
+use crate::pack::{Selection, pack};
 use crate::report;
 use crate::terminal::{self, Style, Terminal, bytes};
 
@@ -21,8 +22,9 @@ EXAMPLES:
 
 /// Submit a project for evaluation.
 ///
-/// PATH is the project's folder, or a .zip file of it. A folder is packed without .git, without symlinks and
-/// without the files that its .gitignore names. With --repository, only the address is sent and the service
+/// PATH is the project's folder, or a .zip file of it. A folder is packed without symlinks, without the files that
+/// its .gitignore names, and without what services ignore by default: .git, node_modules, virtual environments,
+/// and files of file managers and editors. With --repository, only the address is sent and the service
 /// fetches the project itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,6 +32,9 @@ pub struct Submit {
     /// The project to submit: a folder or a .zip file.
     #[arg(required_unless_present = "repository", conflicts_with = "repository")]
     path: Option<PathBuf>,
+    /// Pack what services ignore by default too, but for .git; some templates want node_modules.
+    #[arg(long, conflicts_with = "repository")]
+    all: bool,
     /// Submit this public Git repository. The address must begin with https://, and the service must allow its host.
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
@@ -83,8 +88,9 @@ pub async fn run(command: Submit) -> Outcome {
         check_metadata(metadata)?;
     }
     let terminal = Terminal::progress(command.json);
+    let selection = if command.all { Selection::All } else { Selection::Project };
     let project = match (&command.path, &command.repository) {
-        (Some(path), None) => Project::Archive(pack(path)?),
+        (Some(path), None) => Project::Archive(pack(path, selection)?),
         (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
         (None, None) => return Err(Fault::usage("no project is given; pass its folder, or --repository")),
     };
@@ -100,6 +106,9 @@ pub async fn run(command: Submit) -> Outcome {
     let accepted: Accepted = read("submission", &answer)?;
     if let Some(path) = &command.receipt {
         save_receipt(path, &answer)?;
+    }
+    for (label, text) in contents::lines(&answer["submission"]["archive_contents"]) {
+        terminal.line(format!("{label:<10} {text}"));
     }
     if command.watch {
         terminal.line(format!("run {}", accepted.run.id));

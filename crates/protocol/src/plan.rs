@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::names::NameRules;
 
 /// How long a stage has between SIGTERM and SIGKILL, in ms: long enough to write a report, short enough for whoever waits.
 pub const GRACE_MS: u64 = 2_000;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
@@ -60,6 +61,10 @@ pub struct Input {
     /// What no file may be by its first bytes.
     #[serde(default)]
     pub deny_content: Vec<Content>,
+    /// How the names of a project's archive are read, and what of it is ignored. Absent for an archive that this service
+    /// made: all of it is unpacked under its own names.
+    #[serde(default)]
+    pub names: Option<NameRules>,
     /// The index of the stage before which it is unpacked, when nothing of the stages before that one lives: they
     /// see nothing of it. Absent: before the first.
     #[serde(default)]
@@ -192,6 +197,9 @@ impl Plan {
         for (index, input) in self.inputs.iter().enumerate() {
             require_absolute(&format!("`into` of input {index}"), &input.into)?;
             self.check_before(index, input)?;
+            if let Some(names) = &input.names {
+                names.check().map_err(|reason| format!("input {index}: {reason}"))?;
+            }
         }
         for folder in &self.writable {
             require_absolute("a folder of `writable`", folder)?;

@@ -30,6 +30,8 @@ pub struct Fetched {
     pub bytes: i64,
     /// Files and folders in it.
     pub entries: i64,
+    /// What the scan found in it.
+    pub contents: serde_json::Value,
     /// What the ref named: 40 or 64 hexadecimal digits.
     pub commit: String,
     /// Signed, unless signing is off.
@@ -107,7 +109,8 @@ impl Store {
                     fetched.bytes,
                     fetched.entries,
                     fetched.commit,
-                    fetched.receipt.as_ref().map(Json) as _
+                    fetched.receipt.as_ref().map(Json) as _,
+                    fetched.contents
                 )
                 .fetch_optional(&self.pool),
             )

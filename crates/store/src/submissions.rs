@@ -33,7 +33,7 @@ pub struct NewSubmission<'a> {
 #[derive(Debug, Clone, Copy)]
 pub enum NewSource<'a> {
     /// It came with the request, and is in the blob store.
-    Archive { sha256: &'a str, bytes: i64, entries: i64 },
+    Archive { sha256: &'a str, bytes: i64, entries: i64, contents: &'a serde_json::Value },
     /// The first run of the submission fetches it.
     Repository { url: &'a str, reference: &'a str },
 }
@@ -41,7 +41,14 @@ pub enum NewSource<'a> {
 impl<'a> NewSource<'a> {
     const fn archive(self) -> Option<(&'a str, i64, i64)> {
         match self {
-            Self::Archive { sha256, bytes, entries } => Some((sha256, bytes, entries)),
+            Self::Archive { sha256, bytes, entries, .. } => Some((sha256, bytes, entries)),
+            Self::Repository { .. } => None,
+        }
+    }
+
+    const fn contents(self) -> Option<&'a serde_json::Value> {
+        match self {
+            Self::Archive { contents, .. } => Some(contents),
             Self::Repository { .. } => None,
         }
     }
@@ -85,6 +92,8 @@ pub struct SubmissionRow {
     pub archive_sha256: Option<String>,
     pub archive_bytes: Option<i64>,
     pub archive_entries: Option<i64>,
+    /// What the scan found in it; absent for submissions before it kept that too.
+    pub archive_contents: Option<serde_json::Value>,
     /// This and the next: absent if the archive came with the request.
     pub repository_url: Option<String>,
     pub repository_ref: Option<String>,
@@ -108,6 +117,7 @@ impl SubmissionRow {
             archive_sha256: archive.map(|(sha256, ..)| sha256.to_owned()),
             archive_bytes: archive.map(|(_, bytes, _)| bytes),
             archive_entries: archive.map(|(.., entries)| entries),
+            archive_contents: new.source.contents().cloned(),
             repository_url: repository.map(|(url, _)| url.to_owned()),
             repository_ref: repository.map(|(_, reference)| reference.to_owned()),
             repository_commit: None,
@@ -177,7 +187,8 @@ impl Store {
                     new.receipt.map(Json) as _,
                     repository.map(|(url, _)| url),
                     repository.map(|(_, reference)| reference),
-                    new.user
+                    new.user,
+                    new.source.contents()
                 )
                 .fetch_optional(&self.pool),
             )

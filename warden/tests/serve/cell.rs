@@ -154,6 +154,7 @@ impl Cell {
             max_entries: 20,
             max_bytes: 1 << 20,
             deny_content: Vec::new(),
+            names: None,
             before: None,
         }
     }

@@ -7,6 +7,7 @@ mod cell;
 mod egress;
 mod handover;
 mod init;
+mod projects;
 mod results;
 mod services;
 mod stages;

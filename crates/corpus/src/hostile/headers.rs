@@ -1,7 +1,7 @@
 //! Entries whose two headers, descriptors and sizes contradict each other, overlap or hide something.
 
 use super::{HostileArchive, members, refused};
-use crate::{ABC_CRC, Ending, Member, archive, file, folder, longs, numbers};
+use crate::{ABC_CRC, Ending, Member, archive, crc32, file, folder, longs, numbers, stored};
 
 /// A field of extra data with another name in it, as some unpackers prefer it.
 fn other_name() -> Vec<u8> {
@@ -58,6 +58,22 @@ fn differing() -> Vec<HostileArchive> {
     })
     .into_iter()
     .chain([
+        members(
+            "unicode-path-crc",
+            "a second name for another name than the first",
+            "archive_second_name_mismatch",
+            &[Member { name: b"caf\xe9".to_vec(), extra: other_name(), local_extra: other_name(), ..a() }],
+        ),
+        members(
+            "unicode-path-local-alone",
+            "a second name in the local header alone",
+            "archive_second_name_mismatch",
+            &[Member {
+                name: b"caf\xe9".to_vec(),
+                local_extra: [numbers(&[0x7075, 6]), vec![1], longs(&[crc32(b"caf\xe9")]), vec![b'b']].concat(),
+                ..a()
+            }],
+        ),
         members(
             "stored-size-differs",
             "a stored entry whose two sizes differ",
@@ -162,14 +178,24 @@ fn sizes() -> Vec<HostileArchive> {
     let commented: Vec<Member> =
         (0..4).map(|number| Member { comment: vec![b'c'; 60_000], ..file(&format!("a{number}")) }).collect();
     vec![
-        members("ratio", "an entry of 3 bytes that unpacks to 10 MB", "archive_ratio", &[bomb(10_000_000)]),
+        members("ratio", "an entry of 3 bytes that unpacks to 100 MB", "archive_ratio", &[bomb(100_000_000)]),
         members(
             "ratio-whole",
-            "40 entries whose sizes only together are a bomb",
+            "100 entries whose sizes only together are a bomb",
             "archive_ratio",
-            &(0..40)
+            &(0..100)
                 .map(|number| Member { name: format!("f{number}").into_bytes(), ..bomb(1_000_000) })
                 .collect::<Vec<_>>(),
+        ),
+        members(
+            "ratio-beside-noise",
+            "bombs beside as much that does not get smaller",
+            "archive_ratio",
+            &[
+                stored("noise", &vec![7; 1_000_000]),
+                bomb(40_000_000),
+                Member { name: b"b".to_vec(), ..bomb(40_000_000) },
+            ],
         ),
         members("unpacked-4g", "an entry that unpacks to 4 GiB", "archive_unpacked_too_large", &[bomb(u32::MAX - 1)]),
         members("entries-10001", "10,001 entries", "archive_too_many_entries", &many),

@@ -28,6 +28,24 @@ fn ends() -> Vec<HostileArchive> {
             &Ending { after: b"trailing".to_vec(), ..plain() },
         ),
         end(
+            "end-padded-and-trailing",
+            "zeros behind the end record, and a byte behind them",
+            "archive_data_after_end",
+            &Ending { after: [vec![0; 100], vec![1]].concat(), ..plain() },
+        ),
+        end(
+            "marker-and-more",
+            "a marker of the format and a byte before the first entry",
+            "archive_prepended_data",
+            &Ending { before: b"PK00x".to_vec(), ..plain() },
+        ),
+        end(
+            "disk-in-absent-zip64",
+            "a disk number that refers to a missing zip64 record",
+            "archive_multi_disk",
+            &Ending { disks: u16::MAX, ..plain() },
+        ),
+        end(
             "end-far",
             "70,000 bytes behind the end record",
             "archive_truncated",

@@ -9,8 +9,8 @@ WITH fresh AS (
 ), submission AS (
     INSERT INTO project_submissions
         (id, organization_id, user_ref, user_name, template, archive_sha256, archive_bytes, archive_entries, metadata, receipt,
-         repository_url, repository_ref)
-    SELECT $1, $2, $3, nullif($16, $3), $4, $5, $6, $7, $8, $13, $14, $15
+         repository_url, repository_ref, archive_contents)
+    SELECT $1, $2, $3, nullif($16, $3), $4, $5, $6, $7, $8, $13, $14, $15, $17
     WHERE $10::text IS NULL OR EXISTS (SELECT 1 FROM fresh)
     RETURNING id, submitted_at
 )

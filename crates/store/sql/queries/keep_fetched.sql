@@ -4,6 +4,7 @@ UPDATE project_submissions AS submission
 SET archive_sha256 = coalesce(submission.archive_sha256, $4),
     archive_bytes = coalesce(submission.archive_bytes, $5),
     archive_entries = coalesce(submission.archive_entries, $6),
+    archive_contents = coalesce(submission.archive_contents, $9),
     repository_commit = coalesce(submission.repository_commit, $7),
     receipt = coalesce(submission.receipt, $8)
 FROM project_evaluation_runs AS run

@@ -6,10 +6,10 @@ use super::{ProblemCode, codes, limit, service};
 
 codes! {
     ARCHIVE_NOT_A_ZIP: "archive_not_a_zip", 422,
-        "The upload is not a zip archive.",
-        "Submit a .zip file.";
+        "The upload is not a zip archive of a project; the detail names what it is, if that is known.",
+        "Pack the project's folder into a .zip file.";
     ARCHIVE_EMPTY: "archive_empty", 422,
-        "The archive contains no file.",
+        "The archive contains no file of a project.",
         "Add the project's files to the archive.";
     ARCHIVE_TRUNCATED: "archive_truncated", 422,
         "The archive ends too early.",
@@ -57,8 +57,8 @@ codes! {
         "The name of an entry is a Windows network path.",
         "Use names relative to the project's folder.";
     ARCHIVE_BACKSLASH: "archive_backslash", 422,
-        "The name of an entry contains a backslash.",
-        "Use a tool that separates folders by `/`.";
+        "The name of an entry contains a backslash, in an archive whose other names separate folders by `/`.",
+        "Rename the entry, or use a tool that separates folders by `/`.";
     ARCHIVE_NUL_IN_NAME: "archive_nul_in_name", 422,
         "The name of an entry contains a NUL byte.",
         "Rename the entry.";
@@ -69,7 +69,7 @@ codes! {
         "The name of an entry has an empty component, as in `a//b`.",
         "Rename the entry.";
     ARCHIVE_NAME_NOT_UTF8: "archive_name_not_utf8", 422,
-        "The name of an entry is not UTF-8.",
+        "The archive declares the name of an entry as UTF-8, and it is not.",
         "Rename the entry.";
     ARCHIVE_CONTROL_IN_NAME: "archive_control_in_name", 422,
         "The name of an entry contains a control character.",
@@ -78,20 +78,23 @@ codes! {
         "The name of an entry contains a character that is invisible or changes the direction of text.",
         "Rename the entry.";
     ARCHIVE_DOT_COMPONENT: "archive_dot_component", 422,
-        "The name of an entry has the component `.`.",
+        "The name of a file ends in the component `.`.",
         "Rename the entry.";
     ARCHIVE_TRAILING_DOT: "archive_trailing_dot", 422,
-        "The name of an entry has a component that ends in a dot or a space.",
+        "The template accepts portable names only, and a component ends in a dot or a space.",
         "Rename the entry.";
     ARCHIVE_RESERVED_NAME: "archive_reserved_name", 422,
-        "The name of an entry has a component that is a device on Windows.",
+        "The template accepts portable names only, and a component is a device on Windows.",
+        "Rename the entry.";
+    ARCHIVE_NAME_NOT_PORTABLE: "archive_name_not_portable", 422,
+        "The template accepts portable names only, and a component has a character that Windows does not accept.",
         "Rename the entry.";
     ARCHIVE_GIT_FOLDER: "archive_git_folder", 422,
-        "An entry lies in a `.git` folder, whose hooks and settings can run code.",
+        "An entry lies in a `.git` folder that is not ignored, or in one that some file system takes for it; its hooks and settings can run code.",
         "Leave `.git` out; `git archive` does this.";
     ARCHIVE_SYMLINK: "archive_symlink", 422,
-        "An entry is a symbolic link.",
-        "Add the file itself in its place.";
+        "An entry is a symbolic link by its mode and a folder by its name.",
+        "Create the archive again with a common tool.";
     ARCHIVE_HARD_LINK: "archive_hard_link", 422,
         "An entry is a hard link.",
         "Add the file itself in its place.";
@@ -120,10 +123,10 @@ codes! {
         "Two entries have the same name.",
         "Remove one of them.";
     ARCHIVE_CASE_COLLISION: "archive_case_collision", 422,
-        "The names of two entries differ only in upper and lower case.",
+        "The template accepts portable names only, and two names differ only in upper and lower case.",
         "Rename one of them.";
     ARCHIVE_COMPOSITION_COLLISION: "archive_composition_collision", 422,
-        "The names of two entries differ only in the Unicode composition of letters.",
+        "The names of two entries differ only in the Unicode composition of letters, or in characters that cannot be seen.",
         "Rename one of them.";
     ARCHIVE_FILE_AND_FOLDER: "archive_file_and_folder", 422,
         "The same name is both a file and a folder.",
@@ -207,7 +210,7 @@ pub const fn for_archive(problem: &ArchiveProblem) -> ProblemCode {
         ArchiveProblem::Ratio { .. } => ARCHIVE_RATIO,
         ArchiveProblem::DirectoryTooLarge { .. } => ARCHIVE_DIRECTORY_TOO_LARGE,
         ArchiveProblem::DirectoryMismatch { .. } => ARCHIVE_DIRECTORY_MISMATCH,
-        ArchiveProblem::NameTooLong { .. } => ARCHIVE_NAME_TOO_LONG,
+        ArchiveProblem::NameTooLong { .. } | ArchiveProblem::ComponentTooLong { .. } => ARCHIVE_NAME_TOO_LONG,
         ArchiveProblem::TooDeep { .. } => ARCHIVE_TOO_DEEP,
         ArchiveProblem::PathOutside { .. } => ARCHIVE_PATH_OUTSIDE,
         ArchiveProblem::AbsolutePath { .. } => ARCHIVE_ABSOLUTE_PATH,
@@ -253,6 +256,7 @@ const fn for_name(fault: NameFault) -> ProblemCode {
         NameFault::Dot => ARCHIVE_DOT_COMPONENT,
         NameFault::TrailingDot => ARCHIVE_TRAILING_DOT,
         NameFault::Reserved => ARCHIVE_RESERVED_NAME,
+        NameFault::NotPortable => ARCHIVE_NAME_NOT_PORTABLE,
     }
 }
 
