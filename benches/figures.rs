@@ -22,6 +22,8 @@ mod figure;
 mod first;
 #[path = "figures/idle.rs"]
 mod idle;
+#[path = "figures/install.rs"]
+mod install;
 #[path = "figures/installation.rs"]
 mod installation;
 #[path = "figures/intake.rs"]
@@ -51,6 +53,7 @@ const MEASUREMENTS: &[(&str, &str)] = &[
     ("burst", "runs/s of a burst of 64, against a loop of create, start, wait, remove; CPU per run"),
     ("warden", "CPU that the warden takes of its cell"),
     ("idle", "memory and CPU of the API and the worker with nothing to do"),
+    ("install", "an npm install through the tunnel, against a plain CONNECT proxy; needs ASSIZE_NPM_REGISTRY"),
     ("large", "memory that an archive of 95 MB costs the API and the worker"),
 ];
 
@@ -127,6 +130,7 @@ async fn main() -> Result<()> {
             "burst" => burst::measure(scale).await,
             "warden" => warden::measure(scale).await,
             "idle" => idle::measure(scale).await,
+            "install" => install::measure().await,
             _ => large::measure().await,
         };
         figures.extend(measured.with_context(|| format!("measuring {name}"))?);
