@@ -91,6 +91,12 @@ impl Scale {
         self.bound(verdict)
     }
 
+    /// Whether a report that lacks something can be told from a whole one.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.max_score.is_some() || self.tests.is_some()
+    }
+
     /// Whether a report has fewer tests or points than there are.
     #[must_use]
     pub fn lacks(&self, verdict: &Verdict) -> bool {
@@ -132,7 +138,7 @@ impl Scale {
     pub fn nothing(&self, integrity: Integrity, why: &str) -> Verdict {
         let max_score = self.max_score.or_else(|| self.tests.map(count)).unwrap_or(1.0);
         let why = format!("{why}; there is no report, so that all tests count 0");
-        Verdict { score: 0.0, max_score, tests: vec![interrupted(why, max_score)], integrity }
+        Verdict { score: 0.0, max_score, tests: vec![interrupted(why, max_score)], integrity, output: None }
     }
 
     fn bound(&self, mut verdict: Verdict) -> Result<Verdict, ScaleError> {
@@ -155,7 +161,8 @@ fn interrupted(why: String, max_score: f64) -> Test {
     test
 }
 
-fn same(one: f64, other: f64) -> bool {
+/// Whether two sums of points are the same but for the error of adding tenths.
+pub(super) fn same(one: f64, other: f64) -> bool {
     (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(1.0)
 }
 
@@ -174,7 +181,7 @@ mod tests {
     }
 
     fn verdict(score: f64, max_score: f64) -> Verdict {
-        Verdict { score, max_score, tests: Vec::new(), integrity: Integrity::Shared }
+        Verdict { score, max_score, tests: Vec::new(), integrity: Integrity::Shared, output: None }
     }
 
     const TEN: Scale = Scale { max_score: Some(10.0), extra_credit: 0.0, tests: None };
