@@ -200,7 +200,8 @@ fn case((name, outcome): (u8, u8)) -> String {
 }
 
 /// The first tags of suites of the tools that have rules of their own.
-const SUITES: [&str; 4] = [
+const SUITES: [&str; 5] = [
+    "<testsuite name='a'><properties><property name='go.version' value='go1.19'/></properties>",
     "<testsuite name='pytest'>",
     "<testsuite name='a' tests='9' skipped='0' failures='0' errors='0' timestamp='t' hostname='h' time='1'>",
     "<testsuite name='a' tests='9' failures='0'>",

@@ -49,7 +49,10 @@ impl Outcome {
 
     /// The message and the text; the text alone where it repeats the message.
     pub(super) fn reason(&self) -> String {
-        let (message, text) = (self.message.trim_end(), self.text.trim());
+        // LuaUnit has the reason where others have the name of a class of errors.
+        let of_type = self.of_type.trim_end();
+        let message = if self.message.is_empty() && of_type.contains(' ') { of_type } else { &self.message };
+        let (message, text) = (message.trim_end(), self.text.trim());
         match (message.is_empty(), text.is_empty()) {
             (true, _) => text.to_owned(),
             (_, true) => message.to_owned(),
@@ -78,6 +81,8 @@ pub(super) struct Case {
     warned: bool,
     may_fail: bool,
     skipped: Option<TestStatus>,
+    /// What a property says, if no child says that the test failed.
+    left_out: Option<TestStatus>,
     attempts: usize,
     flaky: bool,
     messages: Vec<String>,
@@ -114,6 +119,7 @@ impl Case {
             warned: false,
             may_fail: false,
             skipped: None,
+            left_out: None,
             attempts: 0,
             flaky: false,
             messages: Vec::new(),
@@ -157,9 +163,14 @@ impl Case {
         self.output.push_str(text::prefix(piece, room));
     }
 
-    /// Whether a child says that the test, or an attempt of it, failed.
-    pub(super) fn has_failing_child(&self) -> bool {
-        self.failed || self.errored || self.other || self.attempts > 0
+    /// Notes a property that is true: node-tap has no other mark for what was left out.
+    pub(super) fn has_property(&mut self, name: &str) {
+        let left_out = match name {
+            "skip" => TestStatus::Skipped,
+            "todo" => TestStatus::Pending,
+            _ => return,
+        };
+        self.left_out = Some(left_out);
     }
 
     fn status(&self) -> TestStatus {
@@ -174,6 +185,7 @@ impl Case {
             None if self.warned && self.unasserted => TestStatus::Errored,
             // Attempts that failed, and none that passed.
             None if self.attempts > 0 && !self.flaky => TestStatus::Failed,
+            None if self.implied == TestStatus::Passed => self.left_out.unwrap_or(self.implied),
             None => self.implied,
         }
     }
@@ -205,6 +217,8 @@ fn name(element: &Element, path: &str, number: usize, limits: &Limits) -> String
         ("", only) | (only, "") => only.to_owned(),
         // jest-junit writes the whole name into both.
         (class, name) if class == name => name.to_owned(),
+        // LuaUnit writes the class into both.
+        (class, name) if name.strip_prefix(class).is_some_and(|rest| rest.starts_with('.')) => name.to_owned(),
         (class, name) => format!("{class}.{name}"),
     };
     full = text::line(&full, limits.name_bytes);

@@ -11,6 +11,8 @@ pub(super) enum Producer {
     /// Gradle without `mergeReruns`: a test that was run again stands there several times, and nothing says that the
     /// last one is the one that counts.
     Gradle,
+    /// A test of a package has one name. With `gotestsum --rerun-fails`, or `-count`, it stands there as often as it ran.
+    Go,
     /// A test that fails several times stands there as often, without a time.
     Xcpretty,
     /// A test that stands there twice is two tests: TestNG gives the same name to every row of data.
