@@ -105,8 +105,8 @@ impl Reading<'_> {
                     let number = self.tests.len() + 1;
                     Open::Case(Case::new(element, &suite.path, number, self.limits))
                 }
-                "failure" => Open::Outcome(Outcome::new(Kind::Failure, element)),
-                "error" => Open::Outcome(Outcome::new(Kind::Error, element)),
+                "failure" => Open::Outcome(Outcome::new(Kind::Failure, element, self.limits)),
+                "error" => Open::Outcome(Outcome::new(Kind::Error, element, self.limits)),
                 "properties" => Open::Properties,
                 "system-out" | "system-err" | "skipped" => Open::Ignored,
                 other => {
@@ -115,7 +115,7 @@ impl Reading<'_> {
                 }
             },
             Some(Open::Case(_)) => match (Kind::of_child(name), name) {
-                (Some(kind), _) => Open::Outcome(Outcome::new(kind, element)),
+                (Some(kind), _) => Open::Outcome(Outcome::new(kind, element, self.limits)),
                 (None, "system-out" | "system-err") => Open::Output,
                 (None, "properties") => Open::Properties,
                 (None, _) => Open::Ignored,
@@ -166,7 +166,7 @@ impl Reading<'_> {
 
     fn text(&mut self, piece: &str) {
         match self.open.last_mut() {
-            Some(Open::Outcome(outcome)) => outcome.text.push_str(piece),
+            Some(Open::Outcome(outcome)) => outcome.push(piece, self.limits),
             Some(Open::Output) => {
                 if let Some(Open::Case(case)) = self.open.iter_mut().nth_back(1) {
                     case.printed(piece, self.limits);
@@ -203,7 +203,7 @@ impl Reading<'_> {
     fn record(&mut self, outcome: &Outcome) -> Result<(), ParseError> {
         match self.open.last_mut() {
             Some(Open::Case(case)) => {
-                case.record(outcome);
+                case.record(outcome, self.limits);
                 // Counted here, so that an expected failure and an earlier attempt also account for what a suite counts.
                 self.shown += u64::from(!matches!(outcome.kind, Kind::Skipped | Kind::Warning));
                 Ok(())

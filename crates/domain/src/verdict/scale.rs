@@ -14,6 +14,9 @@ use super::{Integrity, Test, TestStatus, Verdict};
 /// Relative difference below which two sums of points are the same: eight times 0.1 is 0.8.
 const TOLERANCE: f64 = 1e-6;
 
+/// Points below which the tolerance is that of so many points: what is left of tenths that cancel each other out.
+const SMALLEST: f64 = 1e-3;
+
 /// The name of the test that stands for a driver that was interrupted.
 pub const INTERRUPTED: &str = "driver";
 
@@ -163,7 +166,7 @@ fn interrupted(why: String, max_score: f64) -> Test {
 
 /// Whether two sums of points are the same but for the error of adding tenths.
 pub(super) fn same(one: f64, other: f64) -> bool {
-    (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(1.0)
+    (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(SMALLEST)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a report has at most ten thousand tests")]
@@ -280,6 +283,13 @@ mod tests {
                 verdict.tests[0].message.as_deref().unwrap().starts_with("the driver was killed; there is no report")
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_not_full_marks_of_little() {
+        assert!(!same(0.0, 1e-6) && !same(1e-6, 2e-6) && same(0.1 + 0.2 - 0.3, 0.0) && same(0.1 * 8.0, 0.8));
+        let little = Scale { max_score: Some(1e-6), ..Scale::default() };
+        assert!(!little.hold(verdict(0.0, 1e-6)).unwrap().all_passed());
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod diagnostics;
 mod line;
 
 use self::buffered::{Buffered, Ending};
-use self::diagnostics::{Last, Summed, Yaml};
+use self::diagnostics::{Kept, Last, Summed, Yaml};
 use self::line::{Directive, Line, Point};
 use super::{Format, Integrity, Limits, PATH, ParseError, Test, TestStatus, Verdict, text};
 use std::collections::HashSet;
@@ -110,7 +110,7 @@ impl<'a> Stream<'a> {
         let line = Line::parse(content);
         if let Line::Comment(comment) = line {
             if let Some(last) = &mut self.last {
-                last.comments.push(comment);
+                last.comments.push(comment, self.limits.message_bytes);
             }
             return Ok(Flow::Continues);
         }
@@ -218,7 +218,7 @@ impl<'a> Stream<'a> {
         let before = self.tests.len();
         let summed = self.settle(&point)?;
         let added = self.tests.len() > before;
-        self.last = Some(Last { level: depth, test: added.then_some(before), summed, comments: Vec::new() });
+        self.last = Some(Last { level: depth, test: added.then_some(before), summed, comments: Kept::default() });
         self.level().leaf = added.then_some((point, before));
         Ok(())
     }

@@ -328,7 +328,11 @@ fn words_are_snake_case_in_json() {
     assert_eq!(json["tests"][0]["status"], "passed");
     assert_eq!(json["integrity"], "isolated");
     assert_eq!(json["tests"][0]["visibility"], "visible");
+    // What was signed and stored before there was text about the whole submission reads and writes as it did.
+    assert_eq!(json.as_object().map(serde_json::Map::len), Some(4));
     assert_eq!(serde_json::from_value::<Verdict>(json).expect("deserializes"), verdict);
+    let with_output = Verdict { output: Some("x".to_owned()), ..verdict };
+    assert_eq!(serde_json::to_value(&with_output).expect("serializes")["output"], "x");
     for format in [Format::Gradescope, Format::Junit, Format::Tap, Format::Ctrf, Format::ExitCode] {
         assert_eq!(serde_json::to_value(format).expect("serializes"), format.as_str());
     }

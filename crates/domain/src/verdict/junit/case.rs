@@ -5,6 +5,9 @@ use super::{Identity, OTHER};
 use crate::verdict::xml::Element;
 use crate::verdict::{Limits, Test, TestStatus, text, whole_millis};
 
+/// How many times as long as a message its source may be: colours and blanks around it are not kept.
+const SOURCE: usize = 4;
+
 /// What a child of a test case, or of a suite, says.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -38,13 +41,20 @@ pub(super) struct Outcome {
     pub(super) kind: Kind,
     of_type: String,
     message: String,
-    pub(super) text: String,
+    text: String,
 }
 
 impl Outcome {
-    pub(super) fn new(kind: Kind, element: &Element) -> Self {
-        let attribute = |name| element.attribute(name).unwrap_or_default().to_owned();
+    pub(super) fn new(kind: Kind, element: &Element, limits: &Limits) -> Self {
+        let attribute =
+            |name| text::prefix(element.attribute(name).unwrap_or_default(), SOURCE * limits.message_bytes).to_owned();
         Self { kind, of_type: attribute("type"), message: attribute("message"), text: String::new() }
+    }
+
+    /// Adds a piece of its text, as far as a message can hold it.
+    pub(super) fn push(&mut self, piece: &str, limits: &Limits) {
+        let room = (SOURCE * limits.message_bytes).saturating_sub(self.text.len());
+        self.text.push_str(text::prefix(piece, room));
     }
 
     /// The message and the text; the text alone where it repeats the message.
@@ -85,7 +95,7 @@ pub(super) struct Case {
     left_out: Option<TestStatus>,
     attempts: usize,
     flaky: bool,
-    messages: Vec<String>,
+    messages: String,
     /// What the test printed, as much as a message holds.
     output: String,
 }
@@ -122,13 +132,13 @@ impl Case {
             left_out: None,
             attempts: 0,
             flaky: false,
-            messages: Vec::new(),
+            messages: String::new(),
             output: String::new(),
         }
     }
 
     /// Notes a child.
-    pub(super) fn record(&mut self, outcome: &Outcome) {
+    pub(super) fn record(&mut self, outcome: &Outcome, limits: &Limits) {
         match outcome.kind {
             Kind::Failure => self.failed = true,
             Kind::Error if outcome.of_type == OTHER => self.other = true,
@@ -153,7 +163,11 @@ impl Case {
                 self.skipped = Some(status);
             }
         }
-        self.messages.push(outcome.reason());
+        let reason = outcome.reason();
+        if self.messages.len() < SOURCE * limits.message_bytes && !reason.is_empty() {
+            self.messages.push_str(if self.messages.is_empty() { "" } else { "\n" });
+            self.messages.push_str(&reason);
+        }
     }
 
     /// Keeps what the test printed, as far as a message can hold it.
@@ -192,7 +206,7 @@ impl Case {
 
     pub(super) fn into_test(self, limits: &Limits) -> Test {
         let status = self.status();
-        let mut message = self.messages.join("\n");
+        let mut message = self.messages;
         if message.trim().is_empty() && !matches!(status, TestStatus::Passed | TestStatus::Skipped) {
             message = self.output;
         }

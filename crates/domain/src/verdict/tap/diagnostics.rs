@@ -13,7 +13,24 @@ pub(super) struct Last<'a> {
     /// The tests that it sums up.
     pub(super) summed: Option<Summed>,
     /// The comments that followed it.
-    pub(super) comments: Vec<&'a str>,
+    pub(super) comments: Kept<'a>,
+}
+
+/// Lines, as many as a message holds: a report may have millions.
+#[derive(Default)]
+pub(super) struct Kept<'a> {
+    lines: Vec<&'a str>,
+    bytes: usize,
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn push(&mut self, line: &'a str, limit: usize) {
+        // One line more, so that a message that was cut says so.
+        if self.bytes <= limit {
+            self.bytes += line.len() + 1;
+            self.lines.push(line);
+        }
+    }
 }
 
 /// The tests of a subtest, and its name.
@@ -25,7 +42,8 @@ pub(super) struct Summed {
 /// A block of YAML diagnostics that is open.
 pub(super) struct Yaml<'a> {
     indent: usize,
-    lines: Vec<&'a str>,
+    lines: Kept<'a>,
+    duration_ms: Option<u64>,
     test: Option<usize>,
     summed: Option<Summed>,
 }
@@ -38,7 +56,7 @@ impl<'a> Stream<'a> {
         let Some(last) = self.last.as_mut().filter(is_below) else { return false };
         let (test, summed) = (last.test, last.summed.take());
         self.close_comments();
-        self.yaml = Some(Yaml { indent, lines: Vec::new(), test, summed });
+        self.yaml = Some(Yaml { indent, lines: Kept::default(), duration_ms: None, test, summed });
         true
     }
 
@@ -53,7 +71,11 @@ impl<'a> Stream<'a> {
             self.close_yaml();
             return false;
         }
-        yaml.lines.push(line.get(yaml.indent..).unwrap_or_default());
+        let line = line.get(yaml.indent..).unwrap_or_default();
+        match line.strip_prefix("duration_ms:") {
+            Some(millis) => yaml.duration_ms = millis.trim().parse().ok().and_then(whole_millis),
+            None => yaml.lines.push(line, self.limits.message_bytes),
+        }
         true
     }
 
@@ -61,19 +83,13 @@ impl<'a> Stream<'a> {
     pub(super) fn close_yaml(&mut self) {
         let Some(yaml) = self.yaml.take() else { return };
         if let (None, Some(summed)) = (yaml.test, &yaml.summed) {
-            self.explain(summed, &yaml.lines);
+            self.explain(summed, &yaml.lines.lines);
         }
         let Some(test) = yaml.test.and_then(|index| self.tests.get_mut(index)) else { return };
-        let mut kept = Vec::with_capacity(yaml.lines.len());
-        for line in yaml.lines {
-            match line.strip_prefix("duration_ms:") {
-                Some(millis) => test.duration_ms = millis.trim().parse().ok().and_then(whole_millis),
-                None => kept.push(line),
-            }
-        }
+        test.duration_ms = yaml.duration_ms.or(test.duration_ms);
         if test.status != TestStatus::Passed {
             let own = test.message.take().map(|reason| format!("{reason}\n")).unwrap_or_default();
-            test.message = text::block(&format!("{own}{}", kept.join("\n")), self.limits.message_bytes);
+            test.message = text::block(&format!("{own}{}", yaml.lines.lines.join("\n")), self.limits.message_bytes);
         }
     }
 
@@ -110,7 +126,7 @@ impl<'a> Stream<'a> {
     pub(super) fn close_comments(&mut self) {
         let Some(last) = self.last.take() else { return };
         let Some(test) = last.test.and_then(|index| self.tests.get_mut(index)) else { return };
-        let comments = last.comments.iter().filter(|comment| !comment.starts_with("Subtest"));
+        let comments = last.comments.lines.iter().filter(|comment| !comment.starts_with("Subtest"));
         if test.status.is_failing() && test.message.is_none() {
             let message = comments.copied().collect::<Vec<_>>().join("\n");
             test.message = text::block(&message, self.limits.message_bytes);
