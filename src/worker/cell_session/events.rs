@@ -14,6 +14,9 @@ use crate::egress::Tunnels;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
 
+/// Bytes of results that a cell sends within the slack of its last stage, on whatever host.
+const QUICK_RESULTS: u64 = 1024 * 1024;
+
 /// Connections in one event of the run.
 const MAX_RECORDED_CONNECTIONS: usize = 50;
 
@@ -53,9 +56,10 @@ impl CellSession {
                 let next = ended.stage.saturating_add(1);
                 self.stage_ended(attempt, ended).await?;
                 self.policy.stage_ended();
-                // Unpacking the tests before the next stage, or sending results, belongs to no stage's time.
+                // Unpacking the tests before the next stage, or sending large results, belongs to no stage's time.
                 let unpacks_next = self.plan.inputs.iter().any(|input| input.before == Some(next));
-                if unpacks_next || self.plan.results.is_some() {
+                let sends_large = self.plan.results.as_ref().is_some_and(|file| file.max_bytes > QUICK_RESULTS);
+                if unpacks_next || sends_large || self.policy.forwards_results() {
                     self.set_deadline(self.global_deadline);
                 }
             }
