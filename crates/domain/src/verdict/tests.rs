@@ -311,6 +311,31 @@ fn gradescope_points_are_checked() {
 }
 
 #[test]
+fn gradescope_deductions_take_no_total_below_zero() {
+    for (report, score) in [
+        (r#"{"tests": [{"score": 1, "max_score": 1}, {"score": -3, "max_score": 0}]}"#, 0.0),
+        (r#"{"score": -2, "tests": [{"score": 1, "max_score": 1}, {"score": -3, "max_score": 0}]}"#, 0.0),
+        (r#"{"tests": [{"score": 5, "max_score": 5}, {"score": -3}]}"#, 2.0),
+    ] {
+        let verdict = read(Format::Gradescope, report.as_bytes());
+        assert_eq!((verdict.score, verdict.tests[1].score, verdict.tests[1].status), (score, -3.0, Failed), "{report}");
+        assert!(!verdict.all_passed());
+    }
+}
+
+#[test]
+fn gradescope_text_is_kept_only_if_it_is_visible_at_once() {
+    let output = |visibility: &str| {
+        let report = format!(r#"{{"score": 1, "max_score": 1, "output": "x", "visibility": "{visibility}"}}"#);
+        read(Format::Gradescope, report.as_bytes()).output
+    };
+    assert_eq!(output("visible").as_deref(), Some("x"));
+    for visibility in ["hidden", "after_due_date", "after_published"] {
+        assert_eq!(output(visibility), None, "{visibility}");
+    }
+}
+
+#[test]
 fn all_passed_needs_points_and_no_failure() {
     let pass = |report: &str| read(Format::Gradescope, report.as_bytes()).all_passed();
     assert!(pass(r#"{"score": 5, "max_score": 5}"#));

@@ -133,3 +133,17 @@ impl<'a> Stream<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    #[test]
+    fn no_more_lines_are_kept_than_a_message_holds() {
+        let mut kept = Kept::default();
+        (0..1_000_000).for_each(|_| kept.push("", 100));
+        assert_eq!(kept.lines.len(), 101);
+        kept.push("x", 100);
+        assert_eq!(kept.lines.len(), 101);
+    }
+}
