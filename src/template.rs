@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assize_domain::limits::CellLimits;
+use assize_protocol::results::ResultsPath;
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub use archive::ArchiveRules;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::{Format, Integrity, Scale};
+use assize_domain::verdict::{Format, Integrity, Limits, Reader, Scale};
 pub use egress::{Quota, Reach, Registry};
 use file::File;
 
@@ -106,8 +107,9 @@ pub struct Driver {
 #[serde(deny_unknown_fields)]
 pub struct Results {
     pub format: Format,
-    /// In the cell that decides; absent for `exit_code`.
+    /// In the cell that decides, with a `*` in the name of the file if there are several; absent for `exit_code`.
     pub path: Option<String>,
+    /// The limit of all files together.
     #[serde(default = "default_max_kib")]
     pub max_kib: u64,
     /// Tests that every report must have, no more and no less; absent: any number.
@@ -124,10 +126,39 @@ pub struct Results {
 }
 
 impl Results {
+    /// What a template says that names only the format and the path.
+    #[must_use]
+    pub fn of_format(format: Format, path: String) -> Self {
+        Self {
+            format,
+            path: Some(path),
+            max_kib: default_max_kib(),
+            expect_tests: None,
+            max_score: None,
+            extra_credit: ExtraCredit::default(),
+            exit_code: ExitCodeRule::default(),
+            on_driver_failure: OnDriverFailure::default(),
+        }
+    }
+
     /// What verdicts are held to.
     #[must_use]
     pub fn scale(&self) -> Scale {
         Scale { max_score: self.max_score, extra_credit: self.extra_credit.points(), tests: self.expect_tests }
+    }
+
+    /// Whether the path names several files.
+    #[must_use]
+    pub fn has_pattern(&self) -> bool {
+        let path = self.path.as_deref().map(ResultsPath::parse);
+        matches!(path, Some(Ok(ResultsPath::Pattern { .. })))
+    }
+
+    /// How reports are read.
+    #[must_use]
+    pub fn reader(&self, integrity: Integrity) -> Reader {
+        let bytes = usize::try_from(self.max_kib * 1024).unwrap_or(usize::MAX);
+        Reader { format: self.format, integrity, limits: Limits { bytes, ..Limits::default() }, scale: self.scale() }
     }
 }
 

@@ -5,6 +5,8 @@
 mod fake;
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/inspect_report.rs"]
+mod inspect_report;
 #[path = "cli/verify.rs"]
 mod verify;
 

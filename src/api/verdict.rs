@@ -62,6 +62,9 @@ struct GradescopeSchema {
     score: f64,
     max_score: f64,
     tests: Vec<GradescopeTestSchema>,
+    /// Text about the whole submission.
+    #[schema(required = false)]
+    output: String,
     /// `assize` has what Gradescope has no field for.
     #[schema(value_type = Object)]
     extra_data: serde_json::Value,

@@ -6,6 +6,7 @@ use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Results, Stage};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{self, Format};
+use assize_protocol::results::ResultsPath;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,8 +38,8 @@ impl File {
     pub(super) fn check(&self) -> Result<(), String> {
         self.limits.check("limits")?;
         self.archive.check()?;
-        // What is longer the parser would refuse: see [`verdict::Limits`].
-        let most_kib = verdict::Limits::default().bytes as u64 / 1024;
+        // What is longer no worker would hold.
+        let most_kib = verdict::MAX_REPORT_BYTES / 1024;
         if !(1..=most_kib).contains(&self.results.max_kib) {
             return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.results.max_kib));
         }
@@ -81,13 +82,31 @@ impl File {
         match (&self.results.format, &self.results.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),
             (Format::ExitCode, None) => Ok(()),
-            (_, Some(path)) if path.starts_with('/') => Ok(()),
+            (_, Some(path)) if path.starts_with('/') => self.results.check_path(path),
             _ => Err("results.path must be an absolute path in the cell that decides".to_owned()),
         }
     }
 }
 
 impl Results {
+    /// What must hold of a path that names several files.
+    fn check_path(&self, path: &str) -> Result<(), String> {
+        let pattern = ResultsPath::parse(path).map_err(|why| format!("results.path: {why}"))?;
+        if let ResultsPath::File(_) = pattern {
+            return Ok(());
+        }
+        if self.format == Format::Gradescope {
+            return Err(format!("results.path is {path:?}, but a report in gradescope is one file; name the file"));
+        }
+        if !self.scale().is_known() {
+            return Err(format!(
+                "results.path is {path:?} and may match several files; set results.expect_tests, so that a file that \
+                 is missing is noticed"
+            ));
+        }
+        Ok(())
+    }
+
     /// What must hold of the scale.
     fn check(&self, has_driver: bool) -> Result<(), String> {
         /// More is a slip: what reports say is held to the same.
@@ -186,8 +205,27 @@ mod tests {
 
     #[test]
     fn results_are_no_longer_than_what_is_parsed() {
-        let error = load(&GOOD.replace("\"exit_code\"", "\"exit_code\", max_kib = 1025")).unwrap_err().to_string();
-        assert!(error.contains("results.max_kib is 1025, it must be 1 to 1024"), "{error}");
+        let error = load(&GOOD.replace("\"exit_code\"", "\"exit_code\", max_kib = 16385")).unwrap_err().to_string();
+        assert!(error.contains("results.max_kib is 16385, it must be 1 to 16384"), "{error}");
+        let results = load(&GOOD.replace("\"exit_code\"", "\"exit_code\", max_kib = 16384")).unwrap().results;
+        assert_eq!(results.reader(assize_domain::verdict::Integrity::Shared).limits.bytes, 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_path_of_several_files_needs_a_known_number_of_tests() {
+        let results = |text: &str| load(&GOOD.replace("{ format = \"exit_code\" }", &format!("{{ {text} }}")));
+        for (text, why) in [
+            ("format = \"junit\", path = \"/a/*.xml\"", "set results.expect_tests"),
+            ("format = \"junit\", path = \"/*/a.xml\", expect_tests = 1", "`*` in a folder"),
+            ("format = \"junit\", path = \"/a/**\", expect_tests = 1", "has `**`"),
+            ("format = \"gradescope\", path = \"/a/*.json\", max_score = 1", "gradescope is one file"),
+            ("format = \"junit\", path = \"a/*.xml\", expect_tests = 1", "must be an absolute path"),
+        ] {
+            let error = results(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!(results("format = \"tap\", path = \"/a/*.tap\", expect_tests = 1").unwrap().results.has_pattern());
+        assert!(!results("format = \"tap\", path = \"/a/b.tap\", expect_tests = 1").unwrap().results.has_pattern());
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::egress::{Rules, Tunnels};
 use crate::intake::blob::BlobError;
 use phase::Phase;
 pub use policy::{DriverPolicy, FailureContext, RejectionContext, SessionPolicy, SubjectPolicy};
-pub use report::CellReport;
+pub use report::{CellReport, ReceivedFile};
 
 /// The worker's side of one cell.
 pub struct CellSession {
@@ -64,6 +64,8 @@ pub struct CellSession {
     observed: Observations,
     /// The results so far.
     results: Vec<u8>,
+    /// The files that the results are of, if the plan names them by a pattern.
+    results_files: Vec<ReceivedFile>,
     /// Bytes of results that were received.
     results_received: u64,
     /// Bytes of output.
@@ -152,6 +154,7 @@ impl CellSession {
                 went_down: None,
             },
             results: Vec::new(),
+            results_files: Vec::new(),
             results_received: 0,
             output_received: 0,
         };

@@ -51,6 +51,7 @@ use crate::template::Templates;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 use startup::{Opened, Started};
+pub use verdict::read_report;
 
 /// Everything that a run needs of the process that drives it.
 pub struct Worker {

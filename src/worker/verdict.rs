@@ -1,11 +1,11 @@
 //! The verdict: made from the report of the cell that decides.
 
 use assize_domain::run::{Cause, Failure, FailureCode, StageName};
-use assize_domain::verdict::{self, Format, Integrity, Limits, Verdict};
+use assize_domain::verdict::{self, FileError, Format, Integrity, Verdict};
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
-use super::cell_session::CellReport;
+use super::cell_session::{CellReport, ReceivedFile};
 use super::report_consistency::{abnormal_end, contradiction};
 use super::stop::Stop;
 use crate::template::{OnDriverFailure, Results, Template};
@@ -38,6 +38,27 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: CellReport) -> Result<Verd
     }
     failure.evidence.last_output = attempt.output.last_lines(StageName::Tests);
     Err(Stop::Failed(failure))
+}
+
+/// Reads the files of a report as a run does whose tests exited with code 0, without a cell.
+///
+/// # Errors
+/// The failure that such a run ends with.
+pub fn read_report(results: &Results, integrity: Integrity, files: Vec<(String, Vec<u8>)>) -> Result<Verdict, Failure> {
+    let mut report = CellReport {
+        results: Vec::new(),
+        files: Vec::new(),
+        status: ResultsStatus::None,
+        tests: Some(StageExit::Exited { code: 0 }),
+        interrupted: None,
+        went_down: None,
+    };
+    for (name, bytes) in files {
+        report.files.push(ReceivedFile { name, from: report.results.len() });
+        report.results.extend(bytes);
+    }
+    report.status = ResultsStatus::Read { bytes: report.results.len() as u64 };
+    ReportRules { results: results.clone(), integrity }.judge(&report)
 }
 
 /// The rules of a template for reports.
@@ -138,12 +159,12 @@ impl ReportRules {
                 return Err(Failure::new(FailureCode::bad_report(integrity), message));
             }
         }
-        let (bytes, limits) = (report.results.as_slice(), Limits::default());
-        let parsed = match self.results.on_driver_failure {
-            OnDriverFailure::Fail => verdict::parse(format, bytes, integrity, &limits),
-            OnDriverFailure::ScoreZero => {
-                verdict::parse_partial(format, bytes, integrity, &limits, self.results.expect_tests)
-            }
+        let (bytes, reader) = (report.results.as_slice(), self.results.reader(integrity));
+        let parsed = match (self.results.has_pattern(), self.results.on_driver_failure) {
+            // Nobody knows how many tests belong into one of several files.
+            (true, _) => reader.read_files(&report.files()),
+            (false, OnDriverFailure::Fail) => reader.read(bytes).map_err(FileError::from),
+            (false, OnDriverFailure::ScoreZero) => reader.read_partial(bytes).map_err(FileError::from),
         };
         parsed.map_err(|error| {
             Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}"))
@@ -203,6 +224,7 @@ mod tests {
     fn written(bytes: &str, code: i32) -> CellReport {
         CellReport {
             results: bytes.as_bytes().to_vec(),
+            files: Vec::new(),
             status: ResultsStatus::Read { bytes: bytes.len() as u64 },
             tests: Some(StageExit::Exited { code }),
             interrupted: None,
@@ -211,7 +233,7 @@ mod tests {
     }
 
     fn none(status: ResultsStatus, exit: Option<StageExit>) -> CellReport {
-        CellReport { results: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
+        CellReport { results: Vec::new(), files: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
     }
 
     fn code(rules: &ReportRules, report: &CellReport) -> FailureCode {

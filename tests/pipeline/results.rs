@@ -148,6 +148,88 @@ async fn every_report_needs_as_many_tests_as_the_template_expects() {
     }
 }
 
+/// A script that writes two reports of one test and one of another.
+const THREE: &str = "mkdir r; report() { echo \"<testsuite><testcase classname='$1' name='t'>$2</testcase></testsuite>\" > r/$1.xml; }; \
+    report c; report a; report b '<failure/>'; echo no > r/notes.txt; ";
+
+#[tokio::test]
+async fn several_files_are_one_verdict() {
+    let site = shared();
+    let run = site.run("junit-files", &[("run.sh", THREE)]).await;
+    assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(2.0), Some(3.0)), "{run}");
+    let verdict = site.verdict(id_of(&run)).await;
+    let names: Vec<&str> =
+        verdict["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str()).collect();
+    assert_eq!(names, ["a.t", "b.t", "c.t"]);
+}
+
+#[tokio::test]
+async fn one_of_several_files_that_is_bad_or_missing_is_no_verdict() {
+    let site = shared();
+    let cases = [
+        ("mv r/b.xml r/b.txt", "report_spoiled", "it has 2 tests, the template expects 3"),
+        ("rm -r r", "tests_interrupted", "ended without writing /workspace/r/*.xml"),
+        ("rm r/*.xml", "tests_interrupted", "ended without writing /workspace/r/*.xml"),
+        ("ln -sf /etc/passwd r/b.xml", "report_spoiled", "(\"b.xml\") is a symbolic link"),
+        ("rm r/b.xml; mkfifo r/b.xml", "report_spoiled", "(\"b.xml\") is a FIFO"),
+        ("rm r/b.xml; mkdir r/b.xml", "report_spoiled", "(\"b.xml\") is a folder"),
+        ("mv r q; ln -s q r", "report_spoiled", "lies behind r, which is a link"),
+        ("echo '<testsuite>' > r/b.xml", "report_spoiled", "b.xml: the report is truncated"),
+        (
+            "head -c 65000 /dev/zero > r/d.xml; head -c 65000 /dev/zero > r/e.xml",
+            "report_spoiled",
+            "the limit is 65536",
+        ),
+    ];
+    let runs =
+        join_all(cases.map(async |(script, ..)| {
+            site.run("junit-files", &[("run.sh", &format!("{THREE} {script}; exit 0"))]).await
+        }))
+        .await;
+    for (run, (script, code, why)) in runs.iter().zip(cases) {
+        assert_eq!(failure(run), ("failed", code, "submission"), "{script}: {run}");
+        assert!(message(run).contains(why), "{script}: {}", message(run));
+    }
+}
+
+/// The cell has no room for a second copy, so the warden holds none.
+#[tokio::test]
+async fn a_report_of_sixteen_mebibytes_is_read_through_a_small_cell() {
+    let site = shared();
+    let write = |bytes: u32| {
+        format!(
+            "printf '<testsuite><testcase name=\"a\"/><testcase name=\"b\"><failure>' > results; \
+             head -c {bytes} /dev/zero | tr '\\0' x >> results; echo '</failure></testcase></testsuite>' >> results"
+        )
+    };
+    let run = site.run("junit-long", &[("run.sh", &write(16_700_000))]).await;
+    assert_eq!((run["score"].as_f64(), run["max_score"].as_f64()), (Some(1.0), Some(2.0)), "{run}");
+    let verdict = site.verdict(id_of(&run)).await;
+    assert!(verdict["tests"][1]["message"].as_str().unwrap().len() <= 16 * 1024);
+    let run = site.run("junit-long", &[("run.sh", &write(16_800_000))]).await;
+    assert_eq!(failure(&run), ("failed", "report_spoiled", "submission"), "{run}");
+    assert!(message(&run).contains("the limit is 16777216"), "{}", message(&run));
+}
+
+#[tokio::test]
+async fn text_about_the_whole_submission_is_in_every_form_of_the_verdict() {
+    let site = shared();
+    let report = r#"{"score": 1, "max_score": 2, "output": "Did not compile:\nstack.c:12", "leaderboard": [Infinity]}"#;
+    let run = claimed(&site, "gradescope", report, "exit 0").await;
+    assert_eq!(site.verdict(id_of(&run)).await["output"], "Did not compile:\nstack.c:12", "{run}");
+    for format in ["gradescope", "junit"] {
+        let path = format!("/v1/runs/{}/verdict?format={format}", id_of(&run));
+        let text = site.get(&path).send().await.unwrap().text().await.unwrap();
+        assert!(text.contains("Did not compile:"), "{format}: {text}");
+    }
+    let path = format!("/v1/runs/{}/verdict?format=dsse", id_of(&run));
+    let envelope = json(site.get(&path).send().await.unwrap()).await;
+    let payload = envelope["payload"].as_str().unwrap();
+    let signed = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload).unwrap();
+    let signed: Value = serde_json::from_slice(&signed).unwrap();
+    assert_eq!(signed["predicate"]["verdict"]["output"], "Did not compile:\nstack.c:12");
+}
+
 /// What a shared verdict is worth stands in it.
 #[tokio::test]
 async fn a_verdict_of_tests_inside_the_project_says_shared() {

@@ -7,6 +7,9 @@ const LIMITS: &str = "cpus = 1.0\nmemory_mib = 48\npids = 24\nworkspace_mib = 4\
 const ROOMY: &str =
     "cpus = 1.0\nmemory_mib = 512\npids = 64\nworkspace_mib = 256\nworkspace_inodes = 500\ntmp_mib = 16\n";
 
+/// Room for a report of 16 MiB, and none for another copy of it in memory.
+const TIGHT: &str = "cpus = 1.0\nmemory_mib = 32\npids = 24\nworkspace_mib = 18\nworkspace_inodes = 60\ntmp_mib = 2\n";
+
 /// 2 ms of a core in every 40: whatever is prepared takes its time.
 const SLOW: &str = "cpus = 0.05\nmemory_mib = 64\npids = 24\nworkspace_mib = 16\nworkspace_inodes = 60\ntmp_mib = 2\n";
 
@@ -91,6 +94,10 @@ pub fn write(folder: &Path) {
     let tap = "format = \"tap\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
     one("tap-of-two", Written { results: format!("{tap}expect_tests = 2\n"), ..shell(4) });
     one("tap-any-code", Written { results: format!("{tap}exit_code = \"ignored\"\n"), ..shell(2) });
+    let files = "format = \"junit\"\npath = \"/workspace/r/*.xml\"\nmax_kib = 64\nexpect_tests = 3\n";
+    one("junit-files", Written { results: files.to_owned(), ..shell(4) });
+    let long = "format = \"junit\"\npath = \"/workspace/results\"\nmax_kib = 16384\n";
+    one("junit-long", Written { limits: TIGHT, results: long.to_owned(), ..shell(10) });
     let gradescope = "format = \"gradescope\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
     let ten = format!("{gradescope}max_score = 10\nextra_credit = 2\n");
     one("gradescope-of-ten", Written { results: ten, ..shell(2) });

@@ -56,7 +56,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends a piece of the results file, at most [`MAX_MASKED`] bytes.
+    /// Sends a piece of a results file, at most [`MAX_MASKED`] bytes.
     ///
     /// # Errors
     /// Stdout is gone.

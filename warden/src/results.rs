@@ -1,106 +1,196 @@
-//! The results file, read after every process of the cell has ended.
+//! The results files, read after every process of the cell has ended.
 //!
 //! The project could write to the folder, so the warden opens the path one component at a time and follows no link
 //! (Judge0 CVE-2024-28185: links in the results led out of the sandbox). No process is left that could replace a component
 //! during the walk; the checks are made on the open file all the same.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path};
 
-use assize_protocol::event::ResultsStatus;
+use assize_protocol::event::{ResultsFileStarted, ResultsStatus};
+use assize_protocol::frame::Kind;
 use assize_protocol::mask::MAX_MASKED;
 use assize_protocol::plan::ResultsFile;
+use assize_protocol::results::{MAX_FILES, ResultsPath, matches};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstatat};
 
 use crate::channel::Channel;
 
-/// Sends the file in frames and returns its status.
+/// Entries of a folder that are looked at for a pattern: the project may have filled it.
+const MAX_LISTED: usize = 100_000;
+
+/// Sends the files in frames and returns their status.
 ///
 /// # Errors
-/// Only if stdout is gone; a problem with the file is part of the status. After a status other than `Read`, frames that
+/// Only if stdout is gone; a problem with a file is part of the status. After a status other than `Read`, frames that
 /// were sent before do not count.
 pub fn send(file: &ResultsFile, channel: &mut Channel) -> io::Result<ResultsStatus> {
-    let opened = match open_plain(file) {
-        Ok(opened) => opened,
+    let (folder, names, is_pattern) = match look_up(file) {
+        Ok(found) => found,
         Err(status) => return Ok(status),
     };
+    let mut sent = 0;
+    for name in names {
+        if is_pattern {
+            let started = ResultsFileStarted { name: name.to_string_lossy().into_owned() };
+            channel.event(Kind::ResultsFile, &started)?;
+        }
+        let seen = Seen { file, name: is_pattern.then_some(name.as_os_str()), before: sent };
+        match open_plain(&folder, &name, &seen) {
+            Ok(opened) => match send_one(opened, &seen, channel)? {
+                Ok(length) => sent += length,
+                Err(status) => return Ok(status),
+            },
+            Err(status) => return Ok(status),
+        }
+    }
+    Ok(ResultsStatus::Read { bytes: sent })
+}
+
+/// A file of the results, for what is said of it.
+struct Seen<'a> {
+    file: &'a ResultsFile,
+    /// Its name, where the path is a pattern.
+    name: Option<&'a OsStr>,
+    /// Bytes of the files before it.
+    before: u64,
+}
+
+fn send_one(opened: File, seen: &Seen<'_>, channel: &mut Channel) -> io::Result<Result<u64, ResultsStatus>> {
+    let room = seen.file.max_bytes.saturating_sub(seen.before);
     // One byte more than the limit, to detect a file that is longer than its metadata says.
-    let mut bounded = opened.take(file.max_bytes.saturating_add(1));
+    let mut bounded = opened.take(room.saturating_add(1));
     let mut buffer = vec![0; MAX_MASKED];
     let mut sent = 0;
     loop {
         match bounded.read(&mut buffer) {
-            Ok(0) => return Ok(ResultsStatus::Read { bytes: sent }),
-            Ok(length) if sent + length as u64 > file.max_bytes => return Ok(too_long(file, sent + length as u64)),
+            Ok(0) => return Ok(Ok(sent)),
+            Ok(length) if sent + length as u64 > room => return Ok(Err(seen.too_long(sent + length as u64))),
             Ok(length) => {
                 channel.results(buffer.get(..length).unwrap_or_default())?;
                 sent += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(refused(file, &format!("cannot be read: {error}"))),
+            Err(error) => return Ok(Err(seen.refused(&format!("cannot be read: {error}")))),
         }
     }
 }
 
 /// The answer where processes were left that could not be killed: they could write while it is read.
 pub fn contested(file: &ResultsFile) -> ResultsStatus {
-    refused(file, "is not read while processes of the project live that could not be killed")
+    Seen { file, name: None, before: 0 }
+        .refused("is not read while processes of the project live that could not be killed")
 }
 
-fn open_plain(file: &ResultsFile) -> Result<File, ResultsStatus> {
+/// The folder of the results, and the names of the files in it that are to be sent.
+fn look_up(file: &ResultsFile) -> Result<(OwnedFd, Vec<OsString>, bool), ResultsStatus> {
+    let whole = Seen { file, name: None, before: 0 };
+    let (folder, pattern) = match ResultsPath::parse(&file.path).map_err(|why| whole.refused(&why))? {
+        ResultsPath::File(path) => (Path::new(path), None),
+        ResultsPath::Pattern { name, .. } => (Path::new(&file.path), Some(name)),
+    };
     let mut names = Vec::new();
-    for component in Path::new(&file.path).components() {
+    for component in folder.components() {
         match component {
             Component::RootDir | Component::CurDir => {}
             Component::Normal(name) => names.push(name),
-            Component::ParentDir | Component::Prefix(_) => return Err(refused(file, "is not a plain absolute path")),
+            Component::ParentDir | Component::Prefix(_) => return Err(whole.refused("is not a plain absolute path")),
         }
     }
     let Some((last, parents)) = names.split_last() else {
-        return Err(refused(file, "names no file"));
+        return Err(whole.refused("names no file"));
     };
+    let folder = walk(parents, &whole)?;
+    match pattern {
+        None => Ok((folder, vec![last.to_os_string()], false)),
+        Some(pattern) => {
+            let matching = list(&folder, pattern, &whole)?;
+            if matching.is_empty() {
+                Err(ResultsStatus::Missing { reason: None })
+            } else {
+                Ok((folder, matching, true))
+            }
+        }
+    }
+}
 
+/// Opens a folder one component at a time.
+fn walk(parents: &[&OsStr], whole: &Seen<'_>) -> Result<OwnedFd, ResultsStatus> {
     let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut at: OwnedFd = open("/", step, Mode::empty()).map_err(|errno| unopened(file, errno))?;
+    let mut at: OwnedFd = open("/", step, Mode::empty()).map_err(|errno| whole.unopened(errno))?;
     for name in parents {
         at = openat(&at, *name, step, Mode::empty()).map_err(|errno| match errno {
             Errno::ELOOP | Errno::ENOTDIR => {
-                refused(file, &format!("lies behind {}, which is a link or not a folder", name.display()))
+                whole.refused(&format!("lies behind {}, which is a link or not a folder", name.display()))
             }
             Errno::EACCES => closed(name),
-            errno => unopened(file, errno),
+            errno => whole.unopened(errno),
         })?;
     }
+    Ok(at)
+}
+
+/// The names in a folder that match, sorted. No more are kept than may be sent.
+fn list(folder: &OwnedFd, pattern: &str, whole: &Seen<'_>) -> Result<Vec<OsString>, ResultsStatus> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let listing = Dir::openat(folder, ".", flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::EACCES => closed(OsStr::new("a file")),
+        errno => whole.unopened(errno),
+    })?;
+    let mut names = Vec::new();
+    for (number, entry) in listing.into_iter().enumerate() {
+        let entry = entry.map_err(|errno| whole.refused(&format!("cannot be listed: {errno}")))?;
+        if number >= MAX_LISTED {
+            let why =
+                format!("lies in a folder with more than {MAX_LISTED} entries; write it into a folder of its own");
+            return Err(whole.refused(&why));
+        }
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if !matches(pattern, name.as_bytes()) || matches!(name.as_bytes(), b"." | b"..") {
+            continue;
+        }
+        if names.len() == MAX_FILES {
+            return Err(whole.refused(&format!("matches more than {MAX_FILES} files, the limit")));
+        }
+        names.push(name.to_os_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn open_plain(folder: &OwnedFd, name: &OsStr, seen: &Seen<'_>) -> Result<File, ResultsStatus> {
     // Non-blocking: a FIFO without a writer would wait for ever.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let opened = openat(&at, *last, flags, Mode::empty()).map_err(|errno| {
+    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| {
         // The same error for a file that may not be read, and for a folder in which nothing may be looked for.
-        let looked = fstatat(&at, *last, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if looked == Err(Errno::EACCES) { closed(last) } else { unopened(file, errno) }
+        let looked = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if looked == Err(Errno::EACCES) { closed(name) } else { seen.unopened(errno) }
     })?;
     let opened = File::from(opened);
-    let metadata = opened.metadata().map_err(|error| refused(file, &format!("cannot be examined: {error}")))?;
+    let metadata = opened.metadata().map_err(|error| seen.refused(&format!("cannot be examined: {error}")))?;
     let kind = metadata.file_type();
     if !kind.is_file() {
-        let seen = match kind {
+        let what = match kind {
             kind if kind.is_dir() => "a folder",
             kind if kind.is_fifo() => "a FIFO",
             kind if kind.is_char_device() || kind.is_block_device() => "a device",
             _ => "something else",
         };
-        return Err(refused(file, &format!("is {seen}, a plain file is needed")));
+        return Err(seen.refused(&format!("is {what}, a plain file is needed")));
     }
     if metadata.nlink() != 1 {
-        return Err(refused(file, &format!("has {} names, a plain file with one name is needed", metadata.nlink())));
+        return Err(seen.refused(&format!("has {} names, a plain file with one name is needed", metadata.nlink())));
     }
-    if metadata.len() > file.max_bytes {
-        return Err(too_long(file, metadata.len()));
+    if seen.before.saturating_add(metadata.len()) > seen.file.max_bytes {
+        return Err(seen.too_long(metadata.len()));
     }
     Ok(opened)
 }
@@ -111,19 +201,29 @@ fn closed(name: &OsStr) -> ResultsStatus {
     ResultsStatus::Missing { reason: Some(reason) }
 }
 
-fn unopened(file: &ResultsFile, errno: Errno) -> ResultsStatus {
-    match errno {
-        Errno::ENOENT => ResultsStatus::Missing { reason: None },
-        Errno::ELOOP => refused(file, "is a symbolic link, a plain file is needed"),
-        Errno::ENXIO => refused(file, "is a socket or a device, a plain file is needed"),
-        errno => refused(file, &format!("cannot be opened: {errno}")),
+impl Seen<'_> {
+    fn unopened(&self, errno: Errno) -> ResultsStatus {
+        match errno {
+            Errno::ENOENT => ResultsStatus::Missing { reason: None },
+            Errno::ELOOP => self.refused("is a symbolic link, a plain file is needed"),
+            Errno::ENXIO => self.refused("is a socket or a device, a plain file is needed"),
+            errno => self.refused(&format!("cannot be opened: {errno}")),
+        }
     }
-}
 
-fn too_long(file: &ResultsFile, seen: u64) -> ResultsStatus {
-    refused(file, &format!("has {seen} bytes or more, the limit is {}", file.max_bytes))
-}
+    fn too_long(&self, length: u64) -> ResultsStatus {
+        let limit = self.file.max_bytes;
+        match self.name {
+            None => self.refused(&format!("has {length} bytes or more, the limit is {limit}")),
+            Some(_) => {
+                let seen = self.before.saturating_add(length);
+                self.refused(&format!("and those before it have {seen} bytes or more, the limit is {limit}"))
+            }
+        }
+    }
 
-fn refused(file: &ResultsFile, what: &str) -> ResultsStatus {
-    ResultsStatus::Refused { reason: format!("the results file {} {what}", file.path) }
+    fn refused(&self, what: &str) -> ResultsStatus {
+        let name = self.name.map(|name| format!(" ({name:?})")).unwrap_or_default();
+        ResultsStatus::Refused { reason: format!("the results file {}{name} {what}", self.file.path) }
+    }
 }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use assize_protocol::egress::FromCell;
-use assize_protocol::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
+use assize_protocol::event::{End, Hello, Output, ResultsFileStarted, StageEnded, StageReady, StageStarted};
 use assize_protocol::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
 use assize_protocol::mask;
 use assize_protocol::plan::Plan;
@@ -29,7 +29,9 @@ pub enum Event {
     StageReady(StageReady),
     Output(Output),
     StageEnded(StageEnded),
-    /// A piece of the results file.
+    /// The next pieces are of another results file.
+    ResultsFile(ResultsFileStarted),
+    /// A piece of a results file.
     Results(Vec<u8>),
     /// What the proxy of a stage has to say.
     Tunnel(FromCell),
@@ -195,6 +197,7 @@ fn read(frame: Frame) -> Result<Event, StreamError> {
         Kind::Output => {
             Event::Output(Output::decode(&payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?)
         }
+        Kind::ResultsFile => Event::ResultsFile(json(kind, &payload)?),
         Kind::Results => Event::Results(payload),
         Kind::FromTunnel => {
             Event::Tunnel(FromCell::decode(&payload).ok_or_else(|| StreamError::Garbled("a broken tunnel".to_owned()))?)

@@ -17,7 +17,7 @@ use assize_domain::run::{Cause, Evidence, FailureCode, StageName, Status};
 use assize_domain::verdict::{Verdict, unsigned};
 
 pub use progress::watch;
-pub use summary::print_summary;
+pub use summary::{print_summary, print_verdict};
 
 /// A run, with the fields that this program shows.
 #[derive(Debug, Clone, Deserialize)]
@@ -175,7 +175,13 @@ mod tests {
 
     #[test]
     fn only_full_marks_are_a_success() {
-        let verdict = |score: f64| Verdict { score, max_score: 1.0, tests: Vec::new(), integrity: Integrity::Isolated };
+        let verdict = |score: f64| Verdict {
+            score,
+            max_score: 1.0,
+            tests: Vec::new(),
+            integrity: Integrity::Isolated,
+            output: None,
+        };
         let run = run(serde_json::json!({ "status": "completed", "score": 1.0, "max_score": 1.0 }));
         assert_eq!(exit_of(&run, Some(&verdict(1.0))), Exit::Success);
         assert_eq!(exit_of(&run, Some(&verdict(0.5))), Exit::TestsFailed);

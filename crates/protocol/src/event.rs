@@ -140,15 +140,22 @@ pub enum EndStatus {
     },
 }
 
-/// What became of the results file.
+/// One of several results files begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsFileStarted {
+    /// Its name without its folder; bytes that are not UTF-8 are replaced.
+    pub name: String,
+}
+
+/// What became of the results files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "results", rename_all = "snake_case")]
 pub enum ResultsStatus {
     /// The plan asked for no results.
     None,
-    /// The file was sent in `Results` frames.
+    /// Every file was sent in `Results` frames.
     Read {
-        /// Length of the file.
+        /// Length of all files together.
         bytes: u64,
     },
     /// There is no file, or the warden could not look for it.
@@ -157,7 +164,7 @@ pub enum ResultsStatus {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The file is not a plain file, or it is longer than allowed.
+    /// A file is not a plain file, or there are more files or bytes than allowed.
     Refused {
         /// What was wrong, the limit and the value, in words.
         reason: String,

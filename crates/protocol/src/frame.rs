@@ -50,12 +50,15 @@ pub enum Kind {
     Output = 0x84,
     /// An [`crate::event::StageEnded`] as JSON.
     StageEnded = 0x85,
-    /// Bytes of the results file, under a mask.
+    /// Bytes of a results file, under a mask.
     Results = 0x86,
     /// An [`crate::event::End`] as JSON; the last frame.
     End = 0x87,
     /// A [`crate::egress::FromCell`], under a mask.
     FromTunnel = 0x88,
+    /// An [`crate::event::ResultsFileStarted`] as JSON: the `Results` frames that follow are of this file. Only where the
+    /// path of the results is a pattern.
+    ResultsFile = 0x89,
 }
 
 impl Kind {
@@ -76,6 +79,7 @@ impl Kind {
             Results,
             End,
             FromTunnel,
+            ResultsFile,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -4,7 +4,7 @@
 //! with [`event`]s. Connections of a stage to the outside travel in the same stream ([`egress`]). Output of the
 //! project travels under a [`mask`]. [`content`] names the kinds of file that both ends recognise, [`cgroup_stats`]
 //! reads the same counters on both ends, and [`isolation`] describes what a probe checks inside a cell. [`names`] reads the
-//! names of an archive, for the scan as for the warden.
+//! names of an archive, for the scan as for the warden, and [`results`] says which files a path of results names.
 //!
 //! This crate may know serde, JSON, CRC-32 and the standard library. It may not know the engine, the network or the database.
 
@@ -19,3 +19,4 @@ pub mod isolation;
 pub mod mask;
 pub mod names;
 pub mod plan;
+pub mod results;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
 use crate::names::NameRules;
+use crate::results::ResultsPath;
 
 /// How long a stage has between SIGTERM and SIGKILL, in ms: long enough to write a report, short enough for whoever waits.
 pub const GRACE_MS: u64 = 2_000;
@@ -35,7 +36,7 @@ pub struct Plan {
     pub global_timeout_ms: u64,
     /// Between TERM and KILL, in ms.
     pub grace_ms: u64,
-    /// The file to read when every process is gone.
+    /// The files to read when every process is gone.
     pub results: Option<ResultsFile>,
     /// Mount points to look at when a stage has failed: a full one is named in its report. Before each stage
     /// their owner may use them again, whatever a stage before has made of their modes.
@@ -141,13 +142,13 @@ pub struct Ready {
     pub http: Option<String>,
 }
 
-/// A file to hand to the worker: a plain file, opened without following links.
+/// The files to hand to the worker: plain files, opened without following links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsFile {
-    /// Path of the file in the cell.
+    /// Path of the file in the cell, or a pattern: [`crate::results::ResultsPath`].
     pub path: String,
-    /// Longest file that is read, in bytes.
+    /// Bytes that are read of all files together.
     pub max_bytes: u64,
 }
 
@@ -209,6 +210,7 @@ impl Plan {
         }
         if let Some(results) = &self.results {
             require_absolute("the path of the results", &results.path)?;
+            ResultsPath::parse(&results.path).map_err(|why| format!("the path of the results: {why}"))?;
         }
         Ok(())
     }

@@ -1,11 +1,20 @@
 //! What must hold of every report, whatever its format.
 
-use assize_domain::verdict::{self, Format, Integrity, Limits, Test, TestStatus, Verdict};
+use assize_domain::verdict::{self, Format, Integrity, Limits, Reader, ReportFile, Scale, Test, TestStatus, Verdict};
 
 const INTEGRITY: Integrity = Integrity::Isolated;
 
 pub fn check(format: Format, bytes: &[u8]) {
     let limits = Limits { tests: 200, ..Limits::default() };
+    // As a template reads it that says how much there is: then a report may have several documents and no maximum.
+    let scale = Scale { max_score: Some(4.0), extra_credit: 0.0, tests: Some(4) };
+    let reader = Reader { format, integrity: INTEGRITY, limits, scale };
+    for read in [reader.read(bytes), reader.read_partial(bytes), in_two(&reader, bytes)].into_iter().flatten() {
+        assert!(read.tests.len() <= limits.tests);
+        if let Ok(held) = scale.hold(read) {
+            assert!(held.score <= 4.0 && held.max_score == 4.0);
+        }
+    }
     let verdict = match verdict::parse(format, bytes, INTEGRITY, &limits) {
         Ok(verdict) => verdict,
         Err(error) => return assert!(error.to_string().len() < 4000, "{error}"),
@@ -21,6 +30,13 @@ pub fn check(format: Format, bytes: &[u8]) {
     junit_again(&verdict);
 }
 
+/// The halves of a report as two files.
+fn in_two(reader: &Reader, bytes: &[u8]) -> Result<Verdict, verdict::ParseError> {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let files = [("a", first), ("b", second)].map(|(name, bytes)| ReportFile { name, bytes });
+    reader.read_files(&files).map_err(|refused| refused.error)
+}
+
 fn check_test(test: &Test, limits: &Limits) {
     assert!(!test.name.is_empty() && test.name.len() <= limits.name_bytes, "{test:?}");
     assert!(!test.name.chars().any(char::is_control), "{test:?}");
@@ -28,7 +44,7 @@ fn check_test(test: &Test, limits: &Limits) {
         assert!(!message.is_empty() && message.len() <= limits.message_bytes, "{test:?}");
         assert!(!message.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{test:?}");
     }
-    assert!(test.score >= 0.0 && test.max_score >= 0.0, "{test:?}");
+    assert!(test.score.is_finite() && test.max_score >= 0.0, "{test:?}");
 }
 
 /// What we write is longer than what we read, and is no report from outside.
@@ -50,7 +66,7 @@ fn gradescope_again(verdict: &Verdict) {
 }
 
 fn close(again: &mut f64, number: f64) {
-    if (*again - number).abs() <= number * 1e-14 {
+    if (*again - number).abs() <= number.abs() * 1e-14 {
         *again = number;
     }
 }

@@ -1,7 +1,7 @@
 //! `assize inspect archive`: what the submission of an archive would come to.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use assize_archive::{ArchiveProblem, ArchiveSummary, ScanLimits, scan};
 use assize_client::contents;
@@ -10,7 +10,7 @@ use assize_client::terminal::{self, Style, Terminal, bytes};
 use assize_config::Config;
 use serde_json::{Value, json};
 
-use crate::template::Template;
+use super::{divided, load};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -77,27 +77,6 @@ pub(super) fn run(command: &Archive, config: &Config) -> Outcome {
     }
 }
 
-/// The template of a folder, of a file `template.toml`, or of a name.
-fn load(template: &Path, templates_dir: &Path) -> Result<Template, Fault> {
-    let named = templates_dir.join(template);
-    let folder = match template {
-        file if file.is_file() => {
-            file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-        }
-        folder if folder.is_dir() => folder,
-        _ => named.as_path(),
-    };
-    // A folder such as `.` has no name, and a template has one.
-    let folder = folder.canonicalize().map_err(|error| {
-        Fault::usage(format!("there is no template {}: {error}; name its folder", template.display()))
-    })?;
-    if !folder.join("template.toml").is_file() {
-        let folder = folder.display();
-        return Err(Fault::usage(format!("there is no template.toml in {folder}; name the folder of a template")));
-    }
-    Template::load(&folder).map_err(Fault::usage)
-}
-
 fn accepted(summary: &ArchiveSummary, contents: Value) -> Value {
     json!({
         "accepted": true,
@@ -109,15 +88,8 @@ fn accepted(summary: &ArchiveSummary, contents: Value) -> Value {
     })
 }
 
-/// What was wrong, and what to do: the message of each problem ends with that, behind its last semicolon.
-fn divided(problem: &ArchiveProblem) -> (String, String) {
-    let text = problem.to_string();
-    let (message, advice) = text.rsplit_once("; ").unwrap_or((&text, ""));
-    (message.to_owned(), advice.to_owned())
-}
-
 fn refused(problem: &ArchiveProblem) -> Value {
-    let (message, advice) = divided(problem);
+    let (message, advice) = divided(&problem.to_string());
     json!({
         "accepted": false,
         "code": format!("archive_{}", problem.code()),
@@ -142,7 +114,7 @@ fn print_accepted(summary: &ArchiveSummary, contents: &Value) {
 
 fn print_refused(problem: &ArchiveProblem) {
     let terminal = Terminal::stdout();
-    let (message, advice) = divided(problem);
+    let (message, advice) = divided(&problem.to_string());
     terminal.line(terminal.paint(Style::Bad, format!("refused: archive_{}", problem.code())));
     terminal.line(format!("{:<10} {message}", "reason"));
     terminal.line(format!("{:<10} {advice}", "advice"));

@@ -5,13 +5,17 @@ use std::time::Duration;
 use assize_cell::Event;
 use assize_domain::run::{FailureCode, StageName};
 use assize_protocol::egress::FromCell;
-use assize_protocol::event::{EndStatus, Output};
+use assize_protocol::event::{EndStatus, Output, ResultsFileStarted};
+use assize_protocol::results::MAX_FILES;
 
 use super::deadline::{self, SLACK};
-use super::{CellReport, CellSession, RejectionContext, SessionProgress};
+use super::{CellReport, CellSession, ReceivedFile, RejectionContext, SessionProgress};
 use crate::egress::Tunnels;
 use crate::worker::attempt::Attempt;
 use crate::worker::stop::Stop;
+
+/// Bytes of results that a cell sends within the slack of its last stage, on whatever host.
+const QUICK_RESULTS: u64 = 1024 * 1024;
 
 /// Connections in one event of the run.
 const MAX_RECORDED_CONNECTIONS: usize = 50;
@@ -54,15 +58,18 @@ impl CellSession {
                 self.policy.stage_ended();
                 // Unpacking the tests before the next stage, or sending large results, belongs to no stage's time.
                 let unpacks_next = self.plan.inputs.iter().any(|input| input.before == Some(next));
-                if unpacks_next || self.policy.forwards_results() {
+                let sends_large = self.plan.results.as_ref().is_some_and(|file| file.max_bytes > QUICK_RESULTS);
+                if unpacks_next || sends_large || self.policy.forwards_results() {
                     self.set_deadline(self.global_deadline);
                 }
             }
+            Event::ResultsFile(file) => self.begin_results_file(file)?,
             Event::Results(piece) => return self.receive_results(piece),
             Event::End(end) => {
                 return match end.status {
                     EndStatus::Done => Ok(SessionProgress::Ended(CellReport {
                         results: std::mem::take(&mut self.results),
+                        files: std::mem::take(&mut self.results_files),
                         status: end.results,
                         tests: self.observed.tests.take(),
                         interrupted: self.observed.interrupted.take().map(Box::new),
@@ -93,6 +100,14 @@ impl CellSession {
         }
         self.policy.observe_output(&output);
         attempt.output.push(stage, output);
+        Ok(())
+    }
+
+    fn begin_results_file(&mut self, file: ResultsFileStarted) -> Result<(), Stop> {
+        if self.results_files.len() == MAX_FILES {
+            return Err(Stop::failed(FailureCode::CellLost, "the cell sent more files of results than allowed"));
+        }
+        self.results_files.push(ReceivedFile { name: file.name, from: self.results.len() });
         Ok(())
     }
 

@@ -1,16 +1,27 @@
 //! The report of a cell that ended as it should.
 
 use assize_domain::run::Failure;
+use assize_domain::verdict::ReportFile;
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
 
+/// One of several results files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedFile {
+    pub name: String,
+    /// Where it begins in the bytes of all; it ends where the next begins.
+    pub from: usize,
+}
+
 /// The report of a cell.
 #[derive(Debug)]
 pub struct CellReport {
-    /// The bytes of the results file.
+    /// The bytes of the results, of all files together.
     pub results: Vec<u8>,
+    /// The files, if the plan names them by a pattern.
+    pub files: Vec<ReceivedFile>,
     pub status: ResultsStatus,
     /// How the tests stage ended.
     pub tests: Option<StageExit>,
@@ -21,10 +32,23 @@ pub struct CellReport {
 }
 
 impl CellReport {
+    /// The files with their bytes.
+    pub fn files(&self) -> Vec<ReportFile<'_>> {
+        let ends = self.files.iter().skip(1).map(|file| file.from).chain([self.results.len()]);
+        let slices = self.files.iter().zip(ends);
+        slices
+            .map(|(file, end)| ReportFile {
+                name: &file.name,
+                bytes: self.results.get(file.from..end).unwrap_or_default(),
+            })
+            .collect()
+    }
+
     /// The report of a driver that was interrupted and can report nothing any more.
     pub fn interrupted_by(failure: Failure) -> Self {
         Self {
             results: Vec::new(),
+            files: Vec::new(),
             status: ResultsStatus::Missing { reason: None },
             tests: None,
             interrupted: Some(Box::new(failure)),

@@ -102,7 +102,7 @@ fn files() -> Vec<Trial> {
 }
 
 fn xml() -> Vec<Trial> {
-    let doctype = "the reader: no document type, no entity is ever expanded";
+    let doctype = "the reader: no document type with declarations, no entity is ever expanded";
     let bad = invalid("report-junit");
     let case = "<testcase name=\"a\"/>";
     let levels: String =
@@ -120,7 +120,7 @@ fn xml() -> Vec<Trial> {
         bad("external-entity", "an entity that is a file of the reader (XXE)", doctype, &format!(
             "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><testsuite>&e;{case}</testsuite>"
         )),
-        bad("external-subset", "a document type at an address (SSRF)", doctype, &format!(
+        bad("external-subset", "a document type at an address (SSRF)", "the reader: nothing is fetched; the number of tests that the template expects", &format!(
             "<!DOCTYPE x SYSTEM \"http://169.254.169.254/\"><testsuite>{case}</testsuite>"
         )),
         bad("parameter-entity", "a parameter entity", doctype, "<!DOCTYPE x [<!ENTITY % p \"<!ENTITY q 'r'>\"> %p;]><testsuite/>"),
@@ -130,7 +130,7 @@ fn xml() -> Vec<Trial> {
         bad("xml-deep", "10,000 elements in each other", "the reader's depth", &format!("{}{}", "<testsuite>".repeat(10_000), "</testsuite>".repeat(10_000))),
         bad("xml-attributes", "an element with 5,000 attributes", "the reader's count", &format!("<testsuite{attributes}>{case}</testsuite>")),
         bad("xml-cut", "a report that is cut off", "the reader: missing tests cannot be scored", "<testsuite><testcase name=\"a\"/><testcase name=\"b\"/>"),
-        bad("xml-utf16", "a report in UTF-16", "the reader: UTF-8 only", "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-16\"?><testsuite/>"),
+        bad("xml-utf16", "a report that says it is UTF-16 and is not", "the reader: the bytes outrank what they say; the number of tests that the template expects", "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-16\"?><testsuite/>"),
         bad("xml-undefined-entity", "an undefined entity", "the reader: no entity", "<testsuite><testcase name=\"a\"><failure>&nothing;</failure></testcase></testsuite"),
         trial("xml-include", "report-junit", "an XInclude of a file", "it is an element like any other", Expectation::GainsNothing, &format!("{COPY}; exit 1"), format!(
             "<testsuite xmlns:xi=\"http://www.w3.org/2001/XInclude\"><xi:include href=\"file:///etc/passwd\" parse=\"text\"/>{case}<testcase name=\"b\"/></testsuite>"
@@ -156,7 +156,15 @@ fn json() -> Vec<Trial> {
         ),
         bad("json-nan", "a score that is NaN", "JSON has none", &scored("NaN", "1")),
         bad("json-infinite", "a score of 1e999", "a score is at most a billion", &scored("1e999", "1")),
-        bad("json-negative", "a score below 0", "a score is at least 0", &scored("-5", "1")),
+        trial(
+            "json-negative",
+            "report-gradescope",
+            "a score below 0",
+            "a test may deduct points, and a total is at least 0",
+            Expectation::Scores(0.0),
+            &format!("{COPY}; exit 1"),
+            scored("-5", "1").as_bytes(),
+        ),
         bad("json-huge", "a score of 1e300", "a score is at most a billion", &scored("1e300", "1e300")),
         bad(
             "json-duplicate-key",

@@ -12,13 +12,14 @@ const SHOWN_LAST_OUTPUT: usize = 20;
 pub fn print_summary(terminal: Terminal, run: &Run, verdict: Option<&Verdict>) {
     terminal.line("");
     match (verdict, &run.failure) {
-        (Some(verdict), _) => print_verdict(terminal, run, verdict),
+        (Some(verdict), _) => print_verdict(terminal, verdict, run.took()),
         (None, Some(failed)) => print_failure(terminal, run, failed),
         (None, None) => terminal.line(format!("run {} is {}", run.id, run.state_text())),
     }
 }
 
-fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
+/// Prints a verdict, and how long its run took, if that is known.
+pub fn print_verdict(terminal: Terminal, verdict: &Verdict, took: Option<String>) {
     let rows = verdict.tests.iter().map(|test| {
         let style = match test.status {
             TestStatus::Passed => Style::Good,
@@ -44,7 +45,7 @@ fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
         .map(|(status, count)| format!("{count} {}", status.as_str()))
         .collect::<Vec<_>>()
         .join(", ");
-    let took = run.took().map_or_else(String::new, |took| format!("  in {took}"));
+    let took = took.map_or_else(String::new, |took| format!("  in {took}"));
     terminal.line(format!("{}  {counts}{took}", terminal.paint(style, total)));
     let integrity = match verdict.integrity {
         Integrity::Isolated => {
@@ -55,6 +56,10 @@ fn print_verdict(terminal: Terminal, run: &Run, verdict: &Verdict) {
         }
     };
     terminal.line(terminal.paint(Style::Dim, integrity));
+    if let Some(output) = &verdict.output {
+        terminal.line("");
+        output.lines().for_each(|line| terminal.line(printable(line)));
+    }
 }
 
 fn print_failure(terminal: Terminal, run: &Run, failed: &Failed) {

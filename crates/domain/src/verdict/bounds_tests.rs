@@ -86,6 +86,9 @@ fn check(format: Format, report: &Report) {
     }
 }
 
+/// What explains the tests of a subtest.
+const HOOK_FAILED: &str = "not ok\n  ---\n  failureType: 'hookFailed'\n  error: 'no database'\n  ...\n";
+
 #[test]
 fn tap_takes_no_more_than_in_proportion() {
     for report in [
@@ -102,6 +105,11 @@ fn tap_takes_no_more_than_in_proportion() {
         filled("1..1\n", &format!("{}ok\n", " ".repeat(64)), "ok 1\n"),
         counted("1..1\n", |i| format!("{}ok {i} {}\n", " ".repeat(4 * (16 - i % 17)), "x".repeat(40)), ""),
         filled("1..1\n", " ", "\nok 1\n"),
+        filled("", "ok - a {\n", "1..1\n"),
+        filled("1..1\n", "ok - a\n{\n", "}\n"),
+        filled("1..1\n", "ok - a {\n    not ok - b\n}\n", ""),
+        filled("1..1\n", "    not ok\n      ---\n      failureType: 'cancelledByParent'\n      ...\n", HOOK_FAILED),
+        filled("1..1\n    not ok\n", HOOK_FAILED, ""),
         filled("1..1\nok 1 ", "\u{1b}[", "\n"),
         filled("1..1\nok ", "9", "\n"),
         filled("1..", "9", "\n"),
@@ -129,6 +137,9 @@ fn junit_takes_no_more_than_in_proportion() {
         ("<failure message='", "&", "'/>"),
         ("<failure message='", "&#0000000000000000000001", "'/>"),
         ("<system-out>", "<testcase name='x'/>", "</system-out>"),
+        ("<failure/>", "<system-out>aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa</system-out>", ""),
+        ("<failure/><system-out>", "a&amp;", "</system-out>"),
+        ("", "<rerunFailure><system-out>a</system-out></rerunFailure>", ""),
         ("<!--", "-", "-->"),
         ("<!--", "<!--", "-->"),
         ("<?x ", "?", "?>"),
@@ -143,6 +154,11 @@ fn junit_takes_no_more_than_in_proportion() {
         check(Format::Junit, &filled(&head, piece, ""));
     }
     check(Format::Junit, &filled("<testsuite>", "<testsuite name='a' errors='1'></testsuite>", "</testsuite>"));
+    let again = "<testcase name='a'><failure>aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa</failure></testcase>";
+    check(Format::Junit, &filled("<testsuite name='pytest'>", again, "</testsuite>"));
+    let deep = format!("<testsuite name='{}'>", "n".repeat(200)).repeat(20);
+    let node = "<testcase name='a' time='1' classname='test'/>";
+    check(Format::Junit, &filled(&deep, node, &"</testsuite>".repeat(20)));
     check(Format::Junit, &counted("<testsuite>", |i| format!("<testcase name='{i}'/>"), "</testsuite>"));
     let attributes = |i: usize| format!("<b{}/>", (0..60).map(|j| format!(" a{i}{j}=''")).collect::<String>());
     check(Format::Junit, &counted("<testsuite>", attributes, "</testsuite>"));
@@ -156,9 +172,20 @@ fn json_takes_no_more_than_in_proportion() {
             _ => ("{\"score\":1,\"max_score\":1,\"tests\":[", "]}"),
         };
         let end = format!("0{tail}");
-        for piece in
-            ["0,", "{},", "[],", "{\"a\":0},", "\"\\ud800\",", "\"\u{1}\",", "1e9,", "-0.0,", "[[[[[[[[0]]]]]]]],"]
-        {
+        for piece in [
+            "0,",
+            "{},",
+            "[],",
+            "{\"a\":0},",
+            "\"\\ud800\",",
+            "\"\u{1}\",",
+            "1e9,",
+            "NaN,",
+            "-Infinity,",
+            "\"1\",",
+            "-0.0,",
+            "[[[[[[[[0]]]]]]]],",
+        ] {
             check(format, &filled(head, piece, &end));
         }
         let test = "{\"name\":\"a\",\"status\":\"failed\",\"score\":0,\"max_score\":1},";

@@ -31,6 +31,14 @@ pub enum ParseError {
         /// Tests seen when counting stopped, or announced.
         seen: u64,
     },
+    /// More files than [`super::MAX_FILES`].
+    #[error("the report has {seen} files, over the limit of {limit}; write fewer files")]
+    TooManyFiles {
+        /// Files allowed.
+        limit: usize,
+        /// Files seen.
+        seen: usize,
+    },
     /// Nested deeper than the format's limit.
     #[error("the report nests {seen} levels deep, over the limit of {limit}; flatten it")]
     TooDeep {
@@ -57,15 +65,16 @@ pub enum ParseError {
         /// Byte offset into the report.
         at: u64,
     },
-    /// An encoding other than UTF-8.
+    /// An encoding that is not read: an unknown one, UTF-32, or one in which `<` may stand for something else.
     #[error("the report is encoded as {seen}; write it as UTF-8")]
     Encoding {
         /// What the report says of itself, or what its first bytes show.
         seen: String,
     },
-    /// A document type declaration; those define entities, and none are ever expanded.
+    /// A document type declaration that declares something, or that stands where none may; entities are never expanded.
     #[error(
-        "the report has a document type declaration at byte {at}, whose entities are never expanded; remove <!DOCTYPE>"
+        "the report has a document type declaration at byte {at} that has declarations of its own or is not the first; \
+         entities are never expanded, so remove <!DOCTYPE>"
     )]
     Doctype {
         /// Byte offset into the report.
@@ -78,6 +87,23 @@ pub enum ParseError {
         format: Format,
         /// What is wrong, and where.
         detail: String,
+    },
+    /// XML of another kind than JUnit.
+    #[error("the report is XML of another kind: {detail}; let the tests write JUnit XML")]
+    ForeignXml {
+        /// What it has, and what was looked for.
+        detail: String,
+    },
+    /// More documents in one file than can be told to be complete.
+    #[error(
+        "the report has more than {limit} XML documents in one file (the next begins at byte {at}); write one document, \
+         or set results.expect_tests in the template, so that a document that is missing is noticed"
+    )]
+    TooManyDocuments {
+        /// Documents allowed.
+        limit: usize,
+        /// Byte offset into the report.
+        at: u64,
     },
     /// The report ends before it is complete.
     #[error("the report is truncated: {detail}; find out why the tests stopped early")]
@@ -111,11 +137,13 @@ pub enum ParseError {
         /// What to do.
         remedy: &'static str,
     },
-    /// A score that is negative, not finite, or absurd.
-    #[error("{field} is {seen}, but a score must lie between 0 and {limit}; correct the report")]
+    /// A score that is not finite or absurd, or negative where none may be.
+    #[error("{field} is {seen}, but it must lie between {least} and {limit}; correct the report")]
     Score {
         /// Path of the field.
         field: String,
+        /// The smallest score that is believed.
+        least: f64,
         /// The largest score that is believed.
         limit: f64,
         /// The value seen.

@@ -3,20 +3,29 @@
 //! What is decided here where Gradescope's own description is silent or lenient:
 //!
 //! - A top-level `score` overrides the sum over the tests, as there. So does a top-level `max_score`, which only
-//!   assize knows: Gradescope keeps the assignment's points elsewhere. Without it, the tests' maxima are summed.
-//! - A score above its maximum is extra credit; the template permits it or not ([`super::Scale`]). Negative, non-finite and absurd ones ([`MAX_SCORE`]) are not.
+//!   assize knows: Gradescope keeps the assignment's points elsewhere. Without it, the tests' maxima are summed; where
+//!   no test has one either, the maximum is the template's.
+//! - A test may deduct points: its score is negative. The total is never below 0.
+//! - A score above its maximum is extra credit; the template permits it or not ([`super::Scale`]). Non-finite and absurd
+//!   ones ([`MAX_SCORE`]) are refused, and so are negative maxima.
+//! - Sums are compared with a tolerance: eight times 0.1 is 0.8.
 //! - A test without `max_score` adds nothing to the maximum; one without `score` scores its maximum if its `status`
 //!   is `passed`, else 0.
 //! - A test without `status` passed if it reached its maximum; one that has none of the three is a note
 //!   ([`TestStatus::Other`], 0 of 0).
-//! - `null` is the same as absent. Unknown keys are ignored: `extra_data`, `leaderboard`, `tags`, `stdout_visibility`.
-//! - `visibility` for the whole report applies to the tests that have none of their own.
+//! - `null` is the same as absent. A number may be quoted, and a text may be an array of lines. What is not read may be
+//!   anything: `extra_data`, `leaderboard`, `tags`, `stdout_visibility`.
+//! - `visibility` for the whole report applies to the tests that have none of their own, and to the text about the whole
+//!   submission: it is kept only if it is visible at once.
 
+mod write;
+
+use serde_json::Value;
+
+pub use self::write::to_gradescope;
 use super::json::{self, Object};
-use super::{
-    Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, Visibility, text, unsigned, whole_millis,
-};
-use serde_json::{Value, json};
+use super::scale::same;
+use super::{Format, Limits, ParseError, Reader, Test, TestStatus, Verdict, Visibility, text, unsigned, whole_millis};
 
 /// Points beyond which a score is a mistake or an attack: sums of 10,000 of them are still exact to the point in an
 /// `f64`.
@@ -25,11 +34,13 @@ const MAX_SCORE: f64 = 1e9;
 /// Where our own fields live, so that what Gradescope has no word for survives a round trip.
 const OURS: &str = "assize";
 
-pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
+pub(super) fn parse(report: &str, reader: &Reader) -> Result<Verdict, ParseError> {
+    let limits = &reader.limits;
     let root = json::parse_object(report, Format::Gradescope, limits)?;
     let shown = visibility(&root, "")?.unwrap_or_default();
     let total = points(&root, "", "score")?;
-    let total_max = points(&root, "", "max_score")?;
+    let total_max = maximum(&root, "", "max_score")?;
+    let output = json::lenient_text(&root, "", "output")?;
 
     let mut tests = Vec::new();
     let mut any_max = total_max.is_some();
@@ -47,16 +58,30 @@ pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Resu
             remedy: "write it at the top level, or `score` or `status` in each test",
         });
     }
-    if !any_max {
-        return Err(ParseError::Missing {
-            field: "max_score".to_owned(),
-            remedy: "write it at the top level or in each test, so that the score means something",
-        });
+    let deducts = tests.iter().any(|test: &Test| test.score < 0.0);
+    if let Some(seen) = total.filter(|total| *total < 0.0 && !deducts) {
+        return Err(ParseError::Score { field: "score".to_owned(), least: 0.0, limit: MAX_SCORE, seen });
     }
-    let mut verdict = Verdict::of_tests(tests, integrity);
-    verdict.score = total.unwrap_or(verdict.score);
-    verdict.max_score = total_max.unwrap_or(verdict.max_score);
-    Ok(verdict)
+    let mut verdict = Verdict::of_tests(tests, reader.integrity);
+    verdict.score = total.unwrap_or(verdict.score).max(0.0);
+    verdict.max_score = match (total_max, any_max, reader.scale.max_score) {
+        (Some(stated), _, _) => stated,
+        (None, true, _) => verdict.max_score,
+        (None, false, Some(expected)) => expected,
+        (None, false, None) => {
+            return Err(ParseError::Missing {
+                field: "max_score".to_owned(),
+                remedy: "write it at the top level or in each test, or set results.max_score in the template, so that \
+                         the score means something",
+            });
+        }
+    };
+    if same(verdict.score, verdict.max_score) {
+        verdict.score = verdict.max_score;
+    }
+    verdict.output =
+        output.filter(|_| shown == Visibility::Visible).and_then(|output| text::block(&output, limits.message_bytes));
+    Ok(verdict.without_minus_zero())
 }
 
 fn parse_test(
@@ -66,8 +91,9 @@ fn parse_test(
     shown: Visibility,
     limits: &Limits,
 ) -> Result<Test, ParseError> {
-    let given = (points(object, path, "score")?, points(object, path, "max_score")?, status(object, path)?);
+    let given = (points(object, path, "score")?, maximum(object, path, "max_score")?, status(object, path)?);
     let (score, max_score) = match given {
+        (Some(score), Some(max), _) if same(score, max) => (max, max),
         (Some(score), max, _) => (score, max.unwrap_or(0.0)),
         (None, Some(max), Some(TestStatus::Passed)) => (max, max),
         (None, max, _) => (0.0, max.unwrap_or(0.0)),
@@ -87,14 +113,15 @@ fn parse_test(
         score,
         max_score,
         duration_ms: ours.and_then(|ours| ours.get("duration_ms")).and_then(Value::as_f64).and_then(whole_millis),
-        message: json::string(object, path, "output")?.and_then(|output| text::block(output, limits.message_bytes)),
+        message: json::lenient_text(object, path, "output")?
+            .and_then(|output| text::block(&output, limits.message_bytes)),
         visibility: visibility(object, path)?.unwrap_or(shown),
     })
 }
 
 /// The name, or the number, or the position from 1.
 fn name(object: &Object, path: &str, index: usize, limits: &Limits) -> Result<String, ParseError> {
-    let name = text::line(json::string(object, path, "name")?.unwrap_or_default(), limits.name_bytes);
+    let name = text::line(&json::lenient_text(object, path, "name")?.unwrap_or_default(), limits.name_bytes);
     if !name.is_empty() {
         return Ok(name);
     }
@@ -146,50 +173,22 @@ fn visibility(object: &Object, path: &str) -> Result<Option<Visibility>, ParseEr
     }
 }
 
-/// The score at `key`, held to what a score can be.
+/// The score at `key`, held to what a score or a deduction can be.
 fn points(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
-    match json::number(object, path, key)? {
-        Some(seen) if !(0.0..=MAX_SCORE).contains(&seen) => {
-            Err(ParseError::Score { field: json::join(path, key), limit: MAX_SCORE, seen })
+    bounded(object, path, key, -MAX_SCORE)
+}
+
+/// The maximum at `key`, held to what a maximum can be.
+fn maximum(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
+    bounded(object, path, key, 0.0)
+}
+
+fn bounded(object: &Object, path: &str, key: &str, least: f64) -> Result<Option<f64>, ParseError> {
+    match json::lenient_number(object, path, key)? {
+        Some(seen) if !(least..=MAX_SCORE).contains(&seen) => {
+            Err(ParseError::Score { field: json::join(path, key), least, limit: MAX_SCORE, seen })
         }
         // Minus zero is zero: it would print as `-0`.
-        number => Ok(number.map(|number| number.abs())),
+        number => Ok(number.map(unsigned)),
     }
-}
-
-/// The verdict as Gradescope's `results.json`.
-///
-/// Gradescope knows `passed` and `failed` only: an errored or other test is written as failed, a skipped or pending one
-/// without status; what is lost stands in each test's `extra_data`. Durations stand there too, in milliseconds.
-pub fn to_gradescope(verdict: &Verdict) -> Value {
-    let tests: Vec<Value> = verdict.tests.iter().map(emit_test).collect();
-    json!({
-        "score": unsigned(verdict.score),
-        "max_score": unsigned(verdict.max_score),
-        "tests": tests,
-        "extra_data": { OURS: { "integrity": verdict.integrity } },
-    })
-}
-
-fn emit_test(test: &Test) -> Value {
-    let mut ours = json!({ "status": test.status.as_str() });
-    if let Some(duration_ms) = test.duration_ms {
-        ours["duration_ms"] = duration_ms.into();
-    }
-    let mut emitted = json!({
-        "name": test.name,
-        "score": unsigned(test.score),
-        "max_score": unsigned(test.max_score),
-        "visibility": test.visibility,
-        "extra_data": { OURS: ours },
-    });
-    match test.status {
-        TestStatus::Passed => emitted["status"] = "passed".into(),
-        TestStatus::Failed | TestStatus::Errored | TestStatus::Other => emitted["status"] = "failed".into(),
-        TestStatus::Skipped | TestStatus::Pending => {}
-    }
-    if let Some(message) = &test.message {
-        emitted["output"] = message.as_str().into();
-    }
-    emitted
 }

@@ -3,6 +3,7 @@
 use super::{Format, Limits, ParseError, text};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
@@ -46,6 +47,32 @@ pub(super) fn string<'a>(object: &'a Object, path: &str, key: &str) -> Result<Op
 /// The number at `key`, if there is one.
 pub(super) fn number(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
     get(object, key).map(|value| value.as_f64().ok_or_else(|| wrong_type(path, key, "a number", value))).transpose()
+}
+
+/// The number at `key`, if there is one, also as a string of digits: some graders quote every value.
+pub(super) fn lenient_number(object: &Object, path: &str, key: &str) -> Result<Option<f64>, ParseError> {
+    let of_text = |text: &str| {
+        let text = text.trim();
+        let is_decimal = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+        text.parse::<f64>().ok().filter(|number| is_decimal && number.is_finite())
+    };
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str().and_then(of_text));
+    get(object, key).map(|value| number(value).ok_or_else(|| wrong_type(path, key, "a number", value))).transpose()
+}
+
+/// The text at `key`, if there is one: a string, a number, or an array of lines.
+pub(super) fn lenient_text<'a>(object: &'a Object, path: &str, key: &str) -> Result<Option<Cow<'a, str>>, ParseError> {
+    let Some(value) = get(object, key) else { return Ok(None) };
+    let line = |value: &'a Value| match value {
+        Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
+        _ => None,
+    };
+    let text = match value {
+        Value::Array(lines) => lines.iter().map(line).collect::<Option<Vec<_>>>().map(|lines| lines.join("\n").into()),
+        _ => line(value),
+    };
+    text.map(Some).ok_or_else(|| wrong_type(path, key, "a string or an array of strings", value))
 }
 
 /// The object at `key`, if there is one.
@@ -94,8 +121,9 @@ fn describe(value: &Value) -> String {
 
 /// Checks the depth before any recursion, and repairs what would make one bad character discard the report.
 ///
-/// Repaired: raw control characters in strings (shell-made JSON), and lone surrogates (`"\udc80"` is how Python
-/// prints a byte that was not UTF-8).
+/// Repaired: raw control characters in strings (shell-made JSON), lone surrogates (`"\udc80"` is how Python prints a
+/// byte that was not UTF-8), and numbers that are none (`NaN`, `Infinity`: Python's too), which become strings: where a
+/// field is read, a string that is no number is refused.
 fn repair(report: &str, limits: &Limits) -> Result<Vec<u8>, ParseError> {
     let bytes = report.as_bytes();
     let mut repaired = Vec::with_capacity(bytes.len());
@@ -122,6 +150,14 @@ fn repair(report: &str, limits: &Limits) -> Result<Vec<u8>, ParseError> {
                 }
             }
             b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b'N' | b'I' | b'-' if !in_string => {
+                let rest = &bytes[at..];
+                if let Some(word) = NO_NUMBERS.iter().find(|word| rest.starts_with(word.as_bytes())) {
+                    repaired.extend_from_slice(format!("\"{word}\"").as_bytes());
+                    at += word.len();
+                    continue;
+                }
+            }
             0..=0x1f if in_string => {
                 repaired.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
                 at += 1;
@@ -135,6 +171,9 @@ fn repair(report: &str, limits: &Limits) -> Result<Vec<u8>, ParseError> {
     }
     Ok(repaired)
 }
+
+/// What Python writes for numbers that JSON cannot hold.
+const NO_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 enum Surrogate {
     High,

@@ -2,25 +2,41 @@
 //!
 //! There is no one schema: Ant, Surefire, pytest, Jest, gtest, Go and Node each write their own. So suites may nest
 //! and be the root, `failure`, `error` and `skipped` may carry text or attributes or nothing, and what is unknown is
-//! skipped. What is decided here:
+//! skipped. What is decided here (docs/results.md has the rules of each tool):
 //!
 //! - Each test is worth one point; a skipped one is worth none.
-//! - `error` outranks `failure`, which outranks `skipped`, except for a `skipped` of type `todo` (Node's), whose
-//!   failure is expected.
-//! - Surefire's `rerunFailure` and `flakyFailure` are earlier attempts: the status is what the report ends with.
-//! - A suite that counts failures or errors, or has an `error` of its own, and shows no failing test adds an errored
-//!   test, so that a broken set-up is no full pass. Other counts differ between tools and are not believed.
+//! - `error` outranks `failure`, which outranks `skipped`, except where a tool says that the failure is expected.
+//! - Two test cases of one name are two tests, except in the reports of tools that give each test one name
+//!   ([`producer::Producer`]): there they are one, and the worst counts.
+//! - A suite that counts failures or errors, more than it has earlier attempts and expected failures, and shows no failing
+//!   test, or that has an `error` of its own, adds an errored test, so that a broken set-up is no full pass. Other counts
+//!   differ between tools and are not believed.
 //! - Only a `testcase` directly in suites counts: one within unescaped output does not.
+//! - Several documents follow one another only where the template says how many tests or points there are.
 
-use super::xml::{Document, Element, Node, escape};
-use super::{Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, text, whole_millis};
+mod case;
+mod producer;
+mod write;
+
+use std::collections::HashMap;
+
+use self::case::{Case, Kind, Outcome};
+use self::producer::{Producer, of_foreign_root};
+pub use self::write::to_junit;
+use super::xml::{Document, Element, Node};
+use super::{Limits, MAX_FILES, PATH, ParseError, Reader, Test, TestStatus, Verdict, text};
 
 /// The type under which [`TestStatus::Other`] is written, since JUnit has no word for it.
 const OTHER: &str = "assize.other";
 
-pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
-    let mut document = Document::new(report, limits);
-    let mut state = Reading { limits, open: Vec::new(), tests: Vec::new(), failing: 0 };
+/// What makes two test cases of one suite the same test: class, name and file.
+type Identity = [String; 3];
+
+pub(super) fn parse(report: &str, reader: &Reader) -> Result<Verdict, ParseError> {
+    // One that is missing would not be noticed otherwise.
+    let documents = if reader.scale.is_known() { MAX_FILES } else { 1 };
+    let mut document = Document::new(report, documents, &reader.limits);
+    let mut state = Reading { limits: &reader.limits, open: Vec::new(), tests: Vec::new(), shown: 0, failing: 0 };
     while let Some(node) = document.next()? {
         match node {
             Node::Open(element) => state.open(&element)?,
@@ -28,106 +44,173 @@ pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Resu
             Node::Close => state.close()?,
         }
     }
-    Ok(Verdict::of_tests(state.tests, integrity))
+    Ok(Verdict::of_tests(state.tests, reader.integrity))
 }
 
 /// An open element.
 enum Open {
-    Suite { name: String, counted: u64, failing_before: u64 },
+    Suite(Suite),
     Case(Case),
-    Outcome { kind: Kind, of_type: String, message: String, text: String },
+    Outcome(Outcome),
+    /// What a test printed.
+    Output,
+    /// The properties of the case or suite around them.
+    Properties,
     Ignored,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Failure,
-    Error,
-    Skipped,
-}
-
-/// What is known so far of an open test case.
-struct Case {
+/// What is known so far of an open suite.
+struct Suite {
     name: String,
-    duration_ms: Option<u64>,
-    /// What attributes say, where no child says otherwise (gtest, CTest).
-    implied: TestStatus,
-    failed: bool,
-    errored: bool,
-    other: bool,
-    skipped: Option<TestStatus>,
-    messages: Vec<String>,
+    /// The names of the suites around it, and its own.
+    path: String,
+    producer: Producer,
+    counted: u64,
+    /// What [`Reading`] had counted when the suite began.
+    shown_before: u64,
+    failing_before: u64,
+    /// Where the tests are, for the tools that write one test several times.
+    tests: HashMap<Identity, usize>,
+    /// Whether it holds a test case or a suite.
+    is_known: bool,
+    /// The first child that no dialect has.
+    foreign: Option<String>,
 }
 
 struct Reading<'a> {
     limits: &'a Limits,
     open: Vec<Open>,
     tests: Vec<Test>,
-    /// Failing cases and suites so far, expected failures included.
+    /// Failures and errors that cases and suites show so far, those of earlier attempts and expected ones included.
+    shown: u64,
+    /// Tests that fail so far.
     failing: u64,
 }
 
 impl Reading<'_> {
     fn open(&mut self, element: &Element) -> Result<(), ParseError> {
-        let next = match (self.open.last(), element.name.as_str()) {
-            (None | Some(Open::Suite { .. }), "testsuites" | "testsuite") => Open::Suite {
-                name: text::line(element.attribute("name").unwrap_or_default(), self.limits.name_bytes),
-                counted: count(element, "failures").saturating_add(count(element, "errors")),
-                failing_before: self.failing,
+        let name = element.name.as_str();
+        let next = match self.open.last_mut() {
+            None => match name {
+                "testsuites" | "testsuite" => Open::Suite(self.suite(element)),
+                root => return Err(foreign_root(root)),
             },
-            (None, root) => {
-                let detail = format!("the root is <{}>, not <testsuites> or <testsuite>", text::excerpt(root));
-                return Err(ParseError::Syntax { format: Format::Junit, detail });
+            Some(Open::Suite(suite)) => match name {
+                "testsuites" | "testsuite" => {
+                    suite.is_known = true;
+                    Open::Suite(self.suite(element))
+                }
+                "testcase" => {
+                    suite.is_known = true;
+                    let number = self.tests.len() + 1;
+                    Open::Case(Case::new(element, &suite.path, number, self.limits))
+                }
+                "failure" => Open::Outcome(Outcome::new(Kind::Failure, element, self.limits)),
+                "error" => Open::Outcome(Outcome::new(Kind::Error, element, self.limits)),
+                "properties" => Open::Properties,
+                "system-out" | "system-err" | "skipped" => Open::Ignored,
+                other => {
+                    suite.foreign.get_or_insert_with(|| text::excerpt(other));
+                    Open::Ignored
+                }
+            },
+            Some(Open::Case(_)) => match (Kind::of_child(name), name) {
+                (Some(kind), _) => Open::Outcome(Outcome::new(kind, element, self.limits)),
+                (None, "system-out" | "system-err") => Open::Output,
+                (None, "properties") => Open::Properties,
+                (None, _) => Open::Ignored,
+            },
+            Some(Open::Properties) => {
+                self.property(element);
+                Open::Ignored
             }
-            (Some(Open::Suite { .. }), "testcase") => Open::Case(self.case(element)),
-            (Some(Open::Suite { .. } | Open::Case(_)), "failure") => outcome(Kind::Failure, element),
-            (Some(Open::Suite { .. } | Open::Case(_)), "error") => outcome(Kind::Error, element),
-            (Some(Open::Case(_)), "skipped") => outcome(Kind::Skipped, element),
-            _ => Open::Ignored,
+            Some(Open::Outcome(_) | Open::Output | Open::Ignored) => Open::Ignored,
         };
         self.open.push(next);
         Ok(())
     }
 
+    /// Heeds a property that is a mark of its tool.
+    fn property(&mut self, element: &Element) {
+        let (name, value) = (element.attribute("name"), element.attribute("value"));
+        match self.open.iter_mut().nth_back(1) {
+            Some(Open::Case(case)) if value == Some("true") => case.has_property(name.unwrap_or_default()),
+            Some(Open::Suite(suite)) if name == Some("go.version") => suite.producer = Producer::Go,
+            _ => {}
+        }
+    }
+
+    fn suite(&self, element: &Element) -> Suite {
+        let name = text::line(element.attribute("name").unwrap_or_default(), self.limits.name_bytes);
+        let (outer, above) = match self.open.last() {
+            Some(Open::Suite(suite)) => (suite.producer, suite.path.as_str()),
+            _ => (Producer::Other, ""),
+        };
+        let path = match (above, name.as_str()) {
+            ("", only) | (only, "") => only.to_owned(),
+            (above, name) => text::line(&format!("{above}{PATH}{name}"), self.limits.name_bytes),
+        };
+        Suite {
+            path,
+            producer: Producer::of_suite(element, outer),
+            // Tools differ in whether the one includes the other.
+            counted: count(element, "failures").max(count(element, "errors")),
+            shown_before: self.shown,
+            failing_before: self.failing,
+            tests: HashMap::new(),
+            is_known: false,
+            foreign: None,
+            name,
+        }
+    }
+
     fn text(&mut self, piece: &str) {
-        if let Some(Open::Outcome { text, .. }) = self.open.last_mut() {
-            text.push_str(piece);
+        match self.open.last_mut() {
+            Some(Open::Outcome(outcome)) => outcome.push(piece, self.limits),
+            Some(Open::Output) => {
+                if let Some(Open::Case(case)) = self.open.iter_mut().nth_back(1) {
+                    case.printed(piece, self.limits);
+                }
+            }
+            _ => {}
         }
     }
 
     fn close(&mut self) -> Result<(), ParseError> {
         match self.open.pop() {
-            Some(Open::Case(case)) => self.push(case.into_test(self.limits), true),
-            Some(Open::Outcome { kind, of_type, message, text }) => {
-                self.record(kind, &of_type, joined(&message, &text))
-            }
-            Some(Open::Suite { name, counted, failing_before }) if counted > 0 && self.failing == failing_before => {
-                let message = format!("the suite counts {counted} failures and errors, but shows no failing test");
-                self.push_suite(&name, &message)
-            }
-            _ => Ok(()),
+            Some(Open::Case(case)) => self.push_case(case),
+            Some(Open::Outcome(outcome)) => self.record(&outcome),
+            Some(Open::Suite(suite)) => self.close_suite(suite),
+            Some(Open::Output | Open::Properties | Open::Ignored) | None => Ok(()),
         }
     }
 
+    fn close_suite(&mut self, suite: Suite) -> Result<(), ParseError> {
+        if let (true, false, Some(child)) = (self.open.is_empty(), suite.is_known, suite.foreign) {
+            let detail = format!("its root holds <{child}>, and no <testsuite> or <testcase>");
+            return Err(ParseError::ForeignXml { detail });
+        }
+        // Where a test fails, tools differ too much in what else they count: node-tap counts the suite itself.
+        let shown = self.shown - suite.shown_before;
+        if suite.counted > shown && self.failing == suite.failing_before {
+            let message = format!("the suite counts {} failures or errors, but shows no failing test", suite.counted);
+            self.push_suite(&suite.name, &message)?;
+        }
+        Ok(())
+    }
+
     /// Notes an outcome on the case, or on the suite, that it belongs to.
-    fn record(&mut self, kind: Kind, of_type: &str, message: String) -> Result<(), ParseError> {
+    fn record(&mut self, outcome: &Outcome) -> Result<(), ParseError> {
         match self.open.last_mut() {
             Some(Open::Case(case)) => {
-                match kind {
-                    Kind::Failure => case.failed = true,
-                    Kind::Error if of_type == OTHER => case.other = true,
-                    Kind::Error => case.errored = true,
-                    Kind::Skipped if matches!(of_type, "todo" | "pending") => case.skipped = Some(TestStatus::Pending),
-                    Kind::Skipped => case.skipped = Some(TestStatus::Skipped),
-                }
-                // Counted here, so that an expected failure also accounts for what its suite counts.
-                self.failing += u64::from(!matches!(kind, Kind::Skipped));
-                case.messages.push(message);
+                case.record(outcome, self.limits);
+                // Counted here, so that an expected failure and an earlier attempt also account for what a suite counts.
+                self.shown += u64::from(!matches!(outcome.kind, Kind::Skipped | Kind::Warning));
                 Ok(())
             }
-            Some(Open::Suite { name, .. }) => {
-                let name = name.clone();
-                self.push_suite(&name, &message)
+            Some(Open::Suite(suite)) => {
+                let name = suite.name.clone();
+                self.push_suite(&name, &outcome.reason())
             }
             _ => Ok(()),
         }
@@ -137,140 +220,70 @@ impl Reading<'_> {
         let name = if name.is_empty() { "test suite" } else { name };
         let mut test = Test::unweighted(name.to_owned(), TestStatus::Errored);
         test.message = text::block(message, self.limits.message_bytes);
-        self.failing += 1;
-        self.push(test, false)
+        (self.shown, self.failing) = (self.shown + 1, self.failing + 1);
+        self.push(test)
     }
 
-    fn push(&mut self, test: Test, of_case: bool) -> Result<(), ParseError> {
+    /// Adds a test, or another appearance of one that is already there.
+    fn push_case(&mut self, case: Case) -> Result<(), ParseError> {
+        let (identity, has_time) = (case.identity.clone(), case.has_time);
+        let test = case.into_test(self.limits);
+        self.failing += u64::from(test.status.is_failing());
+        let Some(Open::Suite(suite)) = self.open.last_mut() else { return Ok(()) };
+        let is_one_test = match suite.producer {
+            Producer::Pytest | Producer::Gradle | Producer::Go => true,
+            Producer::Xcpretty => test.status == TestStatus::Failed && !has_time,
+            Producer::Other => false,
+        };
+        if is_one_test {
+            let next = self.tests.len();
+            let at = *suite.tests.entry(identity).or_insert(next);
+            if let Some(earlier) = self.tests.get_mut(at) {
+                merge(earlier, test, self.limits);
+                return Ok(());
+            }
+        }
+        self.push(test)
+    }
+
+    fn push(&mut self, test: Test) -> Result<(), ParseError> {
         if self.tests.len() >= self.limits.tests {
             return Err(ParseError::TooManyTests { limit: self.limits.tests, seen: self.tests.len() as u64 + 1 });
         }
-        // A case that fails by its attributes alone was not counted by a child.
-        self.failing += u64::from(of_case && test.status == TestStatus::Failed);
         self.tests.push(test);
         Ok(())
     }
+}
 
-    fn case(&self, element: &Element) -> Case {
-        let attribute = |name| element.attribute(name).unwrap_or_default();
-        let (class, name) = (attribute("classname"), attribute("name"));
-        let full = match (class, name) {
-            ("", "") => format!("test {}", self.tests.len() + 1),
-            ("", only) | (only, "") => only.to_owned(),
-            // jest-junit writes the whole name into both.
-            (class, name) if class == name => name.to_owned(),
-            (class, name) => format!("{class}.{name}"),
-        };
-        let mut name = text::line(&full, self.limits.name_bytes);
-        if name.is_empty() {
-            name = format!("test {}", self.tests.len() + 1);
+/// Puts two appearances of one test together: the worse status, both messages as far as they fit, the later duration.
+fn merge(earlier: &mut Test, later: Test, limits: &Limits) {
+    let rank = |status: TestStatus| match status {
+        TestStatus::Passed => 0,
+        TestStatus::Skipped | TestStatus::Pending => 1,
+        TestStatus::Other => 2,
+        TestStatus::Failed => 3,
+        TestStatus::Errored => 4,
+    };
+    if rank(later.status) > rank(earlier.status) {
+        (earlier.status, earlier.score, earlier.max_score) = (later.status, later.score, later.max_score);
+    }
+    earlier.duration_ms = later.duration_ms.or(earlier.duration_ms);
+    match (&mut earlier.message, later.message) {
+        (Some(message), Some(more)) if message.len() + 1 + more.len() <= limits.message_bytes => {
+            message.push('\n');
+            message.push_str(&more);
         }
-        let implied = match (attribute("status"), attribute("result")) {
-            ("failed" | "fail" | "failure" | "error", _) => TestStatus::Failed,
-            ("notrun" | "skipped" | "disabled" | "ignored", _) | (_, "skipped" | "suppressed") => TestStatus::Skipped,
-            _ => TestStatus::Passed,
-        };
-        Case {
-            name,
-            duration_ms: element.attribute("time").and_then(millis),
-            implied,
-            failed: false,
-            errored: false,
-            other: false,
-            skipped: None,
-            messages: Vec::new(),
-        }
+        (message @ None, more) => *message = more,
+        _ => {}
     }
 }
 
-impl Case {
-    fn into_test(self, limits: &Limits) -> Test {
-        let status = match self.skipped {
-            _ if self.errored => TestStatus::Errored,
-            _ if self.other && !self.failed => TestStatus::Other,
-            Some(TestStatus::Pending) => TestStatus::Pending,
-            _ if self.failed => TestStatus::Failed,
-            Some(skipped) => skipped,
-            None => self.implied,
-        };
-        let mut test = Test::unweighted(self.name, status);
-        test.duration_ms = self.duration_ms;
-        test.message = text::block(&self.messages.join("\n"), limits.message_bytes);
-        test
-    }
-}
-
-fn outcome(kind: Kind, element: &Element) -> Open {
-    let attribute = |name| element.attribute(name).unwrap_or_default().to_owned();
-    Open::Outcome { kind, of_type: attribute("type"), message: attribute("message"), text: String::new() }
-}
-
-/// The message and the text of an outcome; the text alone where it repeats the message.
-fn joined(message: &str, text: &str) -> String {
-    let (message, text) = (message.trim_end(), text.trim());
-    match (message.is_empty(), text.is_empty()) {
-        (true, _) => text.to_owned(),
-        (_, true) => message.to_owned(),
-        // The text has lost its leading spaces.
-        _ if text.contains(message.trim_start()) => text.to_owned(),
-        _ => format!("{message}\n{text}"),
-    }
+fn foreign_root(root: &str) -> ParseError {
+    let known = of_foreign_root(root).map(|known| format!(" ({known})")).unwrap_or_default();
+    let detail = format!("its root is <{}>{known}, not <testsuites> or <testsuite>", text::excerpt(root));
+    ParseError::ForeignXml { detail }
 }
 
 fn count(element: &Element, name: &str) -> u64 {
     element.attribute(name).and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Seconds as tools print them, in milliseconds: `0.5`, `1,234.5` (Surefire groups thousands), `0,5` (a locale's comma).
-fn millis(time: &str) -> Option<u64> {
-    let time = time.trim();
-    let grouped = time.contains('.') || time.split(',').skip(1).all(|group| group.len() == 3);
-    let plain = if grouped { time.replace(',', "") } else { time.replace(',', ".") };
-    whole_millis(plain.parse::<f64>().ok()? * 1000.0)
-}
-
-/// The verdict as JUnit XML: one suite, valid XML 1.0 whatever the names and messages hold.
-///
-/// JUnit has no points, so only the status is kept. Pending tests are written as skipped with the type `pending`, other
-/// ones as an error with the type `assize.other`.
-pub fn to_junit(verdict: &Verdict) -> String {
-    let count = |statuses: &[TestStatus]| statuses.iter().map(|&status| verdict.count(status)).sum::<usize>();
-    let counts = format!(
-        "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\"",
-        verdict.tests.len(),
-        count(&[TestStatus::Failed]),
-        count(&[TestStatus::Errored, TestStatus::Other]),
-        count(&[TestStatus::Skipped, TestStatus::Pending]),
-    );
-    let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n  <testsuite name=\"assize\" {counts}>\n"
-    );
-    for test in &verdict.tests {
-        emit_test(&mut xml, test);
-    }
-    xml.push_str("  </testsuite>\n</testsuites>\n");
-    xml
-}
-
-fn emit_test(xml: &mut String, test: &Test) {
-    let name = escape(&text::line(&test.name, usize::MAX));
-    let message = text::block(test.message.as_deref().unwrap_or_default(), usize::MAX).unwrap_or_default();
-    let first = escape(message.lines().next().unwrap_or_default());
-    // Attribute values lose raw line ends, text does not, and is easier to read with them.
-    let body = escape(&message).replace("&#10;", "\n");
-    let child = match test.status {
-        TestStatus::Passed if message.is_empty() => String::new(),
-        TestStatus::Passed => format!("<system-out>{body}</system-out>"),
-        TestStatus::Failed => format!("<failure message=\"{first}\">{body}</failure>"),
-        TestStatus::Errored => format!("<error message=\"{first}\">{body}</error>"),
-        TestStatus::Other => format!("<error type=\"{OTHER}\" message=\"{first}\">{body}</error>"),
-        TestStatus::Skipped => format!("<skipped message=\"{first}\">{body}</skipped>"),
-        TestStatus::Pending => format!("<skipped type=\"pending\" message=\"{first}\">{body}</skipped>"),
-    };
-    let time = test.duration_ms.map(|ms| format!(" time=\"{}.{:03}\"", ms / 1000, ms % 1000)).unwrap_or_default();
-    let element = match child.as_str() {
-        "" => format!("    <testcase name=\"{name}\"{time}/>\n"),
-        child => format!("    <testcase name=\"{name}\"{time}>{child}</testcase>\n"),
-    };
-    xml.push_str(&element);
 }

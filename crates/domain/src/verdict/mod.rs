@@ -6,16 +6,19 @@
 //!   takes more time than in proportion to its length.
 //! - Nothing is expanded, fetched or opened. XML entities other than the five predefined ones stay text.
 //! - One bad byte costs one character, never the report: UTF-8 is repaired, control characters are made visible.
+//! - A rule that exists for one tool needs the marks of that tool; docs/results.md lists them all.
 //! - A report that was cut off, or that contradicts itself, never scores better than the whole one would have:
 //!   either it is refused ([`ParseError`]) or what is missing counts as [`TestStatus::Errored`].
 //! - `failure` (an assertion did not hold) stays apart from `error` (something else broke).
 
 mod ctrf;
+mod encoding;
 mod error;
 mod gradescope;
 mod json;
 mod junit;
 mod limits;
+mod reader;
 mod scale;
 mod tap;
 mod text;
@@ -23,6 +26,12 @@ mod xml;
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod case_tests;
+#[cfg(test)]
+mod duplicate_tests;
+#[cfg(test)]
+mod encoding_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -33,15 +42,20 @@ mod tests;
 pub use error::ParseError;
 pub use gradescope::to_gradescope;
 pub use junit::to_junit;
-pub use limits::Limits;
+pub use limits::{Limits, MAX_FILES, MAX_REPORT_BYTES};
+pub use reader::{FileError, Reader, ReportFile, parse};
 pub use scale::{Scale, ScaleError};
 
 use serde::{Deserialize, Serialize};
 
+/// Between the name of a suite, of a subtest or of a file and the names of the tests in it.
+const PATH: &str = " > ";
+
 /// The verdict of an evaluation.
 ///
-/// Every number is finite and not negative, and no zero has a sign. Names are one line without control characters, and neither names nor
-/// messages hold a NUL, so a verdict fits into XML 1.0 and into a Postgres `jsonb` as it is.
+/// Every number is finite, none but the score of a test is negative, and no zero has a sign. Names are one line without
+/// control characters, and neither names nor messages hold a NUL, so a verdict fits into XML 1.0 and into a Postgres
+/// `jsonb` as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verdict {
@@ -53,6 +67,10 @@ pub struct Verdict {
     pub tests: Vec<Test>,
     /// Which party could have written the report.
     pub integrity: Integrity,
+    /// Text about the whole submission, if the report has one: Gradescope's `output`, or why a TAP stream was skipped;
+    /// at most [`Limits::message_bytes`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// One test of a [`Verdict`].
@@ -63,7 +81,7 @@ pub struct Test {
     pub name: String,
     /// How it ended.
     pub status: TestStatus,
-    /// Points reached.
+    /// Points reached; below 0 in a test of Gradescope that deducts points.
     pub score: f64,
     /// Largest possible score of the test; 0 takes the test out of the score.
     pub max_score: f64,
@@ -188,7 +206,7 @@ impl Verdict {
         // Not `sum`, which is minus zero where there is no test.
         let score = tests.iter().fold(0.0, |sum, test| sum + test.score);
         let max_score = tests.iter().fold(0.0, |sum, test| sum + test.max_score);
-        Self { score, max_score, tests, integrity }.without_minus_zero()
+        Self { score, max_score, tests, integrity, output: None }.without_minus_zero()
     }
 
     /// The same verdict, in which no zero has a sign: it would be printed.
@@ -212,57 +230,6 @@ impl Test {
         };
         Self { name, status, score, max_score, duration_ms: None, message: None, visibility: Visibility::Visible }
     }
-}
-
-/// Parses a report into a verdict.
-///
-/// The caller determines `integrity`; the report has no influence on it. For [`Format::ExitCode`], `bytes` is the code
-/// in decimal.
-///
-/// # Errors
-///
-/// [`ParseError`] if the report yields no verdict; each error names what was wrong and what to do.
-pub fn parse(format: Format, bytes: &[u8], integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
-    if bytes.len() > limits.bytes {
-        return Err(ParseError::TooLarge { limit: limits.bytes, seen: bytes.len() });
-    }
-    let report = text::decode(bytes)?;
-    if report.trim().is_empty() {
-        return Err(ParseError::Empty { format, seen: bytes.len() });
-    }
-    match format {
-        Format::Gradescope => gradescope::parse(&report, integrity, limits),
-        Format::Junit => junit::parse(&report, integrity, limits),
-        Format::Tap => tap::parse(&report, integrity, limits),
-        Format::Ctrf => ctrf::parse(&report, integrity, limits),
-        Format::ExitCode => match report.trim().parse() {
-            Ok(code) => Ok(from_exit_code(code, integrity)),
-            Err(_) => Err(ParseError::NotAnExitCode { seen: text::excerpt(report.trim()) }),
-        },
-    }
-}
-
-/// Turns the report of a driver that was interrupted into a verdict, where its format allows it: a TAP stream counts as
-/// far as it came, if it is known how many `tests` there are. What the stream lacks is planned and did not run.
-///
-/// # Errors
-///
-/// [`ParseError`] as [`parse`] has it, where the format does not allow it.
-pub fn parse_partial(
-    format: Format,
-    bytes: &[u8],
-    integrity: Integrity,
-    limits: &Limits,
-    tests: Option<usize>,
-) -> Result<Verdict, ParseError> {
-    let parsed = parse(format, bytes, integrity, limits);
-    let (Format::Tap, Some(tests), Err(_)) = (format, tests, &parsed) else { return parsed };
-    // The last line may have been cut: what it says is not known.
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let stream = bytes.get(..whole).unwrap_or_default();
-    let planned = [stream, format!("1..{tests}\n").as_bytes()].concat();
-    // One with a plan has the one it needs.
-    parse(format, stream, integrity, limits).or_else(|_| parse(format, &planned, integrity, limits)).or(parsed)
 }
 
 /// The verdict of a driver that reports by its exit code alone: 1 of 1 for 0, else 0 of 1.

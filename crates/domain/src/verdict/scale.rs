@@ -14,6 +14,9 @@ use super::{Integrity, Test, TestStatus, Verdict};
 /// Relative difference below which two sums of points are the same: eight times 0.1 is 0.8.
 const TOLERANCE: f64 = 1e-6;
 
+/// Points below which the tolerance is that of so many points: what is left of tenths that cancel each other out.
+const SMALLEST: f64 = 1e-3;
+
 /// The name of the test that stands for a driver that was interrupted.
 pub const INTERRUPTED: &str = "driver";
 
@@ -91,6 +94,12 @@ impl Scale {
         self.bound(verdict)
     }
 
+    /// Whether a report that lacks something can be told from a whole one.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.max_score.is_some() || self.tests.is_some()
+    }
+
     /// Whether a report has fewer tests or points than there are.
     #[must_use]
     pub fn lacks(&self, verdict: &Verdict) -> bool {
@@ -132,7 +141,7 @@ impl Scale {
     pub fn nothing(&self, integrity: Integrity, why: &str) -> Verdict {
         let max_score = self.max_score.or_else(|| self.tests.map(count)).unwrap_or(1.0);
         let why = format!("{why}; there is no report, so that all tests count 0");
-        Verdict { score: 0.0, max_score, tests: vec![interrupted(why, max_score)], integrity }
+        Verdict { score: 0.0, max_score, tests: vec![interrupted(why, max_score)], integrity, output: None }
     }
 
     fn bound(&self, mut verdict: Verdict) -> Result<Verdict, ScaleError> {
@@ -155,8 +164,9 @@ fn interrupted(why: String, max_score: f64) -> Test {
     test
 }
 
-fn same(one: f64, other: f64) -> bool {
-    (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(1.0)
+/// Whether two sums of points are the same but for the error of adding tenths.
+pub(super) fn same(one: f64, other: f64) -> bool {
+    (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(SMALLEST)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a report has at most ten thousand tests")]
@@ -174,7 +184,7 @@ mod tests {
     }
 
     fn verdict(score: f64, max_score: f64) -> Verdict {
-        Verdict { score, max_score, tests: Vec::new(), integrity: Integrity::Shared }
+        Verdict { score, max_score, tests: Vec::new(), integrity: Integrity::Shared, output: None }
     }
 
     const TEN: Scale = Scale { max_score: Some(10.0), extra_credit: 0.0, tests: None };
@@ -273,6 +283,13 @@ mod tests {
                 verdict.tests[0].message.as_deref().unwrap().starts_with("the driver was killed; there is no report")
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_not_full_marks_of_little() {
+        assert!(!same(0.0, 1e-6) && !same(1e-6, 2e-6) && same(0.1 + 0.2 - 0.3, 0.0) && same(0.1 * 8.0, 0.8));
+        let little = Scale { max_score: Some(1e-6), ..Scale::default() };
+        assert!(!little.hold(verdict(0.0, 1e-6)).unwrap().all_passed());
     }
 
     #[test]

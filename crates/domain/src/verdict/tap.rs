@@ -3,31 +3,37 @@
 //! What is decided here where the specification leaves room:
 //!
 //! - The tests are the leaves. A test point that sums up a subtest is not counted again, but where it says `not ok` and
-//!   every test below it holds, it is added as a failed test: Node reports so what broke after the last subtest.
+//!   every test below it holds, it is added as a failed test: Node reports so what broke after the last subtest. Where a
+//!   test below it failed, the reason that Node gives for a hook is shown with that test.
+//! - A subtest stands before its test point, or in braces behind it ([`buffered`]). One that is not closed is an error.
 //! - `TODO` takes a test out of the score whichever way it went, `SKIP` too. A `TODO` on a subtest covers all below it.
-//! - What was planned and did not run is an errored test, and so is a test point outside the plan or with a number that
-//!   was used before (a pass printed by somebody else's code collides with the real one).
+//!   A subtest whose plan is `1..0` was skipped.
+//! - What was planned and did not run is an errored test. So is a test point with a number that was used before (a pass
+//!   printed by somebody else's code collides with the real one), and one outside the plan that did not fail: a failure
+//!   counts by itself (bats reports so what broke after the last test).
 //! - A stream without a plan is refused, since nobody can tell whether it is complete. A subtest may lack one if its
 //!   test point is there.
 //! - `Bail out!` makes an errored test of whatever was planned and did not run; without a plan the stream is refused.
 //! - A last line that is `ok` and has no line end is refused: its `# SKIP` could have been cut off.
 //! - Text that is not TAP is let pass; only test points, plans and bail-outs nest.
 
+mod buffered;
+mod diagnostics;
 mod line;
 
+use self::buffered::{Buffered, Ending};
+use self::diagnostics::{Kept, Last, Summed, Yaml};
 use self::line::{Directive, Line, Point};
-use super::{Format, Integrity, Limits, ParseError, Test, TestStatus, Verdict, text, whole_millis};
+use super::{Format, Integrity, Limits, PATH, ParseError, Test, TestStatus, Verdict, text};
 use std::collections::HashSet;
 
 /// Columns per level of subtests.
 const INDENT: usize = 4;
 
-/// Between the name of a subtest and the names of the tests in it.
-const PATH: &str = " > ";
-
 pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Result<Verdict, ParseError> {
     let lines = report.lines().count();
-    let mut stream = Stream { limits, levels: vec![Level::default()], tests: Vec::new(), last: None, yaml: None };
+    let mut stream =
+        Stream { limits, levels: vec![Level::default()], tests: Vec::new(), last: None, yaml: None, skipped: None };
     for (index, line) in report.lines().enumerate() {
         if index + 1 == lines && !report.ends_with('\n') {
             check_whole(line, index + 1)?;
@@ -37,7 +43,9 @@ pub(super) fn parse(report: &str, integrity: Integrity, limits: &Limits) -> Resu
         }
     }
     stream.end()?;
-    Ok(Verdict::of_tests(stream.tests, integrity))
+    let mut verdict = Verdict::of_tests(stream.tests, integrity);
+    verdict.output = stream.skipped.and_then(|reason| text::block(&reason, limits.message_bytes));
+    Ok(verdict)
 }
 
 /// Refuses an `ok` that the stream ends within: what was cut off could have been `# SKIP`.
@@ -60,30 +68,24 @@ enum Flow {
 #[derive(Default)]
 struct Level {
     plan: Option<u64>,
+    /// The reason that stands behind the plan.
+    reason: Option<String>,
     /// Numbers of the test points so far.
     seen: HashSet<u64>,
+    /// The highest number of a test point that did not fail.
+    highest: u64,
     /// The number of the latest one; the next without a number follows it.
     latest: u64,
     /// Where the tests of this level begin.
     from: usize,
     /// Where the tests of a subtest begin that no test point has summed up yet.
     subtest_from: Option<usize>,
-}
-
-/// The latest test point, for the diagnostics that may follow it.
-struct Last<'a> {
-    level: usize,
-    /// Its test, unless it only sums up others.
-    test: Option<usize>,
-    /// The comments that followed it.
-    comments: Vec<&'a str>,
-}
-
-/// A block of YAML diagnostics that is open.
-struct Yaml<'a> {
-    indent: usize,
-    lines: Vec<&'a str>,
-    test: Option<usize>,
+    /// Why the latest subtest was skipped as a whole, if it was.
+    subtest_skipped: Option<String>,
+    /// The test point whose subtest is open in braces.
+    buffered: Option<Buffered>,
+    /// The latest test point and its test, as long as a brace may follow.
+    leaf: Option<(Buffered, usize)>,
 }
 
 struct Stream<'a> {
@@ -93,6 +95,8 @@ struct Stream<'a> {
     tests: Vec<Test>,
     last: Option<Last<'a>>,
     yaml: Option<Yaml<'a>>,
+    /// Why the whole stream was skipped.
+    skipped: Option<String>,
 }
 
 impl<'a> Stream<'a> {
@@ -106,7 +110,7 @@ impl<'a> Stream<'a> {
         let line = Line::parse(content);
         if let Line::Comment(comment) = line {
             if let Some(last) = &mut self.last {
-                last.comments.push(comment);
+                last.comments.push(comment, self.limits.message_bytes);
             }
             return Ok(Flow::Continues);
         }
@@ -120,12 +124,15 @@ impl<'a> Stream<'a> {
                 let seen = text::excerpt(version);
                 return Err(ParseError::Version { format: Format::Tap, known: "12 to 14", seen });
             }
-            Line::Plan(plan) => self.plan(level, plan, number)?,
+            Line::Plan(plan, reason) => self.plan(level, plan, reason, number)?,
             Line::Point(point) => self.point(level, point)?,
             Line::BailOut(reason) => return self.bail_out(reason),
+            Line::Open if level + 1 == self.levels.len() => self.open_latest(),
             Line::Brace if level < self.levels.len() => {
                 self.descend(level)?;
-                self.level().subtest_from = None;
+                if !self.finish(Ending::Closed)? {
+                    self.level().subtest_from = None;
+                }
             }
             _ => {}
         }
@@ -147,9 +154,11 @@ impl<'a> Stream<'a> {
             return Err(ParseError::TooDeep { limit: self.limits.tap_depth, seen: level });
         }
         while self.levels.len() > level + 1 {
-            let from = self.close("planned but did not run")?;
+            let closed = self.close("planned but did not run", Ending::Next)?;
+            let skipped = (closed.plan == Some(0)).then(|| closed.reason.unwrap_or_default());
             let parent = self.level();
-            parent.subtest_from = Some(parent.subtest_from.map_or(from, |earlier| earlier.min(from)));
+            parent.subtest_from = Some(parent.subtest_from.map_or(closed.from, |earlier| earlier.min(closed.from)));
+            parent.subtest_skipped = skipped;
         }
         while self.levels.len() <= level {
             self.levels.push(Level { from: self.tests.len(), ..Level::default() });
@@ -157,26 +166,29 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Closes the innermost level: what its plan announced and lacks is errored. Returns where its tests begin.
-    fn close(&mut self, why: &str) -> Result<usize, ParseError> {
+    /// Closes the innermost level: what its plan announced and lacks is errored.
+    fn close(&mut self, why: &str, ending: Ending) -> Result<Level, ParseError> {
+        self.finish(ending)?;
         let level = self.levels.pop().unwrap_or_default();
         let plan = level.plan.unwrap_or(0);
         for number in (1..=plan).filter(|number| !level.seen.contains(number)) {
             self.push_errored(format!("test {number}"), why)?;
         }
-        let beyond = level.seen.iter().max().copied().unwrap_or(0);
-        if level.plan.is_some() && beyond > plan {
-            self.push_errored("plan".to_owned(), &format!("the plan is 1..{plan}, but test {beyond} ran"))?;
+        if level.plan.is_some() && level.highest > plan {
+            self.push_errored("plan".to_owned(), &format!("the plan is 1..{plan}, but test {} ran", level.highest))?;
         }
-        Ok(level.from)
+        Ok(level)
     }
 
-    fn plan(&mut self, level: usize, plan: u64, line: usize) -> Result<(), ParseError> {
+    fn plan(&mut self, level: usize, plan: u64, reason: Option<&str>, line: usize) -> Result<(), ParseError> {
         self.descend(level)?;
+        self.finish(Ending::Next)?;
         if plan > self.limits.tests as u64 {
             return Err(ParseError::TooManyTests { limit: self.limits.tests, seen: plan });
         }
-        match self.level().plan.replace(plan) {
+        let innermost = self.level();
+        innermost.reason = reason.map(str::to_owned);
+        match innermost.plan.replace(plan) {
             None => Ok(()),
             Some(_) => Err(ParseError::PlanTwice { line, seen: format!("1..{plan}") }),
         }
@@ -184,32 +196,66 @@ impl<'a> Stream<'a> {
 
     fn point(&mut self, depth: usize, point: Point) -> Result<(), ParseError> {
         self.descend(depth)?;
-        let tests = self.tests.len();
+        self.finish(Ending::Next)?;
         let level = self.level();
         let number = point.number.unwrap_or(level.latest.saturating_add(1));
         level.latest = number;
-        let repeated = !level.seen.insert(number);
-        let subtest = level.subtest_from.take().filter(|&from| from < tests);
-
+        let is_repeated = !level.seen.insert(number);
+        if point.ok || point.directive.is_some() {
+            level.highest = level.highest.max(number);
+        }
         let mut name = text::line(&point.description, self.limits.name_bytes);
         if name.is_empty() {
             name = format!("test {number}");
         }
-        if let Some(from) = subtest {
-            self.sum_up(from, &name, &point)?;
-        } else {
-            self.push(leaf(name.clone(), &point, self.limits))?;
+        let opens = point.opens;
+        let point = Buffered { name, point, number, is_repeated };
+        if opens {
+            self.level().buffered = Some(point);
+            self.last = None;
+            return Ok(());
         }
-        if repeated || number == 0 {
-            let why = match repeated {
+        let before = self.tests.len();
+        let summed = self.settle(&point)?;
+        let added = self.tests.len() > before;
+        self.last = Some(Last { level: depth, test: added.then_some(before), summed, comments: Kept::default() });
+        self.level().leaf = added.then_some((point, before));
+        Ok(())
+    }
+
+    /// Counts a test point: as a test, or by the tests of its subtest, which are then named after it.
+    fn settle(
+        &mut self,
+        Buffered { name, point, number, is_repeated }: &Buffered,
+    ) -> Result<Option<Summed>, ParseError> {
+        let tests = self.tests.len();
+        let level = self.level();
+        let subtest = level.subtest_from.take().filter(|&from| from < tests);
+        let skipped = level.subtest_skipped.take().filter(|_| point.ok && point.directive.is_none());
+        let summed = match (subtest, skipped) {
+            (Some(from), _) => {
+                self.sum_up(from, name, point)?;
+                Some(Summed { name: name.clone(), tests: from..tests })
+            }
+            (None, Some(reason)) => {
+                let directive = Some(Directive::Skip(reason));
+                let skipped = Point { directive, description: String::new(), ..*point };
+                self.push(leaf(name.clone(), &skipped, self.limits))?;
+                None
+            }
+            (None, None) => {
+                self.push(leaf(name.clone(), point, self.limits))?;
+                None
+            }
+        };
+        if *is_repeated || *number == 0 {
+            let why = match is_repeated {
                 true => format!("test number {number} was reported twice"),
                 false => "test numbers begin at 1".to_owned(),
             };
-            self.push_errored(name, &why)?;
+            self.push_errored(name.clone(), &why)?;
         }
-        let added = self.tests.len() > tests;
-        self.last = Some(Last { level: depth, test: added.then_some(tests), comments: Vec::new() });
-        Ok(())
+        Ok(summed)
     }
 
     /// Puts the name of a subtest before those of its tests, and lets its own outcome count where theirs do not.
@@ -235,7 +281,7 @@ impl<'a> Stream<'a> {
         }
         let (before, why) = (self.tests.len(), format!("did not run: bailed out: {reason}"));
         while !self.levels.is_empty() {
-            self.close(&why)?;
+            self.close(&why, Ending::Cut)?;
         }
         if self.tests.len() == before {
             self.push_errored("Bail out!".to_owned(), &reason)?;
@@ -246,12 +292,19 @@ impl<'a> Stream<'a> {
     fn end(&mut self) -> Result<(), ParseError> {
         self.close_yaml();
         self.close_comments();
-        self.descend(0)?;
+        while self.levels.len() > 1 {
+            // What is open when the stream ends was cut; what is below it has no test point yet.
+            self.finish(Ending::Cut)?;
+            self.descend(self.levels.len() - 2)?;
+        }
+        self.finish(Ending::Cut)?;
         let stream = self.level();
         if stream.plan.is_none() {
             return Err(ParseError::PlanMissing { seen: stream.seen.len() as u64 });
         }
-        self.close("planned but did not run").map(|_| ())
+        let stream = self.close("planned but did not run", Ending::Cut)?;
+        self.skipped = stream.reason.filter(|_| stream.plan == Some(0)).map(|reason| format!("skipped: {reason}"));
+        Ok(())
     }
 
     fn push(&mut self, test: Test) -> Result<(), ParseError> {
@@ -266,61 +319,6 @@ impl<'a> Stream<'a> {
         let mut test = Test::unweighted(name, TestStatus::Errored);
         test.message = Some(why.to_owned());
         self.push(test)
-    }
-
-    /// Opens a block of diagnostics if `content` is one's first line, right after a test point and indented below it.
-    fn opens_yaml(&mut self, indent: usize, content: &str) -> bool {
-        let Some(last) = self.last.as_ref().filter(|_| content == "---") else { return false };
-        let (point, test) = (last.level * INDENT, last.test);
-        if indent <= point || indent >= point + INDENT {
-            return false;
-        }
-        self.close_comments();
-        self.yaml = Some(Yaml { indent, lines: Vec::new(), test });
-        true
-    }
-
-    /// Takes a line into the open block of diagnostics. One that is indented less ends the block, and is TAP again.
-    fn in_yaml(&mut self, line: &'a str, indent: usize, content: &str) -> bool {
-        let Some(yaml) = &mut self.yaml else { return false };
-        if content == "..." && indent == yaml.indent {
-            self.close_yaml();
-            return true;
-        }
-        if indent < yaml.indent && !content.is_empty() {
-            self.close_yaml();
-            return false;
-        }
-        yaml.lines.push(line.get(yaml.indent..).unwrap_or_default());
-        true
-    }
-
-    /// Gives the diagnostics to their test: the duration always, the rest as the message of one that did not pass.
-    fn close_yaml(&mut self) {
-        let Some(yaml) = self.yaml.take() else { return };
-        let Some(test) = yaml.test.and_then(|index| self.tests.get_mut(index)) else { return };
-        let mut kept = Vec::with_capacity(yaml.lines.len());
-        for line in yaml.lines {
-            match line.strip_prefix("duration_ms:") {
-                Some(millis) => test.duration_ms = millis.trim().parse().ok().and_then(whole_millis),
-                None => kept.push(line),
-            }
-        }
-        if test.status != TestStatus::Passed {
-            let own = test.message.take().map(|reason| format!("{reason}\n")).unwrap_or_default();
-            test.message = text::block(&format!("{own}{}", kept.join("\n")), self.limits.message_bytes);
-        }
-    }
-
-    /// Gives the comments to the failed test that they follow: bats and Perl print their diagnostics so.
-    fn close_comments(&mut self) {
-        let Some(last) = self.last.take() else { return };
-        let Some(test) = last.test.and_then(|index| self.tests.get_mut(index)) else { return };
-        let comments = last.comments.iter().filter(|comment| !comment.starts_with("Subtest"));
-        if test.status.is_failing() && test.message.is_none() {
-            let message = comments.copied().collect::<Vec<_>>().join("\n");
-            test.message = text::block(&message, self.limits.message_bytes);
-        }
     }
 }
 

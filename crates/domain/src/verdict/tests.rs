@@ -122,15 +122,15 @@ fn jest_go_gtest_and_node_junit() {
     assert_tests(
         &read(Format::Junit, data!("junit/node.xml")),
         &[
-            ("test.total of an empty cart is zero", Passed),
-            ("test.discount is applied once # really \\ yes", Failed),
-            ("test.tax is added", Skipped),
-            ("test.rounding", Pending),
-            ("test.is shared between carts", Passed),
-            ("test.refuses less than nothing", Failed),
-            ("test.accepts nothing", Passed),
-            ("test.are stored", Passed),
-            ("test.are read back", Passed),
+            ("total of an empty cart is zero", Passed),
+            ("discount is applied once # really \\ yes", Failed),
+            ("tax is added", Skipped),
+            ("rounding", Pending),
+            ("stock > is shared between carts", Passed),
+            ("stock > limits > refuses less than nothing", Failed),
+            ("stock > limits > accepts nothing", Passed),
+            ("orders > are stored", Passed),
+            ("orders > are read back", Passed),
         ],
     );
 }
@@ -290,11 +290,14 @@ fn gradescope_totals_override_and_surrogates_cost_one_character() {
 #[test]
 fn gradescope_points_are_checked() {
     for (report, why) in [
-        (r#"{"score": -1, "max_score": 1}"#, "score is -1, but a score must lie between 0 and 1000000000"),
+        (r#"{"score": -1, "max_score": 1}"#, "score is -1, but it must lie between 0 and 1000000000"),
         (r#"{"score": 2e9, "max_score": 1}"#, "score is 2000000000"),
         (r#"{"tests": [{"score": 1, "max_score": -2}]}"#, "tests[0].max_score is -2"),
-        (r#"{"score": "5", "max_score": 1}"#, "score must be a number, but is the string"),
-        (r#"{"score": NaN, "max_score": 1}"#, "not valid gradescope"),
+        (r#"{"score": "five", "max_score": 1}"#, "score must be a number, but is the string"),
+        (r#"{"score": NaN, "max_score": 1}"#, "score must be a number, but is the string"),
+        (r#"{"score": 1, "max_score": -Infinity}"#, "max_score must be a number, but is the string"),
+        (r#"{"score": "0x10", "max_score": 1}"#, "score must be a number"),
+        (r#"{"score": "infinity", "max_score": 1}"#, "score must be a number"),
         (r#"{"score": 1e999, "max_score": 1}"#, "not valid gradescope"),
         (r#"{"score": 5}"#, "max_score is missing"),
         (r#"{"tests": []}"#, "score is missing"),
@@ -304,6 +307,31 @@ fn gradescope_points_are_checked() {
     ] {
         let error = refuse(Format::Gradescope, report).to_string();
         assert!(error.contains(why), "{report}: {error}");
+    }
+}
+
+#[test]
+fn gradescope_deductions_take_no_total_below_zero() {
+    for (report, score) in [
+        (r#"{"tests": [{"score": 1, "max_score": 1}, {"score": -3, "max_score": 0}]}"#, 0.0),
+        (r#"{"score": -2, "tests": [{"score": 1, "max_score": 1}, {"score": -3, "max_score": 0}]}"#, 0.0),
+        (r#"{"tests": [{"score": 5, "max_score": 5}, {"score": -3}]}"#, 2.0),
+    ] {
+        let verdict = read(Format::Gradescope, report.as_bytes());
+        assert_eq!((verdict.score, verdict.tests[1].score, verdict.tests[1].status), (score, -3.0, Failed), "{report}");
+        assert!(!verdict.all_passed());
+    }
+}
+
+#[test]
+fn gradescope_text_is_kept_only_if_it_is_visible_at_once() {
+    let output = |visibility: &str| {
+        let report = format!(r#"{{"score": 1, "max_score": 1, "output": "x", "visibility": "{visibility}"}}"#);
+        read(Format::Gradescope, report.as_bytes()).output
+    };
+    assert_eq!(output("visible").as_deref(), Some("x"));
+    for visibility in ["hidden", "after_due_date", "after_published"] {
+        assert_eq!(output(visibility), None, "{visibility}");
     }
 }
 
@@ -325,7 +353,11 @@ fn words_are_snake_case_in_json() {
     assert_eq!(json["tests"][0]["status"], "passed");
     assert_eq!(json["integrity"], "isolated");
     assert_eq!(json["tests"][0]["visibility"], "visible");
+    // What was signed and stored before there was text about the whole submission reads and writes as it did.
+    assert_eq!(json.as_object().map(serde_json::Map::len), Some(4));
     assert_eq!(serde_json::from_value::<Verdict>(json).expect("deserializes"), verdict);
+    let with_output = Verdict { output: Some("x".to_owned()), ..verdict };
+    assert_eq!(serde_json::to_value(&with_output).expect("serializes")["output"], "x");
     for format in [Format::Gradescope, Format::Junit, Format::Tap, Format::Ctrf, Format::ExitCode] {
         assert_eq!(serde_json::to_value(format).expect("serializes"), format.as_str());
     }
@@ -333,9 +365,13 @@ fn words_are_snake_case_in_json() {
 
 #[test]
 fn a_tap_stream_without_its_end_counts_as_far_as_it_came() {
-    let partial = |report: &str, tests| {
-        parse_partial(Format::Tap, report.as_bytes(), Integrity::Isolated, &Limits::default(), tests)
+    let reader = |format, tests| Reader {
+        format,
+        integrity: Integrity::Isolated,
+        limits: Limits::default(),
+        scale: Scale { tests, ..Scale::default() },
     };
+    let partial = |report: &str, tests| reader(Format::Tap, tests).read_partial(report.as_bytes());
     for (report, score, max_score) in [
         ("TAP version 13\nok 1 - a\nok 2 - b\n", 2.0, 4.0),
         ("ok 1 - a\nnot ok 2 - b\n  ---\n  error: 'no", 1.0, 4.0),
@@ -350,6 +386,6 @@ fn a_tap_stream_without_its_end_counts_as_far_as_it_came() {
     }
     assert!(matches!(partial("ok 1\n", None), Err(ParseError::PlanMissing { seen: 1 })));
     assert_eq!(partial("1..1\nok 1\n", Some(4)).map(|verdict| verdict.max_score), Ok(1.0), "it says so itself");
-    let json = parse_partial(Format::Ctrf, b"{", Integrity::Isolated, &Limits::default(), Some(4));
+    let json = reader(Format::Ctrf, Some(4)).read_partial(b"{");
     assert!(matches!(json, Err(ParseError::Truncated { .. })));
 }

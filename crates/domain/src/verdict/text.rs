@@ -3,9 +3,6 @@
 //! [`line()`] and [`block`] leave alone what they returned before, so a verdict that is written and read again keeps
 //! its names and messages.
 
-use super::ParseError;
-use std::borrow::Cow;
-
 /// Ends a message that was cut.
 const CUT_MESSAGE: &str = "\n[... cut: the message was longer than what is kept]";
 
@@ -14,21 +11,6 @@ const CUT_NAME: &str = "[...]";
 
 /// Characters of a report that an error message quotes.
 const EXCERPT_CHARS: usize = 80;
-
-/// Decodes a report: bad UTF-8 becomes U+FFFD, a byte order mark goes.
-///
-/// # Errors
-///
-/// [`ParseError::Encoding`] for UTF-16 and UTF-32, which as lossy UTF-8 would be noise.
-pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, ParseError> {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err(ParseError::Encoding { seen: "UTF-16 (by its byte order mark)".to_owned() });
-    }
-    if bytes.starts_with(&[b'<', 0]) || bytes.starts_with(&[0, b'<']) || bytes.starts_with(&[0, 0, 0xFE, 0xFF]) {
-        return Err(ParseError::Encoding { seen: "UTF-16 or UTF-32 (by its first bytes)".to_owned() });
-    }
-    Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)))
-}
 
 /// A name: one line, trimmed, no control characters, at most `limit` bytes.
 pub(super) fn line(raw: &str, limit: usize) -> String {

@@ -1,6 +1,6 @@
-//! XML as results have it: a bounded stream of elements and text, without a document type, without entities.
+//! XML as results have it: a bounded stream of elements and text, without declarations of its own, without entities.
 
-use super::{Format, Limits, ParseError, text};
+use super::{Format, Limits, ParseError, encoding, text};
 use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use std::borrow::Cow;
@@ -28,36 +28,50 @@ pub(super) struct Element {
 }
 
 impl Element {
+    /// The names of the first attributes, in the order in which they are written: a mark of the tool that wrote them.
+    pub(super) fn begins_with(&self, names: &[&str]) -> bool {
+        self.attributes.len() >= names.len() && self.attributes.iter().zip(names).all(|((key, _), name)| key == name)
+    }
+
+    /// How many attributes there are.
+    pub(super) fn attributes(&self) -> usize {
+        self.attributes.len()
+    }
+
     /// The value of an attribute, references resolved.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Reads a document node by node.
+/// Reads a report node by node: one document, or as many as may follow one another.
 pub(super) struct Document<'a> {
     reader: Reader<&'a [u8]>,
     open: Vec<String>,
-    root_seen: bool,
+    /// Root elements so far.
+    roots: usize,
+    /// Whether the document that is about to begin has a document type declaration.
+    doctype_seen: bool,
+    documents: usize,
     depth: usize,
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(report: &'a str, limits: &Limits) -> Self {
+    pub(super) fn new(report: &'a str, documents: usize, limits: &Limits) -> Self {
         let mut reader = Reader::from_str(report);
         let config = reader.config_mut();
         config.expand_empty_elements = true;
         // A bare `&` is a common slip and cannot mean anything else.
         config.allow_dangling_amp = true;
-        Self { reader, open: Vec::new(), root_seen: false, depth: limits.xml_depth }
+        Self { reader, open: Vec::new(), roots: 0, doctype_seen: false, documents, depth: limits.xml_depth }
     }
 
-    /// The next node, or `None` at the end of a complete document.
+    /// The next node, or `None` at the end of the last complete document.
     ///
     /// # Errors
     ///
     /// [`ParseError::Doctype`], [`ParseError::Encoding`], [`ParseError::TooDeep`], [`ParseError::TooManyAttributes`],
-    /// [`ParseError::Truncated`] or [`ParseError::Syntax`].
+    /// [`ParseError::TooManyDocuments`], [`ParseError::Truncated`] or [`ParseError::Syntax`].
     pub(super) fn next(&mut self) -> Result<Option<Node>, ParseError> {
         loop {
             let at = self.reader.buffer_position();
@@ -86,7 +100,14 @@ impl<'a> Document<'a> {
                     let meaning = resolve(&name).map_or_else(|| format!("&{name};"), String::from);
                     return Ok(Some(Node::Text(meaning)));
                 }
-                Event::DocType(_) => return Err(ParseError::Doctype { at }),
+                Event::DocType(content) => {
+                    // A subset in brackets is where entities are declared. What an identifier names is never fetched.
+                    let declares = content.into_inner().contains('[');
+                    if declares || self.doctype_seen || !self.open.is_empty() {
+                        return Err(ParseError::Doctype { at });
+                    }
+                    self.doctype_seen = true;
+                }
                 Event::Decl(declaration) => check_encoding(&declaration)?,
                 Event::Eof => return self.end(),
                 // What tools print before or after the document, comments, instructions, the tail of an empty element.
@@ -96,10 +117,13 @@ impl<'a> Document<'a> {
     }
 
     fn open(&mut self, start: &BytesStart<'_>, at: u64) -> Result<Node, ParseError> {
-        if self.open.is_empty() && self.root_seen {
-            return Err(syntax(at, "a second root element; write one document"));
+        if self.open.is_empty() {
+            if self.roots == self.documents {
+                return Err(ParseError::TooManyDocuments { limit: self.documents, at });
+            }
+            self.roots += 1;
+            self.doctype_seen = false;
         }
-        self.root_seen = true;
         let name = start.local_name().as_ref().to_owned();
         if self.open.len() >= self.depth {
             return Err(ParseError::TooDeep { limit: self.depth, seen: self.open.len() + 1 });
@@ -120,7 +144,7 @@ impl<'a> Document<'a> {
     fn end(&self) -> Result<Option<Node>, ParseError> {
         match self.open.last() {
             Some(name) => Err(ParseError::Truncated { detail: format!("<{name}> is still open at the end") }),
-            None if !self.root_seen => Err(syntax(self.reader.buffer_position(), "there is no element")),
+            None if self.roots == 0 => Err(syntax(self.reader.buffer_position(), "there is no element")),
             None => Ok(None),
         }
     }
@@ -130,12 +154,10 @@ fn syntax(at: u64, detail: &str) -> ParseError {
     ParseError::Syntax { format: Format::Junit, detail: format!("byte {at}: {}", text::excerpt(detail)) }
 }
 
-/// A declared encoding must be UTF-8 or its subset: the bytes were read as UTF-8 before this was seen.
+/// A declared encoding must be a known one. What the first declaration says was heeded before this was seen.
 fn check_encoding(declaration: &BytesDecl<'_>) -> Result<(), ParseError> {
     match declaration.encoding() {
-        Some(Ok(name)) if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&name.to_ascii_lowercase().as_str()) => {
-            Err(ParseError::Encoding { seen: text::excerpt(&name) })
-        }
+        Some(Ok(label)) => encoding::of_label(&label).map(|_| ()),
         _ => Ok(()),
     }
 }

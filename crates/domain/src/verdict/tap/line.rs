@@ -10,14 +10,16 @@ const MAX_DIGITS: usize = 32;
 pub(super) enum Line<'a> {
     /// `TAP version 14`.
     Version(&'a str),
-    /// `1..N`.
-    Plan(u64),
+    /// `1..N`, with the reason of a `# SKIP`.
+    Plan(u64, Option<&'a str>),
     /// `ok` or `not ok`.
     Point(Point),
     /// `Bail out!`, with its reason.
     BailOut(&'a str),
-    /// `}`: the end of a buffered subtest, as node-tap wrote it.
+    /// `}`: the end of a buffered subtest, as Vitest and older node-tap write it.
     Brace,
+    /// `{`: the beginning of one whose test point has diagnostics.
+    Open,
     /// `# ...`.
     Comment(&'a str),
     /// Anything else; TAP 14 says to let it pass.
@@ -33,6 +35,8 @@ pub(super) struct Point {
     pub(super) description: String,
     pub(super) directive: Option<Directive>,
     pub(super) duration_ms: Option<u64>,
+    /// Whether the line ends in `{`: the tests of a buffered subtest may follow.
+    pub(super) opens: bool,
 }
 
 /// What takes a test point out of the score, with its reason.
@@ -51,25 +55,35 @@ impl<'a> Line<'a> {
         if let Some(version) = content.strip_prefix("TAP version ") {
             return Self::Version(version.trim());
         }
-        if content.trim_end() == "}" {
-            return Self::Brace;
+        match content.trim_end() {
+            "}" => return Self::Brace,
+            "{" => return Self::Open,
+            _ => {}
         }
         if let Some((head, reason)) = content.split_at_checked("bail out!".len())
             && head.eq_ignore_ascii_case("bail out!")
         {
             return Self::BailOut(reason.trim());
         }
-        plan(content).map(Self::Plan).or_else(|| point(content).map(Self::Point)).unwrap_or(Self::Other)
+        plan(content)
+            .map(|(plan, reason)| Self::Plan(plan, reason))
+            .or_else(|| point(content).map(Self::Point))
+            .unwrap_or(Self::Other)
     }
 }
 
-fn plan(content: &str) -> Option<u64> {
+fn plan(content: &str) -> Option<(u64, Option<&str>)> {
     let rest = content.strip_prefix("1..")?;
-    let digits = rest.split('#').next()?.trim();
+    let (digits, comment) = rest.split_once('#').unwrap_or((rest, ""));
+    let digits = digits.trim();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(digits.parse().unwrap_or(u64::MAX))
+    // `SKIP`, `skip all`, `Skipped:`, or the reason alone, as node-tap has it.
+    let comment = comment.trim();
+    let skip = comment.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("skip"));
+    let reason = if skip { comment.split_once([' ', '\t']).map_or("", |(_, reason)| reason.trim()) } else { comment };
+    Some((digits.parse().unwrap_or(u64::MAX), (!reason.is_empty()).then_some(reason)))
 }
 
 fn point(content: &str) -> Option<Point> {
@@ -82,12 +96,14 @@ fn point(content: &str) -> Option<Point> {
         return None;
     }
     let rest = rest.trim();
+    let opens = rest == "{" || rest.ends_with(" {");
+    let rest = if opens { rest[..rest.len() - 1].trim_end() } else { rest };
     let (word, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     let numbered = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let number = numbered.then(|| word.parse().unwrap_or(u64::MAX));
     let rest = if numbered { after.trim_start() } else { rest };
     let rest = rest.strip_prefix("- ").unwrap_or(if rest == "-" { "" } else { rest });
-    let mut point = Point { ok, number, description: String::new(), directive: None, duration_ms: None };
+    let mut point = Point { ok, number, description: String::new(), directive: None, duration_ms: None, opens };
     point.description = directives(rest, &mut point);
     Some(point)
 }
@@ -202,11 +218,28 @@ mod tests {
     }
 
     #[test]
+    fn a_brace_at_the_end_opens_a_subtest() {
+        for (line, opens, description) in [
+            ("ok 1 - a # time=1ms {", true, "a"),
+            ("ok 1 - {", true, ""),
+            ("ok 1 {", true, ""),
+            ("ok 1 - a{", false, "a{"),
+            ("ok 1 - a", false, "a"),
+        ] {
+            let point = read(line);
+            assert_eq!((point.opens, point.description.as_str()), (opens, description), "{line}");
+        }
+    }
+
+    #[test]
     fn what_only_looks_like_tap_is_let_pass() {
         for line in ["okay", "not okay", "ok: done", "notok 1", "1..", "1..x", "2..3", "1..-3", "Ok 1", ""] {
             assert_eq!(Line::parse(line), Line::Other, "{line}");
         }
-        assert_eq!(Line::parse("1..0 # SKIP no net"), Line::Plan(0));
+        assert_eq!(Line::parse("1..0 # SKIP no net"), Line::Plan(0, Some("no net")));
+        assert_eq!(Line::parse("1..0 # Skipped: no net"), Line::Plan(0, Some("no net")));
+        assert_eq!(Line::parse("1..0 # no tests found"), Line::Plan(0, Some("no tests found")));
+        assert_eq!(Line::parse("1..0"), Line::Plan(0, None));
         assert_eq!(Line::parse("bail OUT! no database "), Line::BailOut("no database"));
     }
 }
