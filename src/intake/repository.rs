@@ -51,37 +51,58 @@ pub struct Repository {
 /// Why an address is refused: what was wrong, the limit, what was seen, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryProblem {
-    #[error("this service fetches no repositories (git_hosts is empty); submit an archive")]
+    #[error("this service fetches no repositories (git_hosts is empty)")]
     Off,
-    #[error("{what} has {seen} bytes, the limit is {limit}; use a shorter one")]
+    #[error("{what} has {seen} bytes, the limit is {limit}")]
     TooLong { what: &'static str, limit: usize, seen: usize },
-    #[error("{what} is empty; leave it out or name one")]
+    #[error("{what} is empty")]
     Empty { what: &'static str },
-    #[error("{what} holds the character {seen:?}, which none may have; take it out")]
+    #[error("{what} holds the character {seen:?}, which none may have")]
     Character { what: &'static str, seen: char },
-    #[error("{what} begins with a dash, as options do; use its plain name")]
+    #[error("{what} begins with a dash, as options do")]
     Option { what: &'static str },
-    #[error("the repository's address must begin with https:// (seen: {seen:?}); use the one for cloning over HTTPS")]
+    #[error("the repository's address must begin with https:// (seen: {seen:?})")]
     Scheme { seen: String },
-    #[error("{host} is not to be spoken to without TLS; use https://, or have it listed in egress_private_hosts")]
+    #[error("{host} is not to be spoken to without TLS")]
     PlainHttp { host: String },
-    #[error("the repository's address names a user or a password; leave out what stands before the @")]
+    #[error("the repository's address names a user or a password")]
     UserInfo,
-    #[error("the repository's host {host:?} is an address and no name; use the name of the host")]
+    #[error("the repository's host {host:?} is an address and no name")]
     AddressLiteral { host: String },
-    #[error("the repository's host {host:?} {why}; use a full name such as github.com")]
+    #[error("the repository's host {host:?} {why}")]
     Host { host: String, why: &'static str },
-    #[error("the repository's port {seen:?} is not one of 1 to 65535; leave it out")]
+    #[error("the repository's port {seen:?} is not one of 1 to 65535")]
     Port { seen: String },
-    #[error("the path in the repository's address {why}; use the address for cloning over HTTPS")]
+    #[error("the path in the repository's address {why}")]
     Path { why: &'static str },
-    #[error("repositories are not fetched from {host}:{port}; ask for it to be listed in git_hosts")]
+    #[error("repositories are not fetched from {host}:{port}")]
     NotAllowed { host: String, port: u16 },
-    #[error("the ref {reference:?} {why}; name a branch, a tag or a whole commit")]
+    #[error("the ref {reference:?} {why}")]
     Ref { reference: String, why: &'static str },
 }
 
 impl RepositoryProblem {
+    /// What to do about it, as a sentence without its subject.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Off => "submit an archive",
+            Self::TooLong { .. } => "use a shorter one",
+            Self::Empty { .. } => "leave it out or name one",
+            Self::Character { .. } => "take it out",
+            Self::Option { .. } => "use its plain name",
+            Self::Scheme { .. } => "use the one for cloning over HTTPS",
+            Self::PlainHttp { .. } => "use https://, or have it listed in egress_private_hosts",
+            Self::UserInfo => "leave out what stands before the @",
+            Self::AddressLiteral { .. } => "use the name of the host",
+            Self::Host { .. } => "use a full name such as github.com",
+            Self::Port { .. } => "leave it out",
+            Self::Path { .. } => "use the address for cloning over HTTPS",
+            Self::NotAllowed { .. } => "ask for it to be listed in git_hosts",
+            Self::Ref { .. } => "name a branch, a tag or a whole commit",
+        }
+    }
+
     /// A stable word for the problem, for the API.
     #[must_use]
     pub const fn code(&self) -> &'static str {

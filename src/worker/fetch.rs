@@ -44,7 +44,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
     let template = attempt.template()?;
     // The address is checked by the rules of this worker too: a writer of the database cannot make it dial any host.
     let repository = repository::check(url, reference, Allowed::from_config(&attempt.worker.config))
-        .map_err(|problem| failed(FailureCode::FetchFailed, problem))?;
+        .map_err(|problem| failed(FailureCode::FetchFailed, format!("{problem}; {}", problem.advice())))?;
     let (commit, archive) = run_fetch(attempt, cells, &repository).await?;
     let summary = scan(&archive, template.scan_limits(&attempt.worker.config)).await?;
     store(attempt, &repository, commit, archive, &summary).await
@@ -90,7 +90,8 @@ async fn scan(archive: &Spooled, limits: archive::ScanLimits) -> Result<ArchiveS
     let scanned = tokio::task::spawn_blocking(move || archive::scan(&file, &limits)).await;
     scanned.map_err(|error| failed(FailureCode::WorkerLost, error))?.map_err(|problem| {
         let ours = problem.is_infrastructure();
-        failed(if ours { FailureCode::HostOutOfDisk } else { FailureCode::ArchiveRejected }, problem)
+        let code = if ours { FailureCode::HostOutOfDisk } else { FailureCode::ArchiveRejected };
+        failed(code, format!("{problem}; {}", problem.advice()))
     })
 }
 

@@ -11,122 +11,155 @@ use std::io::ErrorKind;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the message above each variant documents it")]
 pub enum ArchiveProblem {
-    #[error("the stored upload cannot be read ({kind}), which is a fault of this service; submit the archive again")]
+    #[error("the stored upload cannot be read ({kind}), which is a fault of this service")]
     Io { kind: ErrorKind },
-    #[error("the upload of {seen} bytes is {}not a zip archive of a project; pack the project's folder into a .zip: \
-             \"Compress\" in the menu of the folder does (Windows, macOS), or zip -r project.zip FOLDER",
+    #[error("the upload of {seen} bytes is {}not a zip archive of a project",
             .format.map_or_else(String::new, |format| format!("{format}, ")))]
     NotAZip { seen: u64, format: Option<&'static str> },
-    #[error("the archive of {seen} bytes holds no file of a project; add the project to it")]
+    #[error("the archive of {seen} bytes holds no file of a project")]
     Empty { seen: u64 },
-    #[error(
-        "the archive is truncated: its {what} ends at byte {seen}, but the file ends at byte {limit}; upload it again"
-    )]
+    #[error("the archive is truncated: its {what} ends at byte {seen}, but the file ends at byte {limit}")]
     Truncated { what: &'static str, limit: u64, seen: u64 },
-    #[error("the archive has {seen} bytes, over the limit of {limit}; leave out dependencies and build results")]
+    #[error("the archive has {seen} bytes, over the limit of {limit}")]
     TooLarge { limit: u64, seen: u64 },
-    #[error("the archive has {seen} entries, over the limit of {limit}; leave out dependencies and build results")]
+    #[error("the archive has {seen} entries, over the limit of {limit}")]
     TooManyEntries { limit: u64, seen: u64 },
-    #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}; leave out large files")]
+    #[error("the archive unpacks to {seen} bytes or more, over the limit of {limit}")]
     UnpackedTooLarge { limit: u64, seen: u64 },
-    #[error(
-        "the unpacked files need {seen} bytes in whole pages, over the workspace's limit of {limit}; leave out large files"
-    )]
+    #[error("the unpacked files need {seen} bytes in whole pages, over the workspace's limit of {limit}")]
     ExceedsWorkspace { limit: u64, seen: u64 },
-    #[error(
-        "the archive unpacks to {seen} files and folders, over the workspace's limit of {limit}; leave out dependencies"
-    )]
+    #[error("the archive unpacks to {seen} files and folders, over the workspace's limit of {limit}")]
     ExceedsInodes { limit: u64, seen: u64 },
-    #[error(
-        "the archive and its unpacked files need {seen} bytes of memory, over the cell's limit of {limit}; leave out large files"
-    )]
+    #[error("the archive and its unpacked files need {seen} bytes of memory, over the cell's limit of {limit}")]
     ExceedsMemory { limit: u64, seen: u64 },
-    #[error("{} unpacks to {seen} times its size, over the limit of {limit}; leave it out or make it smaller",
+    #[error("{} unpacks to {seen} times its size, over the limit of {limit}",
             .name.as_ref().map_or("the archive".to_owned(), |name| format!("\"{name}\"")))]
     Ratio { name: Option<String>, limit: u64, seen: u64 },
-    #[error("the archive's directory has {seen} bytes, over the limit of {limit}; pack it without comments and extras")]
+    #[error("the archive's directory has {seen} bytes, over the limit of {limit}")]
     DirectoryTooLarge { limit: u64, seen: u64 },
-    #[error("the archive's directory is inconsistent: {detail} (expected {limit}, observed {seen}); pack it again")]
+    #[error("the archive's directory is inconsistent: {detail} (expected {limit}, observed {seen})")]
     DirectoryMismatch { detail: &'static str, limit: u64, seen: u64 },
-    #[error("the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
+    #[error("the name \"{name}\" has {seen} bytes, over the limit of {limit}")]
     NameTooLong { name: String, limit: u64, seen: u64 },
-    #[error("a component of the name \"{name}\" has {seen} bytes, over the limit of {limit}; shorten it")]
+    #[error("a component of the name \"{name}\" has {seen} bytes, over the limit of {limit}")]
     ComponentTooLong { name: String, limit: u64, seen: u64 },
-    #[error("the name \"{name}\" has {seen} components, over the limit of {limit}; nest fewer folders")]
+    #[error("the name \"{name}\" has {seen} components, over the limit of {limit}")]
     TooDeep { name: String, limit: u64, seen: u64 },
-    #[error("the name \"{name}\" leaves the project's folder by \"..\"; pack the project's folder itself")]
+    #[error("the name \"{name}\" leaves the project's folder by \"..\"")]
     PathOutside { name: String },
-    #[error("the name \"{name}\" is absolute; pack names relative to the project's folder")]
+    #[error("the name \"{name}\" is absolute")]
     AbsolutePath { name: String },
-    #[error("the name \"{name}\" begins with a drive; pack names relative to the project's folder")]
+    #[error("the name \"{name}\" begins with a drive")]
     DrivePath { name: String },
-    #[error("the name \"{name}\" is a network path; pack names relative to the project's folder")]
+    #[error("the name \"{name}\" is a network path")]
     UncPath { name: String },
-    #[error(
-        "the name \"{name}\" contains a backslash, and other names separate folders by \"/\"; rename it, or pack with another tool"
-    )]
+    #[error("the name \"{name}\" contains a backslash, and other names separate folders by \"/\"")]
     Backslash { name: String },
-    #[error("the name \"{name}\" contains a NUL byte; rename it")]
+    #[error("the name \"{name}\" contains a NUL byte")]
     NulInName { name: String },
-    #[error("the name \"{name}\" {}; rename it", .fault.as_str())]
+    #[error("the name \"{name}\" {}", .fault.as_str())]
     BadName { name: String, fault: NameFault },
-    #[error("\"{name}\" lies in a Git folder, whose hooks and settings run code; leave .git out (`git archive` does)")]
+    #[error("\"{name}\" lies in a Git folder, whose hooks and settings run code")]
     GitFolder { name: String },
-    #[error("\"{name}\" is a symbolic link by its mode and a folder by its name; pack it again with a common tool")]
+    #[error("\"{name}\" is a symbolic link by its mode and a folder by its name")]
     Symlink { name: String },
-    #[error("\"{name}\" is a hard link to another file; pack the file itself in its place")]
+    #[error("\"{name}\" is a hard link to another file")]
     HardLink { name: String },
-    #[error("\"{name}\" is {}, not a file or folder (mode {seen:o}); leave it out", .special.as_str())]
+    #[error("\"{name}\" is {}, not a file or folder (mode {seen:o})", .special.as_str())]
     SpecialFile { name: String, special: Special, seen: u64 },
-    #[error("\"{name}\" has the set-uid or set-gid bit (mode {seen:o}); clear both bits")]
+    #[error("\"{name}\" has the set-uid or set-gid bit (mode {seen:o})")]
     Setuid { name: String, seen: u64 },
-    #[error("\"{name}\" is encrypted; pack it without a password")]
+    #[error("\"{name}\" is encrypted")]
     Encrypted { name: String },
-    #[error(
-        "\"{name}\" is compressed by method {seen}, but only stored (0) and deflate (8) are supported; pack it with deflate"
-    )]
+    #[error("\"{name}\" is compressed by method {seen}, but only stored (0) and deflate (8) are supported")]
     UnsupportedMethod { name: String, seen: u64 },
-    #[error("the archive contains \"{name}\" twice; remove one of them")]
+    #[error("the archive contains \"{name}\" twice")]
     DuplicateName { name: String },
-    #[error("\"{name}\" and \"{other}\" differ only in case; rename one of them")]
+    #[error("\"{name}\" and \"{other}\" differ only in case")]
     CaseCollision { name: String, other: String },
-    #[error(
-        "\"{name}\" and \"{other}\" differ only in how letters are composed, or in what cannot be seen; rename one of them"
-    )]
+    #[error("\"{name}\" and \"{other}\" differ only in how letters are composed, or in what cannot be seen")]
     CompositionCollision { name: String, other: String },
-    #[error("\"{name}\" needs a folder where the archive has a file; rename one of them")]
+    #[error("\"{name}\" needs a folder where the archive has a file")]
     FileAndFolder { name: String },
-    #[error("\"{name}\" overlaps the entry that follows it in the archive; pack it again with a common tool")]
+    #[error("\"{name}\" overlaps the entry that follows it in the archive")]
     Overlap { name: String },
-    #[error("{seen} bytes after \"{name}\" belong to no entry; pack the archive again with a common tool")]
+    #[error("{seen} bytes after \"{name}\" belong to no entry")]
     HiddenData { name: String, seen: u64 },
-    #[error("the archive contradicts itself about \"{name}\": {}; pack it again with a common tool", .field.as_str())]
+    #[error("the archive contradicts itself about \"{name}\": {}", .field.as_str())]
     HeaderMismatch { name: String, field: Field },
-    #[error("the data descriptor of \"{name}\" contradicts the directory; pack the archive again with a common tool")]
+    #[error("the data descriptor of \"{name}\" contradicts the directory")]
     DescriptorMismatch { name: String },
-    #[error("the extra fields of \"{name}\" are malformed; pack the archive again with a common tool")]
+    #[error("the extra fields of \"{name}\" are malformed")]
     BadExtraField { name: String },
-    #[error("{seen} bytes precede the archive's first entry; submit a plain .zip file, not a self-extracting one")]
+    #[error("{seen} bytes precede the archive's first entry")]
     PrependedData { seen: u64 },
-    #[error("{seen} bytes follow the end of the archive; submit the .zip file alone")]
+    #[error("{seen} bytes follow the end of the archive")]
     TrailingData { seen: u64 },
-    #[error(
-        "the file contains {seen} end records and can be read as as many archives; pack it again without a comment"
-    )]
+    #[error("the file contains {seen} end records and can be read as as many archives")]
     FalseEndRecord { seen: u64 },
-    #[error("the archive is one part of a multi-part archive; pack the project into one file")]
+    #[error("the archive is one part of a multi-part archive")]
     MultiDisk,
-    #[error("the archive's 64-bit records are inconsistent: {detail}; pack it again with a common tool")]
+    #[error("the archive's 64-bit records are inconsistent: {detail}")]
     Zip64Lie { detail: &'static str },
-    #[error("the template refuses the file type of \"{name}\" ({pattern}); leave the file out")]
+    #[error("the template refuses the file type of \"{name}\" ({pattern})")]
     TypeDenied { name: String, pattern: String },
-    #[error("the template does not accept the file type of \"{name}\" (accepted: {allowed}); leave the file out")]
+    #[error("the template does not accept the file type of \"{name}\" (accepted: {allowed})")]
     TypeNotAllowed { name: String, allowed: String },
-    #[error("the content of \"{name}\" is of the kind `{}`, which the template refuses under any name; leave the file out", .content.as_str())]
+    #[error("the content of \"{name}\" is of the kind `{}`, which the template refuses under any name", .content.as_str())]
     ContentDenied { name: String, content: Content },
 }
 
 impl ArchiveProblem {
+    /// What to do about it, as a sentence without its subject.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "submit the archive again",
+            Self::NotAZip { .. } => {
+                "pack the project's folder into a .zip: \"Compress\" in the menu of the folder does (Windows, macOS), or zip -r project.zip FOLDER"
+            }
+            Self::Empty { .. } => "add the project to it",
+            Self::Truncated { .. } => "upload it again",
+            Self::TooLarge { .. } | Self::TooManyEntries { .. } => "leave out dependencies and build results",
+            Self::UnpackedTooLarge { .. } | Self::ExceedsWorkspace { .. } | Self::ExceedsMemory { .. } => {
+                "leave out large files"
+            }
+            Self::ExceedsInodes { .. } => "leave out dependencies",
+            Self::Ratio { .. } => "leave it out or make it smaller",
+            Self::DirectoryTooLarge { .. } => "pack it without comments and extras",
+            Self::DirectoryMismatch { .. } => "pack it again",
+            Self::NameTooLong { .. } | Self::ComponentTooLong { .. } => "shorten it",
+            Self::TooDeep { .. } => "nest fewer folders",
+            Self::PathOutside { .. } => "pack the project's folder itself",
+            Self::AbsolutePath { .. } | Self::DrivePath { .. } | Self::UncPath { .. } => {
+                "pack names relative to the project's folder"
+            }
+            Self::Backslash { .. } => "rename it, or pack with another tool",
+            Self::NulInName { .. } | Self::BadName { .. } => "rename it",
+            Self::GitFolder { .. } => "leave .git out (`git archive` does)",
+            Self::Symlink { .. } | Self::Overlap { .. } | Self::HeaderMismatch { .. } | Self::Zip64Lie { .. } => {
+                "pack it again with a common tool"
+            }
+            Self::HardLink { .. } => "pack the file itself in its place",
+            Self::SpecialFile { .. } => "leave it out",
+            Self::Setuid { .. } => "clear both bits",
+            Self::Encrypted { .. } => "pack it without a password",
+            Self::UnsupportedMethod { .. } => "pack it with deflate",
+            Self::DuplicateName { .. } => "remove one of them",
+            Self::CaseCollision { .. } | Self::CompositionCollision { .. } | Self::FileAndFolder { .. } => {
+                "rename one of them"
+            }
+            Self::HiddenData { .. } | Self::DescriptorMismatch { .. } | Self::BadExtraField { .. } => {
+                "pack the archive again with a common tool"
+            }
+            Self::PrependedData { .. } => "submit a plain .zip file, not a self-extracting one",
+            Self::TrailingData { .. } => "submit the .zip file alone",
+            Self::FalseEndRecord { .. } => "pack it again without a comment",
+            Self::MultiDisk => "pack the project into one file",
+            Self::TypeDenied { .. } | Self::TypeNotAllowed { .. } | Self::ContentDenied { .. } => "leave the file out",
+        }
+    }
+
     /// The stable code of the problem, for the API and for metrics.
     pub fn code(&self) -> &'static str {
         match self {

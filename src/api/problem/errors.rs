@@ -43,10 +43,10 @@ impl Problem {
         Self::unavailable(codes::SPOOL_UNAVAILABLE, "the upload could not be written to disk or read back", cause)
     }
 
-    /// These errors end their text with the advice, so that the problem has no `help`.
-    fn with_advice_in_detail(code: ProblemCode, error: &dyn Display) -> Self {
+    /// A problem whose advice is more precise than that of its code.
+    fn with_advice(code: ProblemCode, error: &dyn Display, advice: &'static str) -> Self {
         let mut problem = Self::new(code, error.to_string());
-        problem.0.help = None;
+        problem.0.help = Some(advice);
         problem
     }
 }
@@ -105,7 +105,7 @@ impl From<ArchiveProblem> for Problem {
         }
         let code = for_archive(&problem);
         debug_assert_eq!(code.name, format!("archive_{}", problem.code()));
-        let mut answer = Self::with_advice_in_detail(code, &problem);
+        let mut answer = Self::with_advice(code, &problem, problem.advice());
         (answer.0.limit, answer.0.seen) = (problem.limit(), problem.seen());
         answer.0.entry = problem.entry().map(str::to_owned);
         answer
@@ -116,7 +116,7 @@ impl From<RepositoryProblem> for Problem {
     fn from(problem: RepositoryProblem) -> Self {
         let code = for_repository(&problem);
         debug_assert_eq!(code.name, format!("repository_{}", problem.code()));
-        let answer = Self::with_advice_in_detail(code, &problem);
+        let answer = Self::with_advice(code, &problem, problem.advice());
         match problem {
             RepositoryProblem::TooLong { limit, seen, .. } => answer.limit(limit as u64, seen as u64),
             _ => answer,

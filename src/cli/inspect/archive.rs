@@ -10,7 +10,7 @@ use assize_client::terminal::{self, Style, Terminal, bytes};
 use assize_config::Config;
 use serde_json::{Value, json};
 
-use super::{divided, load};
+use super::load;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -89,12 +89,11 @@ fn accepted(summary: &ArchiveSummary, contents: Value) -> Value {
 }
 
 fn refused(problem: &ArchiveProblem) -> Value {
-    let (message, advice) = divided(&problem.to_string());
     json!({
         "accepted": false,
         "code": format!("archive_{}", problem.code()),
-        "message": message,
-        "advice": advice,
+        "message": problem.to_string(),
+        "advice": problem.advice(),
         "entry": problem.entry(),
         "limit": problem.limit(),
         "seen": problem.seen(),
@@ -114,8 +113,7 @@ fn print_accepted(summary: &ArchiveSummary, contents: &Value) {
 
 fn print_refused(problem: &ArchiveProblem) {
     let terminal = Terminal::stdout();
-    let (message, advice) = divided(&problem.to_string());
     terminal.line(terminal.paint(Style::Bad, format!("refused: archive_{}", problem.code())));
-    terminal.line(format!("{:<10} {message}", "reason"));
-    terminal.line(format!("{:<10} {advice}", "advice"));
+    terminal.line(format!("{:<10} {problem}", "reason"));
+    terminal.line(format!("{:<10} {}", "advice", problem.advice()));
 }

@@ -61,9 +61,3 @@ fn load(template: &Path, templates_dir: &Path) -> Result<Template, Fault> {
     }
     Template::load(&folder).map_err(Fault::usage)
 }
-
-/// What was wrong, and what to do: the message of each problem ends with that, behind its last semicolon.
-fn divided(problem: &str) -> (String, String) {
-    let (message, advice) = problem.rsplit_once("; ").unwrap_or((problem, ""));
-    (message.to_owned(), advice.to_owned())
-}

@@ -13,7 +13,7 @@ use assize_domain::verdict::{Format, Integrity, MAX_FILES, Verdict};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
-use super::{divided, load};
+use super::load;
 use crate::template::Results;
 use crate::worker::read_report;
 
@@ -120,6 +120,12 @@ fn bounded(path: &Path, room: &mut u64) -> Result<(String, Vec<u8>), Fault> {
     file.take(*room).read_to_end(&mut bytes).map_err(|error| fault(error.to_string()))?;
     *room -= bytes.len() as u64;
     Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes))
+}
+
+/// What was wrong, and what to do: the message of each problem ends with that, behind its last semicolon.
+fn divided(problem: &str) -> (String, String) {
+    let (message, advice) = problem.rsplit_once("; ").unwrap_or((problem, ""));
+    (message.to_owned(), advice.to_owned())
 }
 
 fn print(read: &Result<Verdict, Failure>) {
