@@ -1,4 +1,4 @@
-//! Malicious heads of requests, over raw TCP (the HTTP list of FAILURES).
+//! Malicious heads of requests, over raw TCP (SECURITY.md, Hostile HTTP).
 
 use sqlx::PgPool;
 

@@ -1,4 +1,4 @@
-//! Malicious and very slow clients (FAILURES 22 and the HTTP list).
+//! Malicious and very slow clients (FAILURES 22; SECURITY.md, Hostile HTTP).
 
 use std::time::Duration;
 

@@ -136,6 +136,7 @@ impl CellSpec<'_> {
         labels.insert(LABEL_PLAN.to_owned(), self.plan.to_owned());
         labels.insert(LABEL_PROCESSORS.to_owned(), self.place.map(CpuReservation::list).unwrap_or_default());
         let host = HostConfig {
+            // No network is made for a run (FAILURES 20).
             network_mode: Some(format!("container:{}", self.berth)),
             pids_limit: Some(signed(pids)),
             nano_cpus: Some(nano_cpus(cpus)),
