@@ -44,4 +44,4 @@ pub use lookups::Names;
 pub use registry::registry;
 #[cfg(test)]
 use resolver::{Resolved, Resolver};
-pub use tunnels::{HeardOf, Quota, Rules, Tunnels};
+pub use tunnels::{Allowance, HeardOf, Rules, Tunnels};

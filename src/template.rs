@@ -22,7 +22,7 @@ pub use archive::ArchiveRules;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Limits, Reader, Scale};
-pub use egress::{Quota, Reach, Registry};
+pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
 
 /// One template, checked.
@@ -78,7 +78,7 @@ pub struct Stage {
     /// What it may reach, through the proxy of its cell; nothing if empty.
     #[serde(default)]
     pub egress: Vec<Reach>,
-    pub egress_quota: Option<Quota>,
+    pub egress_quota: Option<EgressQuota>,
 }
 
 /// How a service shows that it is up.

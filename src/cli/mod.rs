@@ -42,7 +42,7 @@ pub enum Command {
     #[command(flatten)]
     Client(ClientCommand),
     Api(api::Api),
-    Worker(worker::Worker),
+    Worker(worker::WorkerCommand),
     Migrate(migrate::Migrate),
     Key(key::Key),
     WithServices(with_services::WithServices),

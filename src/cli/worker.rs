@@ -19,7 +19,7 @@ use assize_observe::metrics;
 #[command(
     after_help = "EXAMPLES:\n  assize worker --config /etc/assize/assize.toml\n  ASSIZE_WORKER_SLOTS=8 assize worker"
 )]
-pub struct Worker {
+pub struct WorkerCommand {
     /// Stop when stdin is closed.
     #[arg(long, hide = true)]
     lifeline: bool,
@@ -41,7 +41,7 @@ pub struct Worker {
 ///
 /// # Errors
 /// [`Fault`] for a person.
-pub async fn run(command: Worker, mut config: Config) -> Outcome {
+pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     for limit in &command.allow_unenforced {
         config.allow_unenforced_limits = format!("{},{limit}", config.allow_unenforced_limits);

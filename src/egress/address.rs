@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// What an address is to a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum AddressKind {
     Public,
     /// Somebody's own; only if the operator named it.
     Private(&'static str),
@@ -89,30 +89,30 @@ pub fn canonical(address: IpAddr) -> IpAddr {
 
 /// What this address is.
 #[must_use]
-pub fn reach(address: IpAddr) -> Reach {
+pub fn reach(address: IpAddr) -> AddressKind {
     match canonical(address) {
         IpAddr::V4(v4) => reach_v4(v4),
         IpAddr::V6(v6) => reach_v6(v6),
     }
 }
 
-fn reach_v4(address: Ipv4Addr) -> Reach {
+fn reach_v4(address: Ipv4Addr) -> AddressKind {
     let find = |table: &Table<Ipv4Net>| table.iter().find(|(net, _)| net.contains(&address)).map(|(_, what)| *what);
     if let Some(what) = find(&TABLES.never_v4) {
-        return Reach::Never(what);
+        return AddressKind::Never(what);
     }
-    find(&TABLES.private_v4).map_or(Reach::Public, Reach::Private)
+    find(&TABLES.private_v4).map_or(AddressKind::Public, AddressKind::Private)
 }
 
-fn reach_v6(address: Ipv6Addr) -> Reach {
+fn reach_v6(address: Ipv6Addr) -> AddressKind {
     let find = |table: &Table<Ipv6Net>| table.iter().find(|(net, _)| net.contains(&address)).map(|(_, what)| *what);
     if let Some(what) = find(&TABLES.never_v6) {
-        return Reach::Never(what);
+        return AddressKind::Never(what);
     }
     match find(&TABLES.private_v6) {
-        Some(what) => Reach::Private(what),
-        None if address.segments()[0] & 0xe000 == 0x2000 => Reach::Public,
-        None => Reach::Never("no public address"),
+        Some(what) => AddressKind::Private(what),
+        None if address.segments()[0] & 0xe000 == 0x2000 => AddressKind::Public,
+        None => AddressKind::Never("no public address"),
     }
 }
 
@@ -151,9 +151,9 @@ impl Named {
     pub fn check(&self, host: &super::Host, port: u16, address: IpAddr) -> Result<(), &'static str> {
         let address = canonical(address);
         match reach(address) {
-            Reach::Public => Ok(()),
-            Reach::Never(what) => Err(what),
-            Reach::Private(what) => {
+            AddressKind::Public => Ok(()),
+            AddressKind::Never(what) => Err(what),
+            AddressKind::Private(what) => {
                 let is_named = self.nets.iter().any(|net| net.contains(&address))
                     || self.hosts.iter().any(|(name, at)| *at == port && *name == host.to_string());
                 if is_named { Ok(()) } else { Err(what) }
@@ -166,7 +166,7 @@ impl Named {
 mod tests {
     use super::*;
 
-    fn reach_by_name(text: &str) -> Reach {
+    fn reach_by_name(text: &str) -> AddressKind {
         reach(text.parse().unwrap())
     }
 
@@ -202,7 +202,7 @@ mod tests {
             "3ffe::1",
             "::ffff:1.1.1.1",
         ] {
-            assert_eq!(reach_by_name(address), Reach::Public, "{address}");
+            assert_eq!(reach_by_name(address), AddressKind::Public, "{address}");
         }
     }
 
@@ -230,7 +230,11 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:c0a8:1",
         ] {
-            assert!(matches!(reach_by_name(address), Reach::Private(_)), "{address}: {:?}", reach_by_name(address));
+            assert!(
+                matches!(reach_by_name(address), AddressKind::Private(_)),
+                "{address}: {:?}",
+                reach_by_name(address)
+            );
         }
     }
 
@@ -266,7 +270,7 @@ mod tests {
             "::ffff:0:7f00:1",
             "5f00::1",
         ] {
-            assert!(matches!(reach_by_name(address), Reach::Never(_)), "{address}: {:?}", reach_by_name(address));
+            assert!(matches!(reach_by_name(address), AddressKind::Never(_)), "{address}: {:?}", reach_by_name(address));
             let host = super::super::Host::parse("metadata").unwrap();
             assert!(named.check(&host, 80, address.parse().unwrap()).is_err(), "{address}");
         }

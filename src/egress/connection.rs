@@ -14,7 +14,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::{Admitted, Guard, Refusal};
+use super::guard::{DialTarget, Guard, Refusal};
 use super::host::{Allow, Host};
 use super::lookups::Names;
 use super::outage::Heard;
@@ -25,7 +25,7 @@ use assize_domain::egress::{ConnectionOutcome, ConnectionRecord};
 const DIAL: Duration = Duration::from_secs(10);
 
 /// What the cell sent up.
-pub enum Up {
+pub enum Upstream {
     Data(Vec<u8>),
     Eof,
 }
@@ -57,7 +57,7 @@ pub struct Idle {
 }
 
 /// What a connection is made of.
-pub struct Task {
+pub struct ConnectionTask {
     pub id: u32,
     pub host: String,
     pub port: u16,
@@ -72,7 +72,7 @@ pub struct Task {
     pub idle: Idle,
     pub used: Arc<Used>,
     pub frames: mpsc::Sender<Vec<u8>>,
-    pub up: mpsc::UnboundedReceiver<Up>,
+    pub up: mpsc::UnboundedReceiver<Upstream>,
     /// Bytes that the cell has room for.
     pub room: Arc<Semaphore>,
     /// Bytes from the cell for which it got no credit yet.
@@ -87,7 +87,7 @@ pub struct Task {
 /// Why a connection that was made ended.
 struct Ended(ConnectionOutcome, Option<String>);
 
-impl Task {
+impl ConnectionTask {
     /// Carries the connection to its end, and writes it down.
     pub async fn run(mut self) {
         let begun = self.guard.clock().monotonic();
@@ -169,7 +169,7 @@ impl Task {
         (reached, ended)
     }
 
-    async fn dial(&self) -> Result<(Admitted, SocketAddr, TcpStream), Refusal> {
+    async fn dial(&self) -> Result<(DialTarget, SocketAddr, TcpStream), Refusal> {
         if let Some(refusal) = &self.refused {
             return Err(refusal.clone());
         }
@@ -269,13 +269,13 @@ async fn carry_down(
 async fn carry_up(
     id: u32,
     mut write: OwnedWriteHalf,
-    up: &mut mpsc::UnboundedReceiver<Up>,
+    up: &mut mpsc::UnboundedReceiver<Upstream>,
     uncredited: &AtomicU32,
     frames: &mpsc::Sender<Vec<u8>>,
     used: &Used,
     count: &AtomicU64,
 ) -> Result<(), Ended> {
-    while let Some(Up::Data(bytes)) = up.recv().await {
+    while let Some(Upstream::Data(bytes)) = up.recv().await {
         if !used.spend(bytes.len()) {
             return Err(spent());
         }

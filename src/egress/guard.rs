@@ -64,7 +64,7 @@ impl Refusal {
 
 /// What may be dialled for one request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Admitted {
+pub struct DialTarget {
     /// One after another; each was checked.
     pub addresses: Vec<SocketAddr>,
     /// The host in its one form.
@@ -106,7 +106,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn admit(&self, names: &Names, allowed: &[Allow], host: &str, port: u16) -> Result<Admitted, Refusal> {
+    pub async fn admit(&self, names: &Names, allowed: &[Allow], host: &str, port: u16) -> Result<DialTarget, Refusal> {
         let unreadable = |reason| Refusal::Unreadable { host: host.to_owned(), reason };
         let host = Host::parse(host).map_err(unreadable)?;
         if !allowed.iter().any(|allow| allow.matches(&host, port)) {
@@ -132,7 +132,7 @@ impl Guard {
             self.named.check(&host, port, address).map_err(refused)?;
             checked.push(SocketAddr::new(address, port));
         }
-        Ok(Admitted { addresses: checked, host, is_listed })
+        Ok(DialTarget { addresses: checked, host, is_listed })
     }
 }
 

@@ -109,17 +109,17 @@ impl Lookups {
 
 /// The names that one stage has had looked up.
 pub struct Names {
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, KnownName>>,
     turns: Semaphore,
 }
 
-struct Known {
+struct KnownName {
     answer: Answer,
     at: Instant,
     valid_for: Duration,
 }
 
-impl Known {
+impl KnownName {
     fn is_good(&self, clock: &Clock) -> bool {
         clock.since(self.at) < self.valid_for
     }
@@ -156,7 +156,7 @@ impl Names {
         {
             (answer, valid_for) = (before.answer.clone(), FAILURE_AGE);
         }
-        let known = Known { answer: answer.clone(), at: lookups.clock.monotonic(), valid_for };
+        let known = KnownName { answer: answer.clone(), at: lookups.clock.monotonic(), valid_for };
         self.lock().insert(name.to_owned(), known);
         answer
     }
@@ -173,7 +173,7 @@ impl Names {
         self.lock().get(name).filter(|known| known.is_good(clock)).map(|known| known.answer.clone())
     }
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<String, KnownName>> {
         self.known.lock()
     }
 }

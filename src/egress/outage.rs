@@ -42,10 +42,10 @@ pub enum Heard {
 
 /// What is known of the listed hosts that a stage asked for.
 #[derive(Debug, Default)]
-pub struct Hosts(HashMap<(String, u16), Known>);
+pub struct Hosts(HashMap<(String, u16), KnownHost>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownHost {
     was_reached: bool,
     /// Why it could not be reached, if that is the last word on it.
     outage: Option<String>,

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Idle, Task, Up, Used};
+use super::connection::{ConnectionTask, Idle, Upstream, Used};
 use super::guard::{Guard, Refusal};
 use super::host::Allow;
 use super::lookups::Names;
@@ -28,7 +28,7 @@ const NOTICE: Duration = Duration::from_secs(1);
 
 /// What one stage may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
+pub struct Allowance {
     pub connections: u64,
     /// Both ways together.
     pub bytes: u64,
@@ -38,17 +38,17 @@ pub struct Quota {
 #[derive(Clone)]
 pub struct Rules {
     guard: Guard,
-    stages: Vec<Stage>,
+    stages: Vec<StageRules>,
     idle: Idle,
 }
 
 #[derive(Clone)]
-struct Stage {
+struct StageRules {
     number: u8,
     allowed: Arc<[Allow]>,
     /// A setting that is empty, and that the template needs for this stage.
     missing_setting: Option<&'static str>,
-    quota: Quota,
+    allowance: Allowance,
     connections: u64,
     used: Arc<Used>,
     /// What it has had looked up.
@@ -69,13 +69,19 @@ impl Rules {
     }
 
     /// Lets the stage of this number, counted as in the plan, reach what is on the list.
-    pub fn allow(&mut self, number: u8, allowed: Vec<Allow>, missing_setting: Option<&'static str>, quota: Quota) {
-        let used = Arc::new(Used { bytes: AtomicU64::new(0), limit: quota.bytes });
-        self.stages.push(Stage {
+    pub fn allow(
+        &mut self,
+        number: u8,
+        allowed: Vec<Allow>,
+        missing_setting: Option<&'static str>,
+        allowance: Allowance,
+    ) {
+        let used = Arc::new(Used { bytes: AtomicU64::new(0), limit: allowance.bytes });
+        self.stages.push(StageRules {
             number,
             allowed: allowed.into(),
             missing_setting,
-            quota,
+            allowance,
             connections: 0,
             used,
             names: Arc::default(),
@@ -91,7 +97,7 @@ impl Rules {
 
 /// The way to one connection's task.
 struct Way {
-    up: mpsc::UnboundedSender<Up>,
+    up: mpsc::UnboundedSender<Upstream>,
     room: Arc<Semaphore>,
     uncredited: Arc<AtomicU32>,
     gone: CancellationToken,
@@ -147,7 +153,7 @@ impl Tunnels {
                 if before.saturating_add(length) > WINDOW_UP {
                     way.gone.cancel();
                 } else {
-                    way.up.send(Up::Data(bytes)).ok();
+                    way.up.send(Upstream::Data(bytes)).ok();
                 }
             }
             FromCell::Credit { id, bytes } => {
@@ -161,7 +167,7 @@ impl Tunnels {
             }
             FromCell::End { id, how: How::Eof } => {
                 if let Some(way) = self.open.get(&id) {
-                    way.up.send(Up::Eof).ok();
+                    way.up.send(Upstream::Eof).ok();
                 }
             }
             FromCell::End { id, how: How::Reset } => {
@@ -181,7 +187,7 @@ impl Tunnels {
             return;
         };
         stage.connections += 1;
-        let Quota { connections, bytes } = stage.quota;
+        let Allowance { connections, bytes } = stage.allowance;
         let refused = if stage.connections > connections {
             Some(Refusal::Quota { limit: connections, of: "connections" })
         } else if stage.used.is_spent() {
@@ -194,7 +200,7 @@ impl Tunnels {
         let (up, from_cell) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WINDOW_DOWN as usize));
         let (uncredited, gone) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
-        let task = Task {
+        let task = ConnectionTask {
             id,
             host,
             port,
@@ -244,7 +250,7 @@ impl Tunnels {
     /// The bytes that a stage may use, if one has used them up.
     #[must_use]
     pub fn spent(&self) -> Option<u64> {
-        self.rules.stages.iter().find(|stage| stage.used.is_spent()).map(|stage| stage.quota.bytes)
+        self.rules.stages.iter().find(|stage| stage.used.is_spent()).map(|stage| stage.allowance.bytes)
     }
 
     /// What became of the hosts that the stage of this number asked for. To be asked when the stage has ended

@@ -12,7 +12,7 @@ use crate::test_clock::runtime_clock;
 use assize_domain::egress::{ConnectionOutcome, EgressRecord};
 
 const STAGE: u8 = 1;
-const QUOTA: Quota = Quota { connections: 1_000, bytes: 64 << 20 };
+const ALLOWANCE: Allowance = Allowance { connections: 1_000, bytes: 64 << 20 };
 
 struct Cell {
     tunnels: Tunnels,
@@ -26,17 +26,17 @@ fn loopback() -> Resolved {
 }
 
 /// What `service.example` leads to: a listener of this test.
-async fn cell(quota: Quota) -> (Cell, TcpListener) {
+async fn cell(allowance: Allowance) -> (Cell, TcpListener) {
     let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(loopback()) }));
-    cell_resolving(quota, resolver).await
+    cell_resolving(allowance, resolver).await
 }
 
-async fn cell_resolving(quota: Quota, resolver: Resolver) -> (Cell, TcpListener) {
+async fn cell_resolving(allowance: Allowance, resolver: Resolver) -> (Cell, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let guard = Guard::new(&runtime_clock(), &format!("service.example:{port}"), resolver).unwrap();
     let mut rules = Rules::new(guard);
-    rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], None, quota);
+    rules.allow(STAGE, vec![Allow::new("service.example", port).unwrap()], None, allowance);
     let (sender, frames) = mpsc::channel(32);
     (Cell { tunnels: Tunnels::new(rules, sender, 1_000), frames, port, next: 0 }, listener)
 }
@@ -71,7 +71,7 @@ impl Cell {
 
 #[tokio::test]
 async fn bytes_go_both_ways_and_are_written_down() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (id, mut stream) = cell.connected(&listener).await;
     cell.tunnels.hear(FromCell::Data { id, bytes: b"ping".to_vec() });
     let mut bytes = [0; 4];
@@ -103,7 +103,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
             Box::pin(async move { Ok(Resolved { addresses: vec![[127, 0, 0, last].into()], ..loopback() }) })
         }
     });
-    let (mut cell, checked) = cell_resolving(QUOTA, resolver).await;
+    let (mut cell, checked) = cell_resolving(ALLOWANCE, resolver).await;
     let elsewhere = TcpListener::bind(("127.0.0.2", cell.port)).await.unwrap();
     let id = cell.open("service.example");
     assert_eq!(cell.next_message().await, ToCell::Opened { id });
@@ -118,7 +118,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_dialled() {
 
 #[tokio::test]
 async fn what_is_not_listed_gets_403_and_is_written_down() {
-    let (mut cell, _listener) = cell(QUOTA).await;
+    let (mut cell, _listener) = cell(ALLOWANCE).await;
     let id = cell.open("other.example");
     let ToCell::Refused { id: refused, status: 403, reason } = cell.next_message().await else { panic!("not refused") };
     assert!(refused == id && reason.contains("not on the list"), "{reason}");
@@ -129,7 +129,7 @@ async fn what_is_not_listed_gets_403_and_is_written_down() {
 
 #[tokio::test]
 async fn a_stage_without_egress_reaches_nothing() {
-    let (mut cell, _listener) = cell(QUOTA).await;
+    let (mut cell, _listener) = cell(ALLOWANCE).await;
     let port = cell.port;
     let host = "service.example".to_owned();
     cell.tunnels.hear(FromCell::Open { id: 9, stage: STAGE + 1, at_us: 2_000, port, host });
@@ -138,7 +138,7 @@ async fn a_stage_without_egress_reaches_nothing() {
 
 #[tokio::test]
 async fn a_replayed_journal_dials_nothing() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (port, host) = (cell.port, "service.example".to_owned());
     cell.tunnels.hear(FromCell::Open { id: 7, stage: STAGE, at_us: 999, port, host });
     cell.tunnels.hear(FromCell::Data { id: 7, bytes: b"old".to_vec() });
@@ -150,7 +150,7 @@ async fn a_replayed_journal_dials_nothing() {
 
 #[tokio::test]
 async fn nobody_there_is_an_outage() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     drop(listener);
     cell.open("service.example");
     assert!(matches!(cell.next_message().await, ToCell::Refused { status: 502, .. }));
@@ -161,7 +161,7 @@ async fn nobody_there_is_an_outage() {
 
 #[tokio::test]
 async fn the_end_of_the_stage_is_the_end_of_its_connections() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (id, mut stream) = cell.connected(&listener).await;
     let recorded = cell.recorded().await;
     assert_eq!(recorded.egress[0].outcome, ConnectionOutcome::StageEnded);
@@ -172,7 +172,7 @@ async fn the_end_of_the_stage_is_the_end_of_its_connections() {
 
 #[tokio::test]
 async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (id, mut stream) = cell.connected(&listener).await;
     let writing = tokio::spawn(async move {
         let piece = vec![b'x'; 64 * 1024];
@@ -197,7 +197,7 @@ async fn a_cell_that_is_slow_is_sent_one_window_and_no_more() {
 
 #[tokio::test]
 async fn a_cell_that_ignores_the_window_is_cut_off() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (id, _stream) = cell.connected(&listener).await;
     // Nobody runs between these: no credit is given.
     for _ in 0..=WINDOW_UP / 1024 {
@@ -210,7 +210,7 @@ async fn a_cell_that_ignores_the_window_is_cut_off() {
 
 #[tokio::test]
 async fn bytes_and_connections_have_quotas() {
-    let (mut cell, listener) = cell(Quota { connections: 2, bytes: 100 }).await;
+    let (mut cell, listener) = cell(Allowance { connections: 2, bytes: 100 }).await;
     let (id, mut stream) = cell.connected(&listener).await;
     stream.write_all(&[0; 101]).await.unwrap();
     assert_eq!(cell.next_message().await, ToCell::End { id, how: How::Reset });
@@ -226,7 +226,7 @@ async fn bytes_and_connections_have_quotas() {
 
 #[tokio::test]
 async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
-    let (mut cell, _listener) = cell(Quota { connections: 3, bytes: 100 }).await;
+    let (mut cell, _listener) = cell(Allowance { connections: 3, bytes: 100 }).await;
     for _ in 0..10_000 {
         let id = cell.open("elsewhere.example");
         let ToCell::Refused { id: refused, .. } = cell.next_message().await else { panic!("not refused") };
@@ -239,7 +239,7 @@ async fn a_flood_of_ten_thousand_requests_is_answered_and_bounded() {
 
 #[tokio::test]
 async fn a_connection_on_which_nothing_goes_is_ended() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     cell.tunnels.rules.end_slow_after(Duration::from_millis(20), 0);
     let (id, _stream) = cell.connected(&listener).await;
     assert_eq!(cell.next_message().await, ToCell::End { id, how: How::Reset });
@@ -248,7 +248,7 @@ async fn a_connection_on_which_nothing_goes_is_ended() {
 
 #[tokio::test]
 async fn another_stream_to_the_cell_ends_what_was_open() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (_, mut stream) = cell.connected(&listener).await;
     let (sender, frames) = mpsc::channel(32);
     cell.tunnels.renew(sender, 1_000);
@@ -260,7 +260,7 @@ async fn another_stream_to_the_cell_ends_what_was_open() {
 /// The host in its one form, however it was asked for: an outage of `host.` is over when `host` is reached.
 #[tokio::test]
 async fn a_host_is_the_same_with_a_dot_and_in_capitals() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let address = listener.local_addr().unwrap();
     drop(listener);
     for host in ["service.example.", "SERVICE.example"] {
@@ -278,7 +278,7 @@ async fn a_host_is_the_same_with_a_dot_and_in_capitals() {
 /// A registry with room for one, which the project takes.
 #[tokio::test]
 async fn a_host_that_the_project_filled_itself_is_no_outage() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let address = listener.local_addr().unwrap();
     let (_, held) = cell.connected(&listener).await;
     drop(listener);
@@ -293,7 +293,7 @@ async fn a_host_that_the_project_filled_itself_is_no_outage() {
 
 #[tokio::test]
 async fn a_host_that_went_away_for_everybody_is_an_outage() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     let (_, stream) = cell.connected(&listener).await;
     drop((listener, stream));
     assert!(matches!(cell.next_message().await, ToCell::End { .. }));
@@ -306,13 +306,13 @@ async fn a_host_that_went_away_for_everybody_is_an_outage() {
 
 #[tokio::test]
 async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
-    let (mut cell, listener) = cell(QUOTA).await;
+    let (mut cell, listener) = cell(ALLOWANCE).await;
     drop(listener);
     let allowed = vec![Allow::new("*.service.example", cell.port).unwrap()];
     cell.tunnels.rules.guard =
         Guard::new(&runtime_clock(), "127.0.0.0/8", Arc::new(|_| Box::pin(async { Ok(loopback()) }))).unwrap();
     cell.tunnels.rules.stages.clear();
-    cell.tunnels.rules.allow(STAGE, allowed, None, QUOTA);
+    cell.tunnels.rules.allow(STAGE, allowed, None, ALLOWANCE);
     cell.open("chosen.service.example");
     let ToCell::Refused { status: 502, reason, .. } = cell.next_message().await else { panic!("not refused") };
     assert!(reason.contains("only names above it are listed"), "{reason}");
@@ -323,7 +323,7 @@ async fn a_name_that_the_project_chose_is_no_outage_where_nobody_answers() {
 /// FAILURES 31: a listed host whose address the operator did not name is no fault of the project's.
 #[tokio::test]
 async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
-    let (mut cell, _listener) = cell(QUOTA).await;
+    let (mut cell, _listener) = cell(ALLOWANCE).await;
     let resolver: Resolver = Arc::new(|_| Box::pin(async { Ok(loopback()) }));
     cell.tunnels.rules.guard = Guard::new(&runtime_clock(), "", resolver).unwrap();
     cell.open("service.example");
@@ -337,9 +337,9 @@ async fn a_listed_host_that_a_missing_setting_forbids_is_told_apart() {
 /// FAILURES 31: with an empty setting every host is refused, whatever the project asks for.
 #[tokio::test]
 async fn an_empty_setting_that_the_template_needs_is_told_apart() {
-    let (mut cell, _listener) = cell(QUOTA).await;
+    let (mut cell, _listener) = cell(ALLOWANCE).await;
     cell.tunnels.rules.stages.clear();
-    cell.tunnels.rules.allow(STAGE, Vec::new(), Some("npm_registry"), QUOTA);
+    cell.tunnels.rules.allow(STAGE, Vec::new(), Some("npm_registry"), ALLOWANCE);
     let id = cell.open("packages.example");
     let ToCell::Refused { id: refused, status: 403, reason } = cell.next_message().await else { panic!("not refused") };
     assert!(

@@ -23,7 +23,7 @@ pub enum Registry {
 /// Less than the settings let every stage have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Quota {
+pub struct EgressQuota {
     pub connections: u64,
     pub mib: u64,
 }

@@ -14,7 +14,7 @@ use assize_protocol::egress::PROXY_PORT;
 use assize_protocol::plan::{Egress, Input};
 use bytes::Bytes;
 
-use crate::egress::{Allow, Guard, Names, Quota, Rules, registry};
+use crate::egress::{Allow, Allowance, Guard, Names, Rules, registry};
 use crate::intake::repository::Repository;
 use crate::template::{Reach, Registry, Stage, Template, Templates};
 
@@ -90,7 +90,7 @@ impl EgressPolicy {
         let mut rules = Rules::new(self.guard.clone());
         for (number, stage) in (0_u8..).zip(&template.stages) {
             if !stage.egress.is_empty() {
-                rules.allow(number, allowed(stage, config), missing_setting(stage, config), quota(stage, config));
+                rules.allow(number, allowed(stage, config), missing_setting(stage, config), allowance(stage, config));
             }
         }
         rules
@@ -108,7 +108,7 @@ impl EgressPolicy {
         const STALL_TIMEOUT: Duration = Duration::from_secs(30);
         let mut rules = self.no_egress();
         let allowed = Allow::new(&repository.host, repository.port)?;
-        rules.allow(0, vec![allowed], None, Quota { connections: MAX_CONNECTIONS, bytes });
+        rules.allow(0, vec![allowed], None, Allowance { connections: MAX_CONNECTIONS, bytes });
         rules.end_slow_after(STALL_TIMEOUT, MIN_FETCH_BYTES_PER_S);
         Ok(rules)
     }
@@ -138,12 +138,12 @@ fn missing_setting(stage: &Stage, config: &Config) -> Option<&'static str> {
     (needs_npm && config.npm_registry.is_empty()).then_some("npm_registry")
 }
 
-fn quota(stage: &Stage, config: &Config) -> Quota {
+fn allowance(stage: &Stage, config: &Config) -> Allowance {
     let own = stage.egress_quota;
     let least = |own: Option<u64>, most: u64| own.map_or(most, |own| own.min(most));
     let mib = least(own.map(|own| own.mib), config.egress_max_mib);
     let connections = least(own.map(|own| own.connections), config.egress_max_connections);
-    Quota { connections, bytes: mib << 20 }
+    Allowance { connections, bytes: mib << 20 }
 }
 
 fn has_ca(config: &Config) -> bool {

@@ -62,7 +62,7 @@ async fn run_fetch(
     let id = started.cell.id.clone();
 
     let mut fetched = FetchedBytes::begin(&worker.config)?;
-    let rules = worker.egress.only_repository(repository, git::quota(&worker.config));
+    let rules = worker.egress.only_repository(repository, git::allowance(&worker.config));
     let rules = rules.map_err(|why| failed(FailureCode::FetchFailed, why))?;
     let inputs = plan.inputs.iter().map(|_| in_memory(&worker.egress.certificates())).collect();
     let policy = FetchPolicy::default();

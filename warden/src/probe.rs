@@ -30,12 +30,12 @@ pub const CELL_UID: u32 = 10_001;
 /// Runs every check; the only argument is a [`ExpectedIsolation`] as JSON. The exit code is 0 when all held, 1 when
 /// one did not, 64 for a wrong command line.
 pub fn probe(args: &[OsString]) -> ExitCode {
-    let walls = match args {
-        [walls] => serde_json::from_str(&walls.to_string_lossy()).map_err(|error| error.to_string()),
-        _ => Err(format!("{} arguments, the walls as JSON are needed", args.len())),
+    let expected = match args {
+        [expected] => serde_json::from_str(&expected.to_string_lossy()).map_err(|error| error.to_string()),
+        _ => Err(format!("{} arguments, the expected isolation as JSON is needed", args.len())),
     };
-    let walls: ExpectedIsolation = match walls {
-        Ok(walls) => walls,
+    let expected: ExpectedIsolation = match expected {
+        Ok(expected) => expected,
         Err(error) => {
             eprintln!("warden probe: {error}");
             return ExitCode::from(crate::EXIT_USAGE);
@@ -54,7 +54,7 @@ pub fn probe(args: &[OsString]) -> ExitCode {
         stdout.write_all(&line)?;
         stdout.flush()
     };
-    match run(&walls, &mut report) {
+    match run(&expected, &mut report) {
         Ok(()) if all_ok => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(error) => {
@@ -64,7 +64,7 @@ pub fn probe(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn run(walls: &ExpectedIsolation, report: &mut dyn FnMut(IsolationCheck) -> io::Result<()>) -> io::Result<()> {
+fn run(expected: &ExpectedIsolation, report: &mut dyn FnMut(IsolationCheck) -> io::Result<()>) -> io::Result<()> {
     for check in confinement::CHECKS {
         report(check())?;
     }
@@ -73,41 +73,41 @@ fn run(walls: &ExpectedIsolation, report: &mut dyn FnMut(IsolationCheck) -> io::
     }
     report(view::devices())?;
     report(view::mounts())?;
-    if !walls.masked.is_empty() {
-        report(view::masked(&walls.masked))?;
+    if !expected.masked.is_empty() {
+        report(view::masked(&expected.masked))?;
     }
-    if !walls.read_only.is_empty() {
-        report(view::read_only(&walls.read_only))?;
+    if !expected.read_only.is_empty() {
+        report(view::read_only(&expected.read_only))?;
     }
-    if !walls.host_namespaces.is_empty() {
-        report(view::namespaces(&walls.host_namespaces))?;
+    if !expected.host_namespaces.is_empty() {
+        report(view::namespaces(&expected.host_namespaces))?;
     }
-    if let Some(profile) = &walls.apparmor {
+    if let Some(profile) = &expected.apparmor {
         report(view::apparmor(profile))?;
     }
-    if !walls.writable.is_empty() {
-        report(grader::grader(&walls.writable))?;
+    if !expected.writable.is_empty() {
+        report(grader::grader(&expected.writable))?;
     }
-    for finding in resource::findings(walls) {
+    for finding in resource::findings(expected) {
         report(finding)?;
     }
     let quantities: [(Option<u64>, Check); 5] = [
-        (walls.pids, quantity::pids),
-        (walls.workspace_bytes, |limit| quantity::bytes("workspace_bytes", "/workspace", limit)),
-        (walls.workspace_inodes, |limit| quantity::inodes("workspace_inodes", "/workspace", limit)),
-        (walls.tmp_bytes, |limit| quantity::bytes("tmp_bytes", "/tmp", limit)),
-        (walls.shm_bytes, |limit| quantity::bytes("shm_bytes", "/dev/shm", limit)),
+        (expected.pids, quantity::pids),
+        (expected.workspace_bytes, |limit| quantity::bytes("workspace_bytes", "/workspace", limit)),
+        (expected.workspace_inodes, |limit| quantity::inodes("workspace_inodes", "/workspace", limit)),
+        (expected.tmp_bytes, |limit| quantity::bytes("tmp_bytes", "/tmp", limit)),
+        (expected.shm_bytes, |limit| quantity::bytes("shm_bytes", "/dev/shm", limit)),
     ];
     for (limit, check) in quantities {
         if let Some(limit) = limit {
             report(check(limit))?;
         }
     }
-    if let Some(limit) = walls.cpus {
+    if let Some(limit) = expected.cpus {
         report(quantity::cpus(limit))?;
     }
-    report(confinement::processors(&walls.processors))?;
-    if let Some(limit) = walls.memory_mib {
+    report(confinement::processors(&expected.processors))?;
+    if let Some(limit) = expected.memory_mib {
         report(memory::memory(limit))?;
     }
     Ok(())

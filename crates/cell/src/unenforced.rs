@@ -116,7 +116,7 @@ pub fn check(findings: &[IsolationCheck], allowed: &[String], advice: &str) -> R
         names.dedup();
         return Ok(names);
     }
-    let told: Vec<String> = broken
+    let violations: Vec<String> = broken
         .iter()
         .map(|IsolationCheck { check, seen, limit, .. }| format!("{check} is to be: {limit}, seen: {seen}"))
         .collect();
@@ -126,7 +126,7 @@ pub fn check(findings: &[IsolationCheck], allowed: &[String], advice: &str) -> R
     Err(format!(
         "limits of cells do not hold here: {}; mend the engine's runtime, kernel or cgroups{advice}, or go on \
          without: {}",
-        told.join("; "),
+        violations.join("; "),
         flags.join(" ")
     ))
 }

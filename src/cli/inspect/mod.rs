@@ -27,7 +27,7 @@ pub struct Inspect {
 #[derive(Debug, clap::Subcommand)]
 enum InspectCommand {
     Archive(archive::Archive),
-    Report(report::Report),
+    Report(report::InspectReport),
 }
 
 /// Runs the command.

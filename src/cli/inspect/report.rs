@@ -37,7 +37,7 @@ fn format() -> impl TypedValueParser<Value = Format> {
 /// number of tests and its points apply. Without one, several files are one report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Report {
+pub struct InspectReport {
     /// The file that the tests wrote, or all files of one run.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -56,7 +56,7 @@ pub struct Report {
 ///
 /// # Errors
 /// [`Fault`] with a message for the user.
-pub(super) fn run(command: &Report, config: &Config) -> Outcome {
+pub(super) fn run(command: &InspectReport, config: &Config) -> Outcome {
     let (results, integrity) = rules(command, config)?;
     if command.files.len() > 1 && !results.has_pattern() {
         let path = results.path.as_deref().unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) fn run(command: &Report, config: &Config) -> Outcome {
 }
 
 /// How the report is read, and which party could have written it.
-fn rules(command: &Report, config: &Config) -> Result<(Results, Integrity), Fault> {
+fn rules(command: &InspectReport, config: &Config) -> Result<(Results, Integrity), Fault> {
     let Some(name) = &command.template else {
         let format = command.format.unwrap_or(Format::Junit);
         let path = match command.files.as_slice() {

@@ -36,14 +36,14 @@ pub const HEADER_BYTES: u64 = 65;
 /// Bytes that the repository may send: the packed objects of one commit and the protocol around them. Git packs about
 /// as well as the archive does.
 #[must_use]
-pub const fn quota(config: &Config) -> u64 {
+pub const fn allowance(config: &Config) -> u64 {
     config.max_archive_bytes.saturating_mul(2)
 }
 
 /// The limits of the cell: room for the received objects, their archive, and the lists in between.
 #[must_use]
 pub const fn limits(config: &Config) -> CellLimits {
-    let workspace_mib = (quota(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
+    let workspace_mib = (allowance(config).saturating_add(config.max_archive_bytes) >> 20) + 64;
     // The workspace is memory too. Git itself reads large files in pieces.
     CellLimits {
         cpus: 1.0,

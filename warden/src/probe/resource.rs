@@ -9,13 +9,13 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 /// Of those that are to be tried.
-pub fn findings(walls: &ExpectedIsolation) -> Vec<IsolationCheck> {
+pub fn findings(expected: &ExpectedIsolation) -> Vec<IsolationCheck> {
     let limits = [
-        ("core", Resource::RLIMIT_CORE, walls.core),
-        ("memlock", Resource::RLIMIT_MEMLOCK, walls.memlock),
-        ("msgqueue", Resource::RLIMIT_MSGQUEUE, walls.msgqueue),
-        ("nofile", Resource::RLIMIT_NOFILE, walls.nofile),
-        ("fsize", Resource::RLIMIT_FSIZE, walls.fsize),
+        ("core", Resource::RLIMIT_CORE, expected.core),
+        ("memlock", Resource::RLIMIT_MEMLOCK, expected.memlock),
+        ("msgqueue", Resource::RLIMIT_MSGQUEUE, expected.msgqueue),
+        ("nofile", Resource::RLIMIT_NOFILE, expected.nofile),
+        ("fsize", Resource::RLIMIT_FSIZE, expected.fsize),
     ];
     let limits = limits.into_iter().filter_map(|(check, resource, limit)| Some((check, resource, limit?)));
     limits.map(|(check, resource, limit)| finding(check, resource, limit)).collect()

@@ -55,12 +55,12 @@ const FLOODS: &[(&str, &str, &str, usize)] = &[
     ("crowd-idle", "holds 5,150 idle connections from five addresses that were answered once", WHOLE, 5),
 ];
 
-const WALL: &str =
+const CONTROL: &str =
     "at the limit the service first closes connections that wait for a head, of the address with the most of them";
 const HEARD: &str = "a key is looked up however many wrong ones came from its address, two at a time";
 
 pub(super) fn cases() -> Vec<Case> {
-    let floods = FLOODS.iter().map(|(name, tried, ..)| case(name, tried, WALL));
+    let floods = FLOODS.iter().map(|(name, tried, ..)| case(name, tried, CONTROL));
     let guesses = [
         case("key-after-guesses", "sends 90 wrong keys, then a right one that was never seen, from one address", HEARD),
         case("key-beside-guesses", "sends wrong keys without a pause while others send right ones", HEARD),

@@ -20,7 +20,7 @@ const HIDING: &str = "\u{61c}\u{200e}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{
 /// The longest time that a command may take.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-const WALL: &str = "escapes in their place, in one filter for terminals, documents and logs";
+const CONTROL: &str = "escapes in their place, in one filter for terminals, documents and logs";
 
 /// Name, what is tried, the command without the id of the run, and the kind of its output.
 const COMMANDS: &[(&str, &str, &str, Printed)] = &[
@@ -46,8 +46,9 @@ fn id(name: &str) -> String {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let case =
-        |name, tried: &str| Case::new(Group::Results, name, format!("characters that hide or reorder: {tried}"), WALL);
+    let case = |name, tried: &str| {
+        Case::new(Group::Results, name, format!("characters that hide or reorder: {tried}"), CONTROL)
+    };
     let commands = COMMANDS.iter().map(|(name, tried, ..)| case(name, tried));
     commands
         .chain([
