@@ -7,6 +7,7 @@ mod archive;
 mod bundle;
 mod egress;
 mod file;
+mod marking;
 mod room;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 pub use archive::ArchiveRules;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::{Format, Integrity, Limits, Reader, Scale};
+use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
 pub use egress::{Quota, Reach, Registry};
 use file::File;
 
@@ -123,6 +124,9 @@ pub struct Results {
     pub exit_code: ExitCodeRule,
     #[serde(default)]
     pub on_driver_failure: OnDriverFailure,
+    /// The rules of `[[tests]]`: what each test is worth.
+    #[serde(skip)]
+    pub marking: Marking,
 }
 
 impl Results {
@@ -138,6 +142,7 @@ impl Results {
             extra_credit: ExtraCredit::default(),
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
+            marking: Marking::default(),
         }
     }
 
@@ -302,7 +307,8 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let File { description, class, image, runtime, limits, archive, stages, driver, results, global } = file;
+        let results = file.marked_results().map_err(fault)?;
+        let File { description, class, image, runtime, limits, archive, stages, driver, global, .. } = file;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
