@@ -5,9 +5,12 @@
 
 mod archive;
 mod bundle;
+mod complaint;
 mod egress;
 mod file;
+mod keys;
 mod marking;
+mod parameters;
 mod room;
 
 use std::collections::BTreeMap;
@@ -23,8 +26,10 @@ pub use archive::ArchiveRules;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
+pub use complaint::{Complaint, Severity, TEMPLATE_FILE};
 pub use egress::{Quota, Reach, Registry};
 use file::File;
+pub use parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE, Parameters};
 
 /// One template, checked.
 #[derive(Debug, Clone)]
@@ -42,6 +47,7 @@ pub struct Template {
     /// Present if a second cell decides.
     pub driver: Option<Driver>,
     pub results: Results,
+    pub parameters: Parameters,
     pub global_timeout_s: u64,
     /// The tests as a zip; empty if the template has none.
     pub bundle: Bytes,
@@ -308,7 +314,7 @@ impl Template {
         digest.update(&text);
         digest.update(&bundle);
         let results = file.marked_results().map_err(fault)?;
-        let File { description, class, image, runtime, limits, archive, stages, driver, global, .. } = file;
+        let File { description, class, image, runtime, limits, archive, stages, driver, parameters, global, .. } = file;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
@@ -322,6 +328,7 @@ impl Template {
             stages,
             driver,
             results,
+            parameters,
             global_timeout_s,
             bundle,
             tests,

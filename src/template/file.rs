@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Results, Stage};
+use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Parameters, Results, Stage};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{self, Format, TestRule};
@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) results: Results,
     #[serde(default)]
     pub(super) tests: Vec<TestRule>,
+    #[serde(default)]
+    pub(super) parameters: Parameters,
     pub(super) global: Global,
 }
 
@@ -111,7 +113,7 @@ impl Results {
     }
 
     /// What must hold of the scale.
-    fn check(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
+    pub(super) fn check(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
         /// More is a slip: what reports say is held to the same.
         const MAX_POINTS: f64 = 1e9;
         let meaningless = |key: &str| Err(format!("results.{key} has no meaning for {}", self.format.as_str()));
