@@ -19,6 +19,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Demo(demo) => cli::demo::run(demo, config()?, file).await,
         Command::Doctor(doctor) => cli::doctor::run(doctor, config(), file).await,
         Command::Inspect(inspect) => cli::inspect::run(inspect, &config()?),
+        Command::Template(template) => cli::template::run(template, config()?, file).await,
         Command::Client(command) => command.run().await,
         Command::Api(api) => cli::api::run(api, config()?).await,
         Command::Worker(worker) => cli::worker::run(worker, config()?).await,

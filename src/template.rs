@@ -5,8 +5,12 @@
 
 mod archive;
 mod bundle;
+mod complaint;
 mod egress;
 mod file;
+mod keys;
+mod marking;
+mod parameters;
 mod room;
 
 use std::collections::BTreeMap;
@@ -21,9 +25,11 @@ use sha2::{Digest, Sha256};
 pub use archive::ArchiveRules;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::{Format, Integrity, Limits, Reader, Scale};
+use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
+pub use complaint::{Complaint, Severity, TEMPLATE_FILE};
 pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
+pub use parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE, Parameters};
 
 /// One template, checked.
 #[derive(Debug, Clone)]
@@ -41,6 +47,7 @@ pub struct Template {
     /// Present if a second cell decides.
     pub driver: Option<Driver>,
     pub results: Results,
+    pub parameters: Parameters,
     pub global_timeout_s: u64,
     /// The tests as a zip; empty if the template has none.
     pub bundle: Bytes,
@@ -123,6 +130,9 @@ pub struct Results {
     pub exit_code: ExitCodeRule,
     #[serde(default)]
     pub on_driver_failure: OnDriverFailure,
+    /// The rules of `[[tests]]`: what each test is worth.
+    #[serde(skip)]
+    pub marking: Marking,
 }
 
 impl Results {
@@ -138,6 +148,7 @@ impl Results {
             extra_credit: ExtraCredit::default(),
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
+            marking: Marking::default(),
         }
     }
 
@@ -302,7 +313,8 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let File { description, class, image, runtime, limits, archive, stages, driver, results, global } = file;
+        let results = file.marked_results().map_err(fault)?;
+        let File { description, class, image, runtime, limits, archive, stages, driver, parameters, global, .. } = file;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
@@ -316,6 +328,7 @@ impl Template {
             stages,
             driver,
             results,
+            parameters,
             global_timeout_s,
             bundle,
             tests,

@@ -1,7 +1,7 @@
 //! `assize demo`: runs every sample of every template and checks how each ends.
 
 mod board;
-mod expect;
+pub(super) mod expect;
 
 use std::path::Path;
 use std::time::Duration;
@@ -111,26 +111,51 @@ pub async fn run(command: Demo, config: Config, config_file: Option<&Path>) -> O
 }
 
 /// A sample that was submitted, with its run.
-struct SampleRun<'a> {
-    sample: &'a Sample,
+pub(super) struct SampleRun<'a> {
+    pub(super) sample: &'a Sample,
     id: Uuid,
     run: Option<Run>,
 }
 
 impl SampleRun<'_> {
-    fn ended(&self) -> Option<&Run> {
+    pub(super) fn ended(&self) -> Option<&Run> {
         self.run.as_ref().filter(|run| run.status.is_terminal())
     }
 
-    fn is_as_expected(&self) -> bool {
+    pub(super) fn is_as_expected(&self) -> bool {
         self.ended().is_some_and(|run| self.sample.expected.matches(run))
     }
 }
 
 /// Submits all samples, waits until all have ended, and prints the results.
 async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool) -> Outcome {
-    terminal.line(format!("submitting {} samples to {}", all.len(), client.url()));
     let begun = Stopwatch::start();
+    let tried = evaluate(client, all, terminal).await?;
+    let wrong = tried.iter().filter(|tried| !tried.is_as_expected()).count();
+    if as_json {
+        terminal::json(&tried.iter().map(document).collect::<Vec<_>>());
+    } else {
+        print_table(terminal, &tried);
+        let took = begun.elapsed().as_secs();
+        let (style, text) = match wrong {
+            0 => (Style::Good, format!("all {} samples ended as declared, in {took} s", tried.len())),
+            _ => (Style::Bad, format!("{wrong} of {} samples did not end as declared, in {took} s", tried.len())),
+        };
+        terminal.line(terminal.paint(style, text));
+    }
+    Ok(if wrong == 0 { Exit::Success } else { Exit::TestsFailed })
+}
+
+/// Submits all samples, and waits until all have ended.
+///
+/// # Errors
+/// [`Fault`] if the service does not answer, or does not accept a sample.
+pub(super) async fn evaluate<'a>(
+    client: &Client,
+    all: &'a [Sample],
+    terminal: Terminal,
+) -> Result<Vec<SampleRun<'a>>, Fault> {
+    terminal.line(format!("submitting {} samples to {}", all.len(), client.url()));
     let submitted = futures_util::stream::iter(all.iter().map(|sample| submit(client, sample)));
     let mut tried: Vec<SampleRun<'_>> = submitted.buffered(UPLOADS).try_collect().await?;
     let names = tried.iter().map(|tried| format!("{}/{}", tried.sample.template, tried.sample.name)).collect();
@@ -146,19 +171,7 @@ async fn show(client: &Client, all: &[Sample], terminal: Terminal, as_json: bool
         board.draw();
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    let wrong = tried.iter().filter(|tried| !tried.is_as_expected()).count();
-    if as_json {
-        terminal::json(&tried.iter().map(document).collect::<Vec<_>>());
-    } else {
-        print_table(terminal, &tried);
-        let took = begun.elapsed().as_secs();
-        let (style, text) = match wrong {
-            0 => (Style::Good, format!("all {} samples ended as declared, in {took} s", tried.len())),
-            _ => (Style::Bad, format!("{wrong} of {} samples did not end as declared, in {took} s", tried.len())),
-        };
-        terminal.line(terminal.paint(style, text));
-    }
-    Ok(if wrong == 0 { Exit::Success } else { Exit::TestsFailed })
+    Ok(tried)
 }
 
 async fn submit<'a>(client: &Client, sample: &'a Sample) -> Result<SampleRun<'a>, Fault> {

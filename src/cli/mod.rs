@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod key;
 pub mod migrate;
 pub mod signals;
+pub mod template;
 pub mod up;
 pub mod with_services;
 pub mod worker;
@@ -39,6 +40,7 @@ pub enum Command {
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Inspect(inspect::Inspect),
+    Template(template::Template),
     #[command(flatten)]
     Client(ClientCommand),
     Api(api::Api),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE};
 use super::room;
 use assize_archive::Needed;
 
@@ -28,7 +29,8 @@ pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
     if !folder.is_dir() {
         return Ok(Bundle { bytes: Bytes::new(), needed: Needed::default() });
     }
-    let (mut lengths, mut folders) = (Vec::new(), BTreeSet::<PathBuf>::new());
+    // The parameters of a run stand beside the tests.
+    let (mut lengths, mut folders) = (vec![MAX_PARAMETERS_BYTES], BTreeSet::<PathBuf>::new());
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
     let walk = ignore::WalkBuilder::new(folder).standard_filters(false).sort_by_file_path(Path::cmp).build();
@@ -40,6 +42,9 @@ pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
         let name = name.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
         if !path.is_file() || name.contains("__pycache__") {
             continue;
+        }
+        if name == PARAMETERS_FILE {
+            return Err(format!("{name} is the name of the file of parameters; name your file otherwise"));
         }
         let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         size += content.len() as u64;
@@ -53,6 +58,7 @@ pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
         zip.write_all(&content).map_err(|error| error.to_string())?;
     }
     let bytes: Bytes = zip.finish().map_err(|error| error.to_string())?.into_inner().into();
-    let needed = room::needed(lengths.into_iter(), folders.len() as u64, bytes.len() as u64);
+    let archive_bytes = bytes.len() as u64 + MAX_PARAMETERS_BYTES;
+    let needed = room::needed(lengths.into_iter(), folders.len() as u64, archive_bytes);
     Ok(Bundle { bytes, needed })
 }

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Results, Stage};
+use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Parameters, Results, Stage};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
-use assize_domain::verdict::{self, Format};
+use assize_domain::verdict::{self, Format, TestRule};
 use assize_protocol::results::ResultsPath;
 
 #[derive(Debug, Deserialize)]
@@ -21,6 +21,10 @@ pub(super) struct File {
     pub(super) stages: Vec<Stage>,
     pub(super) driver: Option<Driver>,
     pub(super) results: Results,
+    #[serde(default)]
+    pub(super) tests: Vec<TestRule>,
+    #[serde(default)]
+    pub(super) parameters: Parameters,
     pub(super) global: Global,
 }
 
@@ -78,7 +82,8 @@ impl File {
             }
             None => {}
         }
-        self.results.check(self.driver.is_some())?;
+        self.results.check(self.driver.is_some(), self.tests.is_empty())?;
+        self.marked_results()?;
         match (&self.results.format, &self.results.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),
             (Format::ExitCode, None) => Ok(()),
@@ -108,7 +113,7 @@ impl Results {
     }
 
     /// What must hold of the scale.
-    fn check(&self, has_driver: bool) -> Result<(), String> {
+    pub(super) fn check(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
         /// More is a slip: what reports say is held to the same.
         const MAX_POINTS: f64 = 1e9;
         let meaningless = |key: &str| Err(format!("results.{key} has no meaning for {}", self.format.as_str()));
@@ -137,7 +142,7 @@ impl Results {
         {
             return Err(format!("results.extra_credit is {points}, it must be true, false or 0 to {MAX_POINTS}"));
         }
-        if let (false, Some(points), Some(tests)) = (has_points, self.max_score, self.expect_tests)
+        if let (false, true, Some(points), Some(tests)) = (has_points, is_unweighted, self.max_score, self.expect_tests)
             && points != f64::from(u32::try_from(tests).unwrap_or(u32::MAX))
         {
             return Err(format!(

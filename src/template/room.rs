@@ -120,14 +120,14 @@ mod tests {
         let memory = |template: &Template| template.scan_limits(&Config::default()).room.memory;
         let taken = memory(&without) - memory(&with);
         assert!((1 << 20..3 << 20).contains(&taken), "{taken}");
-        assert_eq!(with.tests.inodes, 2, "a file and its folder");
+        assert_eq!(with.tests.inodes, 3, "a file, its folder and the parameters");
     }
 
     #[test]
     fn tests_that_their_cell_cannot_hold_are_an_error_of_the_template() {
         let many: Vec<_> = (0..40).map(|number| (format!("t{number}"), 1)).collect();
         let error = load("memory_mib = 64, workspace_mib = 8, workspace_inodes = 40", &many).unwrap_err().to_string();
-        assert!(error.contains("40 files and folders, its folder has room for 39"), "{error}");
+        assert!(error.contains("41 files and folders, its folder has room for 39"), "{error}");
         let large = [("large".to_owned(), 9 << 20)];
         let error = load("memory_mib = 16, workspace_mib = 4, workspace_inodes = 40", &large).unwrap_err().to_string();
         assert!(error.contains("raise limits.memory_mib"), "{error}");

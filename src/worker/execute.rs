@@ -8,8 +8,8 @@ use futures_util::stream::BoxStream;
 use super::attempt::Attempt;
 use super::cell_session::{CellReport, CellSession, DriverPolicy, SessionProgress, SubjectPolicy};
 use super::cells::{Cells, StartedCell};
-use super::plan;
 use super::stop::Stop;
+use super::{parameters, plan};
 use crate::intake::blob::BlobError;
 use crate::template::{OnDriverFailure, Template};
 
@@ -28,7 +28,9 @@ pub async fn execute(
         let archive = attempt.claim.archive_sha256.as_deref();
         let missing = || Stop::failed(FailureCode::WorkerLost, "the submission has no archive");
         inputs.push(attempt.worker.blobs.archive(archive.ok_or_else(missing)?).await?);
-        inputs.extend((template.driver.is_none() && !template.bundle.is_empty()).then(|| in_memory(&template.bundle)));
+        if template.driver.is_none() && !template.bundle.is_empty() {
+            inputs.push(in_memory(&parameters::grader_archive(template, &attempt.claim)?));
+        }
         inputs.extend((inputs.len() < plan.inputs.len()).then(|| in_memory(&attempt.worker.egress.certificates())));
     }
     let rules = attempt.worker.egress.rules_for(template, &attempt.worker.config);
@@ -57,7 +59,10 @@ async fn run_driver(
     };
     let plan = plan::driver(template, spec, &attempt.worker.config);
     let cell = cells.driver(attempt, template, &plan).await?;
-    let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![in_memory(&template.bundle)] };
+    let inputs = match cell.adopted {
+        None => vec![in_memory(&parameters::grader_archive(template, &attempt.claim)?)],
+        Some(_) => Vec::new(),
+    };
     let rules = attempt.worker.egress.no_egress();
     let scores_zero = template.results.on_driver_failure == OnDriverFailure::ScoreZero;
     let policy = DriverPolicy { scores_zero };

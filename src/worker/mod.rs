@@ -19,6 +19,7 @@ mod fenced_write;
 mod fetch;
 mod finish;
 mod output;
+mod parameters;
 mod plan;
 mod report_consistency;
 mod shutdown;

@@ -8,7 +8,7 @@ use assize_domain::run::StageName;
 use assize_protocol::plan::{GRACE_MS, Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
-use crate::template::{self, Template};
+use crate::template::{self, MAX_PARAMETERS_BYTES, Template};
 
 /// The folders of programs in every image.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,7 +46,6 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
 
 /// The plan of the driver: one stage, the grader's tests.
 pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -> Plan {
-    let inputs = if template.bundle.is_empty() { Vec::new() } else { vec![grader(template)] };
     let mut env = environment(template, BTreeMap::new(), &driver.env);
     if let Some(port) = template.port() {
         env.insert("SUBJECT_URL".to_owned(), format!("http://127.0.0.1:{port}"));
@@ -62,7 +61,7 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
         egress: None,
         scratch: None,
     };
-    plan(template, inputs, vec![stage], true)
+    plan(template, vec![grader(template)], vec![stage], true)
 }
 
 fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bool) -> Plan {
@@ -100,10 +99,12 @@ fn scratch(template: &Template, stage: &template::Stage) -> Option<Scratch> {
     is_shared.then(|| Scratch { into: TMP.to_owned(), variables })
 }
 
+/// The grader's tests, if there are any, and the parameters of the run.
 fn grader(template: &Template) -> Input {
     Input {
         into: GRADER.to_owned(),
-        max_archive_bytes: template.bundle.len() as u64,
+        // The parameters of a run differ in length, and the plan must not: a cell is adopted by its plan.
+        max_archive_bytes: template.bundle.len() as u64 + 2 * MAX_PARAMETERS_BYTES,
         max_entries: GRADER_ENTRIES,
         max_bytes: GRADER_BYTES,
         deny_content: Vec::new(),

@@ -35,20 +35,10 @@ pub fn abnormal_end(exit: Option<&StageExit>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::{ExtraCredit, OnDriverFailure};
     use assize_domain::verdict::{Format, Integrity, Limits, parse};
 
     fn rules(exit_code: ExitCodeRule) -> Results {
-        Results {
-            format: Format::Tap,
-            path: None,
-            max_kib: 1,
-            expect_tests: None,
-            max_score: None,
-            extra_credit: ExtraCredit::default(),
-            exit_code,
-            on_driver_failure: OnDriverFailure::default(),
-        }
+        Results { exit_code, ..Results::of_format(Format::Tap, "/a".to_owned()) }
     }
 
     fn contradiction_of(report: &str, code: i32, rules: &Results) -> Option<String> {

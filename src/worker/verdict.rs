@@ -166,9 +166,10 @@ impl ReportRules {
             (false, OnDriverFailure::Fail) => reader.read(bytes).map_err(FileError::from),
             (false, OnDriverFailure::ScoreZero) => reader.read_partial(bytes).map_err(FileError::from),
         };
-        parsed.map_err(|error| {
+        let parsed = parsed.map_err(|error| {
             Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}"))
-        })
+        })?;
+        Ok(self.results.marking.apply(parsed, self.results.max_score))
     }
 
     fn exit_code(&self, report: &CellReport) -> Result<Verdict, Failure> {
@@ -198,19 +199,10 @@ impl ReportRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::{ExitCodeRule, ExtraCredit};
+    use assize_domain::verdict::{Marking, TestRule, Visibility};
 
     fn rules(format: Format, integrity: Integrity) -> ReportRules {
-        let results = Results {
-            format,
-            path: Some("/workspace/results".to_owned()),
-            max_kib: 64,
-            expect_tests: None,
-            max_score: None,
-            extra_credit: ExtraCredit::default(),
-            exit_code: ExitCodeRule::default(),
-            on_driver_failure: OnDriverFailure::default(),
-        };
+        let results = Results { max_kib: 64, ..Results::of_format(format, "/workspace/results".to_owned()) };
         ReportRules { results, integrity }
     }
 
@@ -323,6 +315,30 @@ mod tests {
         assert!(failing.tests.is_empty(), "{failing:?}");
         let full = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
         assert!(full.score == 10.0 && !full.all_passed(), "{full:?}");
+    }
+
+    #[test]
+    fn the_points_of_a_template_hold_before_its_scale() {
+        let rule = |pattern: &str, points: f64| TestRule {
+            pattern: pattern.to_owned(),
+            points,
+            visibility: Visibility::Hidden,
+            name: None,
+        };
+        let mut rules = rules(Format::Tap, Integrity::Isolated);
+        let marking = Marking::new(vec![rule("small", 1.0), rule("large", 9.0)], Format::Tap).unwrap();
+        (rules.results.marking, rules.results.max_score, rules.results.expect_tests) = (marking, Some(10.0), Some(2));
+        let verdict = rules.judge(&written("1..2\nnot ok 1 - small\nok 2 - large\n", 1)).unwrap();
+        assert_eq!((verdict.score, verdict.max_score), (9.0, 10.0));
+        assert!(verdict.tests.iter().all(|test| test.visibility == Visibility::Hidden));
+        assert_eq!(code(&rules, &written("1..2\nok 1 - large\nok 2 - large\n", 0)), FailureCode::ResultsInvalid);
+        assert_eq!(code(&rules, &written("1..1\nok 1 - large\n", 0)), FailureCode::ResultsInvalid);
+        // What an interrupted driver left is out of the same maximum.
+        rules.results.on_driver_failure = OnDriverFailure::ScoreZero;
+        for (report, score) in [("1..2\nok 1 - small\n", 1.0), ("ok 1 - large\n", 9.0), ("", 0.0)] {
+            let verdict = rules.judge(&written(report, 9)).unwrap();
+            assert_eq!((verdict.score, verdict.max_score), (score, 10.0), "{report:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ async fn the_build_sees_nothing_of_the_tests_and_nothing_of_it_meets_them() {
     ];
     let run = site.run("handed", &files).await;
     assert_eq!(run["score"], 1.0, "{run}");
-    assert_eq!(site.text(id_of(&run), "").await, "installed\nbuilt\ncheck.sh\nchecked\n644\n");
+    assert_eq!(site.text(id_of(&run), "").await, "installed\nbuilt\nassize.json\ncheck.sh\nchecked\n644\n");
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ for size in (60000, 4000, 200, 1):
 async fn tests_beside_a_service_are_there_before_it_is_and_it_cannot_write_to_them() {
     let site = shared();
     let app = format!(
-        "import os\nprint(os.listdir('/grader'))\nfor name in ('check.sh', 'new'):\n    try:\n        \
+        "import os\nprint(sorted(os.listdir('/grader')))\nfor name in ('check.sh', 'new'):\n    try:\n        \
          open('/grader/' + name, 'w').write('exit 1')\n        print('wrote', name)\n    except PermissionError:\n        \
          pass\n{}",
         crate::templates::APP
@@ -47,7 +47,7 @@ async fn tests_beside_a_service_are_there_before_it_is_and_it_cannot_write_to_th
     let run = site.run("beside", &[("build.sh", "ls -A /grader; echo built"), ("app.py", &app)]).await;
     assert_eq!(run["score"], 1.0, "{run}");
     let text = site.text(id_of(&run), "").await;
-    assert!(text.starts_with("built\n['check.sh']\n") && text.contains("checked\n"), "{text}");
+    assert!(text.starts_with("built\n['assize.json', 'check.sh']\n") && text.contains("checked\n"), "{text}");
     assert!(!text.contains("wrote"), "{text}");
 }
 
@@ -80,7 +80,7 @@ async fn an_adopted_cell_gets_its_tests_like_any_other() {
         site.start_worker();
         let ended = site.ended(run).await;
         assert_eq!((ended["attempt"].as_i64(), ended["score"].as_f64()), (Some(1), Some(1.0)), "{ended}");
-        let text = "install begins\nbuild begins\ntests begins\ncheck.sh\nchecked\n";
+        let text = "install begins\nbuild begins\ntests begins\nassize.json\ncheck.sh\nchecked\n";
         assert_eq!(site.text(run, "").await, text, "killed in {killed_in}");
     }
 }

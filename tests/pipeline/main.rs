@@ -24,6 +24,7 @@ mod namespaces;
 mod neighbours;
 mod node_web;
 mod outage;
+mod parameters;
 mod repository;
 mod repository_tls;
 mod results;

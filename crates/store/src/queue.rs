@@ -33,6 +33,9 @@ pub struct Claim {
     /// This and the next: absent if the archive came with the request.
     pub repository_url: Option<String>,
     pub repository_ref: Option<String>,
+    /// What the platform sent with the submission: the text of a JSON object. It is not parsed here, because a
+    /// submission whose metadata cannot be read must not prevent the claims of others.
+    pub metadata: String,
 }
 
 impl Claim {

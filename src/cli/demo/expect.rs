@@ -8,6 +8,7 @@ use serde::Deserialize;
 use assize_client::outcome::Fault;
 use assize_client::report::{Run, points, state_text};
 use assize_domain::run::{FailureCode, Status};
+use assize_domain::verdict::TestStatus;
 
 /// The expected end of a sample.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,6 +18,12 @@ pub struct Expected {
     pub failure_code: Option<FailureCode>,
     pub score: Option<f64>,
     pub max_score: Option<f64>,
+    /// The tests of its report by their names, with the status of each; other tests may be there too. `assize template`
+    /// compares them.
+    pub tests: Option<BTreeMap<String, TestStatus>>,
+    /// Every end but full marks is expected.
+    #[serde(skip)]
+    pub only_not_passing: bool,
 }
 
 /// A project of a template, with its expected end.
@@ -76,26 +83,43 @@ fn of_template(template: &str, home: &Path) -> Result<Vec<Sample>, Fault> {
 
 fn parse(text: &str) -> Result<BTreeMap<String, Expected>, String> {
     let all: BTreeMap<String, Expected> = toml::from_str(text).map_err(|error| error.to_string())?;
-    for (name, expected) in &all {
-        if !expected.status.is_terminal() {
-            return Err(format!(
-                "[{name}] expects {}, with which no run ends; use completed, failed, timed_out or aborted",
-                expected.status
-            ));
-        }
-        if let Some(code) = expected.failure_code
-            && code.status() != expected.status
-        {
-            return Err(format!("[{name}] expects {} with {code}, which ends in {}", expected.status, code.status()));
-        }
-    }
+    all.iter().try_for_each(|(name, expected)| expected.check(name))?;
     Ok(all)
 }
 
 impl Expected {
+    /// What must hold of an expectation.
+    ///
+    /// # Errors
+    /// With what no run ends.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        if !self.status.is_terminal() {
+            return Err(format!(
+                "[{name}] expects {}, with which no run ends; use completed, failed, timed_out or aborted",
+                self.status
+            ));
+        }
+        if let Some(code) = self.failure_code
+            && code.status() != self.status
+        {
+            return Err(format!("[{name}] expects {} with {code}, which ends in {}", self.status, code.status()));
+        }
+        Ok(())
+    }
+
+    /// The expectation of a project that must not get full marks, however it ends.
+    #[must_use]
+    pub const fn not_passing() -> Self {
+        let (status, only_not_passing) = (Status::Completed, true);
+        Self { status, failure_code: None, score: None, max_score: None, tests: None, only_not_passing }
+    }
+
     /// Returns whether a run ended as expected. Fields that the expectation omits may have any value.
     #[must_use]
     pub fn matches(&self, run: &Run) -> bool {
+        if self.only_not_passing {
+            return run.status != Status::Completed || run.score < run.max_score;
+        }
         // The score was converted to decimal text and back.
         let same = |wanted: Option<f64>, seen: Option<f64>| {
             wanted.is_none_or(|wanted| seen.is_some_and(|seen| (wanted - seen).abs() < 1e-6))
@@ -125,6 +149,9 @@ impl Expected {
 
 impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.only_not_passing {
+            return f.write_str("no full marks");
+        }
         f.write_str(&describe_end(self.status, self.failure_code, self.score, self.max_score))
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct CellRequest<'a> {
     limits: CellLimits,
     /// The container runtime, if it is not the installation's default.
     runtime: Option<&'a str>,
-    /// Whether the cell has a folder for the grader's tests.
+    /// Whether the cell has a folder for the grader's tests and the parameters of the run.
     has_grader: bool,
 }
 
@@ -44,7 +44,7 @@ impl<'a> CellRequest<'a> {
             image: &driver.image,
             limits: driver.limits,
             runtime: template.runtime.as_deref(),
-            has_grader: !template.bundle.is_empty(),
+            has_grader: true,
         }
     }
 

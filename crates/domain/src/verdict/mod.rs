@@ -18,6 +18,7 @@ mod gradescope;
 mod json;
 mod junit;
 mod limits;
+mod marking;
 mod reader;
 mod scale;
 mod tap;
@@ -43,6 +44,7 @@ pub use error::ParseError;
 pub use gradescope::to_gradescope;
 pub use junit::to_junit;
 pub use limits::{Limits, MAX_FILES, MAX_REPORT_BYTES};
+pub use marking::{Marking, MarkingError, TestRule};
 pub use reader::{FileError, Reader, ReportFile, parse};
 pub use scale::{Scale, ScaleError};
 

@@ -27,6 +27,12 @@ use self::line::{Directive, Line, Point};
 use super::{Format, Integrity, Limits, PATH, ParseError, Test, TestStatus, Verdict, text};
 use std::collections::HashSet;
 
+/// The message of a test that was planned and did not run.
+const NOT_RUN: &str = "planned but did not run";
+
+/// Begins the message of a test that a bail-out kept from running.
+const BAILED_OUT: &str = "did not run: bailed out: ";
+
 /// Columns per level of subtests.
 const INDENT: usize = 4;
 
@@ -56,6 +62,12 @@ fn check_whole(line: &str, number: usize) -> Result<(), ParseError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether a test was planned and did not run: it has no name but its number.
+pub(super) fn did_not_run(test: &Test) -> bool {
+    let message = test.message.as_deref().unwrap_or_default();
+    test.status == TestStatus::Errored && (message == NOT_RUN || message.starts_with(BAILED_OUT))
 }
 
 #[derive(PartialEq)]
@@ -154,7 +166,7 @@ impl<'a> Stream<'a> {
             return Err(ParseError::TooDeep { limit: self.limits.tap_depth, seen: level });
         }
         while self.levels.len() > level + 1 {
-            let closed = self.close("planned but did not run", Ending::Next)?;
+            let closed = self.close(NOT_RUN, Ending::Next)?;
             let skipped = (closed.plan == Some(0)).then(|| closed.reason.unwrap_or_default());
             let parent = self.level();
             parent.subtest_from = Some(parent.subtest_from.map_or(closed.from, |earlier| earlier.min(closed.from)));
@@ -279,7 +291,7 @@ impl<'a> Stream<'a> {
         if self.levels.first().and_then(|level| level.plan).is_none() {
             return Err(ParseError::BailedOut { reason });
         }
-        let (before, why) = (self.tests.len(), format!("did not run: bailed out: {reason}"));
+        let (before, why) = (self.tests.len(), format!("{BAILED_OUT}{reason}"));
         while !self.levels.is_empty() {
             self.close(&why, Ending::Cut)?;
         }
@@ -302,7 +314,7 @@ impl<'a> Stream<'a> {
         if stream.plan.is_none() {
             return Err(ParseError::PlanMissing { seen: stream.seen.len() as u64 });
         }
-        let stream = self.close("planned but did not run", Ending::Cut)?;
+        let stream = self.close(NOT_RUN, Ending::Cut)?;
         self.skipped = stream.reason.filter(|_| stream.plan == Some(0)).map(|reason| format!("skipped: {reason}"));
         Ok(())
     }

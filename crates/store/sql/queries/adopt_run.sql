@@ -14,4 +14,5 @@ WHERE run.id = $1 AND run.attempt = $2 AND run.lease_epoch = $3 AND run.status =
 RETURNING run.id, run.project_submission_id, run.organization_id, run.template, run.half_slots, run.attempt,
     run.lease_epoch, run.crashes, run.submitted_at, run.started_at AS "started_at!", run.heartbeat_at AS "held_since!",
     coalesce(run.user_name, run.user_ref) AS "user!", submission.archive_sha256, submission.archive_bytes, submission.archive_entries,
-    submission.repository_url, submission.repository_ref
+    submission.repository_url, submission.repository_ref,
+    submission.metadata::text AS "metadata!"

@@ -1,0 +1,151 @@
+//! The templates of this repository, embedded, for authors who begin with one.
+
+/// A template that a new one can begin as.
+pub(super) struct EmbeddedTemplate {
+    pub(super) name: &'static str,
+    /// The path of each file in the folder of the template, with its content.
+    pub(super) files: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! embedded {
+    ($name:literal, $($path:literal),* $(,)?) => {
+        EmbeddedTemplate {
+            name: $name,
+            files: &[$(($path, include_str!(concat!("../../../templates/", $name, "/", $path)))),*],
+        }
+    };
+}
+
+/// All of them, in the order in which the help lists them.
+pub(super) const TEMPLATES: [EmbeddedTemplate; 5] = [
+    embedded!(
+        "python-unit",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/endless-loop/rational.py",
+        "sample/expect.toml",
+        "sample/memory-hog/rational.py",
+        "sample/not-starting/rational.py",
+        "sample/output-flood/rational.py",
+        "sample/partly-failing/rational.py",
+        "sample/passing/rational.py",
+        "template.toml",
+        "tests/conftest.py",
+        "tests/pytest.ini",
+        "tests/test_rational.py",
+    ),
+    embedded!(
+        "python-api",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "image/check-requirements",
+        "sample/endless-loop/app.py",
+        "sample/expect.toml",
+        "sample/install-failing/app.py",
+        "sample/install-failing/requirements.txt",
+        "sample/memory-hog/app.py",
+        "sample/not-starting/app.py",
+        "sample/output-flood/app.py",
+        "sample/partly-failing/app.py",
+        "sample/partly-failing/requirements.txt",
+        "sample/passing/app.py",
+        "template.toml",
+        "tests/driver.py",
+    ),
+    embedded!(
+        "node-api",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "image/check-package",
+        "sample/endless-loop/server.js",
+        "sample/expect.toml",
+        "sample/install-failing/package.json",
+        "sample/install-failing/server.js",
+        "sample/memory-hog/server.js",
+        "sample/not-starting/server.js",
+        "sample/output-flood/server.js",
+        "sample/partly-failing/package.json",
+        "sample/partly-failing/server.js",
+        "sample/passing/server.js",
+        "template.toml",
+        "tests/driver.mjs",
+        "tests/report.mjs",
+    ),
+    embedded!(
+        "node-web",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "image/install",
+        "image/serve",
+        "sample/build-failing/build.js",
+        "sample/build-failing/package.json",
+        "sample/endless-loop/build.js",
+        "sample/endless-loop/package.json",
+        "sample/expect.toml",
+        "sample/install-failing/package.json",
+        "sample/memory-hog/build.js",
+        "sample/memory-hog/package.json",
+        "sample/not-starting/build.js",
+        "sample/not-starting/package.json",
+        "sample/output-flood/build.js",
+        "sample/output-flood/package.json",
+        "sample/partly-failing/build.js",
+        "sample/partly-failing/package.json",
+        "sample/passing/build.js",
+        "sample/passing/package.json",
+        "sample/reaching-out/build.js",
+        "sample/reaching-out/package.json",
+        "sample/reaching-out/reach.js",
+        "template.toml",
+        "tests/driver.mjs",
+        "tests/report.mjs",
+    ),
+    embedded!(
+        "trivial",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/endless-loop/run.sh",
+        "sample/expect.toml",
+        "sample/memory-hog/run.sh",
+        "sample/not-starting/README",
+        "sample/output-flood/run.sh",
+        "sample/partly-failing/run.sh",
+        "sample/passing/run.sh",
+        "template.toml",
+    ),
+];
+
+impl EmbeddedTemplate {
+    /// Whether a file is a program of the image.
+    pub(super) fn is_program(path: &str) -> bool {
+        path.starts_with("image/")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    #[test]
+    fn every_file_of_every_template_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+        let mut found = BTreeMap::new();
+        for entry in ignore::WalkBuilder::new(&folder).standard_filters(false).build().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.is_file() && !path.to_string_lossy().contains("__pycache__") {
+                let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+                let is_program = path.metadata().unwrap().permissions().mode() & 0o100 != 0;
+                found.insert(name, is_program);
+            }
+        }
+        let embedded: BTreeMap<String, bool> = TEMPLATES
+            .iter()
+            .flat_map(|template| template.files.iter().map(|(path, _)| (template.name, *path)))
+            .map(|(name, path)| (format!("{name}/{path}"), EmbeddedTemplate::is_program(path)))
+            .collect();
+        assert_eq!(embedded, found);
+    }
+}
