@@ -40,6 +40,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
         egress: egress::proxy(template, stage),
         scratch: scratch(template, stage),
+        exec: None,
     });
     plan(template, inputs, stages.collect(), template.driver.is_none())
 }
@@ -61,6 +62,7 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
         ready: None,
         egress: None,
         scratch: None,
+        exec: None,
     };
     plan(template, inputs, vec![stage], true)
 }
@@ -81,6 +83,7 @@ fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bo
         results,
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
         writable: WRITABLE.map(str::to_owned).into(),
+        exec: None,
     }
 }
 

@@ -40,6 +40,15 @@ pub enum Kind {
     /// A [`crate::egress::ToCell`].
     ToTunnel = 0x06,
 
+    /// A [`crate::exec::Call`] as JSON. This and the next three go from the driver's cell to the subject's.
+    Call = 0x11,
+    /// Bytes of the call's standard input.
+    CallInput = 0x12,
+    /// The call is complete and may start.
+    CallStart = 0x13,
+    /// Nobody waits for the call any more.
+    CallCancel = 0x14,
+
     /// An [`crate::event::Hello`] as JSON.
     Hello = 0x81,
     /// An [`crate::event::StageStarted`] as JSON.
@@ -56,6 +65,13 @@ pub enum Kind {
     End = 0x87,
     /// A [`crate::egress::FromCell`], under a mask.
     FromTunnel = 0x88,
+
+    /// Bytes that a call wrote to stdout. This and the next two go from the subject's cell to the driver's.
+    CallStdout = 0x91,
+    /// Bytes that a call wrote to stderr.
+    CallStderr = 0x92,
+    /// A [`crate::exec::CallEnded`] as JSON.
+    CallEnded = 0x93,
 }
 
 impl Kind {
@@ -76,6 +92,13 @@ impl Kind {
             Results,
             End,
             FromTunnel,
+            Call,
+            CallInput,
+            CallStart,
+            CallCancel,
+            CallStdout,
+            CallStderr,
+            CallEnded,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

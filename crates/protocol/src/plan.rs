@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::exec::{ExecClient, ExecService};
 use crate::names::NameRules;
 
 /// How long a stage has between SIGTERM and SIGKILL, in ms: long enough to write a report, short enough for whoever waits.
 pub const GRACE_MS: u64 = 2_000;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
@@ -44,6 +45,9 @@ pub struct Plan {
     /// systems and modes let them.
     #[serde(default)]
     pub writable: Vec<String>,
+    /// Present if the stages may call programs of another cell.
+    #[serde(default)]
+    pub exec: Option<ExecClient>,
 }
 
 /// One zip archive and the folder that it is unpacked into.
@@ -95,6 +99,9 @@ pub struct Stage {
     /// Present if it gets a new folder of its own.
     #[serde(default)]
     pub scratch: Option<Scratch>,
+    /// Present on a stage that serves calls instead of running a command: the last one, a service of the warden itself.
+    #[serde(default)]
+    pub exec: Option<ExecService>,
 }
 
 /// A folder that the warden makes right before a stage, under a name that nobody could know: no stage before has
@@ -207,10 +214,28 @@ impl Plan {
         for stage in &self.stages {
             stage.check()?;
         }
+        self.check_exec()?;
         if let Some(results) = &self.results {
             require_absolute("the path of the results", &results.path)?;
         }
         Ok(())
+    }
+
+    /// A call must meet no process of a stage, so nothing may run beside a stage that serves calls.
+    fn check_exec(&self) -> Result<(), String> {
+        if let Some(client) = &self.exec {
+            require_absolute("the folder of `exec`", &client.folder)?;
+        }
+        let Some(at) = self.stages.iter().position(|stage| stage.exec.is_some()) else { return Ok(()) };
+        if at + 1 < self.stages.len() {
+            return Err(format!("stage {at} serves calls, it must be the last of {} stages", self.stages.len()));
+        }
+        match self.stages.iter().find(|stage| stage.ready.is_some()) {
+            Some(service) => {
+                Err(format!("stage {at} serves calls, the service {} must not run beside it", service.name))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A service lives on behind the stages that follow, so nothing can be kept from it.
@@ -234,7 +259,7 @@ impl Plan {
 impl Stage {
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        if self.command.first().is_none_or(String::is_empty) {
+        if self.exec.is_none() && self.command.first().is_none_or(String::is_empty) {
             return Err(format!("stage {name}: the command names no program"));
         }
         if self.command.iter().any(|word| word.contains('\0')) {
@@ -275,6 +300,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stage_that_serves_calls_is_the_last_and_alone() {
+        let full = Plan::parse(include_bytes!("../../../fuzz/seeds/plan/full")).unwrap();
+        let exec = Some(ExecService { port: 1, fresh: None });
+        let [first, service] = [full.stages[0].clone(), full.stages[1].clone()];
+        let calls = Stage { command: vec![], exec, ..first.clone() };
+        let checked = |stages: &[&Stage]| {
+            let stages = stages.iter().copied().cloned().collect();
+            Plan { inputs: vec![], stages, ..full.clone() }.check()
+        };
+        assert_eq!(checked(&[&first, &calls]), Ok(()));
+        assert_eq!(checked(&[&calls]), Ok(()));
+        assert!(checked(&[&calls, &first]).unwrap_err().contains("must be the last of 2"));
+        assert!(checked(&[&service, &calls]).unwrap_err().contains("the service start must not run beside it"));
+        assert!(checked(&[&Stage { command: vec![], ..first.clone() }]).unwrap_err().contains("names no program"));
+    }
+
+    #[test]
     fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
         let full = include_bytes!("../../../fuzz/seeds/plan/full").as_slice();
         let empty = include_bytes!("../../../fuzz/seeds/plan/empty").as_slice();
@@ -284,6 +326,7 @@ mod tests {
             assert_eq!(Plan::parse(&again).unwrap(), plan);
         }
         let full = Plan::parse(full).unwrap();
+        assert!(full.exec.is_some());
         assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
     }
 }

@@ -5,6 +5,7 @@
 mod archives;
 mod cell;
 mod egress;
+mod exec;
 mod handover;
 mod init;
 mod projects;
