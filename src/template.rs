@@ -5,6 +5,7 @@
 
 mod archive;
 mod bundle;
+mod cases;
 mod egress;
 mod file;
 mod room;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assize_domain::limits::CellLimits;
+use assize_protocol::cases::Suite;
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -23,6 +25,9 @@ use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Scale};
 pub use egress::{Quota, Reach, Registry};
 use file::File;
+
+/// Where the command that runs the cases writes its report.
+pub const CASES_REPORT: &str = "/workspace/results.json";
 
 /// One template, checked.
 #[derive(Debug, Clone)]
@@ -54,6 +59,12 @@ impl Template {
     #[must_use]
     pub const fn integrity(&self) -> Integrity {
         if self.driver.is_some() { Integrity::Isolated } else { Integrity::Shared }
+    }
+
+    /// Whether the driver calls the project's programs.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.driver.as_ref().is_some_and(Driver::is_calling)
     }
 
     /// The port of the subject's service, if it has one.
@@ -94,11 +105,60 @@ pub struct Ready {
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     pub image: String,
+    /// How it reaches the project.
+    #[serde(default)]
+    pub subject: Reached,
+    /// Each call of a program gets its own copy of the built workspace.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Who decides: a command of the grader's, or the cases.
+    #[serde(default)]
+    pub kind: DriverKind,
+    #[serde(default)]
     pub command: Vec<String>,
+    /// What cases run, unless they name a command of their own.
+    #[serde(default)]
+    pub program: Vec<String>,
+    /// What decides about cases whose output is compared by a checker.
+    #[serde(default)]
+    pub checker: Vec<String>,
+    /// How long the checker may take for one case.
+    #[serde(default = "default_checker_timeout_s")]
+    pub checker_timeout_s: u32,
     pub timeout_s: u64,
     pub limits: CellLimits,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+}
+
+impl Driver {
+    /// Whether it calls the project's programs.
+    #[must_use]
+    pub fn is_calling(&self) -> bool {
+        self.subject == Reached::Exec || self.kind == DriverKind::Cases
+    }
+}
+
+/// What runs in the cell of a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriverKind {
+    /// A command of the grader's.
+    #[default]
+    Command,
+    /// The cases in `tests/cases`.
+    Cases,
+}
+
+/// How a driver reaches the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// By the service that the start stage runs.
+    #[default]
+    Service,
+    /// By calling the project's programs with `assize-exec`.
+    Exec,
 }
 
 /// Where the results are, and in what form.
@@ -124,6 +184,20 @@ pub struct Results {
 }
 
 impl Results {
+    /// What the command writes that runs the cases.
+    fn of_cases(suite: &Suite) -> Self {
+        Self {
+            format: Format::Gradescope,
+            path: Some(CASES_REPORT.to_owned()),
+            max_kib: default_max_kib(),
+            expect_tests: Some(suite.cases.len()),
+            max_score: Some(suite.cases.iter().map(|case| case.points).sum()),
+            extra_credit: ExtraCredit::default(),
+            exit_code: ExitCodeRule::default(),
+            on_driver_failure: OnDriverFailure::default(),
+        }
+    }
+
     /// What verdicts are held to.
     #[must_use]
     pub fn scale(&self) -> Scale {
@@ -179,6 +253,10 @@ pub enum ExitCodeRule {
     Agrees,
     /// For runners whose exit code means something else.
     Ignored,
+}
+
+const fn default_checker_timeout_s() -> u32 {
+    10
 }
 
 const fn default_max_kib() -> u64 {
@@ -259,8 +337,11 @@ impl Template {
         let text = std::fs::read_to_string(folder.join("template.toml")).map_err(|error| fault(error.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;
         file.check().map_err(fault)?;
+        let tests = folder.join("tests");
+        let with_cases = file.driver.as_ref().filter(|driver| driver.kind == DriverKind::Cases);
+        let suite = with_cases.map(|driver| cases::load(&tests, driver)).transpose().map_err(fault)?;
         let bundle =
-            bundle::pack(&folder.join("tests")).map_err(|error| fault(format!("cannot pack tests/: {error}")))?;
+            bundle::pack(&tests, suite.as_ref()).map_err(|error| fault(format!("cannot pack tests/: {error}")))?;
         let (limits, whose) = match &file.driver {
             Some(driver) => (&driver.limits, "driver.limits"),
             None => (&file.limits, "limits"),
@@ -272,6 +353,9 @@ impl Template {
         digest.update(&text);
         digest.update(&bundle);
         let File { description, class, image, runtime, limits, archive, stages, driver, results, global } = file;
+        let results = results
+            .or_else(|| suite.as_ref().map(Results::of_cases))
+            .ok_or_else(|| fault("there is no [results]; say in which format and where the tests report".to_owned()))?;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {

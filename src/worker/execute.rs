@@ -55,7 +55,7 @@ async fn run_driver(
     let Some(spec) = &template.driver else {
         return Err(Stop::failed(FailureCode::TemplateInvalid, "the template has no driver"));
     };
-    let plan = plan::driver(template, spec, &attempt.worker.config);
+    let plan = plan::driver(template, spec, subject.take_secret(), &attempt.worker.config);
     let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = if plan.inputs.is_empty() { Vec::new() } else { vec![in_memory(&template.bundle)] };
     let rules = attempt.worker.egress.no_egress();

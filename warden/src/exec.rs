@@ -17,7 +17,7 @@
 //! 4. A call is over when every process of the cell is dead. If one cannot be killed, no further call is served.
 //! 5. The programs of calls inherit nothing but their three standard streams. Their input is sealed against writing.
 
-mod client;
+pub mod client;
 pub mod command;
 mod handshake;
 mod input;

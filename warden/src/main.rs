@@ -4,6 +4,7 @@
 //! runs a program in the cell of a subject.
 
 mod berth;
+mod cases;
 mod cgroup;
 mod channel;
 mod clock;
@@ -36,6 +37,8 @@ const EXIT_USAGE: u8 = 64;
 const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
        warden launch N [FOLDER]{N} PATH ARGV0 [ARG]..   become a stage's program
        warden launch-call BYTES fresh|kept N ..         become a call's program
+       warden cases FOLDER REPORT MS                    run the cases of a template
+       warden limit-time SECONDS PROGRAM [ARG]..        run a checker
        warden berth                       hold a network namespace, and renew it for each byte on stdin
        warden probe ISOLATION             try what a cell must not allow";
 
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         None => serve::serve(),
         Some(b"launch") => launch::launch(&rest),
         Some(b"launch-call") => launch::launch_call(&rest),
+        Some(b"cases") => cases::run(&rest),
+        Some(b"limit-time") => cases::limit_time(&rest),
         Some(b"berth") => berth::berth(),
         Some(b"probe") => probe::probe(&rest),
         Some(b"probe-grader") => probe::grader::attempt(&rest),

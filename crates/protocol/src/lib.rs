@@ -11,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+pub mod cases;
 pub mod cgroup_stats;
 pub mod content;
 pub mod egress;
