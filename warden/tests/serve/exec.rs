@@ -17,10 +17,10 @@ fn free_port() -> u16 {
 }
 
 /// A subject that has built and serves calls.
-struct Subject {
-    cell: Cell,
-    port: u16,
-    secret: Secret,
+pub struct Subject {
+    pub cell: Cell,
+    pub port: u16,
+    pub secret: Secret,
 }
 
 impl Subject {
@@ -28,7 +28,7 @@ impl Subject {
         Self::start(Cell::start(), line, false)
     }
 
-    fn start(mut cell: Cell, line: &str, is_fresh: bool) -> Self {
+    pub fn start(mut cell: Cell, line: &str, is_fresh: bool) -> Self {
         let port = free_port();
         let plan = serving(&cell, line, port, is_fresh);
         cell.send_plan(&plan);
@@ -59,7 +59,7 @@ fn serving(cell: &Cell, line: &str, port: u16, is_fresh: bool) -> Plan {
     Plan { stages: vec![cell.shell(line), calls], ..cell.empty_plan() }
 }
 
-fn calling(cell: &Cell, line: &str, port: u16, secret: Secret) -> Plan {
+pub fn calling(cell: &Cell, line: &str, port: u16, secret: Secret) -> Plan {
     let folder = cell.path().join("exec").display().to_string();
     let mut stage = cell.shell(line);
     stage.env.insert("PATH".to_owned(), format!("{folder}:/usr/bin:/bin"));
