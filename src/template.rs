@@ -5,6 +5,7 @@
 
 mod archive;
 mod bundle;
+mod cases;
 mod complaint;
 mod egress;
 mod file;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assize_domain::limits::CellLimits;
+use assize_protocol::cases::Suite;
 use assize_protocol::results::ResultsPath;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -30,6 +32,9 @@ pub use complaint::{Complaint, Severity, TEMPLATE_FILE};
 pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
 pub use parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE, Parameters};
+
+/// Where the command that runs the cases writes its report.
+pub const CASES_REPORT: &str = "/workspace/results.json";
 
 /// One template, checked.
 #[derive(Debug, Clone)]
@@ -62,6 +67,12 @@ impl Template {
     #[must_use]
     pub const fn integrity(&self) -> Integrity {
         if self.driver.is_some() { Integrity::Isolated } else { Integrity::Shared }
+    }
+
+    /// Whether the driver calls the project's programs.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.driver.as_ref().is_some_and(Driver::is_calling)
     }
 
     /// The port of the subject's service, if it has one.
@@ -102,11 +113,60 @@ pub struct Ready {
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     pub image: String,
+    /// How it reaches the project.
+    #[serde(default)]
+    pub subject: Reached,
+    /// Each call of a program gets its own copy of the built workspace.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Who decides: a command of the grader's, or the cases.
+    #[serde(default)]
+    pub kind: DriverKind,
+    #[serde(default)]
     pub command: Vec<String>,
+    /// What cases run, unless they name a command of their own.
+    #[serde(default)]
+    pub program: Vec<String>,
+    /// What decides about cases whose output is compared by a checker.
+    #[serde(default)]
+    pub checker: Vec<String>,
+    /// How long the checker may take for one case.
+    #[serde(default = "default_checker_timeout_s")]
+    pub checker_timeout_s: u32,
     pub timeout_s: u64,
     pub limits: CellLimits,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+}
+
+impl Driver {
+    /// Whether it calls the project's programs.
+    #[must_use]
+    pub fn is_calling(&self) -> bool {
+        self.subject == Reached::Exec || self.kind == DriverKind::Cases
+    }
+}
+
+/// What runs in the cell of a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriverKind {
+    /// A command of the grader's.
+    #[default]
+    Command,
+    /// The cases in `tests/cases`.
+    Cases,
+}
+
+/// How a driver reaches the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// By the service that the start stage runs.
+    #[default]
+    Service,
+    /// By calling the project's programs with `assize-exec`.
+    Exec,
 }
 
 /// Where the results are, and in what form.
@@ -145,6 +205,21 @@ impl Results {
             max_kib: default_max_kib(),
             expect_tests: None,
             max_score: None,
+            extra_credit: ExtraCredit::default(),
+            exit_code: ExitCodeRule::default(),
+            on_driver_failure: OnDriverFailure::default(),
+            marking: Marking::default(),
+        }
+    }
+
+    /// What the command writes that runs the cases.
+    fn of_cases(suite: &Suite) -> Self {
+        Self {
+            format: Format::Gradescope,
+            path: Some(CASES_REPORT.to_owned()),
+            max_kib: default_max_kib(),
+            expect_tests: Some(suite.cases.len()),
+            max_score: Some(suite.cases.iter().map(|case| case.points).sum()),
             extra_credit: ExtraCredit::default(),
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
@@ -221,6 +296,10 @@ pub enum ExitCodeRule {
     Agrees,
     /// For runners whose exit code means something else.
     Ignored,
+}
+
+const fn default_checker_timeout_s() -> u32 {
+    10
 }
 
 const fn default_max_kib() -> u64 {
@@ -301,8 +380,11 @@ impl Template {
         let text = std::fs::read_to_string(folder.join("template.toml")).map_err(|error| fault(error.to_string()))?;
         let file: File = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;
         file.check().map_err(fault)?;
+        let tests = folder.join("tests");
+        let with_cases = file.driver.as_ref().filter(|driver| driver.kind == DriverKind::Cases);
+        let suite = with_cases.map(|driver| cases::load(&tests, driver)).transpose().map_err(fault)?;
         let bundle =
-            bundle::pack(&folder.join("tests")).map_err(|error| fault(format!("cannot pack tests/: {error}")))?;
+            bundle::pack(&tests, suite.as_ref()).map_err(|error| fault(format!("cannot pack tests/: {error}")))?;
         let (limits, whose) = match &file.driver {
             Some(driver) => (&driver.limits, "driver.limits"),
             None => (&file.limits, "limits"),
@@ -313,7 +395,10 @@ impl Template {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(&text);
         digest.update(&bundle);
-        let results = file.marked_results().map_err(fault)?;
+        let results = match &suite {
+            Some(suite) => Results::of_cases(suite),
+            None => file.marked_results().map_err(fault)?,
+        };
         let File { description, class, image, runtime, limits, archive, stages, driver, parameters, global, .. } = file;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;

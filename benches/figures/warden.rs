@@ -130,6 +130,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
             .map(|stage| warden_plan::Stage {
                 egress: None,
                 scratch: None,
+                exec: None,
                 name: stage.name.as_str().to_owned(),
                 command: stage.command.clone(),
                 cwd: "/workspace".to_owned(),
@@ -144,6 +145,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
         results: None,
         disks: Vec::new(),
         writable: ["/workspace", "/tmp", "/dev", "/proc"].map(str::to_owned).into(),
+        exec: None,
     }
 }
 

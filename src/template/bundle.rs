@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
+use assize_protocol::cases::{SUITE, Suite};
 use bytes::Bytes;
 
 use super::parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE};
@@ -25,7 +26,9 @@ pub(super) struct Bundle {
 ///
 /// # Errors
 /// What cannot be read, or that there is more than [`MAX_BUNDLE`].
-pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
+///
+/// The suite of the cases is added under its own name.
+pub(super) fn pack(folder: &Path, suite: Option<&Suite>) -> Result<Bundle, String> {
     if !folder.is_dir() {
         return Ok(Bundle { bytes: Bytes::new(), needed: Needed::default() });
     }
@@ -55,6 +58,15 @@ pub(super) fn pack(folder: &Path) -> Result<Bundle, String> {
         let above = Path::new(name).ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         folders.extend(above.map(Path::to_owned));
         zip.start_file(name, options).map_err(|error| error.to_string())?;
+        zip.write_all(&content).map_err(|error| error.to_string())?;
+    }
+    if let Some(suite) = suite {
+        if folder.join(SUITE).exists() {
+            return Err(format!("{SUITE} is the name of the file that is made of the cases; rename it"));
+        }
+        let content = serde_json::to_vec(suite).map_err(|error| error.to_string())?;
+        lengths.push(content.len() as u64);
+        zip.start_file(SUITE, options).map_err(|error| error.to_string())?;
         zip.write_all(&content).map_err(|error| error.to_string())?;
     }
     let bytes: Bytes = zip.finish().map_err(|error| error.to_string())?.into_inner().into();

@@ -115,8 +115,8 @@ impl File {
             self.limits.check("limits"),
             limits.unwrap_or(Ok(())),
             self.archive.check(),
-            self.results.check(self.driver.is_some(), self.tests.is_empty()),
-            self.marked_results().map(drop),
+            self.results.as_ref().map_or(Ok(()), |results| results.check(self.driver.is_some(), self.tests.is_empty())),
+            if self.results.is_some() { self.marked_results().map(drop) } else { Ok(()) },
             self.check(),
         ];
         let mut reasons: Vec<String> = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, ExtraCredit, OnDriverFailure, Parameters, Results, Stage};
+use super::{ArchiveRules, Driver, DriverKind, ExtraCredit, OnDriverFailure, Parameters, Reached, Results, Stage};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{self, Format, TestRule};
@@ -20,7 +20,7 @@ pub(super) struct File {
     pub(super) archive: ArchiveRules,
     pub(super) stages: Vec<Stage>,
     pub(super) driver: Option<Driver>,
-    pub(super) results: Results,
+    pub(super) results: Option<Results>,
     #[serde(default)]
     pub(super) tests: Vec<TestRule>,
     #[serde(default)]
@@ -42,12 +42,8 @@ impl File {
     pub(super) fn check(&self) -> Result<(), String> {
         self.limits.check("limits")?;
         self.archive.check()?;
-        // What is longer no worker would hold.
-        let most_kib = verdict::MAX_REPORT_BYTES / 1024;
-        if !(1..=most_kib).contains(&self.results.max_kib) {
-            return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.results.max_kib));
-        }
-        if self.stages.is_empty() || self.stages.iter().any(|stage| stage.command.is_empty()) {
+        let is_called = self.driver.as_ref().is_some_and(Driver::is_calling);
+        if (self.stages.is_empty() && !is_called) || self.stages.iter().any(|stage| stage.command.is_empty()) {
             return Err("the template has no stage, or a stage without a command; give it at least one stage, and each stage a command".to_owned());
         }
         if self.stages.iter().any(|stage| stage.name == StageName::Fetch) {
@@ -73,22 +69,82 @@ impl File {
             None if !has_tests => return Err("without a [driver] the last stage must be tests".to_owned()),
             Some(driver) => {
                 driver.limits.check("driver.limits")?;
-                if driver.command.is_empty() {
-                    return Err("driver.command is empty".to_owned());
-                }
-                if self.stages.iter().all(|stage| stage.ready.is_none()) {
-                    return Err("with a [driver] there must be a start stage for it to test".to_owned());
-                }
+                driver.check_kind()?;
+                driver.check_subject(self.stages.iter().any(|stage| stage.ready.is_some()))?;
             }
             None => {}
         }
-        self.results.check(self.driver.is_some(), self.tests.is_empty())?;
-        self.marked_results()?;
-        match (&self.results.format, &self.results.path) {
+        match (&self.results, self.driver.as_ref().map(|driver| driver.kind)) {
+            (None, Some(DriverKind::Cases)) if self.tests.is_empty() => Ok(()),
+            (None, Some(DriverKind::Cases)) => {
+                Err("[[tests]] has no meaning with driver.kind = \"cases\": each case has its points; remove it"
+                    .to_owned())
+            }
+            (Some(_), Some(DriverKind::Cases)) => {
+                Err("results has no meaning with driver.kind = \"cases\": the cases decide; remove it".to_owned())
+            }
+            (None, _) => Err(super::marking::no_results()),
+            (Some(results), _) => {
+                results.check(self.driver.is_some(), self.tests.is_empty())?;
+                self.marked_results().map(drop)
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// What must hold of what runs in its cell.
+    fn check_kind(&self) -> Result<(), String> {
+        let meaningless = |key: &str, kind: &str| {
+            Err(format!("driver.{key} has no meaning {kind} driver.kind = \"cases\"; remove it"))
+        };
+        match self.kind {
+            DriverKind::Command if self.command.is_empty() => Err("driver.command is empty".to_owned()),
+            DriverKind::Command if !self.program.is_empty() => meaningless("program", "without"),
+            DriverKind::Command if !self.checker.is_empty() => meaningless("checker", "without"),
+            DriverKind::Cases if !self.command.is_empty() => meaningless("command", "with"),
+            DriverKind::Cases if !(1..=600).contains(&self.checker_timeout_s) => Err(format!(
+                "driver.checker_timeout_s is {}, it must be 1 to 600; choose another",
+                self.checker_timeout_s
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Results {
+    /// What must hold of the results.
+    pub(super) fn check(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
+        // What is longer no worker would hold.
+        let most_kib = verdict::MAX_REPORT_BYTES / 1024;
+        if !(1..=most_kib).contains(&self.max_kib) {
+            return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.max_kib));
+        }
+        self.check_scale(has_driver, is_unweighted)?;
+        match (&self.format, &self.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),
             (Format::ExitCode, None) => Ok(()),
-            (_, Some(path)) if path.starts_with('/') => self.results.check_path(path),
+            (_, Some(path)) if path.starts_with('/') => self.check_path(path),
             _ => Err("results.path must be an absolute path in the cell that decides".to_owned()),
+        }
+    }
+}
+
+impl Driver {
+    /// What must hold of the way to the project.
+    fn check_subject(&self, has_service: bool) -> Result<(), String> {
+        match if self.is_calling() { Reached::Exec } else { Reached::Service } {
+            Reached::Service if !has_service => Err(
+                "with a [driver] there must be a start stage for it to test, or driver.subject = \"exec\" to call programs"
+                    .to_owned(),
+            ),
+            Reached::Service if self.fresh => {
+                Err("driver.fresh has no meaning without driver.subject = \"exec\"; remove it".to_owned())
+            }
+            Reached::Exec if has_service => Err(
+                "with driver.subject = \"exec\" there is no start stage: the driver calls programs; remove it".to_owned(),
+            ),
+            _ => Ok(()),
         }
     }
 }
@@ -113,7 +169,7 @@ impl Results {
     }
 
     /// What must hold of the scale.
-    pub(super) fn check(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
+    fn check_scale(&self, has_driver: bool, is_unweighted: bool) -> Result<(), String> {
         /// More is a slip: what reports say is held to the same.
         const MAX_POINTS: f64 = 1e9;
         let meaningless = |key: &str| Err(format!("results.{key} has no meaning for {}", self.format.as_str()));
@@ -278,6 +334,39 @@ mod tests {
             results(&format!("{tap}, max_score = 10, expect_tests = 10")).unwrap().results.scale().extra_credit,
             0.0
         );
+    }
+
+    #[test]
+    fn a_driver_reaches_a_service_or_calls_programs() {
+        let with = |driver: &str, stages: &str| {
+            let driver = format!(
+                "driver = {{ image = \"i\", command = [\"true\"], timeout_s = 1, {driver} limits = {{ cpus = 1.0, \
+                 memory_mib = 64, pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 }} }}\n"
+            );
+            let tests = r#"{ name = "tests", command = ["true"], timeout_s = 1 }"#;
+            load(&format!("{driver}{}", GOOD.replace(tests, stages)))
+        };
+        let build = r#"{ name = "build", command = ["true"], timeout_s = 1 }"#;
+        let start = r#"{ name = "start", command = ["true"], timeout_s = 1, ready = { port = 1 } }"#;
+        let exec = "subject = \"exec\",";
+        for (driver, stages, is_called) in [
+            (exec, build, true),
+            (exec, "", true),
+            ("subject = \"exec\", fresh = true,", build, true),
+            ("", start, false),
+        ] {
+            assert_eq!(with(driver, stages).unwrap().is_called(), is_called, "{driver} {stages}");
+        }
+        for (driver, stages, why) in [
+            ("", build, "there must be a start stage"),
+            ("", "", "the template has no stage"),
+            ("fresh = true,", start, "driver.fresh has no meaning without"),
+            (exec, start, "there is no start stage"),
+            ("subject = \"ssh\",", build, "unknown variant"),
+        ] {
+            let error = with(driver, stages).unwrap_err().to_string();
+            assert!(error.contains(why), "{driver} {stages}: {error}");
+        }
     }
 
     #[test]

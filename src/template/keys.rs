@@ -42,7 +42,22 @@ const SECTIONS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("stages", &["name", "command", "timeout_s", "env", "ready", "egress", "egress_quota"]),
-    ("driver", &["image", "command", "timeout_s", "limits", "env"]),
+    (
+        "driver",
+        &[
+            "image",
+            "subject",
+            "fresh",
+            "kind",
+            "command",
+            "program",
+            "checker",
+            "checker_timeout_s",
+            "timeout_s",
+            "limits",
+            "env",
+        ],
+    ),
     ("driver.limits", &LIMITS),
     (
         "results",

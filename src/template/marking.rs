@@ -10,7 +10,8 @@ impl File {
     /// # Errors
     /// The rule that cannot be used, or the setting that the rules need.
     pub(super) fn marked_results(&self) -> Result<Results, String> {
-        let Results { format, max_score, on_driver_failure, .. } = self.results;
+        let results = self.results.as_ref().ok_or_else(no_results)?;
+        let Results { format, max_score, on_driver_failure, .. } = *results;
         let marking = Marking::new(self.tests.clone(), format).map_err(|error| error.to_string())?;
         if !marking.is_empty() && max_score.is_none() {
             if format == Format::Tap {
@@ -20,8 +21,13 @@ impl File {
                 return Err(need_maximum("a test that is missing from an interrupted report has no name"));
             }
         }
-        Ok(Results { marking, ..self.results.clone() })
+        Ok(Results { marking, ..results.clone() })
     }
+}
+
+/// The error of a template that says nothing of its reports.
+pub(super) fn no_results() -> String {
+    "there is no [results]; say in which format and where the tests report".to_owned()
 }
 
 fn need_maximum(why: &str) -> String {

@@ -25,6 +25,7 @@ use assize_domain::limits::CellLimits;
 use assize_domain::run::Failure;
 use assize_host::clock::Clock;
 use assize_protocol::event::StageExit;
+use assize_protocol::exec::Secret;
 use assize_protocol::plan::Plan;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -88,6 +89,8 @@ struct Observations {
     interrupted: Option<Failure>,
     /// How a service ended by itself after it had been ready.
     went_down: Option<Failure>,
+    /// What a cell that serves calls has reported for the driver's.
+    secret: Option<Secret>,
 }
 
 /// The next thing that happened in a session.
@@ -152,6 +155,7 @@ impl CellSession {
                 tests: None,
                 interrupted: None,
                 went_down: None,
+                secret: None,
             },
             results: Vec::new(),
             results_files: Vec::new(),
@@ -234,6 +238,11 @@ impl CellSession {
     /// Whether this failure only interrupts the cell: its report counts as far as it came.
     pub fn tolerates(&self, failure: &Failure) -> bool {
         self.policy.tolerates(failure)
+    }
+
+    /// What the driver's warden must know to call programs of this cell, if it serves calls.
+    pub fn take_secret(&mut self) -> Option<Secret> {
+        self.observed.secret.take()
     }
 
     /// How the service of this cell ended, if it had been ready and ended by itself.

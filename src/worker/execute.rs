@@ -57,7 +57,7 @@ async fn run_driver(
     let Some(spec) = &template.driver else {
         return Err(Stop::failed(FailureCode::TemplateInvalid, "the template has no driver"));
     };
-    let plan = plan::driver(template, spec, &attempt.worker.config);
+    let plan = plan::driver(template, spec, subject.take_secret(), &attempt.worker.config);
     let cell = cells.driver(attempt, template, &plan).await?;
     let inputs = match cell.adopted {
         None => vec![in_memory(&parameters::grader_archive(template, &attempt.claim)?)],

@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use assize_cell::engine::WARDEN_IN_CELL;
 use assize_cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
 use assize_config::Config;
 use assize_domain::run::StageName;
+use assize_protocol::exec::{self, ExecClient, ExecService, Fresh, Secret};
 use assize_protocol::plan::{GRACE_MS, Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
 
 use super::egress;
-use crate::template::{self, MAX_PARAMETERS_BYTES, Template};
+use crate::template::{self, CASES_REPORT, DriverKind, MAX_PARAMETERS_BYTES, Template};
+
+/// How long the copy of the workspace for fresh calls may take, in ms.
+const CALLS_READY_MS: u64 = 60_000;
+
+/// The folders besides the workspace that a call can write to; fresh calls find them empty.
+const SCRATCH: [&str; 2] = [TMP, "/dev/shm"];
 
 /// The folders of programs in every image.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,19 +48,50 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
         egress: egress::proxy(template, stage),
         scratch: scratch(template, stage),
+        exec: None,
     });
-    plan(template, inputs, stages.collect(), template.driver.is_none())
+    let calls = template.driver.as_ref().filter(|_| template.is_called()).map(|driver| calls(template, driver, config));
+    plan(template, inputs, stages.chain(calls).collect(), template.driver.is_none())
 }
 
-/// The plan of the driver: one stage, the grader's tests.
-pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -> Plan {
+/// The stage that serves the calls of a driver. For the run, it is the project's start.
+fn calls(template: &Template, driver: &template::Driver, config: &Config) -> Stage {
+    let limits = template.limits;
+    let fresh = driver.fresh.then(|| Fresh {
+        // The copy lies in the memory of the cell, beside the workspace itself.
+        max_bytes: (limits.workspace_mib << 20).min(limits.memory_mib << 19),
+        max_entries: limits.workspace_inodes,
+        emptied: SCRATCH.map(str::to_owned).into(),
+    });
+    Stage {
+        name: StageName::Start.as_str().to_owned(),
+        command: Vec::new(),
+        cwd: WORKSPACE.to_owned(),
+        env: environment(template, BTreeMap::new(), &BTreeMap::new()),
+        timeout_ms: CALLS_READY_MS,
+        output: output(config),
+        ready: None,
+        egress: None,
+        scratch: None,
+        exec: Some(ExecService { port: exec::PORT, fresh }),
+    }
+}
+
+/// The plan of the driver: one stage, the grader's tests. `secret` is what the subject's warden has reported, if it serves
+/// calls.
+pub fn driver(template: &Template, driver: &template::Driver, secret: Option<Secret>, config: &Config) -> Plan {
     let mut env = environment(template, BTreeMap::new(), &driver.env);
     if let Some(port) = template.port() {
         env.insert("SUBJECT_URL".to_owned(), format!("http://127.0.0.1:{port}"));
     }
+    if secret.is_some() {
+        let path = env.get("PATH").map_or(PATH, String::as_str);
+        env.insert("PATH".to_owned(), format!("{}:{path}", exec::FOLDER));
+        env.insert(exec::SOCKET_VARIABLE.to_owned(), format!("{}/{}", exec::FOLDER, exec::SOCKET));
+    }
     let stage = Stage {
         name: StageName::Tests.as_str().to_owned(),
-        command: driver.command.clone(),
+        command: tests_command(driver, config),
         cwd: WORKSPACE.to_owned(),
         env,
         timeout_ms: capped(driver.timeout_s, config),
@@ -60,8 +99,10 @@ pub fn driver(template: &Template, driver: &template::Driver, config: &Config) -
         ready: None,
         egress: None,
         scratch: None,
+        exec: None,
     };
-    plan(template, vec![grader(template)], vec![stage], true)
+    let exec = secret.map(|secret| ExecClient { port: exec::PORT, secret, folder: exec::FOLDER.to_owned() });
+    Plan { exec, ..plan(template, vec![grader(template)], vec![stage], true) }
 }
 
 fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bool) -> Plan {
@@ -80,6 +121,18 @@ fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bo
         results,
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
         writable: WRITABLE.map(str::to_owned).into(),
+        exec: None,
+    }
+}
+
+/// The tests of a driver: its own command, or the warden's that runs the cases.
+fn tests_command(driver: &template::Driver, config: &Config) -> Vec<String> {
+    match driver.kind {
+        DriverKind::Command => driver.command.clone(),
+        DriverKind::Cases => {
+            let timeout_ms = capped(driver.timeout_s, config).to_string();
+            [WARDEN_IN_CELL, "cases", GRADER, CASES_REPORT, &timeout_ms].map(str::to_owned).into()
+        }
     }
 }
 

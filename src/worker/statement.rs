@@ -66,8 +66,9 @@ pub fn sign(
 fn cells(template: &Template, config: &Config, images: &[CellImage]) -> Vec<CellStatement> {
     let subject = (Role::Subject, template.image.as_str(), template.limits, plan::subject(template, config));
     let driver = template.driver.as_ref();
-    let driver = driver
-        .map(|driver| (Role::Driver, driver.image.as_str(), driver.limits, plan::driver(template, driver, config)));
+    let driver = driver.map(|driver| {
+        (Role::Driver, driver.image.as_str(), driver.limits, plan::driver(template, driver, None, config))
+    });
     let cells = std::iter::once(subject).chain(driver);
     cells.map(|(role, image, limits, plan)| cell(role, image, limits, &plan, images)).collect()
 }

@@ -170,6 +170,7 @@ fn plan() -> Plan {
         results: None,
         disks: Vec::new(),
         writable: Vec::new(),
+        exec: None,
     }
 }
 

@@ -21,6 +21,34 @@ const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Returns only if the program could not be executed; the warden has looked for it before, so what
 /// remains are scripts with a missing interpreter and files in no executable format.
 pub fn launch(args: &[OsString]) -> ExitCode {
+    become_program(args, &Restrictions { data_bytes: 0, denies_ipc: false })
+}
+
+/// As [`launch`], for the program of a call: before the other arguments stand the limit of its data in bytes (0: none),
+/// and `fresh` if nothing may be left for the next call.
+pub fn launch_call(args: &[OsString]) -> ExitCode {
+    let restrictions = args.split_first_chunk().and_then(|([data, kept], rest)| {
+        let data_bytes = data.to_str()?.parse().ok()?;
+        Some((Restrictions { data_bytes, denies_ipc: kept == "fresh" }, rest))
+    });
+    match restrictions {
+        Some((restrictions, rest)) => become_program(rest, &restrictions),
+        None => {
+            eprintln!("warden launch-call: {} arguments; expected a number of bytes, fresh or kept, ..", args.len());
+            ExitCode::from(crate::EXIT_USAGE)
+        }
+    }
+}
+
+/// What a program of a call is denied beyond a stage.
+struct Restrictions {
+    /// Limit of the data of each process, in bytes; 0: none.
+    data_bytes: u64,
+    /// Objects of System V outlive the process that made them.
+    denies_ipc: bool,
+}
+
+fn become_program(args: &[OsString], restrictions: &Restrictions) -> ExitCode {
     let Some((writable, [path, argv0, rest @ ..])) = split(args) else {
         eprintln!(
             "warden launch: {} arguments; expected a number of folders, the folders, a path and an argv[0]",
@@ -40,14 +68,22 @@ pub fn launch(args: &[OsString]) -> ExitCode {
         eprintln!("warden: the program was not started, because its write access could not be restricted: {error}");
         return ExitCode::from(EXIT_NOT_EXECUTABLE);
     }
-    if let Err(error) = stage_seccomp::install() {
+    if let Err(error) = stage_seccomp::install(restrictions.denies_ipc) {
         eprintln!(
             "warden: the program was not started, because its system call filter could not be installed: {error}"
         );
         return ExitCode::from(EXIT_NOT_EXECUTABLE);
     }
 
-    let error = Command::new(path).arg0(argv0).args(rest).exec();
+    let mut command = Command::new(path);
+    command.arg0(argv0).args(rest);
+    if restrictions.data_bytes > 0
+        && let Err(errno) = setrlimit(Resource::RLIMIT_DATA, restrictions.data_bytes, restrictions.data_bytes)
+    {
+        eprintln!("warden: the program was not started, because its memory could not be limited: {errno}");
+        return ExitCode::from(EXIT_NOT_EXECUTABLE);
+    }
+    let error = command.exec();
     eprintln!("warden: cannot execute {}: {error}", path.display());
     ExitCode::from(match error.kind() {
         std::io::ErrorKind::NotFound => EXIT_NOT_FOUND,

@@ -14,8 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
+use wait4::Wait4;
 
 use crate::clock;
 
@@ -33,6 +34,9 @@ const CLEAR_GROUP_MS: u64 = 1_000;
 /// The first real-time signal. `nix` cannot name those, so a leader killed by one in the instant
 /// between two looks is reported with this number.
 const SIGRTMIN: i32 = 34;
+
+/// Asks for the state of a dead process and leaves it to be collected.
+const PEEK: WaitPidFlag = WaitPidFlag::WNOHANG.union(WaitPidFlag::WEXITED).union(WaitPidFlag::WNOWAIT);
 
 /// What is left to collect.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct Usage {
 struct Leader {
     child: Child,
     exit: Option<StageExit>,
+    /// The largest resident set of it and of the processes that it has waited for, in KiB; 0 if unknown.
+    peak_kib: u64,
 }
 
 impl Leader {
@@ -105,7 +111,7 @@ impl Reaper {
 
     /// Takes charge of a stage's leader; its process group has the same id.
     pub fn watch(&mut self, child: Child) -> Pid {
-        let leader = Leader { child, exit: None };
+        let leader = Leader { child, exit: None, peak_kib: 0 };
         let pid = leader.pid();
         self.leaders.push(leader);
         pid
@@ -114,6 +120,11 @@ impl Reaper {
     /// How a leader ended, `None` while it lives.
     pub fn exit_of(&self, leader: Pid) -> Option<StageExit> {
         self.leaders.iter().find(|known| known.pid() == leader)?.exit.clone()
+    }
+
+    /// The largest resident set of a leader that has ended, in KiB.
+    pub fn peak_kib(&self, leader: Pid) -> u64 {
+        self.leaders.iter().find(|known| known.pid() == leader).map_or(0, |known| known.peak_kib)
     }
 
     pub fn forget(&mut self, leader: Pid) {
@@ -136,16 +147,18 @@ impl Reaper {
         while matches!(self.signals.read_signal(), Ok(Some(_))) {}
         for _ in 0..MAX_REAPS {
             self.look_at_leaders();
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match waitid(Id::All, PEEK) {
                 Ok(WaitStatus::StillAlive) => return Left::Alive,
-                Ok(WaitStatus::Exited(pid, code)) => self.note(pid, StageExit::Exited { code }),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.note(pid, StageExit::Signalled { signal: signal as i32 });
-                }
+                // A leader that died since it was looked at: only the next look learns what it has used.
+                Ok(status) if status.pid().is_some_and(|pid| self.is_leader(pid)) => {}
                 Err(Errno::ECHILD) => return Left::Nobody,
-                // EINVAL is a process killed by a signal that nix cannot name: it is collected, and
+                // EINVAL is a process killed by a signal that nix cannot name. Some dead process is collected, and
                 // if it was a leader, the next look finds it gone.
-                Ok(_) | Err(_) => {}
+                Ok(_) | Err(_) => {
+                    if let Ok(Some(pid)) = waitpid(None, Some(WaitPidFlag::WNOHANG)).map(|status| status.pid()) {
+                        self.note_lost(pid);
+                    }
+                }
             }
         }
         Left::Dead
@@ -195,16 +208,15 @@ impl Reaper {
     /// What was used since the last call. Each stage reports what was collected up to its own end,
     /// so the sum over all stages is exact while a split between two that overlap is not.
     pub fn take_usage(&mut self) -> Usage {
-        let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
-            return Usage { cpu_ms: 0, max_rss_kib: 0 };
-        };
-        let (user, system) = (usage.user_time(), usage.system_time());
-        let seconds = u64::try_from(user.tv_sec() + system.tv_sec()).unwrap_or(0);
-        let micros = u64::try_from(user.tv_usec() + system.tv_usec()).unwrap_or(0);
-        let total_us = seconds * 1_000_000 + micros;
+        let (total_us, max_rss_kib) = used_by_children();
         let since_us = total_us.saturating_sub(self.reported_us);
         self.reported_us = total_us;
-        Usage { cpu_ms: since_us / 1_000, max_rss_kib: u64::try_from(usage.max_rss()).unwrap_or(0) }
+        Usage { cpu_ms: since_us / 1_000, max_rss_kib }
+    }
+
+    /// User and system time of everything that was collected so far, in µs.
+    pub fn total_cpu_us(&self) -> u64 {
+        used_by_children().0
     }
 
     fn kill_everything(&self) {
@@ -219,17 +231,29 @@ impl Reaper {
 
     fn look_at_leaders(&mut self) {
         for leader in self.leaders.iter_mut().filter(|leader| leader.exit.is_none()) {
-            leader.exit = match leader.child.try_wait() {
-                Ok(None) => None,
-                Ok(Some(status)) => Some(exit_of(status)),
-                Err(_) => Some(StageExit::Signalled { signal: SIGRTMIN }),
-            };
+            match waitid(Id::Pid(leader.pid()), PEEK) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => leader.exit = Some(StageExit::Signalled { signal: SIGRTMIN }),
+                // It is dead, so this does not wait.
+                Ok(_) | Err(_) => match leader.child.wait4() {
+                    Ok(used) => {
+                        leader.exit = Some(exit_of(used.status));
+                        leader.peak_kib = used.rusage.maxrss / 1024;
+                    }
+                    Err(_) => leader.exit = Some(StageExit::Signalled { signal: SIGRTMIN }),
+                },
+            }
         }
     }
 
-    fn note(&mut self, pid: Pid, exit: StageExit) {
+    fn is_leader(&self, pid: Pid) -> bool {
+        self.leaders.iter().any(|known| known.exit.is_none() && known.pid() == pid)
+    }
+
+    /// A leader that was collected before it was looked at.
+    fn note_lost(&mut self, pid: Pid) {
         if let Some(leader) = self.leaders.iter_mut().find(|leader| leader.pid() == pid) {
-            leader.exit.get_or_insert(exit);
+            leader.exit.get_or_insert(StageExit::Signalled { signal: SIGRTMIN });
         }
     }
 
@@ -244,6 +268,15 @@ impl Reaper {
 fn pid_of(child: &Child) -> Pid {
     // Linux ids end at 2^22.
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
+}
+
+/// User and system time in µs, and the largest resident set in KiB, of everything that was collected.
+fn used_by_children() -> (u64, u64) {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return (0, 0) };
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let seconds = u64::try_from(user.tv_sec() + system.tv_sec()).unwrap_or(0);
+    let micros = u64::try_from(user.tv_usec() + system.tv_usec()).unwrap_or(0);
+    (seconds * 1_000_000 + micros, u64::try_from(usage.max_rss()).unwrap_or(0))
 }
 
 fn exit_of(status: ExitStatus) -> StageExit {

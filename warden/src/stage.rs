@@ -253,7 +253,7 @@ fn scratch(scratch: &Scratch) -> Vec<(&str, PathBuf)> {
 }
 
 /// A pipe whose reading end never blocks and whose writing end does, as programs expect.
-fn pipe() -> nix::Result<(File, OwnedFd)> {
+pub fn pipe() -> nix::Result<(File, OwnedFd)> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((File::from(reader), writer))
@@ -261,7 +261,7 @@ fn pipe() -> nix::Result<(File, OwnedFd)> {
 
 /// Finds the program before a process is created for it, so that a missing program differs from a program that exits
 /// with 127.
-fn resolve(program: &str, cwd: &str, env: &BTreeMap<String, String>) -> Result<PathBuf, String> {
+pub fn resolve(program: &str, cwd: &str, env: &BTreeMap<String, String>) -> Result<PathBuf, String> {
     if program.contains('/') {
         let path = Path::new(cwd).join(program);
         return match executable(&path) {

@@ -29,16 +29,17 @@ const OTHER_NUMBERS: Option<i64> = Some(0x4000_0000);
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_NUMBERS: Option<i64> = None;
 
-/// Installs the filter for this process and every program that it executes or starts.
+/// Installs the filter for this process and every program that it executes or starts. `denies_ipc` adds the calls that
+/// make shared memory, semaphores and queues of System V, which live on when their processes are dead.
 ///
 /// # Errors
 /// The filter could not be installed; then no stage may run.
-pub fn install() -> Result<(), String> {
-    let program = program().map_err(|error| error.to_string())?;
+pub fn install(denies_ipc: bool) -> Result<(), String> {
+    let program = program(denies_ipc).map_err(|error| error.to_string())?;
     seccompiler::apply_filter(&program).map_err(|error| error.to_string())
 }
 
-fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+fn program(denies_ipc: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut deny = |call: i64, conditions: Vec<SeccompCondition>| -> Result<(), seccompiler::BackendError> {
         for number in std::iter::once(call).chain(OTHER_NUMBERS.map(|bit| call | bit)) {
@@ -55,6 +56,13 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         // The call changes every process of a user, and the warden is one of them.
         deny(call, vec![is(0, user)?])?;
     }
+    if denies_ipc {
+        for call in [nr::SHMGET, nr::SEMGET, nr::MSGGET] {
+            for number in std::iter::once(call).chain(OTHER_NUMBERS.map(|bit| call | bit)) {
+                rules.insert(number, Vec::new());
+            }
+        }
+    }
     let architecture = std::env::consts::ARCH.try_into()?;
     let denied = SeccompAction::Errno(nix::errno::Errno::EPERM as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture)?.try_into()
@@ -67,6 +75,9 @@ fn is(argument: u8, value: u64) -> Result<SeccompCondition, seccompiler::Backend
 /// System call numbers of x86-64.
 #[cfg(target_arch = "x86_64")]
 mod nr {
+    pub const SHMGET: i64 = 29;
+    pub const SEMGET: i64 = 64;
+    pub const MSGGET: i64 = 68;
     pub const SETPRIORITY: i64 = 141;
     pub const SCHED_SETPARAM: i64 = 142;
     pub const SCHED_SETSCHEDULER: i64 = 144;
@@ -79,6 +90,9 @@ mod nr {
 /// System call numbers of aarch64 and riscv64, which share one table.
 #[cfg(not(target_arch = "x86_64"))]
 mod nr {
+    pub const MSGGET: i64 = 186;
+    pub const SEMGET: i64 = 190;
+    pub const SHMGET: i64 = 194;
     pub const SETPRIORITY: i64 = 140;
     pub const SCHED_SETPARAM: i64 = 118;
     pub const SCHED_SETSCHEDULER: i64 = 119;
@@ -94,7 +108,9 @@ mod tests {
 
     #[test]
     fn the_filter_compiles_and_is_small() {
-        let length = program().unwrap().len();
-        assert!((20..400).contains(&length), "{length} instructions");
+        for denies_ipc in [false, true] {
+            let length = program(denies_ipc).unwrap().len();
+            assert!((20..400).contains(&length), "{length} instructions");
+        }
     }
 }

@@ -17,8 +17,10 @@
 //!
 //! - writes to stdout block (see `channel`),
 //! - [`Held::hand_in`] runs between two turns, but checks stdin and the plan's deadline after each piece,
+//! - [`crate::exec::relay::Relay::open`] (12 s at most) before the first stage, and a copy of the working folder
+//!   (`exec/snapshot.rs`, bounded in bytes and entries) before a call,
 //! - [`Reaper::clear_group`] (1 s at most), [`Reaper::clear_everything`] (5 s at most) and
-//!   [`Running::drain`] (0.2 s at most) when a stage ends.
+//!   [`Running::drain`] (0.2 s at most) when a stage or a call ends.
 //!
 //! Who waits for whom: the warden is the parent of every leader and inherits every orphan; only `reaper` reaps processes.
 //! Leaders wait for nobody: their stdin is `/dev/null`, and the warden empties their pipes as long as they live, also while
@@ -41,7 +43,9 @@
 //!    project that is killed again and again keeps the kernel and the engine busy at its neighbours' cost.
 //! 9. An end of file on stdin does not end the plan: the worker may come back.
 
+mod calls;
 mod held_inputs;
+mod waiting;
 
 use std::io;
 
@@ -50,7 +54,7 @@ use assize_protocol::event::{EndStatus, StageEnded, StageExit, StageReady, Stage
 use assize_protocol::frame::{Kind, MAX_PAYLOAD};
 use assize_protocol::plan::{Plan, Stage};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::poll;
 
 use crate::cgroup;
 use crate::channel::Channel;
@@ -60,21 +64,12 @@ use crate::inbox::{self, Inbox};
 use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
+use calls::Calls;
+use waiting::Source;
 
 /// Interval of reading the kernel's count of processes killed for memory, in ms. The kernel cannot notify the warden: for
 /// that, version 1 requires a write to the cgroup, which a cell may not do. One read takes about 20 µs.
 const OOM_CHECK_MS: u64 = 100;
-
-/// The meaning of a descriptor in the poll set.
-#[derive(Clone, Copy)]
-enum Source {
-    Stdin,
-    Children,
-    Pipe { running: usize, position: usize },
-    Probe { running: usize },
-    Listener,
-    Tunnel { position: usize },
-}
 
 pub struct Stages<'p, 'w> {
     plan: &'p Plan,
@@ -87,6 +82,7 @@ pub struct Stages<'p, 'w> {
     running: Vec<Running<'p>>,
     /// Proxy of the last running stage, if that stage has egress.
     proxy: Option<Proxy>,
+    calls: Calls<'p>,
     upcoming: std::iter::Enumerate<std::slice::Iter<'p, Stage>>,
     /// Count of processes that the kernel had killed for memory before the first stage.
     oom_kills_before: u64,
@@ -117,6 +113,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             held,
             running: Vec::new(),
             proxy: None,
+            calls: Calls::none(),
             upcoming: plan.stages.iter().enumerate(),
             oom_kills_before: cgroup::oom_kills(),
             look_at: 0,
@@ -131,10 +128,14 @@ impl<'p, 'w> Stages<'p, 'w> {
     /// # Errors
     /// Stdout is gone.
     pub fn run(mut self) -> io::Result<EndStatus> {
+        self.open_calls();
         loop {
             // Frames come first: one may have arrived together with the last input.
             self.handle_frames()?;
             self.start_what_is_due()?;
+            if self.is_over {
+                self.end_calls()?;
+            }
             if self.is_over && self.running.is_empty() {
                 return Ok(self.status);
             }
@@ -151,7 +152,9 @@ impl<'p, 'w> Stages<'p, 'w> {
         while !self.is_over && self.running.iter().all(|running| running.ready) {
             let Some((index, stage)) = self.upcoming.next() else {
                 // A plan whose last stage is a service runs until `Finish`.
-                if self.running.last().is_none_or(|last| usize::from(last.index) + 1 < self.plan.stages.len()) {
+                if !self.calls.is_serving()
+                    && self.running.last().is_none_or(|last| usize::from(last.index) + 1 < self.plan.stages.len())
+                {
                     self.end_plan(self.plan.grace_ms);
                 }
                 return Ok(());
@@ -163,6 +166,10 @@ impl<'p, 'w> Stages<'p, 'w> {
             for disk in &self.plan.disks {
                 // One that is not the warden's to change is none that a stage could have changed.
                 let _best_effort = restore(disk);
+            }
+            if stage.exec.is_some() {
+                self.serve_calls(index)?;
+                continue;
             }
             let proxy = stage.egress.map(|egress| Proxy::listen(index, egress)).transpose();
             let started = proxy.and_then(|proxy| Ok((proxy, Running::start(index, self.plan, stage, self.reaper)?)));
@@ -193,8 +200,8 @@ impl<'p, 'w> Stages<'p, 'w> {
         };
 
         let mut probed = Vec::new();
-        for source in ready {
-            match source {
+        for source in &ready {
+            match *source {
                 Source::Stdin => self.inbox.fill(clock::now_us()),
                 Source::Children => {}
                 Source::Pipe { running, position } => {
@@ -213,8 +220,10 @@ impl<'p, 'w> Stages<'p, 'w> {
                         proxy.advance(position, &mut self.buffer, self.channel)?;
                     }
                 }
+                Source::Exec(_) | Source::Relay(_) => {}
             }
         }
+        self.handle_calls(&ready);
         self.probe(&probed)?;
         for running in &mut self.running {
             running.close_ended();
@@ -223,50 +232,8 @@ impl<'p, 'w> Stages<'p, 'w> {
             }
         }
         self.reaper.reap();
+        self.finish_call();
         Ok(())
-    }
-
-    fn poll_set(&self, now: u64) -> (Vec<Source>, Vec<PollFd<'_>>) {
-        let mut sources = vec![Source::Children];
-        let mut fds = vec![PollFd::new(self.reaper.fd(), PollFlags::POLLIN)];
-        if !self.is_over && self.inbox.muted_until(now).is_none() {
-            sources.push(Source::Stdin);
-            fds.push(PollFd::new(self.inbox.fd(), PollFlags::POLLIN));
-        }
-        for (position, running) in self.running.iter().enumerate() {
-            for (pipe, fd) in running.open_pipes(now) {
-                sources.push(Source::Pipe { running: position, position: pipe });
-                fds.push(PollFd::new(fd, PollFlags::POLLIN));
-            }
-            if let Some((fd, flags)) = running.readiness.as_ref().and_then(|readiness| readiness.interest()) {
-                sources.push(Source::Probe { running: position });
-                fds.push(PollFd::new(fd, flags));
-            }
-        }
-        if let Some(proxy) = &self.proxy {
-            for (position, fd, flags) in proxy.interests() {
-                sources.push(Source::Tunnel { position });
-                fds.push(PollFd::new(fd, flags));
-            }
-            // Last, so that a new connection changes no position of the others.
-            if let Some(fd) = proxy.accepting() {
-                sources.push(Source::Listener);
-                fds.push(PollFd::new(fd, PollFlags::POLLIN));
-            }
-        }
-        (sources, fds)
-    }
-
-    fn wakes_at(&self, now: u64) -> Option<u64> {
-        let corpses = self.reaper.has_more().then_some(now);
-        let plan = if self.is_over {
-            None
-        } else {
-            [Some(self.global_deadline), Some(self.look_at), self.inbox.muted_until(now)].into_iter().flatten().min()
-        };
-        let stages = self.running.iter().filter_map(|running| running.wakes_at(now));
-        let proxy = self.proxy.as_ref().and_then(Proxy::wakes_at);
-        stages.chain(corpses).chain(plan).chain(proxy).min()
     }
 
     /// Handles frames that arrived while stages run. Only `Finish` and messages for the proxy have a meaning here. Once the
@@ -299,6 +266,7 @@ impl<'p, 'w> Stages<'p, 'w> {
 
     fn keep_time(&mut self) {
         let now = clock::now_us();
+        self.keep_time_of_calls(now);
         if let Some(proxy) = &mut self.proxy {
             proxy.keep_time(now);
         }
@@ -326,7 +294,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             let Some(readiness) = running.readiness.as_mut() else { continue };
             if readiness.advance(now, polled.contains(&position)) {
                 running.set_ready();
-                let ready = StageReady { stage: running.index, at_us: clock::now_us() };
+                let ready = StageReady { stage: running.index, at_us: clock::now_us(), secret: None };
                 self.channel.event(Kind::StageReady, &ready)?;
             }
         }

@@ -206,5 +206,14 @@ fn read(frame: Frame) -> Result<Event, StreamError> {
         Kind::Plan | Kind::PlanEnd | Kind::Input | Kind::InputEnd | Kind::Finish | Kind::ToTunnel => {
             return Err(StreamError::Garbled(format!("{kind:?} goes the other way")));
         }
+        Kind::Call
+        | Kind::CallInput
+        | Kind::CallStart
+        | Kind::CallCancel
+        | Kind::CallStdout
+        | Kind::CallStderr
+        | Kind::CallEnded => {
+            return Err(StreamError::Garbled(format!("{kind:?} goes from cell to cell")));
+        }
     })
 }

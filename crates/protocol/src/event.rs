@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exec::Secret;
+
 /// The first frame: the warden has made itself safe and waits for its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -28,6 +30,9 @@ pub struct StageReady {
     pub stage: u8,
     /// Time at which the probe was answered, in µs.
     pub at_us: u64,
+    /// Of a stage that serves calls: what the driver's warden must know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
 }
 
 /// A stage is over; every process of its group is gone.

@@ -40,6 +40,15 @@ pub enum Kind {
     /// A [`crate::egress::ToCell`].
     ToTunnel = 0x06,
 
+    /// A [`crate::exec::Call`] as JSON. This and the next three go from the driver's cell to the subject's.
+    Call = 0x11,
+    /// Bytes of the call's standard input.
+    CallInput = 0x12,
+    /// The call is complete and may start.
+    CallStart = 0x13,
+    /// Nobody waits for the call any more.
+    CallCancel = 0x14,
+
     /// An [`crate::event::Hello`] as JSON.
     Hello = 0x81,
     /// An [`crate::event::StageStarted`] as JSON.
@@ -59,6 +68,13 @@ pub enum Kind {
     /// An [`crate::event::ResultsFileStarted`] as JSON: the `Results` frames that follow are of this file. Only where the
     /// path of the results is a pattern.
     ResultsFile = 0x89,
+
+    /// Bytes that a call wrote to stdout. This and the next two go from the subject's cell to the driver's.
+    CallStdout = 0x91,
+    /// Bytes that a call wrote to stderr.
+    CallStderr = 0x92,
+    /// A [`crate::exec::CallEnded`] as JSON.
+    CallEnded = 0x93,
 }
 
 impl Kind {
@@ -80,6 +96,13 @@ impl Kind {
             End,
             FromTunnel,
             ResultsFile,
+            Call,
+            CallInput,
+            CallStart,
+            CallCancel,
+            CallStdout,
+            CallStderr,
+            CallEnded,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

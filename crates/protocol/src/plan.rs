@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::exec::{ExecClient, ExecService};
 use crate::names::NameRules;
 use crate::results::ResultsPath;
 
@@ -12,7 +13,7 @@ use crate::results::ResultsPath;
 pub const GRACE_MS: u64 = 2_000;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
@@ -45,6 +46,9 @@ pub struct Plan {
     /// systems and modes let them.
     #[serde(default)]
     pub writable: Vec<String>,
+    /// Present if the stages may call programs of another cell.
+    #[serde(default)]
+    pub exec: Option<ExecClient>,
 }
 
 /// One zip archive and the folder that it is unpacked into.
@@ -96,6 +100,9 @@ pub struct Stage {
     /// Present if it gets a new folder of its own.
     #[serde(default)]
     pub scratch: Option<Scratch>,
+    /// Present on a stage that serves calls instead of running a command: the last one, a service of the warden itself.
+    #[serde(default)]
+    pub exec: Option<ExecService>,
 }
 
 /// A folder that the warden makes right before a stage, under a name that nobody could know: no stage before has
@@ -208,11 +215,29 @@ impl Plan {
         for stage in &self.stages {
             stage.check()?;
         }
+        self.check_exec()?;
         if let Some(results) = &self.results {
             require_absolute("the path of the results", &results.path)?;
             ResultsPath::parse(&results.path).map_err(|why| format!("the path of the results: {why}"))?;
         }
         Ok(())
+    }
+
+    /// A call must meet no process of a stage, so nothing may run beside a stage that serves calls.
+    fn check_exec(&self) -> Result<(), String> {
+        if let Some(client) = &self.exec {
+            require_absolute("the folder of `exec`", &client.folder)?;
+        }
+        let Some(at) = self.stages.iter().position(|stage| stage.exec.is_some()) else { return Ok(()) };
+        if at + 1 < self.stages.len() {
+            return Err(format!("stage {at} serves calls, it must be the last of {} stages", self.stages.len()));
+        }
+        match self.stages.iter().find(|stage| stage.ready.is_some()) {
+            Some(service) => {
+                Err(format!("stage {at} serves calls, the service {} must not run beside it", service.name))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A service lives on behind the stages that follow, so nothing can be kept from it.
@@ -236,7 +261,7 @@ impl Plan {
 impl Stage {
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        if self.command.first().is_none_or(String::is_empty) {
+        if self.exec.is_none() && self.command.first().is_none_or(String::is_empty) {
             return Err(format!("stage {name}: the command names no program"));
         }
         if self.command.iter().any(|word| word.contains('\0')) {
@@ -277,6 +302,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stage_that_serves_calls_is_the_last_and_alone() {
+        let full = Plan::parse(include_bytes!("../../../fuzz/seeds/plan/full")).unwrap();
+        let exec = Some(ExecService { port: 1, fresh: None });
+        let [first, service] = [full.stages[0].clone(), full.stages[1].clone()];
+        let calls = Stage { command: vec![], exec, ..first.clone() };
+        let checked = |stages: &[&Stage]| {
+            let stages = stages.iter().copied().cloned().collect();
+            Plan { inputs: vec![], stages, ..full.clone() }.check()
+        };
+        assert_eq!(checked(&[&first, &calls]), Ok(()));
+        assert_eq!(checked(&[&calls]), Ok(()));
+        assert!(checked(&[&calls, &first]).unwrap_err().contains("must be the last of 2"));
+        assert!(checked(&[&service, &calls]).unwrap_err().contains("the service start must not run beside it"));
+        assert!(checked(&[&Stage { command: vec![], ..first.clone() }]).unwrap_err().contains("names no program"));
+    }
+
+    #[test]
     fn what_the_fuzzer_begins_with_are_plans_and_are_the_same_when_written_again() {
         let full = include_bytes!("../../../fuzz/seeds/plan/full").as_slice();
         let empty = include_bytes!("../../../fuzz/seeds/plan/empty").as_slice();
@@ -286,6 +328,7 @@ mod tests {
             assert_eq!(Plan::parse(&again).unwrap(), plan);
         }
         let full = Plan::parse(full).unwrap();
+        assert!(full.exec.is_some());
         assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
     }
 }

@@ -42,7 +42,8 @@ impl CellSession {
                 );
                 attempt.enter(stage).await?;
             }
-            Event::StageReady(_) => {
+            Event::StageReady(ready) => {
+                self.observed.secret = ready.secret;
                 self.set_deadline(self.global_deadline);
                 return Ok(SessionProgress::Ready);
             }

@@ -73,6 +73,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
         ready: None,
         egress: Some(proxy),
         scratch: None,
+        exec: None,
     };
     Plan {
         version: VERSION,
@@ -87,6 +88,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
         }),
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
         writable: WRITABLE.map(str::to_owned).into(),
+        exec: None,
     }
 }
 

@@ -123,6 +123,7 @@ impl Cell {
             results: None,
             disks: vec![],
             writable: vec![],
+            exec: None,
         }
     }
 
@@ -138,6 +139,7 @@ impl Cell {
             ready: None,
             egress: None,
             scratch: None,
+            exec: None,
         }
     }
 

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod archives;
+mod cases;
 mod cell;
 mod egress;
+mod exec;
 mod handover;
 mod init;
 mod projects;

@@ -13,6 +13,7 @@ fn stage(program: &str, path: &str) -> Stage {
         ready: None,
         egress: None,
         scratch: None,
+        exec: None,
     }
 }
 
@@ -26,6 +27,7 @@ fn plan(program: &str) -> Plan {
         results: None,
         disks: Vec::new(),
         writable: Vec::new(),
+        exec: None,
     }
 }
 

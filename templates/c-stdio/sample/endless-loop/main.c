@@ -1,0 +1,8 @@
+/* Never ends. */
+#include <stdio.h>
+
+int main(void)
+{
+    for (;;) {
+    }
+}

@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    /* Your program. */
+    return 0;
+}
