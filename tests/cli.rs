@@ -7,6 +7,8 @@ mod fake;
 mod inspect;
 #[path = "cli/inspect_report.rs"]
 mod inspect_report;
+#[path = "cli/template.rs"]
+mod template;
 #[path = "cli/verify.rs"]
 mod verify;
 

@@ -12,7 +12,8 @@ pub const EXIT_CODES: &str = "\
 EXIT CODES:
   0  the command succeeded; for an evaluation: every test passed
   1  the evaluation finished and tests failed; for `demo`: a sample ended otherwise than declared;
-     for `verify`: the statement is not valid; for `inspect`: the service would refuse the file
+     for `verify`: the statement is not valid; for `inspect`: the service would refuse the file;
+     for `template`: it has an error
   2  the command line or its input is wrong
   3  the evaluation failed because of the project
   4  the evaluation failed because of the template or its tests
@@ -26,7 +27,7 @@ pub enum Exit {
     TestsFailed,
     /// The signed statement is not valid.
     NotVerified,
-    /// The service would refuse what was inspected.
+    /// The service would refuse what was inspected, or a template has an error.
     Refused,
     Usage,
     Submission,

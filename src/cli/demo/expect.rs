@@ -202,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_project_without_work_may_end_in_any_way_but_with_full_marks() {
+        let run = |status: &str, score: f64, max_score: f64| {
+            run(serde_json::json!({ "status": status, "score": score, "max_score": max_score }))
+        };
+        let expected = Expected::not_passing();
+        assert!(expected.matches(&run("completed", 0.0, 10.0)) && expected.matches(&run("failed", 0.0, 0.0)));
+        assert!(!expected.matches(&run("completed", 10.0, 10.0)) && !expected.matches(&run("completed", 0.0, 0.0)));
+        assert_eq!(expected.to_string(), "no full marks");
+    }
+
+    #[test]
     fn a_sample_that_must_be_judged_shows_a_mistake_of_its_template() {
         let all = parse(GOOD).unwrap();
         let ended = |code: &str| {

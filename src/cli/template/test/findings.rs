@@ -72,13 +72,22 @@ fn other_tests(tried: &SampleRun<'_>, verdict: &Verdict, template: &Template) ->
         }
         let message = match seen.first() {
             Some(other) => format!("the test {name:?} is {}, expected is {}", other.as_str(), status.as_str()),
-            None => format!("the test {name:?} is not in the report"),
+            None => format!("the test {name:?} is not in the report; {}", names_in(verdict)),
         };
         let key = format!("{}.tests", tried.sample.name);
         let advice = "correct the tests, or the declared test";
         complaints.push(Complaint::error("sample/expect.toml", &key, message, advice));
     }
     complaints
+}
+
+/// The first names of a verdict, for an author who has declared others.
+fn names_in(verdict: &Verdict) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = verdict.tests.iter().take(SHOWN).map(|test| format!("{:?}", test.name)).collect();
+    let more = verdict.tests.len().saturating_sub(SHOWN);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("it has {}{rest}", names.join(", "))
 }
 
 /// The name under which the verdict shows a test of the report.
@@ -141,4 +150,71 @@ fn tight_limits(name: &str, statement: &RunStatement, template: &Template) -> Ve
             Complaint::error(TEMPLATE_FILE, &key, message, advice).with(Severity::Warning)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const TEMPLATE: &str = r#"
+        description = "d"
+        class = "A"
+        image = "i"
+        limits = { cpus = 1.0, memory_mib = 64, pids = 16, workspace_mib = 8, workspace_inodes = 100, tmp_mib = 8 }
+        stages = [{ name = "build", command = ["true"], timeout_s = 3 }, { name = "tests", command = ["true"], timeout_s = 9 }]
+        results = { format = "junit", path = "/a" }
+        global = { timeout_s = 30 }
+        [[tests]]
+        match = "a*"
+        name = "shown"
+    "#;
+
+    fn template() -> Template {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(TEMPLATE_FILE), TEMPLATE).unwrap();
+        Template::load(folder.path()).unwrap()
+    }
+
+    fn statement(build_ms: u64, tests_ms: u64, whole_s: u32) -> RunStatement {
+        let stage = |name: &str, duration_ms: u64| {
+            json!({ "cell": "subject", "name": name, "exit": { "exited": { "code": 0 } }, "duration_ms": duration_ms,
+                "cpu_ms": 0, "max_rss_kib": 0, "output_bytes": 0 })
+        };
+        let id = uuid::Uuid::nil();
+        let mut statement = json!({ "run_id": id, "submission_id": id, "organization_id": id, "attempt": 1,
+            "template": null, "cells": [], "global_timeout_ms": null, "stages": [], "output": null, "integrity": null,
+            "status": "completed", "verdict": null, "failure": null, "started_at": "2026-01-01T00:00:00Z",
+            "finished_at": format!("2026-01-01T00:00:{whole_s:02}Z"), "key_id": "k" });
+        let exit = serde_json::to_value(assize_protocol::event::StageExit::Exited { code: 0 }).unwrap();
+        let mut stages = [stage("build", build_ms), stage("tests", tests_ms)];
+        stages.iter_mut().for_each(|stage| stage["exit"] = exit.clone());
+        statement["stages"] = json!(stages);
+        serde_json::from_value(statement).unwrap()
+    }
+
+    #[test]
+    fn a_passing_sample_needs_at_most_a_third_of_each_limit() {
+        let template = template();
+        for (build_ms, tests_ms, whole_s, keys) in [
+            (1000, 3000, 10, &[][..]),
+            (1001, 3000, 10, &["stages.timeout_s of build"]),
+            (0, 3001, 10, &["stages.timeout_s of tests"]),
+            (0, 0, 11, &["global.timeout_s"]),
+            (3000, 9000, 30, &["stages.timeout_s of build", "stages.timeout_s of tests", "global.timeout_s"]),
+        ] {
+            let complaints = tight_limits("passing", &statement(build_ms, tests_ms, whole_s), &template);
+            let seen: Vec<&str> = complaints.iter().map(|complaint| complaint.key.as_str()).collect();
+            assert_eq!(seen, keys);
+            assert!(complaints.iter().all(|complaint| complaint.severity == Severity::Warning));
+        }
+        let complaints = tight_limits("passing", &statement(1001, 0, 1), &template);
+        assert_eq!(complaints[0].advice, "raise it to 4 or more, because a busy host is slower");
+    }
+
+    #[test]
+    fn a_declared_test_is_found_by_the_name_that_is_shown() {
+        let template = template();
+        assert_eq!((shown_name(&template, "a1"), shown_name(&template, "b")), ("shown", "b"));
+    }
 }
