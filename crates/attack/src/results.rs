@@ -1,6 +1,7 @@
 //! Results: malformed reports, and projects that try to write their own score.
 
 pub mod blame;
+pub mod called;
 mod forged;
 mod hidden;
 mod reports;
@@ -12,7 +13,7 @@ use super::trial::{self, Expectation, Trial};
 /// Every case of this group.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let trials = reports::all().into_iter().chain(forged::all()).chain(blame::all());
+    let trials = reports::all().into_iter().chain(forged::all()).chain(called::all()).chain(blame::all());
     trials.map(|trial| trial.case).chain(hidden::cases()).collect()
 }
 
@@ -22,6 +23,7 @@ pub async fn run(context: &AttackContext) {
     trial::run(context, reports::all()).await;
     hidden::run(context).await;
     run_beside(context, forged::all(), &[("service", forged::archive("honest"), Expectation::Scores(10.0))]).await;
+    run_beside(context, called::all(), &[called::honest()]).await;
     run_beside(context, blame::all(), &blame::honest()).await;
 }
 

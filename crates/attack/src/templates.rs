@@ -21,7 +21,7 @@ const STARVED: &str =
     "cpus = 0.05\nmemory_mib = 48\npids = 64\nworkspace_mib = 4\nworkspace_inodes = 100\ntmp_mib = 2\n";
 
 const SHELL: &str = "assize/base:1";
-const PYTHON: &str = "assize/python-api:1";
+pub const PYTHON: &str = "assize/python-api:1";
 const NODE: &str = "assize/node-api:1";
 
 const EXIT_CODE: &str = "format = \"exit_code\"\n";
@@ -80,6 +80,7 @@ pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     }
     super::grader::write_templates(folder)?;
     super::results::blame::write_templates(folder)?;
+    super::results::called::write_template(folder)?;
     one("narrow", shell(NARROW, 4))?;
     one("tight", shell(TIGHT, 8))?;
     one("starved", shell(STARVED, 8))?;
@@ -151,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path(), 8081).unwrap();
         let templates = assize::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 24);
+        assert_eq!(templates.iter().count(), 25);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }
