@@ -10,12 +10,14 @@ mod complaint;
 mod egress;
 mod file;
 mod keys;
+mod live;
 mod marking;
 mod parameters;
 mod room;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use assize_domain::limits::CellLimits;
 use assize_protocol::cases::Suite;
@@ -31,6 +33,7 @@ use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
 pub use complaint::{Complaint, Severity, TEMPLATE_FILE};
 pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
+pub use live::{LiveTemplates, Reload};
 pub use parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE, Parameters};
 
 /// Where the command that runs the cases writes its report.
@@ -327,7 +330,7 @@ fn advised(advice: Option<&str>) -> String {
 
 /// All templates, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Templates(BTreeMap<String, Template>);
+pub struct Templates(BTreeMap<String, Arc<Template>>);
 
 impl Templates {
     /// Loads every folder of `folder` that has a `template.toml`.
@@ -335,31 +338,19 @@ impl Templates {
     /// # Errors
     /// The first [`TemplateError`]; also if there is no template at all.
     pub fn load(folder: &Path) -> Result<Self, TemplateError> {
-        let fault = |reason: String| TemplateError { path: folder.to_owned(), reason, advice: Some(SET_FOLDER) };
-        let entries = std::fs::read_dir(folder).map_err(|error| fault(format!("cannot read the folder: {error}")))?;
-        let mut all = BTreeMap::new();
-        for entry in entries {
-            let path = entry.map_err(|error| fault(error.to_string()))?.path();
-            if path.join("template.toml").is_file() {
-                let template = Template::load(&path)?;
-                all.insert(template.name.clone(), template);
-            }
-        }
-        if all.is_empty() {
-            return Err(fault("none of its folders contains a template.toml".to_owned()));
-        }
-        Ok(Self(all))
+        let each = load_each(folder)?.into_iter().map(|(name, template)| Ok((name, Arc::new(template?))));
+        each.collect::<Result<_, _>>().map(Self)
     }
 
     /// The template of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Template> {
+    pub fn get(&self, name: &str) -> Option<&Arc<Template>> {
         self.0.get(name)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.0.values()
+        self.0.values().map(Arc::as_ref)
     }
 
     /// Their names, for a message.
@@ -367,6 +358,24 @@ impl Templates {
     pub fn names(&self) -> String {
         self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The template of each folder of `folder` that has a `template.toml`, or what is wrong with it.
+fn load_each(folder: &Path) -> Result<BTreeMap<String, Result<Template, TemplateError>>, TemplateError> {
+    let fault = |reason: String| TemplateError { path: folder.to_owned(), reason, advice: Some(SET_FOLDER) };
+    let entries = std::fs::read_dir(folder).map_err(|error| fault(format!("cannot read the folder: {error}")))?;
+    let mut all = BTreeMap::new();
+    for entry in entries {
+        let path = entry.map_err(|error| fault(error.to_string()))?.path();
+        if path.join(TEMPLATE_FILE).is_file() {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            all.insert(name, Template::load(&path));
+        }
+    }
+    if all.is_empty() {
+        return Err(fault("none of its folders contains a template.toml".to_owned()));
+    }
+    Ok(all)
 }
 
 impl Template {

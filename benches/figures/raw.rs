@@ -38,7 +38,7 @@ impl Raw {
         let engine = Engine::connect(&config).await?;
         let docker = Docker::connect_with_defaults()?.negotiate_version().await?;
         let templates = Templates::load(&config.templates_dir)?;
-        let template = templates.get(template).context("no such template")?.clone();
+        let template = Template::clone(templates.get(template).context("no such template")?);
         Ok(Self { docker, engine, template })
     }
 

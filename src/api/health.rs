@@ -78,6 +78,8 @@ pub(super) async fn readyz(
     }
     let unenforced = unenforced.unwrap_or_default();
     degraded.extend(unenforced.iter().map(|limit| format!("the limit {limit} is not enforced for some cells")));
+    let refused = api.templates.refused();
+    degraded.extend(refused.iter().map(|name| format!("the latest version of the template {name} was refused")));
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(Readiness { ready, reasons, degraded }))

@@ -16,7 +16,7 @@ use super::rate_limit::RateLimiter;
 use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::intake::blob::Blobs;
 use crate::redis::{Hints, Redis};
-use crate::template::Templates;
+use crate::template::LiveTemplates;
 
 /// The services that the API depends on, and its settings.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct ApiState {
     /// Receives what [`Redis::listen`] reads.
     pub hints: Hints,
     pub blobs: Blobs,
-    pub templates: Arc<Templates>,
+    pub templates: LiveTemplates,
     pub config: Arc<Config>,
     pub quotas: QueueQuotas,
     pub wait_reasons: WaitReasonCache,

@@ -108,8 +108,8 @@ pub(super) async fn create(
     let is_json = is_json(&headers)?;
     disk_space::check(&api).await?;
     let quota = QueueQuotaCheck { api: &api, organization: caller.organization, idempotency_key };
-    let context =
-        FormContext { config: &api.config, templates: &api.templates, progress: &progress, quota: Some(&quota) };
+    let templates = api.templates.current();
+    let context = FormContext { config: &api.config, templates: &templates, progress: &progress, quota: Some(&quota) };
     let form = if is_json {
         quota.check(None).await?;
         form::read_json(&context, request.into_body()).await?
@@ -167,8 +167,9 @@ static SCANS: Semaphore = Semaphore::const_new(4);
 
 /// Scans the archive without unpacking it, on a thread outside the runtime's own.
 async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
-    let found = api.templates.get(template);
-    let found = found.ok_or_else(|| Problem::unknown_template(template, &api.templates.names()))?;
+    let templates = api.templates.current();
+    let found = templates.get(template);
+    let found = found.ok_or_else(|| Problem::unknown_template(template, &templates.names()))?;
     let limits = found.scan_limits(&api.config);
     let file = Arc::clone(&archive.file);
     let permit = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
@@ -188,8 +189,9 @@ async fn submit(
     archive: Option<ArchiveSummary>,
     quota: &QueueQuotaCheck<'_>,
 ) -> Result<Response, Problem> {
-    let template = api.templates.get(&form.template);
-    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &api.templates.names()))?;
+    let templates = api.templates.current();
+    let template = templates.get(&form.template);
+    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &templates.names()))?;
     let request_sha256 = idempotency::request_sha256(form);
     let key = quota.idempotency_key;
     let idempotency = key.map(|key| Idempotency { key, request_sha256: &request_sha256 });

@@ -77,7 +77,7 @@ problem_responses!(ListProblems: ROUTE, WITH_KEY);
     )
 )]
 pub(super) async fn list(State(api): State<ApiState>, _: Caller) -> Result<Json<TemplateList>, Problem> {
-    Ok(Json(TemplateList { templates: api.templates.iter().map(TemplateView::from).collect() }))
+    Ok(Json(TemplateList { templates: api.templates.current().iter().map(TemplateView::from).collect() }))
 }
 
 impl From<&Template> for TemplateView {

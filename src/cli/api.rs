@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::signals;
@@ -10,7 +11,7 @@ use crate::cli::fault;
 use crate::intake::blob::Blobs;
 use crate::metrics_listener;
 use crate::redis::{Hints, Redis};
-use crate::template::Templates;
+use crate::template::{LiveTemplates, TemplateError};
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host as host;
@@ -22,7 +23,7 @@ use assize_store::Store;
 ///
 /// The API accepts submissions and serves runs, output and verdicts. It requires Postgres and the blob
 /// store. Without Redis it continues, but live output and new runs are delayed. On SIGTERM or SIGINT it
-/// finishes the requests in progress and stops.
+/// finishes the requests in progress and stops. On SIGHUP it loads the templates anew.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize api --config /etc/assize/assize.toml\n  ASSIZE_API_LISTEN=127.0.0.1:8080 assize api"
@@ -40,6 +41,7 @@ pub struct Api {
 pub async fn run(command: Api, config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     let stop = signals::shutdown_token(command.lifeline)?;
+    let reloads = signals::reload_requests()?;
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
@@ -54,7 +56,7 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     let parts = Parts {
         clock: Clock::system(),
         blobs: Blobs::open(&config.blob_url).map_err(Fault::usage)?,
-        templates: Arc::new(Templates::load(&config.templates_dir).map_err(Fault::usage)?),
+        templates: LiveTemplates::load(&config.templates_dir).map_err(Fault::usage)?,
         hints: Hints::default(),
         store,
         redis,
@@ -68,15 +70,35 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         stop.cancel();
         ended
     };
+    let reloading = {
+        let (templates, stop) = (parts.templates.clone(), stop.clone());
+        async move { stop.run_until_cancelled(reload_on_request(&templates, &reloads)).await }
+    };
     let listening = parts.redis.clone().listen(parts.hints.clone(), stop.clone());
     let served = async {
         let served = serve(parts, config.clone(), stop.clone()).await;
         stop.cancel();
         served
     };
-    let (served, metrics, ()) = tokio::join!(served, metrics, listening);
+    let (served, metrics, (), _) = tokio::join!(served, metrics, listening, reloading);
     served.and(metrics).map_err(Fault::infrastructure)?;
     Ok(Exit::Success)
+}
+
+/// Loads the templates anew whenever somebody asks for it.
+async fn reload_on_request(templates: &LiveTemplates, reloads: &Notify) {
+    loop {
+        reloads.notified().await;
+        let templates = templates.clone();
+        let reload = tokio::task::spawn_blocking(move || {
+            let read = templates.read_again()?;
+            templates.take_into_use(read);
+            Ok::<_, TemplateError>(())
+        });
+        if let Err(error) = reload.await.map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
+            tracing::error!(%error, "the templates were not loaded anew; all stay as they were");
+        }
+    }
 }
 
 /// The number of files that the API opens besides its connections: the database, Redis, uploads and archives.
@@ -97,7 +119,7 @@ pub struct Parts {
     pub redis: Redis,
     pub hints: Hints,
     pub blobs: Blobs,
-    pub templates: Arc<Templates>,
+    pub templates: LiveTemplates,
     pub signer: Option<Signer>,
 }
 

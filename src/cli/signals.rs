@@ -1,8 +1,10 @@
-//! The signals that stop a process in order.
+//! The signals that stop a process in order, and the one that makes it load its templates anew.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use assize_client::outcome::Fault;
@@ -36,4 +38,21 @@ pub fn shutdown_token(lifeline: bool) -> Result<CancellationToken, Fault> {
         });
     }
     Ok(stop)
+}
+
+/// Returns what SIGHUP notifies. Several signals before the first is served are one request.
+///
+/// # Errors
+/// [`Fault`] if the signal cannot be caught.
+pub fn reload_requests() -> Result<Arc<Notify>, Fault> {
+    let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot catch signals: {error}"));
+    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
+    let requests = Arc::new(Notify::new());
+    let sender = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            sender.notify_one();
+        }
+    });
+    Ok(requests)
 }

@@ -14,7 +14,8 @@ use assize_observe::metrics;
 /// Run a worker, which evaluates queued projects.
 ///
 /// The worker requires Postgres and the Docker engine. On SIGTERM or SIGINT it claims no more runs and waits up to
-/// drain_timeout_s for its active runs to end. Runs that are still active are adopted by the next worker.
+/// drain_timeout_s for its active runs to end. Runs that are still active are adopted by the next worker. On SIGHUP it
+/// loads the templates anew; runs that have begun keep theirs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EXAMPLES:\n  assize worker --config /etc/assize/assize.toml\n  ASSIZE_WORKER_SLOTS=8 assize worker"
@@ -54,6 +55,7 @@ pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
     }
     unenforced::parse(&config.allow_unenforced_limits).map_err(Fault::usage)?;
     let stop = signals::shutdown_token(command.lifeline)?;
+    let reloads = signals::reload_requests()?;
     // When one part ends, by a fault or by the stop signal, the other is stopped too.
     let ready = Arc::new(AtomicBool::new(false));
     let metrics = async {
@@ -64,7 +66,8 @@ pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
         ended
     };
     let worked = async {
-        let worked = crate::worker::run(Clock::system(), config.clone(), Arc::clone(&ready), stop.clone()).await;
+        let worked =
+            crate::worker::run(Clock::system(), config.clone(), Arc::clone(&ready), reloads, stop.clone()).await;
         stop.cancel();
         worked
     };

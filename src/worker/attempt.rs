@@ -1,5 +1,6 @@
 //! One attempt at one run: its lease, the state of its row, and the fenced writes that move it on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assize_domain::egress::EgressRecord;
@@ -38,14 +39,15 @@ pub struct Attempt<'a> {
     /// Cancelled when somebody asks for the run to be cancelled.
     pub cancelled: CancellationToken,
     begun: Instant,
+    /// Absent if this worker had no such template.
+    pub begun_with: Option<Arc<Template>>,
 }
 
 impl<'a> Attempt<'a> {
-    /// This worker's version of the run's template.
-    pub fn template(&self) -> Result<&'a Template, Stop> {
-        let worker: &'a Worker = self.worker;
-        worker.templates.get(&self.claim.template).ok_or_else(|| {
-            let (wanted, names) = (&self.claim.template, worker.templates.names());
+    /// The template of the run, in the version that this worker had when it began to drive the run.
+    pub fn template(&self) -> Result<Arc<Template>, Stop> {
+        self.begun_with.clone().ok_or_else(|| {
+            let (wanted, names) = (&self.claim.template, self.worker.templates.current().names());
             let message = format!("this worker has no template {wanted:?}, it has: {names}");
             Stop::failed(FailureCode::TemplateInvalid, message)
         })
@@ -87,6 +89,7 @@ impl<'a> Attempt<'a> {
             stages: EndedStages::default(),
             cancelled: hold.cancelled.clone(),
             begun: worker.clock.monotonic(),
+            begun_with: worker.templates.current().get(&claim.template).cloned(),
             worker,
             claim,
             lease,

@@ -21,7 +21,7 @@ pub async fn execute(
     cells: &mut Cells<'_>,
     subject: StartedCell,
 ) -> Result<CellReport, Stop> {
-    let template = attempt.template()?;
+    let template = &*attempt.template()?;
     let plan = plan::subject(template, &attempt.worker.config);
     let mut inputs = Vec::new();
     if subject.adopted.is_none() {

@@ -41,7 +41,7 @@ pub async fn fetch(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>) -> Result<(
         return Ok(());
     };
     // A project whose template is missing here cannot be evaluated, so it is not fetched.
-    let template = attempt.template()?;
+    let template = &*attempt.template()?;
     // The address is checked by the rules of this worker too: a writer of the database cannot make it dial any host.
     let repository = repository::check(url, reference, Allowed::from_config(&attempt.worker.config))
         .map_err(|problem| failed(FailureCode::FetchFailed, format!("{problem}; {}", problem.advice())))?;

@@ -21,6 +21,7 @@ mod finish;
 mod output;
 mod parameters;
 mod plan;
+mod reload;
 mod report_consistency;
 mod shutdown;
 mod startup;
@@ -41,6 +42,7 @@ use assize_config::Config;
 use assize_host::clock::Clock;
 use assize_signing::Signer;
 use assize_store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,7 +50,7 @@ use crate::admission::{Admission, AdmissionSignals, Admitted, ClaimPauses};
 use crate::intake::blob::Blobs;
 use crate::leases::Leases;
 use crate::redis::Redis;
-use crate::template::Templates;
+use crate::template::LiveTemplates;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 use startup::{Opened, Started};
@@ -62,7 +64,7 @@ pub struct Worker {
     pub store: Store,
     pub redis: Redis,
     pub blobs: Blobs,
-    pub templates: Templates,
+    pub templates: LiveTemplates,
     pub engine: Engine,
     pub berths: Berths,
     pub cgroups: Cgroups,
@@ -81,12 +83,18 @@ pub struct Worker {
 }
 
 /// Runs a worker until `stop`, then waits up to `drain_timeout_s` for its runs and hands the rest over to its
-/// successor. `ready` is true while the worker claims runs.
+/// successor. `ready` is true while the worker claims runs. Each notification of `reloads` loads the templates anew.
 ///
 /// # Errors
 /// If a dependency is missing at the start, or a limit of cells is not enforced on this host. Later failures of a
 /// dependency are no errors: the worker waits until it is available again.
-pub async fn run(clock: Clock, config: Config, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    clock: Clock,
+    config: Config,
+    ready: Arc<AtomicBool>,
+    reloads: Arc<Notify>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config)
         .await?
         .verify_limits()
@@ -98,7 +106,7 @@ pub async fn run(clock: Clock, config: Config, ready: Arc<AtomicBool>, stop: Can
         .await?
         .fill_berths()
         .await?
-        .start_maintenance(&stop);
+        .start_maintenance(&stop, reloads);
 
     ready.store(true, Ordering::Relaxed);
     tracing::info!(worker = worker.id, slots = f64::from(worker.config.worker_half_slots()) / 2.0, "worker ready");

@@ -22,12 +22,12 @@ use assize_cell::slice::Slice;
 use assize_config::Config;
 use assize_host::clock::Clock;
 use assize_store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::breaker::{self, Breaker};
-use super::{FETCH_IMAGE, Worker, egress, engine_health, startup_checks};
+use super::{FETCH_IMAGE, Worker, egress, engine_health, reload, startup_checks};
 use crate::admission::{Admitted, Adopted, ClaimPauses, Slots};
 use crate::intake::blob::Blobs;
 use crate::leases::{Leases, WorkerInfo};
@@ -36,7 +36,7 @@ use crate::maintenance::pressure::PressureLimits;
 use crate::maintenance::schedule::Janitor;
 use crate::maintenance::watchdog::Watchdog;
 use crate::redis::{Hints, Redis};
-use crate::template::Templates;
+use crate::template::{LiveTemplates, Templates};
 
 /// A worker whose dependencies answer.
 pub struct Opened {
@@ -192,7 +192,7 @@ impl OrphansRemoved {
 impl BerthsFilled {
     /// Starts the watchdog, the gauges, the host's pressure, the janitor, the recovery probes and the monitor of the
     /// engine. The watchdog ends with `stop`, because a worker that is about to stop takes nothing over.
-    pub fn start_maintenance(self, stop: &CancellationToken) -> Started {
+    pub fn start_maintenance(self, stop: &CancellationToken, reloads: Arc<Notify>) -> Started {
         let TakenOver { before, watchdog, slots, adopted } = self.0;
         let Heartbeating { worker, hints, background, .. } = before;
         background.spawn(watchdog.run(stop.clone()));
@@ -210,6 +210,12 @@ impl BerthsFilled {
             let (worker, stop) = (Arc::clone(&worker), background.stop.clone());
             async move {
                 stop.run_until_cancelled(engine_health::monitor(&worker)).await;
+            }
+        });
+        background.spawn({
+            let (worker, stop) = (Arc::clone(&worker), background.stop.clone());
+            async move {
+                stop.run_until_cancelled(reload::reload_on_request(&worker, &reloads)).await;
             }
         });
         Started { worker, hints, slots, adopted, background }
@@ -232,7 +238,8 @@ async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
-    let templates = Templates::load(&config.templates_dir)?;
+    let live = LiveTemplates::load(&config.templates_dir)?;
+    let templates = live.current();
     let engine = Engine::connect(&config).await?;
     check_images(&engine, &templates, &config).await?;
     let id = maintenance::process::worker_id();
@@ -252,7 +259,7 @@ async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
         config,
         signer,
         store,
-        templates,
+        templates: live,
         engine,
         clock,
         id,

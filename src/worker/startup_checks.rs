@@ -10,7 +10,7 @@ use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 
 use super::Worker;
-use crate::template::Templates;
+use crate::template::Template;
 
 /// Tries every limit of a cell. Returns the names of the limits that are not enforced here: those that the setting
 /// `allow_unenforced_limits` names, and those that the kernel of this host cannot enforce.
@@ -20,13 +20,16 @@ use crate::template::Templates;
 pub async fn verify_limits(worker: &Worker) -> anyhow::Result<Vec<String>> {
     let began = Stopwatch::start();
     let allowed = unenforced::parse(&worker.config.allow_unenforced_limits).map_err(anyhow::Error::msg)?;
-    check_memory(&worker.templates, worker.slice.totals.memory >> 20)?;
+    let templates = worker.templates.current();
+    for template in templates.iter() {
+        check_memory(template, worker.slice.totals.memory >> 20)?;
+    }
     if let Err(error) = worker.slice.set().await {
         // The totals are read later; that shows whether this failure matters.
         tracing::warn!(error, "the totals of all cells could not be set");
     }
     let mut runtimes: BTreeSet<Option<&str>> = BTreeSet::from([None]);
-    for template in worker.templates.iter() {
+    for template in templates.iter() {
         let whose = format!("runtime of template {}", template.name);
         worker.engine.check_runtime(template.runtime.as_deref(), &whose)?;
         runtimes.insert(template.runtime.as_deref());
@@ -63,19 +66,17 @@ pub async fn verify_totals(worker: &Worker, allowed: &[String]) -> anyhow::Resul
     }
 }
 
-/// Checks the memory limits of the templates against the total. A cell whose limit exceeds the total would be killed
+/// Checks the memory limits of a template against the total. A cell whose limit exceeds the total would be killed
 /// under the parent cgroup's limit.
-fn check_memory(templates: &Templates, all_mib: u64) -> anyhow::Result<()> {
-    for template in templates.iter() {
-        let driver_mib = template.driver.as_ref().map_or(0, |driver| driver.limits.memory_mib);
-        let cells_mib = template.limits.memory_mib + driver_mib;
-        if cells_mib > all_mib {
-            bail!(
-                "the cells of template {} may have {cells_mib} MiB of memory, all cells together {all_mib} MiB; \
-                 lower memory_mib in the template, or raise cells_memory_mib",
-                template.name
-            );
-        }
+pub fn check_memory(template: &Template, all_mib: u64) -> anyhow::Result<()> {
+    let driver_mib = template.driver.as_ref().map_or(0, |driver| driver.limits.memory_mib);
+    let cells_mib = template.limits.memory_mib + driver_mib;
+    if cells_mib > all_mib {
+        bail!(
+            "the cells of template {} may have {cells_mib} MiB of memory, all cells together {all_mib} MiB; \
+             lower memory_mib in the template, or raise cells_memory_mib",
+            template.name
+        );
     }
     Ok(())
 }

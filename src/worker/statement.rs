@@ -28,7 +28,8 @@ pub fn sign(
     let signer = worker.signer.as_ref()?;
     // If the repository could not be fetched, there is no archive that the statement could be about.
     let archive_sha256 = attempt.claim.archive_sha256.clone()?;
-    let template = worker.templates.get(&attempt.claim.template);
+    let template = attempt.begun_with.clone();
+    let template = template.as_deref();
     let stages = attempt.stages.take();
     let cells = template.map_or_else(Vec::new, |template| cells(template, &worker.config, &images));
     let elapsed = TimeDelta::from_std(attempt.elapsed()).unwrap_or_default();

@@ -15,7 +15,7 @@ pub async fn parse(attempt: &mut Attempt<'_>, report: CellReport) -> Result<Verd
     let template = attempt.template()?;
     attempt.begin_parsing().await?;
     let exit = report.tests.clone();
-    let rules = ReportRules::of_template(template);
+    let rules = ReportRules::of_template(&template);
     let bad_report = FailureCode::bad_report(rules.integrity);
     let judging = tokio::task::spawn_blocking(move || rules.judge(&report));
     let mut failure = match judging.await {

@@ -19,7 +19,7 @@ use assize::admission::{QueueQuotas, WaitReasonCache};
 use assize::api::{self, ApiState, Timeouts};
 use assize::intake::blob::Blobs;
 use assize::redis::{Hints, Redis};
-use assize::template::Templates;
+use assize::template::LiveTemplates;
 use assize_config::Config;
 use assize_domain::key;
 use assize_domain::key::KeyRole;
@@ -129,7 +129,7 @@ impl Server {
             redis: redis.clone(),
             hints: hints.clone(),
             blobs: blobs.clone(),
-            templates: Arc::new(Templates::load(&templates).unwrap()),
+            templates: LiveTemplates::load(&templates).unwrap(),
             quotas: QueueQuotas::new(store.clone(), Clock::system(), &setup.config),
             wait_reasons: WaitReasonCache::with_max_age(
                 store.clone(),

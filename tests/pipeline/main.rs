@@ -25,6 +25,7 @@ mod neighbours;
 mod node_web;
 mod outage;
 mod parameters;
+mod reload;
 mod repository;
 mod repository_tls;
 mod results;

@@ -189,6 +189,11 @@ impl Metrics {
         gauge!(families::LIMIT_UNENFORCED.name, "limit" => limit.to_owned()).set(1);
     }
 
+    /// Records how many templates were refused when they were loaded anew.
+    pub fn templates_refused(&self, count: usize) {
+        gauge!(families::TEMPLATES_REFUSED.name).set(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
     pub(super) fn claims_paused(&self, reason: ClaimPause, is_paused: bool) {
         gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(u32::from(is_paused));
         if is_paused {

@@ -125,7 +125,7 @@ impl Cells<'_> {
         let facts = SubjectFacts { subject, had_begun, crashed: resumed.crashed, crashes };
         match (decide_subject(facts), found.subject) {
             (Decision::Resume, Some(cell)) => {
-                let template = attempt.template()?;
+                let template = &*attempt.template()?;
                 self.resume(Role::Subject, &cell, template.limits.cpus).await.map(Some)
             }
             (Decision::LaunchAnew, _) => self.remove_unbegun().await.map(|()| None),
@@ -198,7 +198,7 @@ impl Cells<'_> {
         if !had_begun && !self.worker.engine.has_begun(&cell.id).await? {
             return Ok(CellState::NotBegun);
         }
-        let template = attempt.template()?;
+        let template = &*attempt.template()?;
         let fingerprint = plan_fingerprint(template, &plan::subject(template, &self.worker.config));
         Ok(CellState::Begun { is_current: cell.fingerprint == fingerprint })
     }

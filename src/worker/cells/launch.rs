@@ -68,7 +68,7 @@ impl Cells<'_> {
     }
 
     async fn launch_subject(&mut self, attempt: &Attempt<'_>) -> Result<StartedCell, Stop> {
-        let template = attempt.template()?;
+        let template = &*attempt.template()?;
         let fingerprint = plan_fingerprint(template, &plan::subject(template, &self.worker.config));
         self.launch_in_new_namespace(CellRequest::subject(template), &fingerprint).await
     }

@@ -129,6 +129,10 @@ families! {
         "assize_limit_unenforced",
         "Limits of cells that this host does not enforce and that are allowed to be unenforced"
     );
+    TEMPLATES_REFUSED = Family::gauge(
+        "assize_templates_refused",
+        "Templates whose latest version this process refused when it loaded them anew"
+    );
     QUEUE_WAIT = Family::histogram("assize_queue_wait_seconds", "Time from submission to claim", 0.005, 18);
     RUN_DURATION = Family::histogram("assize_run_duration_seconds", "Time from claim to end", 0.125, 14);
     QUERY_DURATION =
