@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn pids(live: &LiveTemplates) -> Vec<(String, u64)> {
-        live.current().iter().map(|template| (template.name.clone(), u64::from(template.limits.pids))).collect()
+        live.current().iter().map(|template| (template.name.clone(), template.limits.pids)).collect()
     }
 
     fn reload(live: &LiveTemplates) {

@@ -65,7 +65,7 @@ fn a_new_template_takes_the_place_of_nothing() {
     assert_eq!(run(&["template", "new", text(&file)]).code, 2);
     let unknown = run(&["template", "new", text(&folder.path().join("other")), "--from", "cobol"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.err.contains("python-unit, python-api, node-api, node-web, trivial"), "{}", unknown.err);
+    assert!(unknown.err.contains("python-unit, python-api, c-stdio, node-api, node-web, trivial"), "{}", unknown.err);
 }
 
 #[test]

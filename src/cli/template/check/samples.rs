@@ -94,9 +94,9 @@ fn refused(home: &Path, name: &str, template: &Template, config: &Config) -> Opt
             return Some(Complaint::error(&file, "", fault.to_string(), "put the files of a project into it"));
         }
     };
-    let problem = scan(&packed.file, &template.scan_limits(config)).err()?.to_string();
-    let (message, advice) = problem.rsplit_once("; ").unwrap_or((&problem, "correct the sample, or [archive]"));
-    Some(Complaint::error(&file, "archive", format!("the service refuses this project: {message}"), advice))
+    let problem = scan(&packed.file, &template.scan_limits(config)).err()?;
+    let message = format!("the service refuses this project: {problem}");
+    Some(Complaint::error(&file, "archive", message, problem.advice()))
 }
 
 /// Where an expected end cannot be, with the scale of the template.
