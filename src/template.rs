@@ -7,6 +7,7 @@ mod archive;
 mod bundle;
 mod cases;
 mod complaint;
+mod driver;
 mod egress;
 mod file;
 mod keys;
@@ -31,6 +32,7 @@ use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
 pub use complaint::{Complaint, Severity, TEMPLATE_FILE};
+pub use driver::{Driver, DriverKind, Reached};
 pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
 pub use live::{LiveTemplates, Reload};
@@ -109,67 +111,6 @@ pub struct Ready {
     pub port: u16,
     /// A path that must be answered, with whatever status; without it a connection is enough.
     pub http: Option<String>,
-}
-
-/// The cell that decides.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Driver {
-    pub image: String,
-    /// How it reaches the project.
-    #[serde(default)]
-    pub subject: Reached,
-    /// Each call of a program gets its own copy of the built workspace.
-    #[serde(default)]
-    pub fresh: bool,
-    /// Who decides: a command of the grader's, or the cases.
-    #[serde(default)]
-    pub kind: DriverKind,
-    #[serde(default)]
-    pub command: Vec<String>,
-    /// What cases run, unless they name a command of their own.
-    #[serde(default)]
-    pub program: Vec<String>,
-    /// What decides about cases whose output is compared by a checker.
-    #[serde(default)]
-    pub checker: Vec<String>,
-    /// How long the checker may take for one case.
-    #[serde(default = "default_checker_timeout_s")]
-    pub checker_timeout_s: u32,
-    pub timeout_s: u64,
-    pub limits: CellLimits,
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-}
-
-impl Driver {
-    /// Whether it calls the project's programs.
-    #[must_use]
-    pub fn is_calling(&self) -> bool {
-        self.subject == Reached::Exec || self.kind == DriverKind::Cases
-    }
-}
-
-/// What runs in the cell of a driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DriverKind {
-    /// A command of the grader's.
-    #[default]
-    Command,
-    /// The cases in `tests/cases`.
-    Cases,
-}
-
-/// How a driver reaches the project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reached {
-    /// By the service that the start stage runs.
-    #[default]
-    Service,
-    /// By calling the project's programs with `assize-exec`.
-    Exec,
 }
 
 /// Where the results are, and in what form.
@@ -299,10 +240,6 @@ pub enum ExitCodeRule {
     Agrees,
     /// For runners whose exit code means something else.
     Ignored,
-}
-
-const fn default_checker_timeout_s() -> u32 {
-    10
 }
 
 const fn default_max_kib() -> u64 {

@@ -85,15 +85,13 @@ fn unified(expected: &[u8], seen: &[u8]) -> String {
     let diff = config.diff_lines(&left, &right);
     let text = diff.unified_diff().context_radius(3).header("expected", "seen").to_string();
     let mut shown = String::new();
-    let mut count = 0;
-    for line in text.lines() {
+    for (count, line) in text.lines().enumerate() {
         if count == MAX_LINES - 1 {
             shown.push_str("... the rest is left out\n");
             break;
         }
         shown.extend(line.chars().take(MAX_LINE));
         shown.push('\n');
-        count += 1;
     }
     if shown.is_empty() {
         shown = format!("the outputs differ beyond their first {MAX_SIDE} bytes\n");
