@@ -129,7 +129,7 @@ async fn subject_and_driver_share_a_loopback_and_nothing_else() {
     assert_eq!((&subject["grader"], &subject["tmp"]), (&serde_json::json!([]), &serde_json::json!([])));
     assert_eq!(subject["processes"].as_array().unwrap().len(), 2, "{subject}");
     assert!(!subject.to_string().contains("secret") && !subject.to_string().contains("driver.py"), "{subject}");
-    assert_eq!(driver["grader"], serde_json::json!(["driver.py"]));
+    assert_eq!(driver["grader"], serde_json::json!(["assize.json", "driver.py"]));
     assert_eq!(driver["workspace"], serde_json::json!(["secret"]));
     assert_eq!(driver["processes"], 2);
 }

@@ -82,7 +82,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     let message = r#"'{"message": "why"}'"#;
     let submitted = format!("{new}, '{organization}', 'user', 'trivial', repeat('a', 64), 1, 1, '{{}}', 2");
     let fetched = format!(
-        "{new}, '{organization}', 'user', 'trivial', NULL, NULL, NULL, '{{}}', 2, NULL, NULL, {new}, NULL, 'https://a.b/c', 'HEAD', 'User'"
+        "{new}, '{organization}', 'user', 'trivial', NULL, NULL, NULL, '{{}}', 2, NULL, NULL, {new}, NULL, 'https://a.b/c', 'HEAD', 'User', NULL"
     );
     let everything = Cost::Exception {
         rows: 2 * 11_000,
@@ -153,20 +153,20 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("idempotent_submission", format!("'{organization}', '{idempotency_key}'"), Cost::Probe),
         sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
         sample("insert_submission", fetched, Cost::Probe),
-        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL, NULL, NULL, 'user'"), Cost::Probe),
+        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL, NULL, NULL, 'user', '{{}}'"), Cost::Probe),
         sample(
             "insert_submission",
-            format!("{submitted}, 'new', sha256('x'), {new}, {message}, NULL, NULL, 'User'"),
+            format!("{submitted}, 'new', sha256('x'), {new}, {message}, NULL, NULL, 'User', '{{}}'"),
             Cost::Probe,
         ),
         sample(
             "insert_submission",
-            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}, NULL, NULL, 'User'"),
+            format!("{submitted}, '{idempotency_key}', sha256('x'), {new}, {message}, NULL, NULL, 'User', '{{}}'"),
             Cost::Probe,
         ),
         sample(
             "keep_fetched",
-            format!("'{preparing}', 1, 1, repeat('b', 64), 1, 1, repeat('c', 40), {message}"),
+            format!("'{preparing}', 1, 1, repeat('b', 64), 1, 1, repeat('c', 40), {message}, '{{}}'"),
             Cost::Probe,
         ),
         sample("list_keys", "NULL", everything),
