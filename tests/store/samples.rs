@@ -153,7 +153,11 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("idempotent_submission", format!("'{organization}', '{idempotency_key}'"), Cost::Probe),
         sample("insert_key", format!("{new}, '{organization}', 'read', sha256('x'), '', NULL"), Cost::Probe),
         sample("insert_submission", fetched, Cost::Probe),
-        sample("insert_submission", format!("{submitted}, NULL, NULL, {new}, NULL, NULL, NULL, 'user', '{{}}'"), Cost::Probe),
+        sample(
+            "insert_submission",
+            format!("{submitted}, NULL, NULL, {new}, NULL, NULL, NULL, 'user', '{{}}'"),
+            Cost::Probe,
+        ),
         sample(
             "insert_submission",
             format!("{submitted}, 'new', sha256('x'), {new}, {message}, NULL, NULL, 'User', '{{}}'"),
