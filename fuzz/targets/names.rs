@@ -17,7 +17,11 @@ fn piece<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn read<'r>(rules: &'r NameRules, texts: &[String], backwards: bool) -> Reading<'r> {
     let mut survey = Survey::new(Some(rules));
-    if backwards { texts.iter().rev().for_each(|text| survey.add(text)) } else { texts.iter().for_each(|text| survey.add(text)) }
+    if backwards {
+        texts.iter().rev().for_each(|text| survey.add(text))
+    } else {
+        texts.iter().for_each(|text| survey.add(text))
+    }
     survey.finish()
 }
 
