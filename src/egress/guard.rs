@@ -92,7 +92,7 @@ impl Guard {
     /// # Errors
     /// As [`Guard::new`].
     pub fn of_host(clock: &Clock, private_hosts: &str) -> Result<Self, String> {
-        Self::new(clock, private_hosts, resolver::of_host(clock)?)
+        Self::new(clock, private_hosts, resolver::of_host(clock))
     }
 
     /// The clock by which its connections are timed.

@@ -39,12 +39,18 @@ pub struct Resolved {
 /// From a name to its addresses.
 pub type Resolver = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Resolved>> + Send + Sync>;
 
-/// The resolver that this host is configured with (`/etc/resolv.conf`, `/etc/hosts`).
-///
-/// # Errors
-/// What of these files cannot be used.
-pub fn of_host(clock: &Clock) -> Result<Resolver, String> {
-    let mut builder = TokioResolver::builder_tokio().map_err(|error| format!("the resolver of this host: {error}"))?;
+/// The resolver that this host is configured with (`/etc/resolv.conf`, `/etc/hosts`). If these files cannot be used, every
+/// look-up fails for that reason: a host whose templates reach nothing needs no resolver.
+pub fn of_host(clock: &Clock) -> Resolver {
+    let resolver = configured().map_err(|error| {
+        tracing::warn!(%error, "the settings of this host's resolver cannot be used; no name can be resolved");
+        format!("the settings of this host's resolver cannot be used ({error}); correct /etc/resolv.conf")
+    });
+    asking(clock, resolver)
+}
+
+fn configured() -> Result<TokioResolver, NetError> {
+    let mut builder = TokioResolver::builder_tokio()?;
     let options = builder.options_mut();
     options.timeout = QUERY_TIMEOUT;
     options.attempts = RETRIES;
@@ -53,16 +59,20 @@ pub fn of_host(clock: &Clock) -> Result<Resolver, String> {
     (options.positive_min_ttl, options.positive_max_ttl) = (Some(MIN_VALIDITY), Some(MAX_VALIDITY));
     // A failure is remembered by the stage that asked, for a shorter time.
     (options.negative_min_ttl, options.negative_max_ttl) = (None, Some(Duration::from_secs(1)));
-    let resolver = builder.build().map_err(|error| format!("the resolver of this host: {error}"))?;
+    builder.build()
+}
+
+fn asking(clock: &Clock, resolver: Result<TokioResolver, String>) -> Resolver {
     let clock = clock.clone();
-    Ok(Arc::new(move |name| {
+    Arc::new(move |name| {
         let (resolver, clock) = (resolver.clone(), clock.clone());
         Box::pin(async move {
+            let resolver = resolver.map_err(io::Error::other)?;
             let found = resolver.lookup_ip(name).await.map_err(|error| io::Error::other(explain(&error)))?;
             let valid_for = found.valid_until().saturating_duration_since(clock.monotonic());
             Ok(Resolved { addresses: found.iter().collect(), valid_for: valid_for.clamp(MIN_VALIDITY, MAX_VALIDITY) })
         })
-    }))
+    })
 }
 
 /// Why there is no address, in the words of the field.
@@ -73,5 +83,26 @@ fn explain(error: &NetError) -> String {
         }
         NetError::Timeout => format!("no name server answered {} queries", RETRIES + 1),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_clock::runtime_clock;
+
+    #[tokio::test]
+    async fn without_settings_every_look_up_says_why() {
+        let resolver = asking(&runtime_clock(), Err("no such file; correct /etc/resolv.conf".to_owned()));
+        let error = resolver("packages.example".to_owned()).await.unwrap_err();
+        assert!(error.to_string().contains("correct /etc/resolv.conf"), "{error}");
+    }
+
+    /// The file of hosts of every Linux names it, and no name server is asked.
+    #[tokio::test]
+    async fn the_file_of_hosts_is_read() {
+        let resolved = of_host(&runtime_clock())("localhost".to_owned()).await.unwrap();
+        assert!(resolved.addresses.iter().all(IpAddr::is_loopback) && !resolved.addresses.is_empty(), "{resolved:?}");
+        assert!((MIN_VALIDITY..=MAX_VALIDITY).contains(&resolved.valid_for));
     }
 }

@@ -23,3 +23,4 @@ pub mod mask;
 pub mod names;
 pub mod plan;
 pub mod results;
+mod wildcard;

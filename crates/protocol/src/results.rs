@@ -1,5 +1,7 @@
 //! The path of a report: one file, or all files of a folder whose names match a pattern.
 
+use crate::wildcard;
+
 /// Files that a pattern may match; what matches more is refused. Surefire writes one file for each class.
 pub const MAX_FILES: usize = 1_000;
 
@@ -38,29 +40,8 @@ impl<'a> ResultsPath<'a> {
 #[must_use]
 pub fn matches(pattern: &str, name: &[u8]) -> bool {
     let pattern = pattern.as_bytes();
-    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
-        return false;
-    }
-    // One position to go back to is enough: what an earlier `*` could take, the latest can take too.
-    let (mut at, mut seen, mut back) = (0, 0, None);
-    while seen < name.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                at += 1;
-                back = Some((at, seen));
-            }
-            Some(byte) if Some(byte) == name.get(seen) => {
-                at += 1;
-                seen += 1;
-            }
-            _ => {
-                let Some((after, from)) = back else { return false };
-                (at, seen) = (after, from + 1);
-                back = Some((after, from + 1));
-            }
-        }
-    }
-    pattern.get(at..).is_none_or(|rest| rest.iter().all(|byte| *byte == b'*'))
+    let is_hidden = name.first() == Some(&b'.') && pattern.first() != Some(&b'.');
+    !is_hidden && wildcard::matches(pattern, name, |one, other| one == other)
 }
 
 #[cfg(test)]

@@ -95,10 +95,7 @@ impl CellSession {
         let (stage, _) = self.stage(output.stage)?;
         // A warden sends no more than head and tail of each stage; the worker does not rely on it.
         let limit: u64 = self.plan.stages.iter().map(|stage| stage.output.head + stage.output.tail).sum();
-        self.output_received += output.bytes.len() as u64;
-        if self.output_received > limit {
-            return Err(Stop::failed(FailureCode::CellLost, "the cell sent more output than allowed"));
-        }
+        count_received(&mut self.output_received, output.bytes.len(), limit, "output")?;
         self.policy.observe_output(&output);
         attempt.output.push(stage, output);
         Ok(())
@@ -114,10 +111,7 @@ impl CellSession {
 
     fn receive_results(&mut self, piece: Vec<u8>) -> Result<SessionProgress, Stop> {
         let limit = self.plan.results.as_ref().map_or(0, |file| file.max_bytes);
-        self.results_received += piece.len() as u64;
-        if self.results_received > limit {
-            return Err(Stop::failed(FailureCode::CellLost, "the cell sent more results than allowed"));
-        }
+        count_received(&mut self.results_received, piece.len(), limit, "results")?;
         if self.policy.forwards_results() {
             return Ok(SessionProgress::ResultsPiece(piece));
         }
@@ -144,5 +138,30 @@ impl CellSession {
         let unknown = || Stop::failed(FailureCode::CellLost, format!("the cell names a stage {number}"));
         let stage = self.plan.stages.get(usize::from(number)).ok_or_else(unknown)?;
         Ok((stage.name.parse().map_err(|_| unknown())?, Duration::from_millis(stage.timeout_ms)))
+    }
+}
+
+/// Counts what a cell has sent of one kind. A warden keeps to the limits by itself; the worker does not rely on it.
+fn count_received(received: &mut u64, more: usize, limit: u64, kind: &str) -> Result<(), Stop> {
+    *received += more as u64;
+    if *received <= limit {
+        return Ok(());
+    }
+    let message = format!("the cell sent {received} bytes of {kind}, the limit is {limit}");
+    Err(Stop::failed(FailureCode::CellLost, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_sends_more_than_it_may_is_lost() {
+        let mut received = 0;
+        assert!(count_received(&mut received, 6, 10, "output").is_ok());
+        assert!(count_received(&mut received, 4, 10, "output").is_ok(), "all that it may");
+        let Err(Stop::Failed(failure)) = count_received(&mut received, 1, 10, "output") else { panic!("accepted") };
+        assert_eq!(failure.code, FailureCode::CellLost);
+        assert_eq!(failure.evidence.message, "the cell sent 11 bytes of output, the limit is 10");
     }
 }

@@ -66,7 +66,12 @@ impl<S: Read + Write + AsFd> Wire<S> {
                 Ok(0) => self.is_closed = true,
                 Ok(length) => self.sent += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // What was sent is forgotten, even if the peer never catches up.
+                    self.outgoing.drain(..self.sent);
+                    self.sent = 0;
+                    return;
+                }
                 Err(_) => self.is_closed = true,
             }
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wildcard;
+
 /// The longest pattern in bytes.
 pub(super) const MAX_BYTES: usize = 64;
 
@@ -10,9 +12,8 @@ pub(super) const MAX_BYTES: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern<'a> {
     whole: &'a str,
-    before: &'a str,
-    /// What follows the `*`, if there is one.
-    after: Option<&'a str>,
+    /// Without the slash at the end.
+    name: &'a str,
     is_folder: bool,
 }
 
@@ -21,28 +22,18 @@ impl<'a> Pattern<'a> {
     #[must_use]
     pub fn parse(whole: &'a str) -> Option<Self> {
         let (name, is_folder) = whole.strip_suffix('/').map_or((whole, false), |name| (name, true));
-        let (before, after) = name.split_once('*').map_or((name, None), |(before, after)| (before, Some(after)));
         let is_usable = whole.len() <= MAX_BYTES
             && !matches!(name, "" | "." | ".." | "*")
             && !name.contains(['/', '\\', '\0'])
-            && !after.is_some_and(|after| after.contains('*'));
-        is_usable.then_some(Self { whole, before, after, is_folder })
+            && name.matches('*').count() <= 1;
+        is_usable.then_some(Self { whole, name, is_folder })
     }
 
     /// Whether the pattern matches a component, of a folder or of a file.
     #[must_use]
     pub fn matches(&self, component: &str, is_folder: bool) -> bool {
-        if self.is_folder && !is_folder {
-            return false;
-        }
-        let name = component.as_bytes();
-        let Some(after) = self.after else { return self.before.as_bytes().eq_ignore_ascii_case(name) };
-        let begins = name.split_at_checked(self.before.len());
-        begins.is_some_and(|(begin, rest)| {
-            let end = rest.len().checked_sub(after.len()).and_then(|from| rest.get(from..));
-            begin.eq_ignore_ascii_case(self.before.as_bytes())
-                && end.is_some_and(|end| end.eq_ignore_ascii_case(after.as_bytes()))
-        })
+        let is_same = |one: u8, other: u8| one.eq_ignore_ascii_case(&other);
+        (is_folder || !self.is_folder) && wildcard::matches(self.name.as_bytes(), component.as_bytes(), is_same)
     }
 }
 
