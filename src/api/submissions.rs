@@ -30,6 +30,7 @@ use super::views::{RunView, SubmissionView};
 use super::{disk_space, idempotency};
 use crate::intake::keep::keep;
 use crate::intake::spool::Spooled;
+use crate::template::Template;
 
 /// A stored submission.
 #[derive(Serialize, ToSchema)]
@@ -120,11 +121,14 @@ pub(super) async fn create(
         quota.check(None).await?;
         form::read_multipart(&context, &mut multipart).await?
     };
+    // One version of the template decides about the whole request, also if the templates are loaded anew meanwhile.
+    let template = templates.get(&form.template);
+    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &templates.names()))?;
     let archive = match &form.project {
-        Project::Archive(archive) => Some(scan(&api, &form.template, archive).await?),
+        Project::Archive(archive) => Some(scan(&api, template, archive).await?),
         Project::Repository(_) => None,
     };
-    submit(&api, caller, &form, archive, &quota).await
+    submit(&api, caller, &form, template, archive, &quota).await
 }
 
 /// Read a submission and its runs
@@ -166,11 +170,8 @@ fn is_json(headers: &HeaderMap) -> Result<bool, Problem> {
 static SCANS: Semaphore = Semaphore::const_new(4);
 
 /// Scans the archive without unpacking it, on a thread outside the runtime's own.
-async fn scan(api: &ApiState, template: &str, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
-    let templates = api.templates.current();
-    let found = templates.get(template);
-    let found = found.ok_or_else(|| Problem::unknown_template(template, &templates.names()))?;
-    let limits = found.scan_limits(&api.config);
+async fn scan(api: &ApiState, template: &Template, archive: &Spooled) -> Result<ArchiveSummary, Problem> {
+    let limits = template.scan_limits(&api.config);
     let file = Arc::clone(&archive.file);
     let permit = SCANS.acquire().await.map_err(|closed| Problem::internal(&closed))?;
     // The scan holds the permit, because a disconnecting client does not end the scan.
@@ -186,12 +187,10 @@ async fn submit(
     api: &ApiState,
     caller: Caller,
     form: &SubmissionForm,
+    template: &Template,
     archive: Option<ArchiveSummary>,
     quota: &QueueQuotaCheck<'_>,
 ) -> Result<Response, Problem> {
-    let templates = api.templates.current();
-    let template = templates.get(&form.template);
-    let template = template.ok_or_else(|| Problem::unknown_template(&form.template, &templates.names()))?;
     let request_sha256 = idempotency::request_sha256(form);
     let key = quota.idempotency_key;
     let idempotency = key.map(|key| Idempotency { key, request_sha256: &request_sha256 });

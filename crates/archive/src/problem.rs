@@ -118,43 +118,44 @@ impl ArchiveProblem {
             Self::NotAZip { .. } => {
                 "pack the project's folder into a .zip: \"Compress\" in the menu of the folder does (Windows, macOS), or zip -r project.zip FOLDER"
             }
-            Self::Empty { .. } => "add the project to it",
-            Self::Truncated { .. } => "upload it again",
+            Self::Empty { .. } => "add the project's files to the archive",
+            Self::Truncated { .. } => "upload the archive again",
             Self::TooLarge { .. } | Self::TooManyEntries { .. } => "leave out dependencies and build results",
             Self::UnpackedTooLarge { .. } | Self::ExceedsWorkspace { .. } | Self::ExceedsMemory { .. } => {
                 "leave out large files"
             }
             Self::ExceedsInodes { .. } => "leave out dependencies",
-            Self::Ratio { .. } => "leave it out or make it smaller",
-            Self::DirectoryTooLarge { .. } => "pack it without comments and extras",
-            Self::DirectoryMismatch { .. } => "pack it again",
-            Self::NameTooLong { .. } | Self::ComponentTooLong { .. } => "shorten it",
+            Self::Ratio { .. } => "leave the file out, or make it smaller",
+            Self::DirectoryTooLarge { .. } => "pack the archive without comments and extra fields",
+            Self::DirectoryMismatch { .. } => "pack the archive again",
+            Self::NameTooLong { .. } | Self::ComponentTooLong { .. } => "shorten the name",
             Self::TooDeep { .. } => "nest fewer folders",
             Self::PathOutside { .. } => "pack the project's folder itself",
             Self::AbsolutePath { .. } | Self::DrivePath { .. } | Self::UncPath { .. } => {
                 "pack names relative to the project's folder"
             }
-            Self::Backslash { .. } => "rename it, or pack with another tool",
-            Self::NulInName { .. } | Self::BadName { .. } => "rename it",
+            Self::Backslash { .. } => "rename the entry, or pack with another tool",
+            Self::NulInName { .. } | Self::BadName { .. } => "rename the entry",
             Self::GitFolder { .. } => "leave .git out (`git archive` does)",
-            Self::Symlink { .. } | Self::Overlap { .. } | Self::HeaderMismatch { .. } | Self::Zip64Lie { .. } => {
-                "pack it again with a common tool"
-            }
+            Self::Symlink { .. }
+            | Self::Overlap { .. }
+            | Self::HiddenData { .. }
+            | Self::HeaderMismatch { .. }
+            | Self::DescriptorMismatch { .. }
+            | Self::BadExtraField { .. }
+            | Self::Zip64Lie { .. } => "pack the archive again with a common tool",
             Self::HardLink { .. } => "pack the file itself in its place",
-            Self::SpecialFile { .. } => "leave it out",
-            Self::Setuid { .. } => "clear both bits",
-            Self::Encrypted { .. } => "pack it without a password",
-            Self::UnsupportedMethod { .. } => "pack it with deflate",
-            Self::DuplicateName { .. } => "remove one of them",
+            Self::SpecialFile { .. } => "leave the entry out",
+            Self::Setuid { .. } => "clear the set-uid and set-gid bits of the entry",
+            Self::Encrypted { .. } => "pack the archive without a password",
+            Self::UnsupportedMethod { .. } => "pack the archive with the method deflate",
+            Self::DuplicateName { .. } => "remove one of the two entries",
             Self::CaseCollision { .. } | Self::CompositionCollision { .. } | Self::FileAndFolder { .. } => {
-                "rename one of them"
-            }
-            Self::HiddenData { .. } | Self::DescriptorMismatch { .. } | Self::BadExtraField { .. } => {
-                "pack the archive again with a common tool"
+                "rename one of the two entries"
             }
             Self::PrependedData { .. } => "submit a plain .zip file, not a self-extracting one",
             Self::TrailingData { .. } => "submit the .zip file alone",
-            Self::FalseEndRecord { .. } => "pack it again without a comment",
+            Self::FalseEndRecord { .. } => "pack the archive again without a comment",
             Self::MultiDisk => "pack the project into one file",
             Self::TypeDenied { .. } | Self::TypeNotAllowed { .. } | Self::ContentDenied { .. } => "leave the file out",
         }
