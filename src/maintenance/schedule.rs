@@ -249,7 +249,7 @@ mod tests {
             }
         });
         run_once(&clock, &job).await;
-        assert_eq!((passed.recv().await, clock.since(begun)), (Some(5 * MINUTE), 10 * MINUTE));
+        assert_eq!((passed.try_recv().ok(), clock.since(begun)), (Some(5 * MINUTE), 10 * MINUTE));
     }
 
     #[tokio::test(start_paused = true)]
