@@ -33,7 +33,8 @@ async fn submit(site: &Site, template: &str, metadata: &Value, files: &[(&str, &
 
 /// What the tests stage printed of the parameters.
 async fn printed(site: &Site, run: Uuid) -> Value {
-    let text = site.text(run, "").await;
+    // The two cells' output may be interleaved in the middle of a line, so this asks for one stage.
+    let text = site.text(run, "&stage=tests").await;
     let line = text.lines().find_map(|line| line.strip_prefix("parameters "));
     serde_json::from_str(line.unwrap_or_else(|| panic!("no parameters in {text}"))).unwrap()
 }
