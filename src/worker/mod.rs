@@ -42,17 +42,18 @@ use assize_config::Config;
 use assize_host::clock::Clock;
 use assize_signing::Signer;
 use assize_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, AdmissionSignals, Admitted, ClaimPauses};
 use crate::intake::blob::Blobs;
 use crate::leases::Leases;
-use crate::redis::Redis;
+use crate::redis::{ProcessKind, Redis, ReloadListener, ReloadRequest};
 use crate::template::LiveTemplates;
 use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
+pub use plan::PATH;
 use startup::{Opened, Started};
 pub use verdict::read_report;
 
@@ -83,7 +84,8 @@ pub struct Worker {
 }
 
 /// Runs a worker until `stop`, then waits up to `drain_timeout_s` for its runs and hands the rest over to its
-/// successor. `ready` is true while the worker claims runs. Each notification of `reloads` loads the templates anew.
+/// successor. `ready` is true while the worker claims runs. Each request of the queue
+/// `reloads` loads the templates anew; those that come through Redis go into it.
 ///
 /// # Errors
 /// If a dependency is missing at the start, or a limit of cells is not enforced on this host. Later failures of a
@@ -92,14 +94,16 @@ pub async fn run(
     clock: Clock,
     config: Config,
     ready: Arc<AtomicBool>,
-    reloads: Arc<Notify>,
+    reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (sender, reloads) = reloads;
+    let listener = ReloadListener { kind: ProcessKind::Worker, requests: sender };
     let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config)
         .await?
         .verify_limits()
         .await?
-        .start_heartbeats()
+        .start_heartbeats(listener)
         .take_over_lost_runs()
         .await?
         .remove_orphans()

@@ -200,7 +200,7 @@ impl Engine {
         }
     }
 
-    async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<String, EngineError> {
+    pub(super) async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<String, EngineError> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let creating = self.docker.create_container(Some(options), body.clone());
         match bounded("create a container", creating).await {

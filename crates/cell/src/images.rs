@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    ContainerArchiveInfoOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+};
+use uuid::Uuid;
 
 use super::call::{EngineError, bounded};
 use super::engine::Engine;
@@ -26,6 +30,46 @@ impl Engine {
             None => Ok(()),
             Some(volume) => Err(EngineError::ImageVolume { image: image.to_owned(), volume }),
         }
+    }
+
+    /// Whether an image has at least one file of each group of paths. Nothing is started.
+    ///
+    /// # Errors
+    /// [`EngineError`] without an answer, or if there is no such image.
+    pub async fn files_of_image(&self, image: &str, groups: &[Vec<String>]) -> Result<Vec<bool>, EngineError> {
+        let name = format!("assize-check-{}", Uuid::now_v7());
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            // The engine wants a command, also of an image that has none.
+            cmd: Some(vec!["true".to_owned()]),
+            network_disabled: Some(true),
+            ..ContainerCreateBody::default()
+        };
+        let id = self.create(&name, &body).await?;
+        let found = self.files_of_container(&id, groups).await;
+        self.remove(&id).await?;
+        found
+    }
+
+    async fn files_of_container(&self, id: &str, groups: &[Vec<String>]) -> Result<Vec<bool>, EngineError> {
+        let mut found = Vec::new();
+        for paths in groups {
+            let mut is_there = false;
+            for path in paths {
+                let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
+                let asked = self.docker.get_container_archive_info(id, Some(options));
+                is_there = match bounded("look up a file of an image", asked).await {
+                    Ok(_) => true,
+                    Err(EngineError::Missing { .. }) => false,
+                    Err(error) => return Err(error),
+                };
+                if is_there {
+                    break;
+                }
+            }
+            found.push(is_there);
+        }
+        Ok(found)
     }
 
     /// Ids of the images with our label that have no tag and no image on top of them, and were made before

@@ -1,17 +1,16 @@
 //! `assize template check`: everything that is wrong with a template, without running it.
 
+mod images;
 mod samples;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use assize_cell::{Engine, EngineError};
 use assize_client::outcome::Outcome;
 use assize_client::terminal::{self, Style, Terminal};
 use assize_config::Config;
 
 use super::{document, exit_for, folder_of_template, has_errors, print_complaints, summary};
-use crate::template::{Complaint, Severity, TEMPLATE_FILE, Template};
+use crate::template::{Complaint, Template};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -25,8 +24,8 @@ EXIT CODES:
 
 /// Say everything that is wrong with a template, without running anything.
 ///
-/// Each complaint names the file, the key, what is wrong and what to do. The images are looked up if the container engine
-/// answers.
+/// Each complaint names the file, the key, what is wrong and what to do. The images, and in them the programs
+/// of the stages, are looked up if the container engine answers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
@@ -62,36 +61,8 @@ pub(super) async fn examine(folder: &std::path::Path, config: &Config) -> (Optio
     let (template, mut complaints) = Template::examine(folder);
     complaints.extend(samples::complaints(folder, template.as_ref(), config));
     if let Some(template) = &template {
-        complaints.extend(images(template, config).await);
+        complaints.extend(images::complaints(template, config).await);
     }
     complaints.sort_by_key(|complaint| complaint.severity);
     (template, complaints)
-}
-
-/// Looks up the images of a template, if an engine answers.
-async fn images(template: &Template, config: &Config) -> Vec<Complaint> {
-    let driver = template.driver.as_ref().map(|driver| ("driver.image", driver.image.as_str()));
-    let images: Vec<_> = std::iter::once(("image", template.image.as_str())).chain(driver).collect();
-    let engine = match Engine::connect(config).await {
-        Ok(engine) => engine,
-        Err(error) => {
-            let names: BTreeSet<&str> = images.iter().map(|(_, image)| *image).collect();
-            let names = names.into_iter().collect::<Vec<_>>().join(", ");
-            let message = format!("whether there is an image {names} was not tried: {error}");
-            let advice = "check the template again where the container engine answers";
-            return vec![Complaint::error(TEMPLATE_FILE, "image", message, advice).with(Severity::Note)];
-        }
-    };
-    let mut complaints = Vec::new();
-    for (key, image) in images {
-        let Err(error) = engine.check_image(image).await else { continue };
-        complaints.push(match error {
-            EngineError::ImageMissing { .. } => {
-                let message = format!("the container engine has no image {image}");
-                Complaint::error(TEMPLATE_FILE, key, message, format!("build or pull {image}, or name another image"))
-            }
-            error => Complaint::error(TEMPLATE_FILE, key, error.to_string(), format!("correct {key}")),
-        });
-    }
-    complaints
 }
