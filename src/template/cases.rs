@@ -1,11 +1,12 @@
 //! The cases of a template: `tests/cases/<name>/{in,out,args,case.toml}`, read and checked into one suite.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use assize_protocol::cases::{Case, Compare, FOLDER, INPUT, OUTPUT, Suite, Visibility};
-use assize_protocol::exec::{Call, DEFAULT_OUTPUT, MAX_OUTPUT, MAX_STDIN};
+use assize_protocol::cases::{Case, Compare, ExpectedFile, FILES, FOLDER, INPUT, OUTPUT, Suite, Visibility};
+use assize_protocol::exec::{Call, DEFAULT_OUTPUT, MAX_OUTPUT, MAX_STDIN, check_file_path};
 use serde::Deserialize;
 
 use super::Driver;
@@ -38,6 +39,8 @@ struct CaseFile {
     memory_mib: Option<u64>,
     compare: Compare,
     command: Option<Vec<String>>,
+    /// How each file that the program must write is compared with the same file below `files`.
+    files: BTreeMap<String, Compare>,
 }
 
 impl Default for CaseFile {
@@ -49,6 +52,7 @@ impl Default for CaseFile {
             memory_mib: None,
             compare: Compare::Lines,
             command: None,
+            files: BTreeMap::new(),
         }
     }
 }
@@ -98,10 +102,12 @@ fn load_case(folder: &Path, driver: &Driver) -> Result<Case, String> {
         Some(text) => toml::from_str(&text).map_err(|error| fault(format!("case.toml: {error}")))?,
         None => CaseFile::default(),
     };
-    let expected = length(&folder.join(OUTPUT)).ok_or_else(|| {
-        fault(format!("there is no file {OUTPUT} with the expected output; add one, empty if need be"))
-    })?;
-    if expected > MAX_EXPECTED {
+    let files = load_files(folder, file.files).map_err(fault)?;
+    let expected = length(&folder.join(OUTPUT));
+    if expected.is_none() && (files.is_empty() || file.compare == Compare::Checker) {
+        return Err(fault(format!("there is no file {OUTPUT} with the expected output; add one, empty if need be")));
+    }
+    if let Some(expected) = expected.filter(|expected| *expected > MAX_EXPECTED) {
         return Err(fault(format!("{OUTPUT} has {expected} bytes, the limit is {MAX_EXPECTED}; shorten it")));
     }
     let input = length(&folder.join(INPUT));
@@ -124,8 +130,9 @@ fn load_case(folder: &Path, driver: &Driver) -> Result<Case, String> {
         timeout_ms,
         memory_bytes: file.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
         max_output: DEFAULT_OUTPUT,
+        files: files.iter().map(|file| file.path.clone()).collect(),
     };
-    call.check().map_err(|reason| fault(format!("{reason}, in args, in command of case.toml or in driver.program")))?;
+    call.check().map_err(|reason| fault(format!("{reason}, in args, in case.toml or in driver.program")))?;
     Ok(Case {
         name: name.to_owned(),
         points: file.points,
@@ -134,8 +141,32 @@ fn load_case(folder: &Path, driver: &Driver) -> Result<Case, String> {
         timeout_ms,
         memory_bytes: call.memory_bytes,
         has_input: input.is_some(),
-        compare: file.compare,
+        compare: expected.map(|_| file.compare),
+        files,
     })
+}
+
+/// Checks the files that the program of a case must write.
+fn load_files(folder: &Path, files: BTreeMap<String, Compare>) -> Result<Vec<ExpectedFile>, String> {
+    let mut all = 0;
+    for (path, compare) in &files {
+        check_file_path(path)?;
+        if *compare == Compare::Checker {
+            return Err(format!(
+                "the file {path} is compared by a checker, which is for the output only; write exact, lines, tokens, float:1e-6 or regex"
+            ));
+        }
+        let expected = folder.join(FILES).join(path);
+        all += length(&expected)
+            .ok_or_else(|| format!("there is no file {FILES}/{path} with what the program must write; add one"))?;
+        if *compare == Compare::Regex {
+            check_expression(&expected)?;
+        }
+    }
+    if all > MAX_EXPECTED {
+        return Err(format!("the files in {FILES} have {all} bytes, the limit is {MAX_EXPECTED}; shorten them"));
+    }
+    Ok(files.into_iter().map(|(path, compare)| ExpectedFile { path, compare }).collect())
 }
 
 fn check_compare(folder: &Path, compare: &Compare, driver: &Driver) -> Result<(), String> {
@@ -143,14 +174,17 @@ fn check_compare(folder: &Path, compare: &Compare, driver: &Driver) -> Result<()
         Compare::Checker if driver.checker.is_empty() => {
             Err("compare is checker, and the template has none; set driver.checker to the command of one".to_owned())
         }
-        Compare::Regex => {
-            let pattern = read_small(&folder.join(OUTPUT))?.unwrap_or_default();
-            regex::bytes::Regex::new(pattern.strip_suffix('\n').unwrap_or(&pattern))
-                .map(drop)
-                .map_err(|error| format!("{OUTPUT} is no regular expression: {error}; correct it"))
-        }
+        Compare::Regex => check_expression(&folder.join(OUTPUT)),
         _ => Ok(()),
     }
+}
+
+fn check_expression(path: &Path) -> Result<(), String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pattern = read_small(path)?.unwrap_or_default();
+    regex::bytes::Regex::new(pattern.strip_suffix('\n').unwrap_or(&pattern))
+        .map(drop)
+        .map_err(|error| format!("{name} is no regular expression: {error}; correct it"))
 }
 
 /// The length of a plain file.
@@ -244,6 +278,13 @@ mod tests {
             (&[("a/out", b""), ("a/case.toml", b"compare = \"same\"")], "float:1e-6"),
             (&[("a/out", b""), ("a/case.toml", b"compare = \"checker\"")], "set driver.checker"),
             (&[("a/out", b"("), ("a/case.toml", b"compare = \"regex\"")], "out is no regular expression"),
+            (&[("a/case.toml", b"files = { x = \"lines\" }")], "there is no file files/x"),
+            (&[("a/files/x", b""), ("a/case.toml", b"files = { x = \"checker\" }")], "for the output only"),
+            (&[("a/files/x", b"("), ("a/case.toml", b"files = { x = \"regex\" }")], "x is no regular expression"),
+            (
+                &[("a/out", b""), ("x", b""), ("a/case.toml", b"files = { \"../../x\" = \"lines\" }")],
+                "below the working folder",
+            ),
             (&[("file", b"")], "tests/cases has no case"),
             (&[], "tests/cases cannot be read"),
         ] {

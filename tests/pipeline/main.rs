@@ -12,6 +12,7 @@ mod harness;
 mod adoption;
 mod authority;
 mod away;
+mod calls;
 mod cancel;
 mod egress;
 mod forge;

@@ -7,6 +7,7 @@
 
 mod checker;
 mod compare;
+mod files;
 mod report;
 
 pub use checker::limit_time;
@@ -21,8 +22,9 @@ use assize_protocol::cases::{Case, Compare, FOLDER, INPUT, OUTPUT, SUITE, Suite,
 use assize_protocol::exec::{Call, CallEnded, CallExit, DEFAULT_OUTPUT, MAX_OUTPUT};
 
 use crate::clock;
-use crate::exec::client::{Stream, call};
+use crate::exec::client::{Piece, call};
 use compare::Difference;
+use files::Written;
 use report::Report;
 
 /// The longest suite that is read, in bytes; the service writes shorter ones.
@@ -81,12 +83,15 @@ fn run_all(folder: &Path, path: &Path, until: u64) -> Result<(), String> {
 }
 
 fn run_case(suite: &Suite, case: &Case, folder: &Path) -> Result<Outcome, String> {
-    let expected = read(&folder.join(OUTPUT), MAX_OUTPUT)?;
+    let expected = if case.compare.is_some() { read(&folder.join(OUTPUT), MAX_OUTPUT)? } else { Vec::new() };
+    let expected_files = files::expected(case, folder)?;
+    let longest = expected.len().max(expected_files.iter().map(Vec::len).sum());
     let call_of_case = Call {
         command: case.command.clone(),
         timeout_ms: case.timeout_ms,
         memory_bytes: case.memory_bytes,
-        max_output: (expected.len() as u64 + MORE_OUTPUT).clamp(DEFAULT_OUTPUT, MAX_OUTPUT),
+        max_output: (longest as u64 + MORE_OUTPUT).clamp(DEFAULT_OUTPUT, MAX_OUTPUT),
+        files: case.files.iter().map(|file| file.path.clone()).collect(),
     };
     let input = folder.join(INPUT);
     let mut input: Box<dyn Read> = if case.has_input {
@@ -94,19 +99,27 @@ fn run_case(suite: &Suite, case: &Case, folder: &Path) -> Result<Outcome, String
     } else {
         Box::new(io::empty())
     };
-    let mut seen = Vec::new();
-    let ended = call(&call_of_case, &mut input, &mut |stream, bytes| {
-        if stream == Stream::Stdout {
-            seen.extend_from_slice(bytes);
+    let (mut seen, mut written) = (Vec::new(), Written::default());
+    let ended = call(&call_of_case, &mut input, &mut |piece| {
+        match piece {
+            Piece::Stdout(bytes) => seen.extend_from_slice(bytes),
+            Piece::Stderr(_) => {}
+            Piece::File(file) => written.begin(file),
+            Piece::FileData(bytes) => written.add(bytes),
         }
         Ok(())
     })?;
     if let Some(why) = failure(case, &ended)? {
         return Ok(Outcome::Failed(why));
     }
-    let difference = match case.compare {
-        Compare::Checker => checker::check(suite, folder, &seen)?,
-        _ => compare::compare(&case.compare, &expected, &seen)?,
+    let of_output = match &case.compare {
+        None => None,
+        Some(Compare::Checker) => checker::check(suite, folder, &seen)?,
+        Some(how) => compare::compare(how, &expected, &seen)?,
+    };
+    let difference = match of_output {
+        Some(difference) => Some(difference),
+        None => written.compare(case, &expected_files)?,
     };
     Ok(difference.map_or(Outcome::Right, Outcome::Wrong))
 }

@@ -19,6 +19,7 @@
 
 pub mod client;
 pub mod command;
+mod files;
 mod handshake;
 mod input;
 mod program;
@@ -311,6 +312,7 @@ impl<'p> Service<'p> {
         }
         let (Some(mut program), Some(link)) = (self.program.take(), self.link.as_mut()) else { return Ok(()) };
         program.drain(buffer, link, reaper);
+        files::send(program.files(), &self.stage.cwd, link);
         let leader = program.leader;
         let ended = program.ended(exit, ended_us, reaper);
         reaper.forget(leader);

@@ -212,7 +212,9 @@ fn read(frame: Frame) -> Result<Event, StreamError> {
         | Kind::CallCancel
         | Kind::CallStdout
         | Kind::CallStderr
-        | Kind::CallEnded => {
+        | Kind::CallEnded
+        | Kind::CallFile
+        | Kind::CallFileData => {
             return Err(StreamError::Garbled(format!("{kind:?} goes from cell to cell")));
         }
     })

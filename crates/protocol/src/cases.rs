@@ -14,8 +14,11 @@ pub const FOLDER: &str = "cases";
 /// The standard input of a case, in its folder; optional.
 pub const INPUT: &str = "in";
 
-/// The expected output of a case, in its folder.
+/// The expected output of a case, in its folder; optional if the case expects files.
 pub const OUTPUT: &str = "out";
+
+/// The folder with the expected files of a case, in its folder.
+pub const FILES: &str = "files";
 
 /// All cases of a template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,20 @@ pub struct Case {
     pub memory_bytes: Option<u64>,
     /// Whether there is a file with the standard input.
     pub has_input: bool,
-    /// How the output is compared.
+    /// How the output is compared; absent if it may be anything.
+    pub compare: Option<Compare>,
+    /// The files that the program must have written.
+    #[serde(default)]
+    pub files: Vec<ExpectedFile>,
+}
+
+/// A file that the program of a case must have written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedFile {
+    /// The path below the working folder of the program, and below the folder [`FILES`] of the case.
+    pub path: String,
+    /// How the file is compared with the expected one.
     pub compare: Compare,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The command `assize-exec` in the driver's cell hands a [`Call`] to the warden of that cell over a Unix socket. That
 //! warden passes it on to the warden of the subject over the loopback, which both cells share. The frames are those of
-//! [`crate::frame`]: `Call`, any number of `CallInput`, `CallStart`; back come `CallStdout`, `CallStderr` and, as the
-//! last, `CallEnded`. One call is answered before the next begins.
+//! [`crate::frame`]: `Call`, any number of `CallInput`, `CallStart`; back come `CallStdout`, `CallStderr`, for each wanted
+//! file a `CallFile` with any number of `CallFileData`, and, as the last, `CallEnded`. One call is answered before the next begins.
 //!
 //! The two wardens know each other by a [`Secret`]. It travels in the stream between worker and warden only.
 
@@ -34,6 +34,12 @@ pub const DEFAULT_OUTPUT: u64 = 1 << 20;
 
 /// The most that a call may keep of each stream, in bytes.
 pub const MAX_OUTPUT: u64 = 8 << 20;
+
+/// The most files that a call may ask for.
+pub const MAX_CALL_FILES: usize = 16;
+
+/// The longest path of such a file, in bytes.
+pub const MAX_FILE_PATH: usize = 255;
 
 /// The time limit of a call that names none, in ms.
 pub const DEFAULT_TIMEOUT_MS: u64 = 10_000;
@@ -138,8 +144,12 @@ pub struct Call {
     /// Limit of the data of each process, in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
-    /// What is kept of each stream, in bytes; the program is killed when it has written more.
+    /// What is kept of each stream, in bytes; the program is killed when it has written more. All wanted files together
+    /// may have as many.
     pub max_output: u64,
+    /// Files that are sent back once every process of the call has ended, as paths below the working folder.
+    #[serde(default)]
+    pub files: Vec<String>,
 }
 
 impl Call {
@@ -165,8 +175,54 @@ impl Call {
         if self.memory_bytes == Some(0) {
             return Err("the memory limit is 0 bytes, it must be 1 or more; choose another".to_owned());
         }
-        Ok(())
+        if self.files.len() > MAX_CALL_FILES {
+            let value = self.files.len();
+            return Err(format!("{value} files are wanted, the limit is {MAX_CALL_FILES}; ask for fewer"));
+        }
+        self.files.iter().try_for_each(|path| check_file_path(path))
     }
+}
+
+/// What must hold of the path of a wanted file.
+///
+/// # Errors
+/// What the path must be, and what it is.
+pub fn check_file_path(path: &str) -> Result<(), String> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    if path.len() > MAX_FILE_PATH || !path.split('/').all(is_plain) || path.chars().any(char::is_control) {
+        return Err(format!(
+            "the file {path:?} is wanted; name it by a path below the working folder of at most {MAX_FILE_PATH} bytes"
+        ));
+    }
+    Ok(())
+}
+
+/// A file that a call asked for. Its bytes follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallFile {
+    /// The path as the call named it.
+    pub path: String,
+    /// What the warden found there.
+    pub status: CallFileStatus,
+}
+
+/// What became of a wanted file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum CallFileStatus {
+    /// It was read.
+    Read {
+        /// Its length.
+        bytes: u64,
+    },
+    /// There is no such file.
+    Missing,
+    /// It is no plain file, or is too long.
+    Refused {
+        /// What was wrong, the limit and the value.
+        reason: String,
+    },
 }
 
 /// How a call ended, and what it used.
@@ -233,7 +289,7 @@ mod tests {
     use super::*;
 
     fn call() -> Call {
-        Call { command: vec!["./main".to_owned()], timeout_ms: 1, memory_bytes: None, max_output: 1 }
+        Call { command: vec!["./main".to_owned()], timeout_ms: 1, memory_bytes: None, max_output: 1, files: vec![] }
     }
 
     #[test]
@@ -259,6 +315,12 @@ mod tests {
             (Call { timeout_ms: MAX_TIMEOUT_MS + 1, ..call() }, "the time limit is 3600001 ms"),
             (Call { max_output: MAX_OUTPUT + 1, ..call() }, "the limit is 8388608"),
             (Call { memory_bytes: Some(0), ..call() }, "the memory limit is 0 bytes"),
+            (Call { files: vec!["a".to_owned(); 17], ..call() }, "17 files are wanted, the limit is 16"),
+            (Call { files: vec!["../a".to_owned()], ..call() }, "name it by a path below the working folder"),
+            (Call { files: vec!["/a".to_owned()], ..call() }, "name it by a path below the working folder"),
+            (Call { files: vec!["a//b".to_owned()], ..call() }, "name it by a path below the working folder"),
+            (Call { files: vec!["a".repeat(256)], ..call() }, "of at most 255 bytes"),
+            (Call { files: vec!["a\nb".to_owned()], ..call() }, "name it by a path below the working folder"),
         ] {
             assert!(call.check().unwrap_err().contains(words), "{call:?}");
         }

@@ -75,6 +75,10 @@ pub enum Kind {
     CallStderr = 0x92,
     /// A [`crate::exec::CallEnded`] as JSON.
     CallEnded = 0x93,
+    /// A [`crate::exec::CallFile`] as JSON: a file that the call was to write.
+    CallFile = 0x94,
+    /// Bytes of the file that the last `CallFile` names.
+    CallFileData = 0x95,
 }
 
 impl Kind {
@@ -103,6 +107,8 @@ impl Kind {
             CallStdout,
             CallStderr,
             CallEnded,
+            CallFile,
+            CallFileData,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

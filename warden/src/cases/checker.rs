@@ -7,10 +7,11 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 
 use assize_protocol::cases::{INPUT, OUTPUT, Suite};
-use nix::sys::signal::Signal;
-use nix::unistd::alarm;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, alarm};
 
 use super::compare::Difference;
 use super::scratch;
@@ -32,16 +33,23 @@ pub fn check(suite: &Suite, folder: &Path, seen: &[u8]) -> Result<Option<Differe
         .arg(suite.checker_timeout_s.to_string())
         .args(&suite.checker)
         .args([folder.join(INPUT), folder.join(OUTPUT), actual])
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let mut reason = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(MAX_REASON).read_to_end(&mut reason).map_err(failed)?;
-    }
     // Who writes more than that is ended by SIGPIPE or by its time limit.
+    let stdout = child.stdout.take().ok_or("the checker has no output")?;
+    let reading = thread::spawn(move || {
+        let mut reason = Vec::new();
+        stdout.take(MAX_REASON).read_to_end(&mut reason).map(|_| reason)
+    });
     let status = child.wait().map_err(failed)?;
+    if let Ok(group) = i32::try_from(child.id()) {
+        // A process that the checker left would keep the pipe open. There is none if it started no other.
+        let _gone = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    let reason = reading.join().map_err(|_| "the output of the checker cannot be read")?.map_err(failed)?;
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(None),
         (Some(1), _) => Ok(Some(Difference(String::from_utf8_lossy(&reason).into_owned()))),

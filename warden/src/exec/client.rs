@@ -3,24 +3,28 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use assize_protocol::exec::{Call, CallEnded, FOLDER, SOCKET, SOCKET_VARIABLE};
+use assize_protocol::exec::{Call, CallEnded, CallFile, FOLDER, SOCKET, SOCKET_VARIABLE};
 use assize_protocol::frame::{Decoder, Kind, MAX_PAYLOAD, encode};
 
-/// Which stream of the program a piece belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    Stdout,
-    Stderr,
+/// A piece of what a call gives back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    Stdout(&'a [u8]),
+    Stderr(&'a [u8]),
+    /// A wanted file begins.
+    File(CallFile),
+    /// Bytes of that file.
+    FileData(&'a [u8]),
 }
 
-/// Makes a call and waits for its end. Pieces of output go to `output` as they come.
+/// Makes a call and waits for its end. What it gives back goes to `output` in pieces as they come.
 ///
 /// # Errors
 /// What is wrong with the call or with the way to the subject's cell, and what to do.
 pub fn call(
     call: &Call,
     input: &mut dyn Read,
-    output: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+    output: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
 ) -> Result<CallEnded, String> {
     call.check()?;
     let request = serde_json::to_vec(call).map_err(|error| format!("the call cannot be written: {error}"))?;
@@ -42,16 +46,16 @@ pub fn call(
     let mut bytes = vec![0; MAX_PAYLOAD];
     loop {
         while let Some(frame) = decoder.next_frame().map_err(|error| format!("the answer cannot be read: {error}"))? {
-            let stream = match frame.kind {
-                Kind::CallStdout => Stream::Stdout,
-                Kind::CallStderr => Stream::Stderr,
-                Kind::CallEnded => {
-                    return serde_json::from_slice(&frame.payload)
-                        .map_err(|error| format!("the answer cannot be read: {error}"));
-                }
+            let unreadable = |error: serde_json::Error| format!("the answer cannot be read: {error}");
+            let piece = match frame.kind {
+                Kind::CallStdout => Piece::Stdout(&frame.payload),
+                Kind::CallStderr => Piece::Stderr(&frame.payload),
+                Kind::CallFile => Piece::File(serde_json::from_slice(&frame.payload).map_err(unreadable)?),
+                Kind::CallFileData => Piece::FileData(&frame.payload),
+                Kind::CallEnded => return serde_json::from_slice(&frame.payload).map_err(unreadable),
                 kind => return Err(format!("the answer cannot be read: unexpected {kind:?} frame")),
             };
-            output(stream, &frame.payload).map_err(|error| format!("the output cannot be written: {error}"))?;
+            output(piece).map_err(|error| format!("the output cannot be written: {error}"))?;
         }
         match socket.read(&mut bytes) {
             Ok(length @ 1..) => decoder.feed(bytes.get(..length).unwrap_or_default()),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use assize_protocol::exec::{Call, CallEnded, CallExit, DEFAULT_OUTPUT, DEFAULT_TIMEOUT_MS, MAX_STDIN};
 use serde::Serialize;
 
-use super::client::{Stream, call};
+use super::client::{Piece, call};
 
 const USAGE: &str = "usage: assize-exec [--stdin FILE] [--timeout SECONDS] [--memory BYTES] [--output BYTES] [--json] -- PROGRAM [ARG]..
 Runs PROGRAM in the subject's cell, in /workspace. BYTES may end with K, M or G.
@@ -70,11 +70,13 @@ fn make(options: &Options) -> Result<CallEnded, String> {
     // One byte more, so that the other end sees that it is too much.
     let mut input = input.as_mut().take(MAX_STDIN + 1);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let ended = call(&options.call, &mut input, &mut |stream, bytes| match (options.is_json, stream) {
-        (true, Stream::Stdout) => stdout.write_all(bytes),
-        (true, Stream::Stderr) => stderr.write_all(bytes),
-        (false, Stream::Stdout) => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
-        (false, Stream::Stderr) => io::stderr().write_all(bytes),
+    let ended = call(&options.call, &mut input, &mut |piece| match (options.is_json, piece) {
+        (true, Piece::Stdout(bytes)) => stdout.write_all(bytes),
+        (true, Piece::Stderr(bytes)) => stderr.write_all(bytes),
+        (false, Piece::Stdout(bytes)) => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+        (false, Piece::Stderr(bytes)) => io::stderr().write_all(bytes),
+        // The command asks for no files.
+        (_, Piece::File(_) | Piece::FileData(_)) => Ok(()),
     })?;
     if options.is_json {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -112,6 +114,7 @@ fn parse(args: &[OsString]) -> Result<Options, String> {
         timeout_ms: DEFAULT_TIMEOUT_MS,
         memory_bytes: None,
         max_output: DEFAULT_OUTPUT,
+        files: Vec::new(),
     };
     let mut options = Options { call, stdin: None, is_json: false };
     let mut own = own.iter();
@@ -174,6 +177,7 @@ mod tests {
             timeout_ms: 250,
             memory_bytes: Some(64 << 20),
             max_output: 1024,
+            files: Vec::new(),
         };
         assert_eq!(options.call, call);
     }

@@ -32,6 +32,7 @@ pub struct Program {
     pub leader: Pid,
     pipes: [OutputPipe; 2],
     max_output: u64,
+    files: Vec<String>,
     started_us: u64,
     deadline: u64,
     cpu_before_us: u64,
@@ -84,11 +85,17 @@ impl Program {
             leader: reaper.watch(child),
             pipes: [output(Kind::CallStdout, stdout), output(Kind::CallStderr, stderr)],
             max_output: call.max_output,
+            files: call.files.clone(),
             started_us,
             deadline: clock::after_ms(started_us, call.timeout_ms),
             cpu_before_us,
             killed_for: None,
         })
+    }
+
+    /// The files that are wanted of it, and how many bytes they may have together.
+    pub fn files(&self) -> (&[String], u64) {
+        (&self.files, self.max_output)
     }
 
     /// KILL at once.

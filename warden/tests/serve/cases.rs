@@ -21,7 +21,8 @@ fn case(name: &str, command: &str) -> Case {
         timeout_ms: 300,
         memory_bytes: None,
         has_input: false,
-        compare: Compare::Exact,
+        compare: Some(Compare::Exact),
+        files: Vec::new(),
     }
 }
 
@@ -109,7 +110,7 @@ fn nothing_of_a_hidden_case_is_shown() {
 #[test]
 fn a_checker_decides_and_its_faults_are_the_graders() {
     let checked = |line: &str| {
-        let cases = vec![Case { compare: Compare::Checker, has_input: true, ..case("a", "echo seen") }];
+        let cases = vec![Case { compare: Some(Compare::Checker), has_input: true, ..case("a", "echo seen") }];
         let (story, tests) = run_suite(cases, &["sh", "-c", line, "checker"], "expected\n");
         (story.exits()[0].clone(), tests, story.text())
     };
@@ -120,6 +121,7 @@ fn a_checker_decides_and_its_faults_are_the_graders() {
     for (line, words) in [
         ("exit 2", "ended with code 2; it must end with 0 for right"),
         ("kill -9 $$", "was ended by signal 9"),
+        ("sleep 60 & sleep 60", "took longer than its 1 s"),
         ("exec sleep 60", "took longer than its 1 s"),
         ("exec yes", "was ended by signal 13"),
     ] {
