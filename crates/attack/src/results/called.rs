@@ -19,6 +19,12 @@ const SUBJECT: &str = include_str!("called/subject.py");
 /// Mode, what is tried, the control, and whether the project answers all the same.
 const MODES: &[(&str, &str, &str, bool)] = &[
     ("guesses-secret", "connects to the driver's way in, and guesses the proof", "256 bits, HMAC", false),
+    (
+        "times-proofs",
+        "guesses the proof byte by byte, by the time that each refusal takes",
+        "nothing is accepted while it lives, and proofs are compared in constant time",
+        false,
+    ),
     ("replays", "sends back what the way in has answered", "nonces of each connection, labels of each role", false),
     (
         "squats",

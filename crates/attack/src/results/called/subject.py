@@ -62,6 +62,31 @@ def guesses_secret(is_build):
     return note(any(hears(os.urandom(32), os.urandom(32), CALL) for _ in range(20)))
 
 
+def times_proofs(is_build):
+    """Takes the first byte of a proof to be right whose refusal takes longest, and guesses with it."""
+    def refusal(first):
+        try:
+            s = connect()
+            s.sendall(os.urandom(32))
+            if len(s.recv(64)) != 64:
+                return None
+            began = time.perf_counter_ns()
+            s.sendall(bytes([first]) + os.urandom(31))
+            s.sendall(CALL)
+            return "answered" if s.recv(64) else time.perf_counter_ns() - began
+        except OSError:
+            return None
+    if refusal(0) is None:
+        return note(False)
+    took = {}
+    for first in range(256):
+        took[first] = refusal(first)
+        if took[first] == "answered":
+            return note(True)
+    likely = sorted((first for first in took if took[first]), key=took.get)[-4:]
+    return note(any(refusal(first) == "answered" for first in likely for _ in range(8)))
+
+
 def replays(is_build):
     seen = []
     for _ in range(5):
