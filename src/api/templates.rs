@@ -3,6 +3,7 @@
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::Integrity;
+use assize_protocol::names::NameRules;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -36,8 +37,19 @@ struct TemplateView {
     global_timeout_s: u64,
     /// Whether the project could have written its own results (`shared`) or not (`isolated`).
     integrity: Integrity,
+    /// How the files of a project are chosen from its archive.
+    archive: ArchiveView,
     /// The SHA-256 digest of the template and its tests, in hexadecimal.
     digest: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TemplateArchive)]
+struct ArchiveView {
+    /// The patterns of what is ignored: neither unpacked nor refused.
+    ignore: Vec<String>,
+    /// The patterns of the files that mark the project's folder. Empty: the only folder at the top, if there is one.
+    root: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -84,6 +96,7 @@ impl From<&Template> for TemplateView {
     fn from(template: &Template) -> Self {
         let stages = template.stages.iter().map(|stage| StageView { name: stage.name, timeout_s: stage.timeout_s });
         let driver = template.driver.as_ref();
+        let NameRules { ignore, root } = template.archive.name_rules();
         Self {
             name: template.name.clone(),
             description: template.description.clone(),
@@ -93,6 +106,7 @@ impl From<&Template> for TemplateView {
             driver: driver.map(|driver| DriverView { timeout_s: driver.timeout_s, limits: driver.limits.into() }),
             global_timeout_s: template.global_timeout_s,
             integrity: template.integrity(),
+            archive: ArchiveView { ignore, root },
             digest: template.digest.clone(),
         }
     }

@@ -1,8 +1,7 @@
 //! Packs a folder into the zip archive that is submitted.
 //!
 //! The same files always produce the same bytes: entries are sorted, have no times, and have one of two modes. Files
-//! that `.gitignore` names are left out, in a Git repository or not, and so is what a service ignores by default
-//! ([`DEFAULT_IGNORE`]). A symlink is skipped with a warning, because a service makes a plain file of it.
+//! that `.gitignore` names are left out, in a Git repository or not, and so is what the template ignores. A symlink is skipped with a warning, because a service makes a plain file of it.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -36,18 +35,24 @@ pub struct Contents {
 
 /// Which files of a folder are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selection {
-    /// Those that a service does not ignore by default.
-    Project,
-    /// All but `.git`, for a template that wants what is ignored by default.
+pub enum Selection<'a> {
+    /// Those that a template does not ignore by these patterns, without `.git`.
+    NotIgnored(&'a [String]),
+    /// All but `.git`.
     All,
+}
+
+/// What templates ignore unless they say otherwise.
+#[must_use]
+pub fn default_ignore() -> Vec<String> {
+    DEFAULT_IGNORE.iter().map(|pattern| (*pattern).to_owned()).collect()
 }
 
 /// Returns the archive of `path`: the file itself if it is a zip file, or a new archive of the folder.
 ///
 /// # Errors
 /// [`Fault`] if there is nothing to submit, or a file cannot be read.
-pub fn pack(path: &Path, selection: Selection) -> Result<Packed, Fault> {
+pub fn pack(path: &Path, selection: Selection<'_>) -> Result<Packed, Fault> {
     let about = std::fs::metadata(path).map_err(|error| {
         Fault::usage(format!("cannot submit {}: {error}; submit a folder or a .zip file", path.display()))
     })?;
@@ -62,13 +67,13 @@ pub fn pack(path: &Path, selection: Selection) -> Result<Packed, Fault> {
     Ok(Packed { file, bytes: about.len(), contents: None, warnings: Vec::new() })
 }
 
-fn pack_folder(folder: &Path, selection: Selection) -> Result<Packed, Fault> {
+fn pack_folder(folder: &Path, selection: Selection<'_>) -> Result<Packed, Fault> {
     let mut warnings = Vec::new();
     let files = files_of(folder, selection, &mut warnings)?;
     if files.is_empty() {
         let folder = folder.display();
         return Err(Fault::usage(format!(
-            "there is no file to submit in {folder}: it is empty, or .gitignore or the default list excludes all files; --all packs the latter"
+            "there is no file to submit in {folder}: it is empty, or .gitignore or the template's list of ignored files excludes all files; --all packs the latter"
         )));
     }
     let spool = tempfile::tempfile()
@@ -97,17 +102,21 @@ fn pack_folder(folder: &Path, selection: Selection) -> Result<Packed, Fault> {
 }
 
 /// Returns the plain files of a folder, sorted by path.
-fn files_of(folder: &Path, selection: Selection, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, Fault> {
-    let patterns: Vec<Pattern<'static>> = match selection {
-        Selection::Project => DEFAULT_IGNORE.iter().filter_map(|pattern| Pattern::parse(pattern)).collect(),
-        Selection::All => Pattern::parse(".git").into_iter().collect(),
+fn files_of(folder: &Path, selection: Selection<'_>, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, Fault> {
+    let ignored = match selection {
+        Selection::NotIgnored(patterns) => patterns,
+        Selection::All => &[],
     };
+    // The walk keeps the patterns for as long as it likes.
+    let patterns: Vec<String> = std::iter::once(".git".to_owned()).chain(ignored.iter().cloned()).collect();
     let (ignored, seen) = mpsc::channel();
     let is_kept = move |entry: &ignore::DirEntry| {
         let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
         let name = entry.file_name().to_string_lossy();
         // The folder itself may have any name.
-        let is_kept = entry.depth() == 0 || !patterns.iter().any(|pattern| pattern.matches(&name, is_folder));
+        let is_ignored =
+            |pattern: &String| Pattern::parse(pattern).is_some_and(|pattern| pattern.matches(&name, is_folder));
+        let is_kept = entry.depth() == 0 || !patterns.iter().any(is_ignored);
         if !is_kept {
             // The other end lives as long as the walk.
             ignored.send(entry.path().to_owned()).ok();
@@ -155,7 +164,7 @@ fn left_out(folder: &Path, ignored: &[PathBuf]) -> Option<String> {
     if let Some(more) = names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0) {
         first.push_str(&format!(" and {more} more"));
     }
-    (!names.is_empty()).then(|| format!("{first} left out, as services ignore it by default; --all packs it"))
+    (!names.is_empty()).then(|| format!("{first} left out, as the template ignores it; --all packs it"))
 }
 
 fn entry_name(folder: &Path, path: &Path) -> Result<String, Fault> {
@@ -193,6 +202,10 @@ mod tests {
         all
     }
 
+    fn pack_by_default(path: &Path) -> Result<Packed, Fault> {
+        pack(path, Selection::NotIgnored(&default_ignore()))
+    }
+
     fn names(packed: &mut Packed) -> Vec<String> {
         let mut zip = zip::ZipArchive::new(io::Cursor::new(bytes(packed))).unwrap();
         (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect()
@@ -212,7 +225,7 @@ mod tests {
             (".env", "7"),
             (".git/config", "8"),
         ]);
-        let mut packed = pack(folder.path(), Selection::Project).unwrap();
+        let mut packed = pack_by_default(folder.path()).unwrap();
         let expected = [".env", ".gitignore", "a.js", "keep.log", "sub/.gitignore", "sub/b.js"];
         assert_eq!(names(&mut packed), expected);
         assert_eq!(packed.contents.unwrap().files, 6);
@@ -228,15 +241,22 @@ mod tests {
             ("venv", "a file of that name"),
             (".git/config", "5"),
         ]);
-        let mut packed = pack(folder.path(), Selection::Project).unwrap();
+        let mut packed = pack_by_default(folder.path()).unwrap();
         assert_eq!(names(&mut packed), ["a.js", "venv"]);
         assert_eq!(
             packed.warnings,
-            [".DS_Store, node_modules, sub/._a.js left out, as services ignore it by default; --all packs it"]
+            [".DS_Store, node_modules, sub/._a.js left out, as the template ignores it; --all packs it"]
         );
         let mut packed = pack(folder.path(), Selection::All).unwrap();
         assert_eq!(names(&mut packed), [".DS_Store", "a.js", "node_modules/x/index.js", "sub/._a.js", "venv"]);
         assert!(packed.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_template_that_ignores_less_gets_more() {
+        let folder = folder(&[("a.js", "1"), ("node_modules/x/index.js", "2"), ("b.tmp", "3"), (".git/config", "4")]);
+        let mut packed = pack(folder.path(), Selection::NotIgnored(&["*.tmp".to_owned()])).unwrap();
+        assert_eq!(names(&mut packed), ["a.js", "node_modules/x/index.js"]);
     }
 
     #[test]
@@ -245,10 +265,7 @@ mod tests {
         let (one, two) = (folder(&files), folder(&[files[2], files[1], files[0]]));
         let old = File::options().write(true).open(two.path().join("b")).unwrap();
         old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
-        assert_eq!(
-            bytes(&mut pack(one.path(), Selection::Project).unwrap()),
-            bytes(&mut pack(two.path(), Selection::Project).unwrap())
-        );
+        assert_eq!(bytes(&mut pack_by_default(one.path()).unwrap()), bytes(&mut pack_by_default(two.path()).unwrap()));
     }
 
     #[test]
@@ -256,7 +273,7 @@ mod tests {
         let folder = folder(&[("a", "1"), ("sub/b", "2")]);
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("sub"), folder.path().join("way")).unwrap();
-        let mut packed = pack(folder.path(), Selection::Project).unwrap();
+        let mut packed = pack_by_default(folder.path()).unwrap();
         assert_eq!(names(&mut packed), ["a", "sub/b"]);
         assert_eq!(packed.warnings.len(), 2);
         assert!(packed.warnings[0].ends_with("link is a symlink and was left out"), "{:?}", packed.warnings);
@@ -266,7 +283,7 @@ mod tests {
     fn an_executable_stays_executable() {
         let folder = folder(&[("run.sh", "true"), ("data", "1")]);
         std::fs::set_permissions(folder.path().join("run.sh"), PermissionsExt::from_mode(0o700)).unwrap();
-        let mut packed = pack(folder.path(), Selection::Project).unwrap();
+        let mut packed = pack_by_default(folder.path()).unwrap();
         let mut zip = zip::ZipArchive::new(io::Cursor::new(bytes(&mut packed))).unwrap();
         assert_eq!(zip.by_name("run.sh").unwrap().unix_mode().unwrap() & 0o777, 0o755);
         assert_eq!(zip.by_name("data").unwrap().unix_mode().unwrap() & 0o777, 0o644);
@@ -274,18 +291,18 @@ mod tests {
 
     #[test]
     fn there_must_be_something_to_submit() {
-        let empty = pack(folder(&[]).path(), Selection::Project).unwrap_err().to_string();
+        let empty = pack_by_default(folder(&[]).path()).unwrap_err().to_string();
         assert!(empty.starts_with("there is no file to submit in "), "{empty}");
         let ignored = folder(&[(".gitignore", "*\n"), ("a", "1")]);
-        assert!(pack(ignored.path(), Selection::Project).is_err());
-        let missing = pack(Path::new("/nonexistent/project"), Selection::Project).unwrap_err().to_string();
+        assert!(pack_by_default(ignored.path()).is_err());
+        let missing = pack_by_default(Path::new("/nonexistent/project")).unwrap_err().to_string();
         assert!(missing.contains("/nonexistent/project"), "{missing}");
     }
 
     #[test]
     fn a_file_that_is_no_zip_is_refused() {
         let folder = folder(&[("a.tar", "x"), ("b.zip", "whatever")]);
-        assert!(pack(&folder.path().join("a.tar"), Selection::Project).is_err());
-        assert_eq!(pack(&folder.path().join("b.zip"), Selection::Project).unwrap().bytes, 8);
+        assert!(pack_by_default(&folder.path().join("a.tar")).is_err());
+        assert_eq!(pack_by_default(&folder.path().join("b.zip")).unwrap().bytes, 8);
     }
 }

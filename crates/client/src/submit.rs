@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::client::{Client, Project, ServerOptions, SubmissionFields, read};
 use crate::contents;
 use crate::outcome::{Exit, Fault, Outcome};
-use crate::pack::{Selection, pack};
+use crate::pack::{Packed, Selection, default_ignore, pack};
 use crate::report;
+use crate::runs::items;
 use crate::terminal::{self, Style, Terminal, bytes};
 
 const EXAMPLES: &str = "\
@@ -23,8 +24,8 @@ EXAMPLES:
 /// Submit a project for evaluation.
 ///
 /// PATH is the project's folder, or a .zip file of it. A folder is packed without symlinks, without the files that
-/// its .gitignore names, and without what services ignore by default: .git, node_modules, virtual environments,
-/// and files of file managers and editors. With --repository, only the address is sent and the service
+/// its .gitignore names, without .git, and without what the template ignores: unless it says otherwise, these are
+/// node_modules, virtual environments, and files of file managers and editors. With --repository, only the address is sent and the service
 /// fetches the project itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,7 +33,7 @@ pub struct Submit {
     /// The project to submit: a folder or a .zip file.
     #[arg(required_unless_present = "repository", conflicts_with = "repository")]
     path: Option<PathBuf>,
-    /// Pack what services ignore by default too, but for .git; some templates want node_modules.
+    /// Pack what the template ignores too, but for .git. The service ignores it all the same.
     #[arg(long, conflicts_with = "repository")]
     all: bool,
     /// Submit this public Git repository. The address must begin with https://, and the service must allow its host.
@@ -73,6 +74,18 @@ pub struct Accepted {
     pub run: Id,
 }
 
+/// A template of the service, of which only the rules for archives are read.
+#[derive(Debug, Deserialize)]
+struct TemplateRules {
+    name: String,
+    archive: Option<ArchiveRules>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ArchiveRules {
+    ignore: Vec<String>,
+}
+
 /// An object of a response, of which only the id is read.
 #[derive(Debug, Deserialize)]
 pub struct Id {
@@ -88,13 +101,12 @@ pub async fn run(command: Submit) -> Outcome {
         check_metadata(metadata)?;
     }
     let terminal = Terminal::progress(command.json);
-    let selection = if command.all { Selection::All } else { Selection::Project };
+    let client = command.server.client()?;
     let project = match (&command.path, &command.repository) {
-        (Some(path), None) => Project::Archive(pack(path, selection)?),
+        (Some(path), None) => Project::Archive(pack_for(path, &command, &client).await?),
         (_, Some(url)) => Project::Repository { url, reference: command.reference.as_deref() },
         (None, None) => return Err(Fault::usage("no project is given; pass its folder, or --repository")),
     };
-    let client = command.server.client()?;
     announce(terminal, &command, &project, &client);
     let fields = SubmissionFields {
         template: &command.template,
@@ -122,6 +134,19 @@ pub async fn run(command: Submit) -> Outcome {
         terminal.line(terminal.paint(Style::Dim, format!("follow it with: assize watch {}", accepted.run.id)));
     }
     Ok(Exit::Success)
+}
+
+/// Packs a folder without what the template ignores. A file needs no packing.
+async fn pack_for(path: &Path, command: &Submit, client: &Client) -> Result<Packed, Fault> {
+    if command.all || !path.is_dir() {
+        return pack(path, Selection::All);
+    }
+    let answer = client.get("/v1/templates").await?;
+    let templates: Vec<TemplateRules> = read("list of templates", items(&answer, "templates"))?;
+    let template = templates.into_iter().find(|template| template.name == command.template);
+    // The service refuses a template that it does not have, and an older service does not say what it ignores.
+    let ignore = template.and_then(|template| template.archive).map_or_else(default_ignore, |rules| rules.ignore);
+    pack(path, Selection::NotIgnored(&ignore))
 }
 
 /// Writes the receipt of a submission. The submission is valid even if this fails.
