@@ -21,6 +21,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Inspect(inspect) => cli::inspect::run(inspect, &config()?),
         Command::Template(template) => cli::template::run(template, config()?, file).await,
         Command::Client(command) => command.run().await,
+        Command::Templates(templates) => cli::templates::run(templates, config).await,
         Command::Api(api) => cli::api::run(api, config()?).await,
         Command::Worker(worker) => cli::worker::run(worker, config()?).await,
         Command::Migrate(migrate) => cli::migrate::run(migrate, config()?).await,

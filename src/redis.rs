@@ -6,10 +6,12 @@
 //! lost hint would have told.
 
 mod bucket;
+mod reload;
 mod share;
 
 use bucket::TAKE_FROM_BUCKET;
 pub use bucket::{Bucket, Taken};
+pub use reload::{ProcessKind, RefusedTemplate, ReloadListener, ReloadReport, ReloadRequest, reload_queue};
 pub use share::Share;
 
 use std::collections::HashMap;
@@ -197,11 +199,12 @@ impl Redis {
 
     /// Listens for ever, reconnecting, and passes on what is heard; every (re)connection counts as
     /// a doorbell and as a move of every run, because some may have been missed.
-    pub async fn listen(self, hints: Hints, stop: CancellationToken) {
+    /// Requests to load the templates anew go to `reloads`, if this process has templates.
+    pub async fn listen(self, hints: Hints, reloads: Option<ReloadListener>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let heard = tokio::select! {
                 () = stop.cancelled() => return,
-                heard = self.listen_once(&hints) => heard,
+                heard = self.listen_once(&hints, reloads.as_ref()) => heard,
             };
             if let Err(error) = heard {
                 event::dependency("redis", false, &error.to_string());
@@ -213,11 +216,14 @@ impl Redis {
         }
     }
 
-    async fn listen_once(&self, hints: &Hints) -> RedisResult<()> {
+    async fn listen_once(&self, hints: &Hints, reloads: Option<&ReloadListener>) -> RedisResult<()> {
         let (doorbell, moves, cancels) = (self.doorbell(), self.moves(), self.cancels());
         let connect = async {
             let mut listener = self.client.get_async_pubsub().await?;
             listener.subscribe(&[&doorbell, &moves, &cancels]).await?;
+            if let Some(reloads) = reloads {
+                listener.subscribe(self.reload_requests(reloads.kind)).await?;
+            }
             RedisResult::Ok(listener)
         };
         let listener = tokio::time::timeout(CALL_TIMEOUT, connect)
@@ -232,8 +238,11 @@ impl Redis {
                 hints.rang();
             } else if message.get_channel_name() == cancels {
                 hints.cancel_requested();
-            } else if let Ok(Ok(run)) = message.get_payload::<String>().map(|text| text.parse()) {
-                hints.moved(run);
+            } else if let Ok(Ok(id)) = message.get_payload::<String>().map(|text| text.parse()) {
+                match reloads {
+                    Some(reloads) if message.get_channel_name() != moves => reloads.requested(id),
+                    _ => hints.moved(id),
+                }
             }
         }
         hints.set_connected(false);

@@ -14,6 +14,7 @@ mod keys;
 mod live;
 mod marking;
 mod parameters;
+pub mod reload;
 mod room;
 
 use std::collections::BTreeMap;

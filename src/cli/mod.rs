@@ -11,6 +11,7 @@ pub mod key;
 pub mod migrate;
 pub mod signals;
 pub mod template;
+pub mod templates;
 pub mod up;
 pub mod with_services;
 pub mod worker;
@@ -43,6 +44,7 @@ pub enum Command {
     Template(template::Template),
     #[command(flatten)]
     Client(ClientCommand),
+    Templates(templates::Templates),
     Api(api::Api),
     Worker(worker::WorkerCommand),
     Migrate(migrate::Migrate),

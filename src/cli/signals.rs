@@ -1,12 +1,12 @@
 //! The signals that stop a process in order, and the one that makes it load its templates anew.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::redis::ReloadRequest;
 use assize_client::outcome::Fault;
 
 /// Returns a token that SIGTERM or SIGINT cancels. With `lifeline`, the end of stdin cancels it too: a child of
@@ -40,19 +40,18 @@ pub fn shutdown_token(lifeline: bool) -> Result<CancellationToken, Fault> {
     Ok(stop)
 }
 
-/// Returns what SIGHUP notifies. Several signals before the first is served are one request.
+/// Makes a request to load the templates anew of each SIGHUP.
 ///
 /// # Errors
 /// [`Fault`] if the signal cannot be caught.
-pub fn reload_requests() -> Result<Arc<Notify>, Fault> {
+pub fn reload_on_hangup(requests: mpsc::Sender<ReloadRequest>) -> Result<(), Fault> {
     let fault = |error: std::io::Error| Fault::infrastructure(format!("cannot catch signals: {error}"));
     let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
-    let requests = Arc::new(Notify::new());
-    let sender = Arc::clone(&requests);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            sender.notify_one();
+            // A full queue already has a request that reads the templates later than this signal.
+            requests.try_send(ReloadRequest::Signal).ok();
         }
     });
-    Ok(requests)
+    Ok(())
 }

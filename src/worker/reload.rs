@@ -2,35 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 
 use super::{Worker, startup_checks};
-use crate::template::Template;
+use crate::redis::ReloadRequest;
+use crate::template::reload::{finish, read_again};
+use crate::template::{Reload, Template};
 
 /// Loads the templates anew whenever somebody asks for it. A template is refused if it cannot be used here, for the
 /// reasons for which a worker would not start with it.
-pub async fn reload_on_request(worker: &Worker, reloads: &Notify) {
+pub async fn reload_on_request(worker: &Worker, mut requests: mpsc::Receiver<ReloadRequest>) {
     // The limits of cells were tried with these runtimes when the worker started.
     let tried: BTreeSet<Option<String>> =
         worker.templates.current().iter().map(|template| template.runtime.clone()).collect();
-    loop {
-        reloads.notified().await;
-        let templates = worker.templates.clone();
-        let read = tokio::task::spawn_blocking(move || templates.read_again()).await;
-        let mut reload = match read.map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
-            Ok(reload) => reload,
-            Err(error) => {
-                tracing::error!(%error, "the templates were not loaded anew; all stay as they were");
-                continue;
-            }
+    while let Some(request) = requests.recv().await {
+        let read = match read_again(&worker.templates).await {
+            Ok(reload) => Ok(checked(worker, reload, &tried).await),
+            Err(error) => Err(error),
         };
-        for template in reload.changed() {
-            if let Err(error) = check(worker, &template, &tried).await {
-                reload.refuse(&template.name, error.to_string());
-            }
-        }
-        worker.templates.take_into_use(reload);
+        finish(&worker.templates, &worker.redis, &worker.id, request, read).await;
     }
+}
+
+/// Refuses what cannot be used here.
+async fn checked(worker: &Worker, mut reload: Reload, tried: &BTreeSet<Option<String>>) -> Reload {
+    for template in reload.changed() {
+        if let Err(error) = check(worker, &template, tried).await {
+            reload.refuse(&template.name, error.to_string());
+        }
+    }
+    reload
 }
 
 async fn check(worker: &Worker, template: &Template, tried: &BTreeSet<Option<String>>) -> anyhow::Result<()> {

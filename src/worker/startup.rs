@@ -22,7 +22,7 @@ use assize_cell::slice::Slice;
 use assize_config::Config;
 use assize_host::clock::Clock;
 use assize_store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,7 +35,7 @@ use crate::maintenance;
 use crate::maintenance::pressure::PressureLimits;
 use crate::maintenance::schedule::Janitor;
 use crate::maintenance::watchdog::Watchdog;
-use crate::redis::{Hints, Redis};
+use crate::redis::{Hints, Redis, ReloadListener, ReloadRequest};
 use crate::template::{LiveTemplates, Templates};
 
 /// A worker whose dependencies answer.
@@ -121,11 +121,11 @@ impl Opened {
 }
 
 impl LimitsVerified {
-    /// Starts to listen for hints and to send heartbeats, which renew the leases of this worker.
-    pub fn start_heartbeats(self) -> Heartbeating {
+    /// Starts to listen for hints and requests, and to send heartbeats, which renew the leases of this worker.
+    pub fn start_heartbeats(self, reloads: ReloadListener) -> Heartbeating {
         let Self { worker, unenforced } = self;
         let (hints, background) = (Hints::default(), Background::default());
-        background.spawn(worker.redis.clone().listen(hints.clone(), background.stop.clone()));
+        background.spawn(worker.redis.clone().listen(hints.clone(), Some(reloads), background.stop.clone()));
         let info = WorkerInfo { half_slots: worker.config.worker_half_slots(), unenforced: unenforced.clone() };
         background.spawn(worker.leases.clone().send_heartbeats(
             worker.store.clone(),
@@ -192,7 +192,7 @@ impl OrphansRemoved {
 impl BerthsFilled {
     /// Starts the watchdog, the gauges, the host's pressure, the janitor, the recovery probes and the monitor of the
     /// engine. The watchdog ends with `stop`, because a worker that is about to stop takes nothing over.
-    pub fn start_maintenance(self, stop: &CancellationToken, reloads: Arc<Notify>) -> Started {
+    pub fn start_maintenance(self, stop: &CancellationToken, reloads: mpsc::Receiver<ReloadRequest>) -> Started {
         let TakenOver { before, watchdog, slots, adopted } = self.0;
         let Heartbeating { worker, hints, background, .. } = before;
         background.spawn(watchdog.run(stop.clone()));
@@ -215,7 +215,7 @@ impl BerthsFilled {
         background.spawn({
             let (worker, stop) = (Arc::clone(&worker), background.stop.clone());
             async move {
-                stop.run_until_cancelled(reload::reload_on_request(&worker, &reloads)).await;
+                stop.run_until_cancelled(reload::reload_on_request(&worker, reloads)).await;
             }
         });
         Started { worker, hints, slots, adopted, background }
@@ -242,7 +242,7 @@ async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
     let templates = live.current();
     let engine = Engine::connect(&config).await?;
     check_images(&engine, &templates, &config).await?;
-    let id = maintenance::process::worker_id();
+    let id = maintenance::process::process_id();
     let cgroups = Cgroups::detect(&engine).await?;
     let pauses = ClaimPauses::default();
     Ok(Worker {

@@ -122,7 +122,7 @@ impl Server {
         let signing_key = folder.path().join("signing.key");
         key_file::create(&signing_key, &PrivateKey::generate()).unwrap();
         let (hints, stop) = (Hints::default(), CancellationToken::new());
-        tokio::spawn(redis.clone().listen(hints.clone(), stop.clone()));
+        tokio::spawn(redis.clone().listen(hints.clone(), None, stop.clone()));
         let state = ApiState {
             clock: Clock::system(),
             store: store.clone(),

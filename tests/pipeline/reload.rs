@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::adoption::{signal, wrote};
-use crate::harness::json;
+use crate::harness::json as json_of;
+use crate::harness::processes::assize;
 use crate::site::{Setup, Site, failure};
 
 /// Changes the text of a template.
@@ -24,14 +25,14 @@ fn copy(site: &Site, from: &str, to: &str) {
 }
 
 async fn degraded(site: &Site) -> String {
-    let readiness = json(site.get("/readyz").send().await.unwrap()).await;
+    let readiness = json_of(site.get("/readyz").send().await.unwrap()).await;
     assert_eq!(readiness["ready"], true, "{readiness}");
     readiness["degraded"].to_string()
 }
 
 /// The digest of each template as the API lists it.
 async fn digest(site: &Site, name: &str) -> Option<String> {
-    let all = json(site.get("/v1/templates").send().await.unwrap()).await;
+    let all = json_of(site.get("/v1/templates").send().await.unwrap()).await;
     let listed = all["templates"].as_array().unwrap().iter().find(|template| template["name"] == name);
     listed.map(|template| template["digest"].as_str().unwrap().to_owned())
 }
@@ -76,4 +77,40 @@ async fn templates_are_loaded_anew_and_a_bad_one_stays_as_it_was() {
     site.until("the worker refuses none", async || refused_by_worker(&site).await.as_deref() == Some("0")).await;
     signal(&site.api, "-HUP");
     site.until("the API refuses none", async || !degraded(&site).await.contains("refused")).await;
+}
+
+/// `assize templates reload`: the workers first, then the APIs, and each says what came of it.
+#[tokio::test]
+async fn a_command_loads_them_in_all_processes_and_prints_what_was_refused() {
+    let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
+    let reload = || {
+        let command = assize(&site.settings).args(["templates", "reload", "--json"]).output().unwrap();
+        let answer: Value = serde_json::from_slice(&command.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&command.stderr)));
+        (command.status.code(), answer)
+    };
+    copy(&site, "script", "fresh");
+    let (code, answer) = reload();
+    assert_eq!(code, Some(0), "{answer}");
+    let kinds: Vec<_> = answer["processes"].as_array().unwrap().iter().map(|answers| &answers["kind"]).collect();
+    assert_eq!(kinds, ["worker", "api"], "{answer}");
+    for answers in answer["processes"].as_array().unwrap() {
+        assert_eq!((&answers["reports"][0]["loaded"], &answers["missing"]), (&json!(["fresh"]), &json!(0)), "{answer}");
+    }
+    let fresh = site.run("fresh", &[("run.sh", "exit 0")]).await;
+    assert_eq!(fresh["score"], 1.0, "{fresh}");
+    // The API cannot see that an image is missing, the worker can.
+    change(&site, "fresh", "assize/base:1", "assize/nothing:1");
+    let (code, answer) = reload();
+    assert_eq!(code, Some(1), "{answer}");
+    let refused = &answer["processes"][0]["reports"][0]["refused"][0];
+    assert_eq!(refused["name"], "fresh", "{answer}");
+    assert!(refused["reason"].as_str().unwrap().contains("assize/nothing:1"), "{answer}");
+    std::fs::rename(&site.templates_dir, site.templates_dir.with_extension("away")).unwrap();
+    let (code, answer) = reload();
+    assert_eq!(code, Some(1), "{answer}");
+    assert!(
+        answer["processes"][1]["reports"][0]["error"].as_str().unwrap().contains("cannot read the folder"),
+        "{answer}"
+    );
 }

@@ -1,7 +1,7 @@
 //! The commands that call the API, and the offline check of signed statements.
 //!
 //! Each command has a module with its arguments and one function that runs it: [`submit`], [`runs`] (watch, status,
-//! cancel, list and templates), [`verdict`] and [`verify`]. The other modules are shared: the API [`client`], the events
+//! cancel and list), [`verdict`] and [`verify`]. The other modules are shared: the API [`client`], the events
 //! of a run ([`follow`]) and their presentation ([`report`]), the [`terminal`], and the [`outcome`] that becomes the
 //! exit code.
 //!
@@ -33,7 +33,6 @@ pub enum ClientCommand {
     Verify(verify::Verify),
     Cancel(runs::Cancel),
     Runs(runs::Runs),
-    Templates(runs::ListTemplates),
 }
 
 impl ClientCommand {
@@ -50,7 +49,6 @@ impl ClientCommand {
             Self::Verify(verify) => verify::run(&verify),
             Self::Cancel(cancel) => runs::cancel(cancel).await,
             Self::Runs(list) => runs::list(list).await,
-            Self::Templates(templates) => runs::templates(templates).await,
         }
     }
 }

@@ -13,7 +13,7 @@ EXIT CODES:
   0  the command succeeded; for an evaluation: every test passed
   1  the evaluation finished and tests failed; for `demo`: a sample ended otherwise than declared;
      for `verify`: the statement is not valid; for `inspect`: the service would refuse the file;
-     for `template`: it has an error
+     for `template`: it has an error; for `templates reload`: a process refused a template
   2  the command line or its input is wrong
   3  the evaluation failed because of the project
   4  the evaluation failed because of the template or its tests
@@ -27,7 +27,7 @@ pub enum Exit {
     TestsFailed,
     /// The signed statement is not valid.
     NotVerified,
-    /// The service would refuse what was inspected, or a template has an error.
+    /// The service would refuse what was inspected, a template has an error, or a process refused one.
     Refused,
     Usage,
     Submission,
