@@ -39,7 +39,9 @@ pub async fn open(path: &Path, store: &Store) -> Result<Option<Signer>, SignerEr
     }
     let signer = Signer::open(path)?;
     let key = signer.key();
-    match store.ensure_signing_key(key.public()).await? {
+    let registered = store.ensure_signing_key(key.public()).await?;
+    assize_observe::metrics().signing_key_created(registered.created_at.timestamp());
+    match registered.retired_at {
         Some(retired_at) => Err(SignerError::Retired { id: key.id().to_owned(), path: path.to_owned(), retired_at }),
         None => Ok(Some(signer)),
     }

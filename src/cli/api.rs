@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::signals;
 use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::cli::fault;
 use crate::intake::blob::Blobs;
+use crate::maintenance::process::process_id;
 use crate::metrics_listener;
-use crate::redis::{Hints, Redis};
-use crate::template::{LiveTemplates, TemplateError};
+use crate::redis::{Hints, ProcessKind, Redis, ReloadListener, ReloadRequest, reload_queue};
+use crate::template::LiveTemplates;
+use crate::template::reload::{finish, read_again};
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host as host;
@@ -40,8 +42,10 @@ pub struct Api {
 /// [`Fault`] for a person.
 pub async fn run(command: Api, config: Config) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
+    metrics_listener::describe_build();
     let stop = signals::shutdown_token(command.lifeline)?;
-    let reloads = signals::reload_requests()?;
+    let (sender, reloads) = reload_queue();
+    signals::reload_on_hangup(sender.clone())?;
     open_files(&config);
     let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
@@ -71,33 +75,28 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         ended
     };
     let reloading = {
-        let (templates, stop) = (parts.templates.clone(), stop.clone());
-        async move { stop.run_until_cancelled(reload_on_request(&templates, &reloads)).await }
+        let (templates, redis, stop) = (parts.templates.clone(), parts.redis.clone(), stop.clone());
+        async move { stop.run_until_cancelled(reload_on_request(&templates, &redis, reloads)).await }
     };
-    let listening = parts.redis.clone().listen(parts.hints.clone(), stop.clone());
+    let listener = ReloadListener { kind: ProcessKind::Api, requests: sender };
+    let gauges = crate::maintenance::gauges::run(parts.store.clone(), stop.clone());
+    let listening = parts.redis.clone().listen(parts.hints.clone(), Some(listener), stop.clone());
     let served = async {
         let served = serve(parts, config.clone(), stop.clone()).await;
         stop.cancel();
         served
     };
-    let (served, metrics, (), _) = tokio::join!(served, metrics, listening, reloading);
+    let (served, metrics, (), (), _) = tokio::join!(served, metrics, listening, gauges, reloading);
     served.and(metrics).map_err(Fault::infrastructure)?;
     Ok(Exit::Success)
 }
 
 /// Loads the templates anew whenever somebody asks for it.
-async fn reload_on_request(templates: &LiveTemplates, reloads: &Notify) {
-    loop {
-        reloads.notified().await;
-        let templates = templates.clone();
-        let reload = tokio::task::spawn_blocking(move || {
-            let read = templates.read_again()?;
-            templates.take_into_use(read);
-            Ok::<_, TemplateError>(())
-        });
-        if let Err(error) = reload.await.map_err(anyhow::Error::from).and_then(|read| Ok(read?)) {
-            tracing::error!(%error, "the templates were not loaded anew; all stay as they were");
-        }
+async fn reload_on_request(templates: &LiveTemplates, redis: &Redis, mut requests: mpsc::Receiver<ReloadRequest>) {
+    let process = process_id();
+    while let Some(request) = requests.recv().await {
+        let read = read_again(templates).await;
+        finish(templates, redis, &process, request, read).await;
     }
 }
 

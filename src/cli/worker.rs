@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::signals;
 use crate::metrics_listener;
+use crate::redis::reload_queue;
 use assize_cell::unenforced;
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
@@ -54,8 +55,11 @@ pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
         (config.constants.output_head_bytes, config.constants.output_tail_bytes) = (bytes, bytes);
     }
     unenforced::parse(&config.allow_unenforced_limits).map_err(Fault::usage)?;
+    metrics_listener::describe_build();
+    metrics().set_worker_half_slots(config.worker_half_slots());
     let stop = signals::shutdown_token(command.lifeline)?;
-    let reloads = signals::reload_requests()?;
+    let reloads = reload_queue();
+    signals::reload_on_hangup(reloads.0.clone())?;
     // When one part ends, by a fault or by the stop signal, the other is stopped too.
     let ready = Arc::new(AtomicBool::new(false));
     let metrics = async {

@@ -1,4 +1,5 @@
-//! Gauges that change without an event of this process: the depth of the queue and the number of stale leases.
+//! Gauges that change without an event of this process: the depth of the queue, the number of workers and of stale
+//! leases. The API reads them too, so that they exist when no worker does.
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
 
 async fn run_once(store: &Store) -> Result<(), StoreError> {
     metrics().observe_queue(&store.queue_counts().await?);
+    metrics().set_workers(store.count_workers().await?);
     metrics().set_stale_runs(store.stale_runs(LEASE_TIMEOUT.as_secs_f64()).await?);
     Ok(())
 }

@@ -14,7 +14,7 @@ pub enum Liveness {
 
 /// A unique name for this process: host and pid namespace, pid, start time.
 #[must_use]
-pub fn worker_id() -> String {
+pub fn process_id() -> String {
     let pid = std::process::id();
     format!("{}-{pid}-{}", namespace(), start_time(&pid.to_string()).unwrap_or_default())
 }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn this_process_lives_and_one_that_started_at_another_time_does_not() {
-        let me = worker_id();
+        let me = process_id();
         assert_eq!(liveness(&me), Liveness::Alive);
         let (name, started) = me.rsplit_once('-').unwrap();
         assert_eq!(liveness(&format!("{name}-{}", started.parse::<u64>().unwrap() + 1)), Liveness::Dead);

@@ -43,6 +43,7 @@ impl LiveTemplates {
     /// The first [`TemplateError`]: a process does not start with a template that cannot be used.
     pub fn load(folder: &Path) -> Result<Self, TemplateError> {
         let templates = Arc::new(Templates::load(folder)?);
+        templates.iter().for_each(|template| assize_observe::metrics().template_loaded(&template.name));
         let state = RwLock::new(State { templates, refused: BTreeMap::new() });
         Ok(Self(Arc::new(Live { folder: folder.to_owned(), state })))
     }
@@ -74,18 +75,23 @@ impl LiveTemplates {
         Ok(reload)
     }
 
-    /// Takes what was read into use, and logs what changed.
-    pub fn take_into_use(&self, reload: Reload) {
+    /// Takes what was read into use, logs what changed, and returns the names of the templates that were loaded and the
+    /// reason for each that was refused.
+    pub fn take_into_use(&self, reload: Reload) -> (Vec<String>, BTreeMap<String, String>) {
         let Reload { read, refused, before } = reload;
         for (name, reason) in &refused {
             let kept = before.get(name).map(|template| template.digest.as_str());
             tracing::error!(template = name, reason, kept, "a template was refused; its earlier version stays in use");
         }
+        let mut loaded = Vec::new();
         for template in read.values().filter(|template| is_new(&before, template)) {
             tracing::info!(template = template.name, digest = template.digest, "a template was loaded");
+            assize_observe::metrics().template_loaded(&template.name);
+            loaded.push(template.name.clone());
         }
         assize_observe::metrics().templates_refused(refused.len());
-        *self.0.state.write() = State { templates: Arc::new(Templates(read)), refused };
+        *self.0.state.write() = State { templates: Arc::new(Templates(read)), refused: refused.clone() };
+        (loaded, refused)
     }
 }
 
@@ -171,7 +177,8 @@ mod tests {
         let changed: Vec<_> = read.changed().iter().map(|template| template.name.clone()).collect();
         assert_eq!(changed, ["known", "new"]);
         changed.iter().for_each(|name| read.refuse(name, "there is no image".to_owned()));
-        live.take_into_use(read);
+        let (loaded, refused) = live.take_into_use(read);
+        assert_eq!((loaded, refused.len()), (Vec::<String>::new(), 2));
         assert_eq!((pids(&live), live.refused()), (vec![("known".to_owned(), 16)], changed));
     }
 

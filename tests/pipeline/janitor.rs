@@ -19,7 +19,7 @@ use crate::site::{Setup, Site, docker, remove};
 
 /// A worker that had this process's id on this host and is gone.
 fn dead() -> String {
-    let alive = process::worker_id();
+    let alive = process::process_id();
     let (process, started) = alive.rsplit_once('-').unwrap();
     format!("{process}-{}", started.parse::<u64>().unwrap() - 1)
 }
@@ -72,7 +72,7 @@ fn berth<'a>(instance: &'a str, worker: &'a str) -> [(&'a str, &'a str); 3] {
 async fn only_what_nobody_of_this_installation_wants_is_removed() {
     let site = quiet_site();
     let (instance, other) = (site.instance.clone(), format!("{}-other", site.instance));
-    let (me, dead) = (process::worker_id(), dead());
+    let (me, dead) = (process::process_id(), dead());
     let store = Store::open(&site.database_url, 2).unwrap();
     site.submit("script", &[("run.sh", "exit 0")]).await;
     let caps = assize::admission::caps(&Config::default());

@@ -117,7 +117,7 @@ async fn every_limit_has_a_name_and_holds_on_this_host() {
     let cgroups = Cgroups::detect(&engine).await.unwrap();
     let slice = Slice::open(&engine, &cgroups, &config).await.unwrap();
     slice.set().await.unwrap();
-    let worker = process::worker_id();
+    let worker = process::process_id();
     let found = unenforced::try_all(&engine, &slice, &cgroups, &worker, berth::BERTH_IMAGE, &[None]).await;
     stale_cgroups::remove_parents(&cgroups);
     let found = found.unwrap();

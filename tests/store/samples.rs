@@ -123,6 +123,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("count_queued", format!("'{organization}', 'user-1', 200"), Cost::Probe),
         sample("count_queued", format!("'{organization}', NULL, 1000"), Cost::Page(1000)),
         sample("count_queued", "NULL, NULL, 1000", Cost::Page(1000)),
+        sample("count_workers", "", Cost::Active),
         sample("confirm_lease", format!("'{running}', 1, 1"), Cost::Active),
         sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1, {message}"), Cost::Active),
         sample("delete_old_keys", "7", Cost::Page(3 * 500)),

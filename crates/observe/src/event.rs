@@ -92,19 +92,20 @@ pub fn run_parsing(run: &RunIdentity, since: Duration) {
 /// The run ended with a verdict, `taken` after its claim.
 pub fn run_completed(run: &RunIdentity, taken: Duration, score: f64, max_score: f64) {
     metrics().run_ended(&run.template, Status::Completed, taken);
+    metrics().attempt_completed();
     line!(info, run, NO_PHASE, Status::Completed, Some(taken), NO_CODE, score, max_score, "run completed");
 }
 
 /// The run ended without one.
 pub fn run_failed(run: &RunIdentity, taken: Duration, stage: Option<StageName>, code: FailureCode, why: &str) {
     metrics().run_ended(&run.template, code.status(), taken);
-    metrics().run_failed(code);
+    metrics().attempt_failed(&run.template, code);
     line!(warn, run, stage, code.status(), Some(taken), Some(code), why, "run ended without a verdict");
 }
 
 /// The attempt failed and the run went back to the queue.
 pub fn run_requeued(run: &RunIdentity, taken: Duration, code: FailureCode, why: &str) {
-    metrics().run_failed(code);
+    metrics().attempt_failed(&run.template, code);
     line!(warn, run, NO_PHASE, Status::Queued, Some(taken), Some(code), why, "attempt failed, run queued again");
 }
 

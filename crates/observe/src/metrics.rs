@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use assize_domain::queue::{ClaimPause, StatusCount};
-use assize_domain::run::{FailureCode, Status};
+use assize_domain::run::{Cause, FailureCode, Status};
 use assize_host::clock::Clock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
@@ -75,8 +75,8 @@ impl Metrics {
         for family in families::ALL {
             family.describe();
         }
-        for code in FailureCode::ALL {
-            failures(*code).absolute(0);
+        for outcome in OUTCOMES {
+            attempts(outcome).absolute(0);
         }
         for reason in ClaimPause::ALL {
             gauge!(families::CLAIMS_PAUSED.name, "reason" => reason.as_str()).set(0);
@@ -143,13 +143,49 @@ impl Metrics {
         self.queue_wait.record(waited);
     }
 
-    pub(super) fn run_ended(&self, template: &str, status: Status, taken: Duration) {
-        let labels = [("template", template.to_owned()), ("status", status.as_str().to_owned())];
-        histogram!(families::RUN_DURATION.name, &labels).record(taken);
+    /// Creates the series of a template, so that its first failure is visible to `rate()`.
+    pub fn template_loaded(&self, template: &str) {
+        for code in FailureCode::ALL {
+            failures(template, *code).increment(0);
+        }
+        for status in Status::ALL.iter().filter(|status| status.is_terminal()) {
+            // An empty histogram counts nothing yet.
+            let _created = run_duration(template, *status);
+        }
     }
 
-    pub(super) fn run_failed(&self, code: FailureCode) {
-        failures(code).increment(1);
+    /// Records which program this is. `schema` is its newest migration.
+    pub fn build_info(&self, version: &'static str, commit: &'static str, schema: i64) {
+        let labels = [("version", version.to_owned()), ("commit", commit.to_owned()), ("schema", schema.to_string())];
+        gauge!(families::BUILD_INFO.name, &labels).set(1);
+    }
+
+    /// Records when the signing key of this process was registered, in seconds since 1970.
+    pub fn signing_key_created(&self, seconds: i64) {
+        gauge!(families::SIGNING_KEY_CREATED.name).set(number(seconds));
+    }
+
+    /// Records how many workers live.
+    pub fn set_workers(&self, workers: i64) {
+        gauge!(families::WORKERS.name).set(number(workers));
+    }
+
+    /// Records how many half-slots this worker has, free or not.
+    pub fn set_worker_half_slots(&self, half_slots: u32) {
+        gauge!(families::WORKER_HALF_SLOTS.name).set(half_slots);
+    }
+
+    pub(super) fn run_ended(&self, template: &str, status: Status, taken: Duration) {
+        run_duration(template, status).record(taken);
+    }
+
+    pub(super) fn attempt_completed(&self) {
+        attempts("completed").increment(1);
+    }
+
+    pub(super) fn attempt_failed(&self, template: &str, code: FailureCode) {
+        failures(template, code).increment(1);
+        attempts(outcome_of(code.cause())).increment(1);
     }
 
     /// Records that the kernel killed so many processes in cells for memory.
@@ -244,8 +280,29 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn failures(code: FailureCode) -> Counter {
-    counter!(families::FAILURES.name, "code" => code.as_str(), "cause" => code.cause().as_str())
+fn failures(template: &str, code: FailureCode) -> Counter {
+    let (code, cause) = (code.as_str(), code.cause().as_str());
+    counter!(families::FAILURES.name, "template" => template.to_owned(), "code" => code, "cause" => cause)
+}
+
+fn run_duration(template: &str, status: Status) -> Histogram {
+    let labels = [("template", template.to_owned()), ("status", status.as_str().to_owned())];
+    histogram!(families::RUN_DURATION.name, &labels)
+}
+
+/// How an attempt can end: label values of [`families::ATTEMPTS`].
+const OUTCOMES: [&str; 5] = ["completed", "cancelled", "submission", "grader", "infrastructure"];
+
+/// The word for attempts that failed for this cause. Only a cancel is caused by the platform.
+const fn outcome_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Platform => "cancelled",
+        Cause::Submission | Cause::Grader | Cause::Infrastructure => cause.as_str(),
+    }
+}
+
+fn attempts(outcome: &'static str) -> Counter {
+    counter!(families::ATTEMPTS.name, "outcome" => outcome)
 }
 
 fn claim_pauses(reason: ClaimPause) -> Counter {
@@ -292,14 +349,17 @@ mod tests {
 
     #[test]
     fn series_with_known_labels_begin_at_0() {
+        metrics().template_loaded("known");
         let text = metrics().text();
         for series in [
-            "assize_failures_total{code=\"worker_lost\",cause=\"infrastructure\"}",
+            "assize_failures_total{template=\"known\",code=\"worker_lost\",cause=\"infrastructure\"}",
+            "assize_run_duration_seconds_bucket{template=\"known\",status=\"completed\",le=\"0.25\"}",
+            "assize_attempts_total{outcome=\"infrastructure\"}",
             "assize_claims_paused{reason=\"draining\"}",
             "assize_claim_pauses_total{reason=\"paused\"}",
             "assize_worker_probes_total{outcome=\"failed\"}",
             "assize_refusals_total{limit=\"connections\"}",
-            "assize_queue_wait_seconds_bucket{le=\"0.005\"}",
+            "assize_queue_wait_seconds_bucket{le=\"0.01\"}",
             "assize_oom_kills_total",
             "assize_stale_runs",
         ] {

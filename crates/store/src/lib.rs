@@ -32,6 +32,12 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("sql/migrations");
 
+/// The newest migration that this program knows.
+#[must_use]
+pub fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// The advice for a database that does not answer.
 const CHECK_POSTGRES: &str = "check that it runs and that database_url is right";
 
@@ -124,7 +130,7 @@ impl Store {
                 StoreError::Refused { reason, .. } => StoreError::Schema(reason),
                 other => other,
             })?;
-        let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let wanted = newest_migration();
         match newest {
             Some(version) if version >= wanted => Ok(()),
             seen => {

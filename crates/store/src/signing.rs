@@ -15,14 +15,12 @@ pub struct SigningKeyRow {
 }
 
 impl Store {
-    /// Makes a public key known, if it is not. When it was retired, if it was.
-    pub async fn ensure_signing_key(&self, key: PublicKey) -> Result<Option<DateTime<Utc>>, StoreError> {
+    /// Makes a public key known, if it is not, and returns its times.
+    pub async fn ensure_signing_key(&self, key: PublicKey) -> Result<SigningKeyRow, StoreError> {
         let (id, bytes) = (key.id(), key.bytes());
-        self.timed(
-            "ensure_signing_key",
-            sqlx::query_file_scalar!("sql/queries/ensure_signing_key.sql", id, bytes.as_slice()).fetch_one(&self.pool),
-        )
-        .await
+        let asked = sqlx::query_file_as!(SigningKeyRow, "sql/queries/ensure_signing_key.sql", id, bytes.as_slice())
+            .fetch_one(&self.pool);
+        self.timed("ensure_signing_key", asked).await
     }
 
     /// All of them, oldest first.

@@ -40,6 +40,15 @@ impl Store {
         self.timed("unenforced_limits", asked).await
     }
 
+    /// The number of workers that live.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn count_workers(&self) -> Result<i64, StoreError> {
+        let asked = sqlx::query_file_scalar!("sql/queries/count_workers.sql").fetch_one(&self.pool);
+        self.timed("count_workers", asked).await
+    }
+
     /// Says that this worker stops.
     ///
     /// # Errors

@@ -86,7 +86,11 @@ families! {
     OOM_KILLS = Family::counter("assize_oom_kills_total", "Processes in cells that the kernel killed for memory");
     EGRESS_CONNECTIONS = Family::counter("assize_egress_connections_total", "Connections that stages requested");
     EGRESS_BYTES = Family::counter("assize_egress_bytes_total", "Bytes that stages exchanged over their connections");
-    FAILURES = Family::counter("assize_failures_total", "Attempts that ended without a verdict, by code and cause");
+    FAILURES = Family::counter("assize_failures_total", "Attempts that ended without a verdict, by template, code and cause");
+    ATTEMPTS = Family::counter(
+        "assize_attempts_total",
+        "Attempts that ended, by outcome: completed, cancelled, or the cause of the failure"
+    );
     REFUSALS = Family::counter("assize_refusals_total", "Clients that were refused, by limit");
     JANITOR_REMOVED = Family::counter("assize_janitor_removed_total", "Objects that the janitor removed, by task");
     WORKER_PROBES = Family::counter(
@@ -101,6 +105,16 @@ families! {
     ACTIVE_RUNS = Family::gauge("assize_active_runs", "Runs with a lease, by state");
     ACTIVE_HALF_SLOTS = Family::gauge("assize_active_half_slots", "Half-slots in use over all workers");
     STALE_RUNS = Family::gauge("assize_stale_runs", "Active runs whose lease was not renewed for 30 s");
+    WORKERS = Family::gauge("assize_workers", "Workers that reported within the last 30 s");
+    WORKER_HALF_SLOTS = Family::gauge("assize_worker_half_slots", "Half-slots of this worker, free or not");
+    SIGNING_KEY_CREATED = Family::gauge(
+        "assize_signing_key_created_timestamp_seconds",
+        "Time at which the signing key of this process was registered"
+    );
+    BUILD_INFO = Family::gauge(
+        "assize_build_info",
+        "Always 1; the labels are the version, the commit and the newest migration of this program"
+    );
     CONNECTIONS = Family::gauge("assize_connections", "Open connections of the API");
     OPEN_REQUESTS = Family::gauge("assize_open_requests", "Requests that are open because they follow live output or wait");
     RATE_LIMITS_LOCAL = Family::gauge(
@@ -133,12 +147,12 @@ families! {
         "assize_templates_refused",
         "Templates whose latest version this process refused when it loaded them anew"
     );
-    QUEUE_WAIT = Family::histogram("assize_queue_wait_seconds", "Time from submission to claim", 0.005, 18);
-    RUN_DURATION = Family::histogram("assize_run_duration_seconds", "Time from claim to end", 0.125, 14);
+    QUEUE_WAIT = Family::histogram("assize_queue_wait_seconds", "Time from submission to claim", 0.01, 19);
+    RUN_DURATION = Family::histogram("assize_run_duration_seconds", "Time from claim to end", 0.25, 14);
     QUERY_DURATION =
         Family::histogram("assize_database_query_duration_seconds", "Time of queries, by name", 0.000_25, 16);
     REQUEST_DURATION =
-        Family::histogram("assize_http_request_duration_seconds", "Time of requests, by route", 0.000_5, 16);
+        Family::histogram("assize_http_request_duration_seconds", "Time of requests, by route", 0.000_5, 18);
 }
 
 /// The limits by which clients are refused: label values of [`REFUSALS`].
