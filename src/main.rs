@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use assize::cli::{self, Cli, Command};
+use assize::cli::{self, Cli, Command, ServerCli, ServerCommand};
 use assize_client::exit_code;
 use assize_client::outcome::Outcome;
 use assize_config::Config;
@@ -8,7 +8,20 @@ use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit_code(run(Cli::parse()).await)
+    let first = std::env::args_os().nth(1);
+    exit_code(if first.is_some_and(|first| ServerCli::is_meant_by(&first)) {
+        serve(ServerCli::parse()).await
+    } else {
+        run(Cli::parse()).await
+    })
+}
+
+async fn serve(cli: ServerCli) -> Outcome {
+    let config = Config::load(cli.config.as_deref())?;
+    match cli.command {
+        ServerCommand::Api(api) => cli::api::run(api, config).await,
+        ServerCommand::Worker(worker) => cli::worker::run(worker, config).await,
+    }
 }
 
 async fn run(cli: Cli) -> Outcome {

@@ -16,6 +16,7 @@ pub mod up;
 pub mod with_services;
 pub mod worker;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use assize_client::{ClientCommand, outcome};
@@ -34,6 +35,34 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The command line of a process that serves: `assize api` and `assize worker`.
+///
+/// To build the parser of every command would touch 2 MiB of the program, which an idle process then keeps in memory.
+#[derive(Debug, clap::Parser)]
+#[command(name = "assize", version, after_help = outcome::EXIT_CODES, max_term_width = 100)]
+pub struct ServerCli {
+    /// Read the settings from this file. Without it, assize.toml in the current folder is read if it exists.
+    #[arg(long, global = true, env = "ASSIZE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: ServerCommand,
+}
+
+/// The commands that serve.
+#[derive(Debug, clap::Subcommand)]
+pub enum ServerCommand {
+    Api(api::Api),
+    Worker(worker::WorkerCommand),
+}
+
+impl ServerCli {
+    /// Whether the first argument is a command that serves.
+    #[must_use]
+    pub fn is_meant_by(first: &OsStr) -> bool {
+        first == "api" || first == "worker"
+    }
+}
+
 /// The commands, in the order in which `assize --help` lists them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -50,4 +79,24 @@ pub enum Command {
     Migrate(migrate::Migrate),
     Key(key::Key),
     WithServices(with_services::WithServices),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn a_command_that_serves_has_the_same_help_in_both_parsers() {
+        for name in ["api", "worker"] {
+            assert!(ServerCli::is_meant_by(OsStr::new(name)));
+            let help = |mut command: clap::Command| {
+                command.build();
+                command.find_subcommand_mut(name).unwrap().render_long_help().to_string()
+            };
+            assert_eq!(help(ServerCli::command()), help(Cli::command()));
+        }
+        assert!(!ServerCli::is_meant_by(OsStr::new("up")));
+    }
 }

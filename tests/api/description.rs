@@ -45,6 +45,15 @@ async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPoo
         document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
     let ids: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
     assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let url = format!("{}{}", server.url, path.replace("{id}", &server.key));
+            let method = method.to_uppercase().parse().unwrap();
+            let answer = server.client.request(method, url).send().await.unwrap().text().await.unwrap();
+            let is_routed = !["no_such_route", "method_not_allowed"].iter().any(|code| answer.contains(code));
+            assert!(is_routed, "{path}: {answer}");
+        }
+    }
     let mut found = Vec::new();
     references(&document, &mut found);
     assert!(found.len() > 10);

@@ -143,8 +143,13 @@ fn no_route_is_added_past_the_description() {
             }
         }
     }
-    let allowed = NOT_DESCRIBED.map(|path| format!(".route(\"{path}\", document)"));
-    assert_eq!(seen, allowed, "a route outside the description is in no test: use `routes!`");
+    let document: serde_json::Value = serde_json::from_str(&assize::api::openapi_document()).unwrap();
+    for call in seen {
+        let path = call.strip_prefix(".route(\"").and_then(|rest| rest.split('"').next());
+        let path = path.unwrap_or_else(|| panic!("{call} names no path: write .route(\"/path\", ..)"));
+        let is_known = document["paths"].get(path).is_some() || NOT_DESCRIBED.contains(&path);
+        assert!(is_known, "{path} is not described, so no test tries it: name its handler in `Document`");
+    }
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
