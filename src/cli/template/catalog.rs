@@ -17,7 +17,7 @@ macro_rules! embedded {
 }
 
 /// All of them, in the order in which the help lists them.
-pub(super) const TEMPLATES: [EmbeddedTemplate; 6] = [
+pub(super) const TEMPLATES: [EmbeddedTemplate; 7] = [
     embedded!(
         "python-unit",
         "ASSIGNMENT.md",
@@ -148,6 +148,37 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 6] = [
         "sample/starter/build.js",
         "sample/starter/package.json",
         "template.toml",
+        "tests/driver.mjs",
+        "tests/report.mjs",
+    ),
+    embedded!(
+        "fullstack-browser",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/build-failing/build.js",
+        "sample/build-failing/package.json",
+        "sample/empty/README",
+        "sample/endless-loop/package.json",
+        "sample/endless-loop/server.js",
+        "sample/expect.toml",
+        "sample/hostile/forge.js",
+        "sample/hostile/package.json",
+        "sample/hostile/server.js",
+        "sample/memory-hog/package.json",
+        "sample/memory-hog/server.js",
+        "sample/partly-failing/package.json",
+        "sample/partly-failing/server.js",
+        "sample/passing/build.js",
+        "sample/passing/package.json",
+        "sample/passing/server.js",
+        "sample/passing/src/page.html",
+        "sample/passing/src/page.js",
+        "sample/passing/src/style.css",
+        "sample/starter/build.js",
+        "sample/starter/package.json",
+        "sample/starter/server.js",
+        "template.toml",
+        "tests/browser.mjs",
         "tests/driver.mjs",
         "tests/report.mjs",
     ),
