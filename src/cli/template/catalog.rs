@@ -17,7 +17,7 @@ macro_rules! embedded {
 }
 
 /// All of them, in the order in which the help lists them.
-pub(super) const TEMPLATES: [EmbeddedTemplate; 8] = [
+pub(super) const TEMPLATES: [EmbeddedTemplate; 9] = [
     embedded!(
         "python-unit",
         "ASSIGNMENT.md",
@@ -231,6 +231,28 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 8] = [
         "tests/reference/schema.sql",
         "tests/report.py",
         "tests/server.py",
+    ),
+    embedded!(
+        "notebook",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "image/ask-notebook",
+        "image/check-notebook",
+        "sample/build-failing/notebook.ipynb",
+        "sample/empty/README",
+        "sample/endless-loop/notebook.ipynb",
+        "sample/expect.toml",
+        "sample/hostile/notebook.ipynb",
+        "sample/memory-hog/notebook.ipynb",
+        "sample/partly-failing/measurements.csv",
+        "sample/partly-failing/notebook.ipynb",
+        "sample/passing/measurements.csv",
+        "sample/passing/notebook.ipynb",
+        "sample/starter/measurements.csv",
+        "sample/starter/notebook.ipynb",
+        "template.toml",
+        "tests/driver.py",
+        "tests/report.py",
     ),
     embedded!(
         "trivial",
