@@ -53,7 +53,17 @@ fn check(folder: &str) -> (i32, Vec<[String; 5]>) {
 
 #[test]
 fn every_template_that_one_can_begin_with_is_correct() {
-    for from in ["python-unit", "python-api", "node-api", "node-web", "trivial"] {
+    for from in [
+        "python-unit",
+        "python-api",
+        "c-stdio",
+        "node-api",
+        "node-web",
+        "fullstack-browser",
+        "sql-postgres",
+        "notebook",
+        "trivial",
+    ] {
         let (_folder, path) = new(from);
         let (code, complaints) = check(&path);
         assert_eq!(code, 0, "{from}: {complaints:?}");
@@ -75,7 +85,9 @@ fn a_new_template_takes_the_place_of_nothing() {
     assert_eq!(run(&["template", "new", text(&file)]).code, 2);
     let unknown = run(&["template", "new", text(&folder.path().join("other")), "--from", "cobol"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.err.contains("python-unit, python-api, c-stdio, node-api, node-web, trivial"), "{}", unknown.err);
+    for known in ["python-unit, ", "fullstack-browser, ", "sql-postgres, ", "notebook, ", "trivial"] {
+        assert!(unknown.err.contains(known), "{known}: {}", unknown.err);
+    }
 }
 
 #[test]
