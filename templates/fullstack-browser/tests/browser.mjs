@@ -114,10 +114,10 @@ export class Visit {
     if (status !== 200) throw new Wrong(`GET / answered ${status ?? 'nothing'}, expected is 200`);
   }
 
-  /** Takes the picture of the page, unless it hangs, and closes what was opened. Returns whether it could be closed. */
-  async end(name, isHung) {
+  /** Takes the picture of the page, if it has a name, and closes what was opened. Returns whether it could be closed. */
+  async end(name) {
     const page = this.#last;
-    if (page !== undefined && !isHung) {
+    if (page !== undefined && name !== undefined) {
       const picture = await within(PICTURE_MS, page.screenshot({ timeout: PICTURE_MS, animations: 'disabled' }));
       if (picture !== undefined && picture.length <= MAX_PICTURE_BYTES) {
         mkdirSync(OUT, { recursive: true });

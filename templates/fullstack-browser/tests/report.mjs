@@ -10,9 +10,12 @@ const NOT_REACHED = 'not reached: the driver ended early';
 
 export class Report {
   #begun = Date.now();
+  #hidden;
   #tests;
 
-  constructor(names) {
+  /** `hidden` is the test of which nothing is printed. */
+  constructor(names, hidden) {
+    this.#hidden = hidden;
     this.#tests = new Map(names.map((name) => [name, { name, status: 'failed', duration: 0, message: NOT_REACHED }]));
     this.#write();
   }
@@ -21,7 +24,7 @@ export class Report {
   ended(name, message, duration) {
     const outcome = message === '' ? { status: 'passed' } : { status: 'failed', message };
     this.#tests.set(name, { name, duration: Math.round(duration), ...outcome });
-    console.log(message === '' ? `ok      ${name}` : `FAILED  ${name}: ${message}`);
+    if (name !== this.#hidden) console.log(message === '' ? `ok      ${name}` : `FAILED  ${name}: ${message}`);
     this.#write();
   }
 
