@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { Hung, Visit, Wrong, miss, quit, see, shown, step } from './browser.mjs';
 import { Report } from './report.mjs';
 
-const TOTAL_MS = 60_000; // all tests together
+const TOTAL_MS = 120_000; // all tests together
 const TEST_MS = 15_000; // one of them
 const MAX_HUNG = 2; // after so many pages that did not load or could not be closed, the site is taken for hung
 const MAX_REFUSED = 2; // after so many errands that could not be added, no other test waits for one
