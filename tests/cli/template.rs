@@ -219,7 +219,18 @@ fn all_complaints_come_at_once_and_errors_first() {
     let errors: Vec<&str> = complaints.iter().filter(|one| one[0] == "error").map(|one| one[2].as_str()).collect();
     assert_eq!(
         (code, errors),
-        (1, vec!["results.max_kb", "limits.cpus", "results.extra_credit", "output-flood", "starter", "beginning", "outputflood"])
+        (
+            1,
+            vec![
+                "results.max_kb",
+                "limits.cpus",
+                "results.extra_credit",
+                "output-flood",
+                "starter",
+                "beginning",
+                "outputflood"
+            ]
+        )
     );
     let first_warning = complaints.iter().position(|one| one[0] == "warning").unwrap();
     assert!(complaints[first_warning..].iter().all(|one| one[0] != "error"));
