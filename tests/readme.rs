@@ -82,8 +82,8 @@ fn every_command_in_the_documents_is_accepted_by_the_command_line() {
 
 /// The documents that people read; `docs/ATTACKS.md` is generated and tested elsewhere.
 fn documents() -> Vec<PathBuf> {
-    let in_docs =
-        std::fs::read_dir("docs").expect("docs/ is a folder").filter_map(Result::ok).map(|entry| entry.path());
+    let folders = ["docs", "docs/templates"].map(|folder| std::fs::read_dir(folder).expect("it is a folder"));
+    let in_docs = folders.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut all: Vec<PathBuf> = in_docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     all.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
     all
@@ -169,7 +169,9 @@ fn every_file_that_the_documents_name_exists() {
         "warden/",
     ];
     let mut missing = Vec::new();
-    for document in documents().into_iter().filter(|path| !path.ends_with("templates.md")) {
+    // Those about templates name files within the folder of a template.
+    let is_about_templates = |path: &PathBuf| path.ends_with("templates.md") || path.starts_with("docs/templates");
+    for document in documents().into_iter().filter(|path| !is_about_templates(path)) {
         let text = read(&document);
         for name in text.split('`').skip(1).step_by(2) {
             let is_name = name.chars().all(|letter| letter.is_alphanumeric() || "/._-".contains(letter));
@@ -179,4 +181,18 @@ fn every_file_that_the_documents_name_exists() {
         }
     }
     assert!(missing.is_empty(), "there is no such file:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_template_has_a_page_with_all_its_samples() {
+    let templates = std::fs::read_dir("templates").unwrap().map(|entry| entry.unwrap().path());
+    for template in templates.filter(|path| path.join("template.toml").is_file()) {
+        let name = template.file_name().unwrap().to_str().unwrap();
+        let page = read(&Path::new("docs/templates").join(format!("{name}.md")));
+        let samples: toml::Table = read(&template.join("sample/expect.toml")).parse().unwrap();
+        for sample in samples.keys() {
+            assert!(page.contains(&format!("`{sample}`")), "docs/templates/{name}.md has no sample {sample}");
+        }
+        assert!(read(Path::new("docs/templates.md")).contains(&format!("templates/{name}.md")), "{name} is not listed");
+    }
 }

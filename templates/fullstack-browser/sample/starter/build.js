@@ -1,0 +1,1 @@
+// Your work, if you want to build something.

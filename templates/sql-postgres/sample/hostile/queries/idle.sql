@@ -1,0 +1,1 @@
+SELECT repeat('x', 100000000) FROM generate_series(1, 20);

@@ -1,0 +1,1 @@
+COPY (SELECT 'passed') TO STDOUT;
