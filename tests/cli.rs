@@ -49,7 +49,9 @@ fn run(arguments: &[&str]) -> Printed {
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
-        std::fs::write(folder.path().join(name), content).unwrap();
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
     }
     folder
 }
@@ -137,7 +139,8 @@ fn without_a_key_one_is_told_how_to_get_one() {
 #[test]
 fn an_empty_folder_is_not_submitted() {
     let folder = project(&[]);
-    let said = run(&["submit", text(folder.path()), "--template", "t", "--key", "k", "--url", "http://127.0.0.1:1"]);
+    let fake = Fake::start(Script::passing());
+    let said = run(&["submit", text(folder.path()), "--template", "t", "--key", "k", "--url", fake.url()]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("there is no file to submit"), "{}", said.err);
 }
@@ -153,7 +156,13 @@ fn metadata_must_be_an_object() {
 }
 
 fn submit(fake: &Fake, more: &[&str]) -> Printed {
-    let folder = project(&[("run.sh", "true\n"), (".gitignore", "secret\n"), ("secret", "x")]);
+    let folder = project(&[
+        ("run.sh", "true\n"),
+        (".gitignore", "secret\n"),
+        ("secret", "x"),
+        ("a.tmp", "x"),
+        ("node_modules/x.js", "x"),
+    ]);
     let mut arguments = vec!["submit", text(folder.path()), "-t", "trivial", "-u", "alice", "--key", "k"];
     arguments.extend(["--url", fake.url()]);
     arguments.extend(more);
@@ -164,14 +173,17 @@ fn submit(fake: &Fake, more: &[&str]) -> Printed {
 fn a_submission_is_packed_sent_and_told() {
     let fake = Fake::start(Script::passing());
     let said = submit(&fake, &[]);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (0, "warning: a.tmp left out, as the template ignores it; --all packs it\n")
+    );
     assert!(said.out.contains(&format!("assize watch {}", fake.run_id())), "{}", said.out);
     let handed_in = fake.handed_in();
     assert_eq!(
         handed_in.fields,
         [("template".to_owned(), "trivial".to_owned()), ("user".to_owned(), "alice".to_owned())]
     );
-    assert_eq!(handed_in.files, [".gitignore", "run.sh"]);
+    assert_eq!(handed_in.files, [".gitignore", "node_modules/x.js", "run.sh"]);
     assert_eq!(handed_in.authorization, "Bearer k");
 }
 

@@ -72,6 +72,7 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Seen>>::default();
         let router = Router::new()
+            .route("/v1/templates", get(templates))
             .route("/v1/submissions", post(submit))
             .route("/v1/runs/{id}", get(run))
             .route("/v1/runs/{id}/verdict", get(verdict))
@@ -126,6 +127,11 @@ async fn submit(State(shared): State<Shared>, headers: HeaderMap, mut form: Mult
     shared.seen.lock().unwrap().handed_in = handed_in;
     let run = json!({ "id": RUN, "status": "queued", "attempt": 1 });
     (StatusCode::ACCEPTED, Json(json!({ "submission": { "id": RUN }, "run": run })))
+}
+
+/// A template that ignores files of its own.
+async fn templates() -> Json<Value> {
+    Json(json!({ "templates": [{ "name": "trivial", "archive": { "ignore": ["*.tmp"], "root": [] } }] }))
 }
 
 async fn run(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
