@@ -57,6 +57,7 @@ fn every_template_that_one_can_begin_with_is_correct() {
         "python-unit",
         "python-api",
         "c-stdio",
+        "cpp-ctest",
         "node-api",
         "node-web",
         "fullstack-browser",
