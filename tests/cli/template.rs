@@ -58,6 +58,7 @@ fn every_template_that_one_can_begin_with_is_correct() {
         "python-api",
         "c-stdio",
         "cpp-ctest",
+        "go-test",
         "node-api",
         "node-web",
         "fullstack-browser",

@@ -17,7 +17,7 @@ macro_rules! embedded {
 }
 
 /// All of them, in the order in which the help lists them.
-pub(super) const TEMPLATES: [EmbeddedTemplate; 10] = [
+pub(super) const TEMPLATES: [EmbeddedTemplate; 11] = [
     embedded!(
         "python-unit",
         "ASSIGNMENT.md",
@@ -146,6 +146,30 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 10] = [
         "tests/probes/text.cpp",
         "tests/probes/value.cpp",
         "tests/run.sh",
+    ),
+    embedded!(
+        "go-test",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/build-failing/lru.go",
+        "sample/empty/README",
+        "sample/endless-loop/lru.go",
+        "sample/expect.toml",
+        "sample/hostile/lru.go",
+        "sample/hostile/lru_test.go",
+        "sample/memory-hog/lru.go",
+        "sample/partly-failing/go.mod",
+        "sample/partly-failing/lru.go",
+        "sample/passing/go.mod",
+        "sample/passing/lru.go",
+        "sample/starter/go.mod",
+        "sample/starter/lru.go",
+        "template.toml",
+        "tests/go.mod",
+        "tests/lru_test.go",
+        "tests/report/main.go",
+        "tests/subject/subject.go",
+        "tests/testdata/probe.go",
     ),
     embedded!(
         "node-api",
