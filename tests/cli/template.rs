@@ -59,6 +59,7 @@ fn every_template_that_one_can_begin_with_is_correct() {
         "c-stdio",
         "cpp-ctest",
         "go-test",
+        "java-junit",
         "node-api",
         "node-web",
         "fullstack-browser",

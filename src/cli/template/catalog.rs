@@ -17,7 +17,7 @@ macro_rules! embedded {
 }
 
 /// All of them, in the order in which the help lists them.
-pub(super) const TEMPLATES: [EmbeddedTemplate; 11] = [
+pub(super) const TEMPLATES: [EmbeddedTemplate; 12] = [
     embedded!(
         "python-unit",
         "ASSIGNMENT.md",
@@ -170,6 +170,27 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 11] = [
         "tests/report/main.go",
         "tests/subject/subject.go",
         "tests/testdata/probe.go",
+    ),
+    embedded!(
+        "java-junit",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/build-failing/src/matrix/Matrix.java",
+        "sample/empty/README",
+        "sample/endless-loop/src/matrix/Matrix.java",
+        "sample/expect.toml",
+        "sample/hostile/src/META-INF/services/org.junit.platform.launcher.TestExecutionListener",
+        "sample/hostile/src/Probe.java",
+        "sample/hostile/src/matrix/Matrix.java",
+        "sample/memory-hog/src/matrix/Matrix.java",
+        "sample/partly-failing/src/matrix/Matrix.java",
+        "sample/passing/src/matrix/Matrix.java",
+        "sample/starter/src/matrix/Matrix.java",
+        "template.toml",
+        "tests/MatrixTest.java",
+        "tests/Subject.java",
+        "tests/probe/Probe.java",
+        "tests/run.sh",
     ),
     embedded!(
         "node-api",
