@@ -60,6 +60,7 @@ fn every_template_that_one_can_begin_with_is_correct() {
         "cpp-ctest",
         "go-test",
         "java-junit",
+        "rust-cargo",
         "node-api",
         "node-web",
         "fullstack-browser",

@@ -17,7 +17,7 @@ macro_rules! embedded {
 }
 
 /// All of them, in the order in which the help lists them.
-pub(super) const TEMPLATES: [EmbeddedTemplate; 12] = [
+pub(super) const TEMPLATES: [EmbeddedTemplate; 13] = [
     embedded!(
         "python-unit",
         "ASSIGNMENT.md",
@@ -191,6 +191,35 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 12] = [
         "tests/Subject.java",
         "tests/probe/Probe.java",
         "tests/run.sh",
+    ),
+    embedded!(
+        "rust-cargo",
+        "ASSIGNMENT.md",
+        "Dockerfile",
+        "sample/build-failing/Cargo.toml",
+        "sample/build-failing/src/lib.rs",
+        "sample/empty/README",
+        "sample/endless-loop/Cargo.toml",
+        "sample/endless-loop/src/lib.rs",
+        "sample/expect.toml",
+        "sample/hostile/Cargo.toml",
+        "sample/hostile/build.rs",
+        "sample/hostile/src/lib.rs",
+        "sample/memory-hog/Cargo.toml",
+        "sample/memory-hog/src/lib.rs",
+        "sample/partly-failing/Cargo.toml",
+        "sample/partly-failing/src/lib.rs",
+        "sample/passing/Cargo.toml",
+        "sample/passing/src/lib.rs",
+        "sample/starter/Cargo.toml",
+        "sample/starter/src/lib.rs",
+        "template.toml",
+        "tests/Cargo.lock",
+        "tests/Cargo.toml",
+        "tests/probe/main.rs",
+        "tests/src/lib.rs",
+        "tests/src/main.rs",
+        "tests/tests/evaluate.rs",
     ),
     embedded!(
         "node-api",
