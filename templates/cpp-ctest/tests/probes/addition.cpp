@@ -1,0 +1,6 @@
+int main()
+{
+    show("short and long", Polynomial({1, 2}) + Polynomial({10, 20, 30}));
+    show("long and short", Polynomial({10, 20, 30}) + Polynomial({1, 2}));
+    show("and nothing", Polynomial({1, 2}) + Polynomial());
+}
