@@ -11,10 +11,16 @@ macro_rules! embedded {
     ($name:literal, $($path:literal),* $(,)?) => {
         EmbeddedTemplate {
             name: $name,
-            files: &[$(($path, include_str!(concat!("../../../templates/", $name, "/", $path)))),*],
+            files: &[$((
+                $path,
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name, "/", $path)),
+            )),*],
         }
     };
 }
+
+// Behind the macro, which it uses.
+mod libraries;
 
 /// All of them, in the order in which the help lists them.
 pub(super) const TEMPLATES: [EmbeddedTemplate; 13] = [
@@ -98,129 +104,10 @@ pub(super) const TEMPLATES: [EmbeddedTemplate; 13] = [
         "tests/cases/no-line-feed/in",
         "tests/cases/no-line-feed/out",
     ),
-    embedded!(
-        "cpp-ctest",
-        "ASSIGNMENT.md",
-        "Dockerfile",
-        "sample/build-failing/CMakeLists.txt",
-        "sample/build-failing/polynomial.cpp",
-        "sample/build-failing/polynomial.hpp",
-        "sample/empty/README",
-        "sample/endless-loop/CMakeLists.txt",
-        "sample/endless-loop/polynomial.cpp",
-        "sample/endless-loop/polynomial.hpp",
-        "sample/expect.toml",
-        "sample/hostile/CMakeLists.txt",
-        "sample/hostile/polynomial.cpp",
-        "sample/hostile/polynomial.hpp",
-        "sample/memory-hog/CMakeLists.txt",
-        "sample/memory-hog/polynomial.cpp",
-        "sample/memory-hog/polynomial.hpp",
-        "sample/partly-failing/CMakeLists.txt",
-        "sample/partly-failing/polynomial.cpp",
-        "sample/partly-failing/polynomial.hpp",
-        "sample/passing/CMakeLists.txt",
-        "sample/passing/polynomial.cpp",
-        "sample/passing/polynomial.hpp",
-        "sample/starter/CMakeLists.txt",
-        "sample/starter/polynomial.cpp",
-        "sample/starter/polynomial.hpp",
-        "template.toml",
-        "tests/CMakeLists.txt",
-        "tests/ask.sh",
-        "tests/expected/addition.txt",
-        "tests/expected/cancelling.txt",
-        "tests/expected/degree.txt",
-        "tests/expected/derivative.txt",
-        "tests/expected/multiplication.txt",
-        "tests/expected/subtraction.txt",
-        "tests/expected/text.txt",
-        "tests/expected/value.txt",
-        "tests/probe.hpp",
-        "tests/probes/addition.cpp",
-        "tests/probes/cancelling.cpp",
-        "tests/probes/degree.cpp",
-        "tests/probes/derivative.cpp",
-        "tests/probes/multiplication.cpp",
-        "tests/probes/subtraction.cpp",
-        "tests/probes/text.cpp",
-        "tests/probes/value.cpp",
-        "tests/run.sh",
-    ),
-    embedded!(
-        "go-test",
-        "ASSIGNMENT.md",
-        "Dockerfile",
-        "sample/build-failing/lru.go",
-        "sample/empty/README",
-        "sample/endless-loop/lru.go",
-        "sample/expect.toml",
-        "sample/hostile/lru.go",
-        "sample/hostile/lru_test.go",
-        "sample/memory-hog/lru.go",
-        "sample/partly-failing/go.mod",
-        "sample/partly-failing/lru.go",
-        "sample/passing/go.mod",
-        "sample/passing/lru.go",
-        "sample/starter/go.mod",
-        "sample/starter/lru.go",
-        "template.toml",
-        "tests/go.mod",
-        "tests/lru_test.go",
-        "tests/report/main.go",
-        "tests/subject/subject.go",
-        "tests/testdata/probe.go",
-    ),
-    embedded!(
-        "java-junit",
-        "ASSIGNMENT.md",
-        "Dockerfile",
-        "sample/build-failing/src/matrix/Matrix.java",
-        "sample/empty/README",
-        "sample/endless-loop/src/matrix/Matrix.java",
-        "sample/expect.toml",
-        "sample/hostile/src/META-INF/services/org.junit.platform.launcher.TestExecutionListener",
-        "sample/hostile/src/Probe.java",
-        "sample/hostile/src/matrix/Matrix.java",
-        "sample/memory-hog/src/matrix/Matrix.java",
-        "sample/partly-failing/src/matrix/Matrix.java",
-        "sample/passing/src/matrix/Matrix.java",
-        "sample/starter/src/matrix/Matrix.java",
-        "template.toml",
-        "tests/MatrixTest.java",
-        "tests/Subject.java",
-        "tests/probe/Probe.java",
-        "tests/run.sh",
-    ),
-    embedded!(
-        "rust-cargo",
-        "ASSIGNMENT.md",
-        "Dockerfile",
-        "sample/build-failing/Cargo.toml",
-        "sample/build-failing/src/lib.rs",
-        "sample/empty/README",
-        "sample/endless-loop/Cargo.toml",
-        "sample/endless-loop/src/lib.rs",
-        "sample/expect.toml",
-        "sample/hostile/Cargo.toml",
-        "sample/hostile/build.rs",
-        "sample/hostile/src/lib.rs",
-        "sample/memory-hog/Cargo.toml",
-        "sample/memory-hog/src/lib.rs",
-        "sample/partly-failing/Cargo.toml",
-        "sample/partly-failing/src/lib.rs",
-        "sample/passing/Cargo.toml",
-        "sample/passing/src/lib.rs",
-        "sample/starter/Cargo.toml",
-        "sample/starter/src/lib.rs",
-        "template.toml",
-        "tests/Cargo.lock",
-        "tests/Cargo.toml",
-        "tests/probe/main.rs",
-        "tests/src/lib.rs",
-        "tests/src/main.rs",
-        "tests/tests/evaluate.rs",
-    ),
+    libraries::CPP_CTEST,
+    libraries::GO_TEST,
+    libraries::JAVA_JUNIT,
+    libraries::RUST_CARGO,
     embedded!(
         "node-api",
         "ASSIGNMENT.md",
@@ -402,29 +289,4 @@ impl EmbeddedTemplate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-
-    #[test]
-    fn every_file_of_every_template_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
-        let mut found = BTreeMap::new();
-        for entry in ignore::WalkBuilder::new(&folder).standard_filters(false).build().filter_map(Result::ok) {
-            let path = entry.path();
-            if path.is_file() && !path.to_string_lossy().contains("__pycache__") {
-                let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
-                let is_program = path.metadata().unwrap().permissions().mode() & 0o100 != 0;
-                found.insert(name, is_program);
-            }
-        }
-        let embedded: BTreeMap<String, bool> = TEMPLATES
-            .iter()
-            .flat_map(|template| template.files.iter().map(|(path, _)| (template.name, *path)))
-            .map(|(name, path)| (format!("{name}/{path}"), EmbeddedTemplate::is_program(path)))
-            .collect();
-        assert_eq!(embedded, found);
-    }
-}
+mod tests;
