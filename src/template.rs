@@ -4,6 +4,7 @@
 //! template. The tests are packed once into the zip that every cell receives.
 
 mod archive;
+mod artifacts;
 mod bundle;
 mod cases;
 mod complaint;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 pub use archive::ArchiveRules;
+pub use artifacts::Artifacts;
 use assize_archive::Needed;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{Format, Integrity, Limits, Marking, Reader, Scale};
@@ -59,6 +61,7 @@ pub struct Template {
     pub driver: Option<Driver>,
     pub results: Results,
     pub parameters: Parameters,
+    pub artifacts: Artifacts,
     pub global_timeout_s: u64,
     /// The tests as a zip; empty if the template has none.
     pub bundle: Bytes,
@@ -346,7 +349,20 @@ impl Template {
             Some(suite) => Results::of_cases(suite),
             None => file.marked_results().map_err(fault)?,
         };
-        let File { description, class, image, runtime, limits, archive, stages, driver, parameters, global, .. } = file;
+        let File {
+            description,
+            class,
+            image,
+            runtime,
+            limits,
+            archive,
+            stages,
+            driver,
+            parameters,
+            artifacts,
+            global,
+            ..
+        } = file;
         let digest = hex::encode(digest.finalize());
         let global_timeout_s = global.timeout_s;
         Ok(Self {
@@ -361,6 +377,7 @@ impl Template {
             driver,
             results,
             parameters,
+            artifacts,
             global_timeout_s,
             bundle,
             tests,

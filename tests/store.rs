@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+#[path = "store/artifacts.rs"]
+mod artifacts;
 #[path = "store/caps.rs"]
 mod caps;
 #[path = "store/checks.rs"]

@@ -60,6 +60,7 @@ impl Raw {
             image: &self.template.image,
             limits: self.template.limits,
             grader_bytes: 0,
+            artifact_bytes: 0,
             runtime: None,
             berth: "",
             plan: "",

@@ -1,5 +1,6 @@
 //! Extractors of parameters, which reject a malformed value with a problem.
 
+use assize_protocol::artifacts::name_problem;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -17,10 +18,31 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let thing = if parts.uri.path().starts_with("/v1/submissions") { "submission" } else { "run" };
         let Path(text) =
             Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::not_found(thing))?;
-        // Only the spelling that the API returns is accepted, so that each run has one address.
-        match text.parse::<Uuid>() {
-            Ok(id) if id.hyphenated().to_string() == text => Ok(Self(id)),
-            _ => Err(Problem::not_found(thing)),
+        read_id(&text).map(Self).ok_or_else(|| Problem::not_found(thing))
+    }
+}
+
+/// Only the spelling that the API returns is accepted, so that each run has one address.
+fn read_id(text: &str) -> Option<Uuid> {
+    text.parse::<Uuid>().ok().filter(|id| id.hyphenated().to_string() == text)
+}
+
+/// The id of a run and the name of one of its artifacts. A text that can be no name is not looked for.
+pub(super) struct PathArtifact {
+    pub run: Uuid,
+    pub name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathArtifact {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let missing = || Problem::not_found("artifact");
+        let Path((run, name)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| missing())?;
+        match (read_id(&run), name_problem(&name)) {
+            (Some(run), None) => Ok(Self { run, name }),
+            _ => Err(missing()),
         }
     }
 }

@@ -6,11 +6,12 @@
 //! 2. `request_body`: the limits of the body;
 //! 3. `request_limits`: the rate limit of the address, the limits of the head, and the time limit;
 //! 4. the extractors of its handler (`auth`, `extract`);
-//! 5. its handler: `submissions`, `runs`, `output`, `verdict`, `templates`, `signing_keys` or `health`.
+//! 5. its handler: `submissions`, `runs`, `output`, `verdict`, `artifacts`, `templates`, `signing_keys` or `health`.
 //!
 //! Every error becomes an HTTP status in `problem`, and only there. The handlers describe themselves; `router`
 //! generates `GET /v1/openapi.json` from these descriptions, and `docs/openapi.json` is its copy in the tree.
 
+mod artifacts;
 mod auth;
 mod bounded_socket;
 mod client_address;

@@ -14,7 +14,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use super::problem::{Problem, ProblemCode, ProblemDocument};
 use super::state::RouterState;
 use super::{
-    health, output, request_body, request_limits, request_log, runs, signing_keys, submissions, templates, verdict,
+    artifacts, health, output, request_body, request_limits, request_log, runs, signing_keys, submissions, templates,
+    verdict,
 };
 
 /// The copy of the document in the tree.
@@ -31,6 +32,8 @@ const DOCUMENT: &str = include_str!("../../docs/openapi.json");
         runs::cancel,
         output::read,
         verdict::read,
+        artifacts::list,
+        artifacts::read,
         templates::list,
         signing_keys::list,
         health::livez,
@@ -74,6 +77,8 @@ pub(super) fn router(state: RouterState) -> Router {
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/runs/{id}/output", get(output::read))
         .route("/v1/runs/{id}/verdict", get(verdict::read))
+        .route("/v1/runs/{id}/artifacts", get(artifacts::list))
+        .route("/v1/runs/{id}/artifacts/{*name}", get(artifacts::read))
         .route("/v1/templates", get(templates::list))
         .route("/v1/signing-keys", get(signing_keys::list))
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)))

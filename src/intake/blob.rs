@@ -9,6 +9,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use assize_domain::artifact;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -118,17 +119,21 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Unavailable`]; nothing half-written stays behind.
     pub async fn put_archive(&self, sha256: &str, file: &Arc<File>, bytes: u64) -> Result<(), BlobError> {
-        let path = archive_path(sha256);
-        if bytes <= self.piece as u64 {
-            let whole = self.read_piece(file, 0, bytes).await?;
-            bounded("store an archive", self.store.put(&path, whole.into())).await?;
+        self.put_file(&archive_path(sha256), file, 0, bytes).await
+    }
+
+    /// Keeps the bytes of `file` between two places.
+    async fn put_file(&self, path: &Path, file: &Arc<File>, from: u64, end: u64) -> Result<(), BlobError> {
+        if end - from <= self.piece as u64 {
+            let whole = self.read_piece(file, from, end).await?;
+            bounded("store a file", self.store.put(path, whole.into())).await?;
             return Ok(());
         }
-        let upload = bounded("begin an upload", self.store.put_multipart(&path)).await?;
+        let upload = bounded("begin an upload", self.store.put_multipart(path)).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, self.piece);
-        let mut at = 0;
-        while at < bytes {
-            let piece = self.read_piece(file, at, bytes).await?;
+        let mut at = from;
+        while at < end {
+            let piece = self.read_piece(file, at, end).await?;
             at += piece.len() as u64;
             bounded("take a piece", upload.wait_for_capacity(1)).await?;
             upload.put(piece);
@@ -175,13 +180,45 @@ impl Blobs {
 
     /// The SHA-256 of the archives in one of [`SHARDS`] parts of the store, in pages of at most `page`.
     pub fn archives_in(&self, shard: u8, page: usize) -> BoxStream<'static, Result<Vec<String>, BlobError>> {
-        let listed = self.store.list(Some(&Path::from(format!("archives/{shard:02x}"))));
-        let named = listed.try_filter_map(async |found| {
-            let name = found.location.filename().and_then(|name| name.strip_suffix(".zip"));
+        self.sha256s_in(&format!("archives/{shard:02x}"), ".zip", page)
+    }
+
+    /// The SHA-256 of the artifacts in one of [`SHARDS`] parts of the store, in pages of at most `page`.
+    pub fn artifacts_in(&self, shard: u8, page: usize) -> BoxStream<'static, Result<Vec<String>, BlobError>> {
+        self.sha256s_in(&format!("artifacts/{shard:02x}"), "", page)
+    }
+
+    fn sha256s_in(
+        &self,
+        folder: &str,
+        suffix: &'static str,
+        page: usize,
+    ) -> BoxStream<'static, Result<Vec<String>, BlobError>> {
+        let listed = self.store.list(Some(&Path::from(folder)));
+        let named = listed.try_filter_map(move |found| {
+            let name = found.location.filename().and_then(|name| name.strip_suffix(suffix));
             let is_sha256 = |name: &&str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-            Ok(name.filter(is_sha256).map(str::to_owned))
+            futures_util::future::ready(Ok(name.filter(is_sha256).map(str::to_owned)))
         });
-        named.map_err(|error| sort("list archives", &error)).try_chunks(page).map_err(|error| error.1).boxed()
+        named.map_err(|error| sort("list blobs", &error)).try_chunks(page).map_err(|error| error.1).boxed()
+    }
+
+    /// Keeps an artifact, which lies in `file` from `from` on, under its SHA-256; as with an archive, in any case.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`]; nothing half-written stays behind.
+    pub async fn put_artifact(&self, sha256: &str, file: &Arc<File>, from: u64, bytes: u64) -> Result<(), BlobError> {
+        self.put_file(&Path::from(artifact::blob_key(sha256)), file, from, from + bytes).await
+    }
+
+    /// An artifact, piece by piece.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Unavailable`], at once or in the stream.
+    pub async fn artifact(&self, sha256: &str) -> Result<BoxStream<'static, Result<Bytes, BlobError>>, BlobError> {
+        let path = Path::from(artifact::blob_key(sha256));
+        let found = bounded("give an artifact", self.store.get(&path)).await?;
+        Ok(found.into_stream().map_err(|error| sort("give a piece", &error)).boxed())
     }
 
     /// Keeps one attempt's output.

@@ -4,6 +4,7 @@
 //! of the job deletes the rest. A page can be repeated after a failure, because a blob is deleted before the row
 //! that names it.
 
+use assize_domain::artifact::blob_key as blob_key_of_artifact;
 use assize_domain::output::blob_key;
 use assize_host::clock::Deadline;
 use assize_store::Store;
@@ -50,11 +51,9 @@ pub async fn archives(store: &Store, blobs: &Blobs, days: u32, deadline: &Deadli
 /// # Errors
 /// If Postgres or the blob store does not answer.
 pub async fn adopt_untracked_archives(store: &Store, blobs: &Blobs, deadline: &Deadline) -> anyhow::Result<u64> {
-    let hour = deadline.clock().wall().timestamp() / 3_600;
     let mut found = 0;
-    for number in 0..SHARDS_PER_SEARCH {
-        let shard = (hour * SHARDS_PER_SEARCH + number).rem_euclid(SHARDS);
-        let mut pages = blobs.archives_in(u8::try_from(shard)?, PAGE_ARCHIVES);
+    for shard in shards_of_this_hour(deadline) {
+        let mut pages = blobs.archives_in(shard, PAGE_ARCHIVES);
         while !deadline.has_passed() {
             let Some(page) = pages.next().await else { break };
             found += store.adopt_archives(&page?).await?;
@@ -66,7 +65,15 @@ pub async fn adopt_untracked_archives(store: &Store, blobs: &Blobs, deadline: &D
     Ok(found)
 }
 
-/// Deletes the output of runs that ended more than `days` ago. Returns the number of these runs.
+/// The shards of the blob store that are searched in this hour.
+fn shards_of_this_hour(deadline: &Deadline) -> impl Iterator<Item = u8> {
+    let hour = deadline.clock().wall().timestamp() / 3_600;
+    let shards = (0..SHARDS_PER_SEARCH).map(move |number| (hour * SHARDS_PER_SEARCH + number).rem_euclid(SHARDS));
+    shards.filter_map(|shard| u8::try_from(shard).ok())
+}
+
+/// Deletes the output of runs that ended more than `days` ago, and what they handed out. Returns the number of these runs.
+/// The blobs of artifacts stay until [`artifacts`] finds that no run names them.
 ///
 /// # Errors
 /// If Postgres or the blob store does not answer.
@@ -80,10 +87,55 @@ pub async fn output(store: &Store, blobs: &Blobs, days: u32, deadline: &Deadline
                 blobs.delete(&blob_key(run.id, attempt)).await?;
             }
         }
+        store.delete_artifacts(&page.iter().map(|run| run.id).collect::<Vec<_>>()).await?;
         store.mark_output(OutputMark { finished_at: last.finished_at, run_id: last.id }).await?;
         deleted += page.len() as u64;
     }
     Ok(deleted)
+}
+
+/// Deletes the blobs of artifacts that no run names: those of runs that expired, and those whose run never came to its end.
+/// Returns the number of deleted blobs.
+///
+/// # Errors
+/// If Postgres or the blob store does not answer.
+pub async fn artifacts(store: &Store, blobs: &Blobs, deadline: &Deadline) -> anyhow::Result<u64> {
+    let (mut deleted, mut last) = (0, None);
+    while !deadline.has_passed() {
+        let page = store.old_artifacts(last.as_ref()).await?;
+        let Some(end) = page.last() else { break };
+        for old in page.iter().filter(|old| !old.is_named) {
+            let Some(unnamed) = store.lock_unnamed_artifact(&old.sha256).await? else { continue };
+            blobs.delete(&blob_key_of_artifact(&old.sha256)).await?;
+            unnamed.forget().await?;
+            deleted += 1;
+        }
+        last = Some(end.clone());
+    }
+    Ok(deleted)
+}
+
+/// Inserts a row for each blob of an artifact that has none, so that it is found by [`artifacts`] when it has aged. Each call
+/// searches the shards of the current hour. Returns the number of inserted rows.
+///
+/// # Errors
+/// If Postgres or the blob store does not answer.
+pub async fn adopt_untracked_artifacts(store: &Store, blobs: &Blobs, deadline: &Deadline) -> anyhow::Result<u64> {
+    let mut found = 0;
+    for shard in shards_of_this_hour(deadline) {
+        let mut pages = blobs.artifacts_in(shard, PAGE_ARCHIVES);
+        while !deadline.has_passed() {
+            let Some(page) = pages.next().await else { break };
+            found += store.adopt_artifacts(&page?).await?;
+        }
+    }
+    if found > 0 {
+        tracing::info!(
+            artifacts = found,
+            "found artifacts without a row; those of no run will be deleted by their age"
+        );
+    }
+    Ok(found)
 }
 
 /// Deletes runs that ended more than `days` ago with their events and verdicts, and the submissions that have no

@@ -117,6 +117,12 @@ impl Janitor {
                     retention::output(&on.store, &on.blobs, on.config.output_retention_days, &deadline).await
                 })
             }),
+            job("artifacts", HOUR, 35 * MINUTE, |on, deadline| {
+                Box::pin(async move {
+                    retention::adopt_untracked_artifacts(&on.store, &on.blobs, &deadline).await?;
+                    retention::artifacts(&on.store, &on.blobs, &deadline).await
+                })
+            }),
             job("runs", HOUR, 30 * MINUTE, |on, deadline| {
                 let Config { run_retention_days, output_retention_days, .. } = on.config;
                 Box::pin(async move {

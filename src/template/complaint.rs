@@ -115,6 +115,7 @@ impl File {
             self.limits.check("limits"),
             limits.unwrap_or(Ok(())),
             self.archive.check(),
+            self.artifacts.check(self.driver.is_some()),
             self.results.as_ref().map_or(Ok(()), |results| results.check(self.driver.is_some(), self.tests.is_empty())),
             if self.results.is_some() { self.marked_results().map(drop) } else { Ok(()) },
             self.check(),

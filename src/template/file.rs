@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{ArchiveRules, Driver, DriverKind, ExtraCredit, OnDriverFailure, Parameters, Reached, Results, Stage};
+use super::{
+    ArchiveRules, Artifacts, Driver, DriverKind, ExtraCredit, OnDriverFailure, Parameters, Reached, Results, Stage,
+};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Class, StageName};
 use assize_domain::verdict::{self, Format, TestRule};
@@ -25,6 +27,8 @@ pub(super) struct File {
     pub(super) tests: Vec<TestRule>,
     #[serde(default)]
     pub(super) parameters: Parameters,
+    #[serde(default)]
+    pub(super) artifacts: Artifacts,
     pub(super) global: Global,
 }
 
@@ -42,6 +46,7 @@ impl File {
     pub(super) fn check(&self) -> Result<(), String> {
         self.limits.check("limits")?;
         self.archive.check()?;
+        self.artifacts.check(self.driver.is_some())?;
         let is_called = self.driver.as_ref().is_some_and(Driver::is_calling);
         if (self.stages.is_empty() && !is_called) || self.stages.iter().any(|stage| stage.command.is_empty()) {
             return Err("the template has no stage, or a stage without a command; give it at least one stage, and each stage a command".to_owned());

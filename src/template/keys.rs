@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::complaint::{Complaint, TEMPLATE_FILE};
 
 /// Each section with its keys; `""` is the top.
-const SECTIONS: [(&str, &[&str]); 11] = [
+const SECTIONS: [(&str, &[&str]); 12] = [
     (
         "",
         &[
@@ -20,6 +20,7 @@ const SECTIONS: [(&str, &[&str]); 11] = [
             "results",
             "tests",
             "parameters",
+            "artifacts",
             "global",
         ],
     ),
@@ -65,6 +66,7 @@ const SECTIONS: [(&str, &[&str]); 11] = [
     ),
     ("tests", &["match", "points", "visibility", "name"]),
     ("parameters", &["user"]),
+    ("artifacts", &["driver", "subject", "max_files", "max_kib", "kinds", "visibility"]),
     ("global", &["timeout_s"]),
     ("stages.ready", &["port", "http"]),
 ];

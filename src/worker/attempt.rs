@@ -12,6 +12,7 @@ use assize_store::takeover::RunSnapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use super::artifacts::Artifacts;
 use super::ended_stages::EndedStages;
 use super::fenced_write::retry_fenced_write;
 use super::output::{self, OutputLog};
@@ -36,6 +37,8 @@ pub struct Attempt<'a> {
     pub output: OutputLog,
     /// How the stages ended, for the signed statement about the end of the run.
     pub stages: EndedStages,
+    /// The files that the cells hand out.
+    pub artifacts: Artifacts,
     /// Cancelled when somebody asks for the run to be cancelled.
     pub cancelled: CancellationToken,
     begun: Instant,
@@ -78,7 +81,10 @@ impl<'a> Attempt<'a> {
             Some(_) => output::published(&worker.redis, claim.id, claim.attempt).await,
             None => Vec::new(),
         };
+        let begun_with = worker.templates.current().get(&claim.template).cloned();
+        let visibility = begun_with.as_ref().map(|template| template.artifacts.visibility).unwrap_or_default();
         let mut attempt = Self {
+            artifacts: Artifacts::none(worker.config.spool_dir.clone(), visibility),
             output: OutputLog::begin(
                 worker.redis.clone(),
                 Share::from_config(&worker.config),
@@ -89,7 +95,7 @@ impl<'a> Attempt<'a> {
             stages: EndedStages::default(),
             cancelled: hold.cancelled.clone(),
             begun: worker.clock.monotonic(),
-            begun_with: worker.templates.current().get(&claim.template).cloned(),
+            begun_with,
             worker,
             claim,
             lease,

@@ -1,13 +1,14 @@
 //! The session with one cell: the worker sends it a plan and archives, receives its events, and enforces its
 //! deadlines from outside.
 //!
-//! The warden enforces the same deadlines inside the cell. The worker's deadlines come [`SLACK`] later and end a
+//! The warden enforces the same deadlines inside the cell. The worker's deadlines come [`deadline::SLACK`] later and end a
 //! cell that does not react any more. Both count from the times that the warden reports, so they are the same for a
 //! worker that reads the journal of an adopted cell.
 //!
 //! A session moves through the phases of [`Phase`]. What differs between the cells of a run (whether a broken
 //! stream may be resumed, whose fault a failure is) is decided by a [`SessionPolicy`].
 
+mod artifacts;
 mod deadline;
 mod drain;
 mod events;
@@ -31,7 +32,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use self::deadline::{SLACK, STOP_TIMEOUT};
+use self::deadline::STOP_TIMEOUT;
 use super::attempt::Attempt;
 use super::cells::StartedCell;
 use super::stdin::Stdin;
@@ -71,6 +72,8 @@ pub struct CellSession {
     results_received: u64,
     /// Bytes of output.
     output_received: u64,
+    /// Artifacts that began, and bytes of them.
+    artifacts_received: (u32, u64),
 }
 
 /// What a session has observed of its cell.
@@ -81,6 +84,8 @@ struct Observations {
     total_hits: u64,
     /// The time of the cell's hello.
     began_us: u64,
+    /// A stage failed, so that the warden ends the plan by itself.
+    has_failed: bool,
     /// A stage has started, so the code that ran may have caused whatever comes after.
     has_run: bool,
     /// How the tests stage ended.
@@ -131,7 +136,7 @@ impl CellSession {
             (None, None) => (Phase::Undelivered, None),
             (Some(_), input) => (Phase::Running, input),
         };
-        let global_deadline = attempt.worker.clock.monotonic() + deadline::global(&plan) + SLACK;
+        let global_deadline = attempt.worker.clock.monotonic() + deadline::outside(&plan);
         let stdin = Stdin::new();
         let mut session = Self {
             policy: Box::new(policy),
@@ -151,6 +156,7 @@ impl CellSession {
                 oom_killed: adopted.is_some_and(|adopted| adopted.oom_killed),
                 total_hits: u64::MAX,
                 began_us: u64::MAX,
+                has_failed: false,
                 has_run: false,
                 tests: None,
                 interrupted: None,
@@ -161,6 +167,7 @@ impl CellSession {
             results_files: Vec::new(),
             results_received: 0,
             output_received: 0,
+            artifacts_received: (0, 0),
         };
         if adopted.is_some() {
             session.reopen(&attempt.worker.clock, resumed_input);
@@ -233,6 +240,11 @@ impl CellSession {
         self.deadline = attempt.worker.clock.monotonic() + deadline::grace(&self.plan) + STOP_TIMEOUT;
         self.stdin.finish();
         Ok(())
+    }
+
+    /// Whether a stage has failed in a way that fails the run.
+    pub const fn has_failed(&self) -> bool {
+        self.observed.has_failed
     }
 
     /// Whether this failure only interrupts the cell: its report counts as far as it came.

@@ -37,11 +37,15 @@ pub async fn execute(
     let mut subject = CellSession::begin(SubjectPolicy, subject, plan, template.limits, inputs, rules, attempt);
     loop {
         let event = subject.next().await;
-        match subject.handle(attempt, event).await? {
-            SessionProgress::Continue | SessionProgress::ResultsPiece(_) => {}
-            SessionProgress::Ready if template.driver.is_some() => break,
-            SessionProgress::Ready => {}
-            SessionProgress::Ended(report) => return Ok(report),
+        match subject.handle(attempt, event).await {
+            Ok(SessionProgress::Continue | SessionProgress::ResultsPiece(_)) => {}
+            Ok(SessionProgress::Ready) if template.driver.is_some() => break,
+            Ok(SessionProgress::Ready) => {}
+            Ok(SessionProgress::Ended(report)) => return Ok(report),
+            Err(stop) => {
+                subject.drain_after_failure(attempt).await;
+                return Err(stop);
+            }
         }
     }
     run_driver(attempt, cells, template, &mut subject).await
@@ -76,7 +80,14 @@ async fn run_driver(
                     Err(Stop::Failed(failure)) if driver.tolerates(&failure) => {
                         SessionProgress::Ended(CellReport::interrupted_by(failure))
                     }
-                    progress => progress?,
+                    Ok(progress) => progress,
+                    Err(stop) => {
+                        driver.drain_after_failure(attempt).await;
+                        if driver.has_failed() && subject_runs && subject.hands_out() {
+                            subject.stop_and_drain(attempt).await;
+                        }
+                        return Err(stop);
+                    }
                 };
                 if let SessionProgress::Ended(mut report) = progress {
                     if subject_runs {
@@ -87,8 +98,13 @@ async fn run_driver(
                 }
             }
             event = subject.next(), if subject_runs => {
-                if let SessionProgress::Ended(report) = subject.handle(attempt, event).await? {
-                    (subject_runs, went_down) = (false, report.went_down);
+                match subject.handle(attempt, event).await {
+                    Ok(SessionProgress::Ended(report)) => (subject_runs, went_down) = (false, report.went_down),
+                    Ok(_) => {}
+                    Err(stop) => {
+                        subject.drain_after_failure(attempt).await;
+                        return Err(stop);
+                    }
                 }
             }
         }

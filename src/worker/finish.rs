@@ -1,5 +1,6 @@
 //! The end of an attempt: it is written once, under the attempt's lease, and the attempt's cells are removed.
 
+use assize_domain::artifact::RunArtifacts;
 use assize_domain::output::blob_key;
 use assize_domain::run::retry::{self, MAX_CRASHES, Next};
 use assize_domain::run::{Failure, FailureCode, StageName, Status};
@@ -17,7 +18,7 @@ use super::fenced_write::retry_fenced_write;
 use super::stop::Stop;
 use super::{engine_health, statement};
 
-/// Stores the output, writes the end, and then destroys the cells.
+/// Stores the output and the artifacts, writes the end, and then destroys the cells.
 ///
 /// Readers assume that the blob of an ended attempt is complete, so it is stored before the end is written. The cells
 /// are destroyed last: until the end is written, a worker that takes the run over may need them. If Postgres is
@@ -27,8 +28,8 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
     let written = match ended {
         Ok(verdict) => {
             attempt.worker.breaker.succeeded();
-            let envelope = sign(&mut attempt, &mut cells, Ok(&verdict)).await;
-            complete(&attempt, &verdict, envelope.as_ref()).await
+            let (envelope, artifacts) = sign(&mut attempt, &mut cells, Ok(&verdict)).await;
+            complete(&attempt, &verdict, envelope.as_ref(), &artifacts).await
         }
         Err(Stop::Failed(failure)) => {
             // An unavailable repository host is no fault of this worker, and anybody can name such a host.
@@ -45,8 +46,8 @@ pub async fn finish(mut attempt: Attempt<'_>, mut cells: Cells<'_>, ended: Resul
                 Err(why) => Err(why),
                 Ok(()) => match next(&attempt, &failure) {
                     Next::End => {
-                        let envelope = sign(&mut attempt, &mut cells, Err(&failure)).await;
-                        fail(&attempt, &failure, envelope.as_ref()).await
+                        let (envelope, artifacts) = sign(&mut attempt, &mut cells, Err(&failure)).await;
+                        fail(&attempt, &failure, envelope.as_ref(), &artifacts).await
                     }
                     Next::Retry { .. } => {
                         store_output(&mut attempt).await;
@@ -86,12 +87,21 @@ async fn confirm(attempt: &Attempt<'_>) -> Result<(), String> {
     confirmed.map_err(|error| error.to_string())
 }
 
-/// Stores the output and signs the end of the attempt; the images are read while the output is stored.
-async fn sign(attempt: &mut Attempt<'_>, cells: &mut Cells<'_>, ended: Result<&Verdict, &Failure>) -> Option<Envelope> {
+/// Stores the output and the artifacts, and signs the end of the attempt; the images are read in the meantime.
+async fn sign(
+    attempt: &mut Attempt<'_>,
+    cells: &mut Cells<'_>,
+    ended: Result<&Verdict, &Failure>,
+) -> (Option<Envelope>, RunArtifacts) {
     let is_signed = attempt.worker.signer.is_some();
     let images = async { if is_signed { cells.images().await } else { Vec::new() } };
-    let (images, output) = tokio::join!(images, store_output(attempt));
-    statement::sign(attempt, images, output, ended)
+    let stored = async {
+        let output = store_output(attempt).await;
+        (output, attempt.artifacts.store(&attempt.worker.store, &attempt.worker.blobs).await)
+    };
+    let (images, (output, artifacts)) = tokio::join!(images, stored);
+    let envelope = statement::sign(attempt, images, output, &artifacts, ended);
+    (envelope, artifacts)
 }
 
 /// Stores the output. Returns its digest, or `None` if it could not be stored.
@@ -118,19 +128,29 @@ async fn put_blob(attempt: &Attempt<'_>, output: Bytes) -> bool {
     true
 }
 
-async fn complete(attempt: &Attempt<'_>, verdict: &Verdict, envelope: Option<&Envelope>) -> Result<(), String> {
+async fn complete(
+    attempt: &Attempt<'_>,
+    verdict: &Verdict,
+    envelope: Option<&Envelope>,
+    artifacts: &RunArtifacts,
+) -> Result<(), String> {
     let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
     let was_written = |row: RunSnapshot| row.is(lease, Status::Completed).then_some(());
-    let write = || store.complete_run(lease, verdict, envelope);
+    let write = || store.complete_run(lease, verdict, envelope, artifacts);
     retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     event::run_completed(&attempt.identity, attempt.elapsed(), verdict.score, verdict.max_score);
     Ok(())
 }
 
-async fn fail(attempt: &Attempt<'_>, failure: &Failure, envelope: Option<&Envelope>) -> Result<(), String> {
+async fn fail(
+    attempt: &Attempt<'_>,
+    failure: &Failure,
+    envelope: Option<&Envelope>,
+    artifacts: &RunArtifacts,
+) -> Result<(), String> {
     let (clock, store, lease) = (&attempt.worker.clock, &attempt.worker.store, attempt.lease);
     let was_written = |row: RunSnapshot| row.is(lease, failure.code.status()).then_some(());
-    let write = || store.fail_run(lease, attempt.status, failure, envelope);
+    let write = || store.fail_run(lease, attempt.status, failure, envelope, artifacts);
     retry_fenced_write(clock, store, lease, was_written, write).await.map_err(|error| error.to_string())?;
     let Failure { code, evidence } = failure;
     event::run_failed(&attempt.identity, attempt.elapsed(), evidence.stage, *code, &evidence.message);

@@ -5,6 +5,7 @@
 //! interrupts a run whose lease is lost or that somebody cancels. [`breaker`] stops a worker that fails run after
 //! run from draining the queue, and [`engine_health`] one whose engine does not answer.
 
+mod artifacts;
 mod attempt;
 mod breaker;
 mod cell_session;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use assize_cell::Role;
 use assize_cell::engine::WARDEN_IN_CELL;
 use assize_cell::spec::{GRADER, GRADER_BYTES, GRADER_ENTRIES, TMP, WORKSPACE, WRITABLE};
 use assize_config::Config;
@@ -51,7 +52,7 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         exec: None,
     });
     let calls = template.driver.as_ref().filter(|_| template.is_called()).map(|driver| calls(template, driver, config));
-    plan(template, inputs, stages.chain(calls).collect(), template.driver.is_none())
+    plan(template, Role::Subject, inputs, stages.chain(calls).collect())
 }
 
 /// The stage that serves the calls of a driver. For the run, it is the project's start.
@@ -102,10 +103,11 @@ pub fn driver(template: &Template, driver: &template::Driver, secret: Option<Sec
         exec: None,
     };
     let exec = secret.map(|secret| ExecClient { port: exec::PORT, secret, folder: exec::FOLDER.to_owned() });
-    Plan { exec, ..plan(template, vec![grader(template)], vec![stage], true) }
+    Plan { exec, ..plan(template, Role::Driver, vec![grader(template)], vec![stage]) }
 }
 
-fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bool) -> Plan {
+fn plan(template: &Template, role: Role, inputs: Vec<Input>, stages: Vec<Stage>) -> Plan {
+    let decides = role == Role::Driver || template.driver.is_none();
     let results = template
         .results
         .path
@@ -119,6 +121,7 @@ fn plan(template: &Template, inputs: Vec<Input>, stages: Vec<Stage>, decides: bo
         global_timeout_ms: template.global_timeout_s * 1000,
         grace_ms: GRACE_MS,
         results,
+        artifacts: template.artifacts.rules_of(role),
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
         writable: WRITABLE.map(str::to_owned).into(),
         exec: None,

@@ -2,14 +2,15 @@
 
 use assize_cell::{CellImage, Role};
 use assize_config::Config;
+use assize_domain::artifact::{Artifact, RunArtifacts};
 use assize_domain::limits::CellLimits;
 use assize_domain::run::{Failure, Status};
 use assize_domain::verdict::Verdict;
 use assize_protocol::plan::Plan;
 use assize_signing::Envelope;
 use assize_signing::statement::{
-    CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement, Sha256Digest, StageLimit,
-    to_micros,
+    ArtifactStatement, CellStatement, FailureStatement, InToto, Material, OutputStatement, RUN, RunStatement,
+    Sha256Digest, StageLimit, to_micros,
 };
 use chrono::TimeDelta;
 
@@ -22,6 +23,7 @@ pub fn sign(
     attempt: &mut Attempt<'_>,
     images: Vec<CellImage>,
     output: Option<OutputStatement>,
+    artifacts: &RunArtifacts,
     ended: Result<&Verdict, &Failure>,
 ) -> Option<Envelope> {
     let worker = attempt.worker;
@@ -51,6 +53,7 @@ pub fn sign(
             global_timeout_ms: template.map(|template| template.global_timeout_s * 1000),
             stages,
             output,
+            artifacts: artifacts.files.iter().map(of_artifact).collect(),
             integrity: template.map(Template::integrity),
             status: ended.err().map_or(Status::Completed, |failure| failure.code.status()),
             verdict: ended.ok().cloned(),
@@ -61,6 +64,15 @@ pub fn sign(
         };
         InToto::about(claim.project_submission_id, &archive_sha256, RUN, run)
     })
+}
+
+fn of_artifact(artifact: &Artifact) -> ArtifactStatement {
+    ArtifactStatement {
+        name: artifact.name.clone(),
+        origin: artifact.origin,
+        digest: Sha256Digest { sha256: artifact.sha256.clone() },
+        bytes: artifact.bytes,
+    }
 }
 
 /// Describes each cell that the template defines; cells that were launched also have the digest of their image.

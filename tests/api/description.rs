@@ -32,6 +32,8 @@ async fn the_description_names_every_route_and_all_that_it_refers_to(pool: PgPoo
         "/readyz",
         "/v1/runs",
         "/v1/runs/{id}",
+        "/v1/runs/{id}/artifacts",
+        "/v1/runs/{id}/artifacts/{name}",
         "/v1/runs/{id}/cancel",
         "/v1/runs/{id}/output",
         "/v1/runs/{id}/verdict",

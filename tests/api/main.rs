@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod artifacts;
 mod cancel;
 mod connections;
 mod contract;

@@ -79,7 +79,7 @@ async fn submissions_and_deletions_at_once_lose_nothing(pool: PgPool) {
         deleted.unwrap();
         assert!(path.exists(), "a run that exists finds its archive");
         // Nobody waits for the runs, so that the archive may go next time.
-        sqlx::query("TRUNCATE run_events, project_evaluation_runs").execute(&pool).await.unwrap();
+        sqlx::query("TRUNCATE run_artifacts, run_events, project_evaluation_runs").execute(&pool).await.unwrap();
         age(&pool).await;
         age_blob(&path);
     }

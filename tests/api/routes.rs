@@ -147,6 +147,9 @@ fn no_route_is_added_past_the_description() {
     for call in seen {
         let path = call.strip_prefix(".route(\"").and_then(|rest| rest.split('"').next());
         let path = path.unwrap_or_else(|| panic!("{call} names no path: write .route(\"/path\", ..)"));
+        // The router marks a parameter that takes the rest of a path with a star, and the document has no sign for it.
+        let path = path.replace("{*", "{");
+        let path = path.as_str();
         let is_known = document["paths"].get(path).is_some() || NOT_DESCRIBED.contains(&path);
         assert!(is_known, "{path} is not described, so no test tries it: name its handler in `Document`");
     }

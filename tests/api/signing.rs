@@ -103,7 +103,11 @@ async fn the_signed_end_of_a_run_is_given_as_it_was_stored(pool: PgPool) {
     let envelope = Envelope::sign(&PrivateKey::generate(), b"{}");
     server.store.parse_run(lease).await.unwrap();
     let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Shared);
-    server.store.complete_run(lease, &verdict, Some(&envelope)).await.unwrap();
+    server
+        .store
+        .complete_run(lease, &verdict, Some(&envelope), &assize_domain::artifact::RunArtifacts::default())
+        .await
+        .unwrap();
     let answer = get(runs[0]).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/vnd.dsse.envelope.v1+json");
     assert_eq!(answer.bytes().await.unwrap(), serde_json::to_vec(&envelope).unwrap());

@@ -31,7 +31,11 @@ async fn without_a_verdict_the_answer_says_why(pool: PgPool) {
     assert!(early["detail"].as_str().unwrap().contains("queued"), "{early}");
     let lease = server.running().await;
     let failure = Failure::new(FailureCode::OutOfMemory, "the cell used more than its 64 MiB");
-    server.store.fail_run(lease, Status::Running, &failure, None).await.unwrap();
+    server
+        .store
+        .fail_run(lease, Status::Running, &failure, None, &assize_domain::artifact::RunArtifacts::default())
+        .await
+        .unwrap();
     let late = problem(get().await.unwrap(), 409, "no_verdict").await;
     assert!(late["detail"].as_str().unwrap().contains("out_of_memory"), "{late}");
     let shown = json(server.get(&format!("/v1/runs/{run}")).send().await.unwrap()).await;

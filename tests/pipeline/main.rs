@@ -10,6 +10,7 @@
 mod harness;
 
 mod adoption;
+mod artifacts;
 mod authority;
 mod away;
 mod calls;

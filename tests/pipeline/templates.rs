@@ -36,6 +36,8 @@ struct Written {
     results: String,
     /// Of the section `[archive]`.
     archive: &'static str,
+    /// The section `[artifacts]`.
+    artifacts: &'static str,
     global_s: u32,
 }
 
@@ -46,7 +48,7 @@ fn stage(name: &str, command: &str, timeout_s: u32) -> String {
 fn tests(class: char, image: &'static str, command: &str, timeout_s: u32) -> Written {
     let stages = stage("tests", command, timeout_s);
     let (driver, results) = (String::new(), EXIT_CODE.to_owned());
-    Written { class, image, limits: LIMITS, stages, driver, results, archive: "", global_s: 20 }
+    Written { class, image, limits: LIMITS, stages, driver, results, archive: "", artifacts: "", global_s: 20 }
 }
 
 fn shell(timeout_s: u32) -> Written {
@@ -108,7 +110,14 @@ pub fn write(folder: &Path) {
     let driver = service(20).driver.replace("timeout_s = 3", "timeout_s = 10");
     one("page", Written { results, stages: stages.clone(), driver: driver.clone(), ..service(60) });
     one("page-unsaid", Written { stages, driver, ..service(60) });
-    for name in ["service", "page", "page-unsaid"] {
+    let handing =
+        "[artifacts]\ndriver = [\"/workspace/out/**\"]\nsubject = [\"/workspace/*.log\"]\nvisibility = \"hidden\"\n";
+    one("handing", Written { artifacts: handing, ..service(20) });
+    let shared = "[artifacts]\nsubject = [\"/workspace/out/**\"]\nmax_files = 4\nmax_kib = 2048\n";
+    one("handing-shared", Written { artifacts: shared, ..shell(2) });
+    let much = "[artifacts]\nsubject = [\"/workspace/out/**\"]\nmax_kib = 65536\n";
+    one("handing-much", Written { limits: ROOMY, artifacts: much, ..shell(15) });
+    for name in ["service", "page", "page-unsaid", "handing"] {
         bundle(folder, name, "driver.py", OBEDIENT);
     }
     one("handed", Written { stages: staged(4), ..shell(4) });
@@ -129,11 +138,11 @@ fn bundle(folder: &Path, template: &str, name: &str, text: &str) {
 }
 
 fn write_one(folder: &Path, name: &str, template: &Written) {
-    let Written { class, image, limits, stages, driver, results, archive, global_s } = template;
+    let Written { class, image, limits, stages, driver, results, archive, artifacts, global_s } = template;
     std::fs::create_dir_all(folder.join(name)).unwrap();
     let text = format!(
         "description = \"{name}\"\nclass = \"{class}\"\nimage = \"{image}\"\n[limits]\n{limits}{stages}{driver}\
-         [archive]\n{archive}[results]\n{results}[global]\ntimeout_s = {global_s}\n"
+         [archive]\n{archive}{artifacts}[results]\n{results}[global]\ntimeout_s = {global_s}\n"
     );
     std::fs::write(folder.join(name).join("template.toml"), text).unwrap();
 }

@@ -89,6 +89,13 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("signing_keys_id_check", "signing_keys", "id = repeat('a', 63)"),
     ("signing_keys_public_key_check", "signing_keys", "public_key = 'short'"),
     ("project_submissions_receipt_check", "project_submissions", "receipt = '[]'"),
+    ("artifact_blobs_sha256_check", "artifact_blobs", "sha256 = repeat('A', 64)"),
+    ("run_artifacts_origin_check", "run_artifacts", "origin = 'fetch'"),
+    ("run_artifacts_name_check", "run_artifacts", "name = ''"),
+    ("run_artifacts_name_check", "run_artifacts", "name = repeat('ä', 257)"),
+    ("run_artifacts_bytes_check", "run_artifacts", "bytes = -1"),
+    ("run_artifacts_media_type_check", "run_artifacts", "media_type = ''"),
+    ("run_artifacts_visibility_check", "run_artifacts", "visibility = 'secret'"),
 ];
 
 /// Constraint, and a run that only this constraint refuses.
@@ -111,8 +118,10 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "''");
     add("project_evaluation_runs_failure_code_check", Status::Failed, "failure_code", "repeat('a', 65)");
     add("project_evaluation_runs_envelope_check", Status::Completed, "envelope", "'[]'");
+    add("project_evaluation_runs_artifacts_left_out_check", Status::Completed, "artifacts_left_out", "'[]'");
     for status in Status::ALL.iter().filter(|status| !status.is_terminal()) {
         add("runs_only_the_end_is_signed", *status, "envelope", "'{}'");
+        add("runs_only_the_end_leaves_out", *status, "artifacts_left_out", "'{}'");
     }
     for crashes in ["-1", "4"] {
         add("project_evaluation_runs_crashes_check", Status::Queued, "crashes", crashes);
@@ -155,13 +164,16 @@ fn invalid_runs() -> Vec<(&'static str, Vec<Column>)> {
 async fn every_check_refuses_what_it_names(pool: PgPool) {
     let organization = rows::organization(&pool).await;
     let submission = rows::submission(&pool, organization).await;
+    let ended = rows::insert(&pool, organization, submission, columns(Status::Completed)).await.unwrap().id;
     let others = format!(
         "INSERT INTO api_keys (id, organization_id, role, secret_sha256)
              VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
          INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}');
          INSERT INTO workers (id, half_slots, state) VALUES ('worker-1', 2, 'claiming');
          INSERT INTO signing_keys VALUES (repeat('a', 64), sha256('key'));
-         INSERT INTO retention VALUES ('output', now(), '{submission}')"
+         INSERT INTO retention VALUES ('output', now(), '{submission}');
+         INSERT INTO artifact_blobs (sha256) VALUES (repeat('a', 64)), (repeat('b', 64));
+         INSERT INTO run_artifacts VALUES ('{ended}', 'driver', 'a.txt', repeat('a', 64), 1, 'text/plain', 'visible')"
     );
     sqlx::raw_sql(AssertSqlSafe(others)).execute(&pool).await.unwrap();
 

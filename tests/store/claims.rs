@@ -105,7 +105,16 @@ async fn work(store: Store, pool: PgPool, worker: String, capacity: i32) -> Vec<
         let ending = if idle { held.len() } else { 1 };
         for claim in held.drain(..ending) {
             let failure = Failure::new(FailureCode::BuildFailed, "it ends");
-            store.fail_run(claim.lease(), Status::Preparing, &failure, None).await.unwrap();
+            store
+                .fail_run(
+                    claim.lease(),
+                    Status::Preparing,
+                    &failure,
+                    None,
+                    &assize_domain::artifact::RunArtifacts::default(),
+                )
+                .await
+                .unwrap();
         }
     }
 }

@@ -76,3 +76,12 @@ INSERT INTO run_events (run_id, attempt, at, from_status, to_status)
     SELECT run_id, 1, at, moves.from_status, moves.to_status
     FROM crowd CROSS JOIN (VALUES ('queued', 'preparing'), ('preparing', 'running')) AS moves (from_status, to_status)
     WHERE n <= 90000 ORDER BY n;
+
+-- Half of the blobs of artifacts are old enough to be looked at, and most are named by a run.
+INSERT INTO artifact_blobs (sha256, last_used_at)
+    SELECT lpad(n::text, 64, '0'), now() - interval '2 days' + n * interval '9 seconds' FROM generate_series(0, 20000) AS n;
+
+INSERT INTO run_artifacts (run_id, origin, name, sha256, bytes, media_type, visibility)
+    SELECT run_id, 'driver', name, lpad((n % 20000)::text, 64, '0'), 1, 'text/plain', 'visible'
+    FROM crowd CROSS JOIN (VALUES ('a.txt'), ('b.txt')) AS files (name)
+    WHERE status = 'completed' AND n <= 90000 AND n % 5 = 0 ORDER BY n;

@@ -41,7 +41,15 @@ async fn the_events_tell_the_whole_story_of_a_run(pool: PgPool) {
     store.enter_phase(second, StageName::Tests).await.unwrap();
     store.renew_leases(WORKER, &[run.id]).await.unwrap();
     store.parse_run(second).await.unwrap();
-    store.complete_run(second, &from_exit_code(0, Integrity::Isolated), None).await.unwrap();
+    store
+        .complete_run(
+            second,
+            &from_exit_code(0, Integrity::Isolated),
+            None,
+            &assize_domain::artifact::RunArtifacts::default(),
+        )
+        .await
+        .unwrap();
 
     let (install, tests) = (Some(StageName::Install), Some(StageName::Tests));
     let expected: Events = vec![

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use assize_domain::artifact::RunArtifacts;
 use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize_domain::verdict::{Integrity, from_exit_code};
 use assize_store::{Store, StoreError};
@@ -52,8 +53,10 @@ impl Write {
             Self::Start => store.start_run(lease, StageName::Install).await,
             Self::EnterPhase => store.enter_phase(lease, StageName::Tests).await,
             Self::Parse => store.parse_run(lease).await,
-            Self::Complete => store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None).await,
-            Self::Fail(from) => store.fail_run(lease, from, &failure, None).await,
+            Self::Complete => {
+                store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None, &RunArtifacts::default()).await
+            }
+            Self::Fail(from) => store.fail_run(lease, from, &failure, None, &RunArtifacts::default()).await,
             Self::Requeue(from) => store.requeue_run(lease, from, &failure, Duration::ZERO).await.map(drop),
         }
     }
@@ -108,13 +111,14 @@ async fn a_run_is_completed_once(pool: PgPool) {
     let store = Store::on(pool.clone());
     let run = run_in(&pool, Status::Parsing).await;
     let lease = rows::lease(&pool, run.id).await;
-    store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None).await.unwrap();
+    store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None, &RunArtifacts::default()).await.unwrap();
     let before = rows::snapshot(&pool, run.id).await;
 
-    let again = store.complete_run(lease, &from_exit_code(1, Integrity::Isolated), None).await;
+    let again =
+        store.complete_run(lease, &from_exit_code(1, Integrity::Isolated), None, &RunArtifacts::default()).await;
     assert!(is_lost(&again), "{again:?}");
     let failure = Failure::new(FailureCode::ResultsInvalid, "on second thoughts");
-    let failed = store.fail_run(lease, Status::Parsing, &failure, None).await;
+    let failed = store.fail_run(lease, Status::Parsing, &failure, None, &RunArtifacts::default()).await;
     assert!(is_lost(&failed), "{failed:?}");
     assert_eq!(rows::snapshot(&pool, run.id).await, before);
 }
@@ -129,10 +133,12 @@ async fn of_many_ends_at_once_one_is_kept(pool: PgPool) {
             let store = &store;
             async move {
                 if code % 2 == 0 {
-                    store.complete_run(lease, &from_exit_code(code, Integrity::Isolated), None).await
+                    store
+                        .complete_run(lease, &from_exit_code(code, Integrity::Isolated), None, &RunArtifacts::default())
+                        .await
                 } else {
                     let failure = Failure::new(FailureCode::ResultsInvalid, "unreadable");
-                    store.fail_run(lease, Status::Parsing, &failure, None).await
+                    store.fail_run(lease, Status::Parsing, &failure, None, &RunArtifacts::default()).await
                 }
             }
         });
@@ -164,7 +170,9 @@ async fn a_writer_that_waited_for_the_requeue_changes_nothing(pool: PgPool) {
 
     let late = {
         let store = store.clone();
-        tokio::spawn(async move { store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None).await })
+        tokio::spawn(async move {
+            store.complete_run(lease, &from_exit_code(0, Integrity::Isolated), None, &RunArtifacts::default()).await
+        })
     };
     locks::someone_waits(&pool).await;
     transaction.commit().await.unwrap();
@@ -204,7 +212,7 @@ async fn a_requeued_run_keeps_why_and_comes_back_with_a_new_lease(pool: PgPool) 
         let row = store.read_run(run.organization, run.id).await.unwrap().unwrap();
         assert_eq!(row.failure_code, None, "what failed before is on the event, no longer on the run");
         assert!(row.evidence.is_none());
-        store.fail_run(claim.lease(), Status::Preparing, &failure, None).await.unwrap();
+        store.fail_run(claim.lease(), Status::Preparing, &failure, None, &RunArtifacts::default()).await.unwrap();
     }
 }
 
@@ -214,7 +222,10 @@ async fn a_failure_ends_a_run_as_its_code_says(pool: PgPool) {
     for code in FailureCode::ALL {
         let run = run_in(&pool, Status::Running).await;
         let failure = Failure::new(*code, "why");
-        store.fail_run(rows::lease(&pool, run.id).await, Status::Running, &failure, None).await.unwrap();
+        store
+            .fail_run(rows::lease(&pool, run.id).await, Status::Running, &failure, None, &RunArtifacts::default())
+            .await
+            .unwrap();
         let row = rows::snapshot(&pool, run.id).await;
         assert_eq!(row["status"], code.status().as_str(), "{code}");
         assert_eq!(row["cause"], code.cause().as_str(), "{code}");

@@ -198,7 +198,7 @@ async fn every_claim_takes_the_run_that_the_rules_name(pool: PgPool) {
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut random = StdRng::seed_from_u64(seed);
-        sqlx::raw_sql("TRUNCATE project_evaluation_runs, run_events, admission_turns, admission_active")
+        sqlx::raw_sql("TRUNCATE run_artifacts, project_evaluation_runs, run_events, admission_turns, admission_active")
             .execute(&pool)
             .await
             .unwrap();

@@ -10,13 +10,15 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Every table that grows with use.
-const LARGE: [&str; 7] = [
+const LARGE: [&str; 9] = [
     "api_keys",
     "archives",
+    "artifact_blobs",
     "idempotency_keys",
     "organizations",
     "project_evaluation_runs",
     "project_submissions",
+    "run_artifacts",
     "run_events",
 ];
 

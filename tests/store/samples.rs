@@ -80,6 +80,8 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
     let top = Uuid::max();
     let new = "gen_random_uuid()";
     let message = r#"'{"message": "why"}'"#;
+    let file = r#"{"origin": "driver", "name": "a.txt", "sha256": "0000000000000000000000000000000000000000000000000000000000000003",
+        "bytes": 1, "media_type": "text/plain", "visibility": "visible"}"#;
     let submitted = format!("{new}, '{organization}', 'user', 'trivial', repeat('a', 64), 1, 1, '{{}}', 2");
     let fetched = format!(
         "{new}, '{organization}', 'user', 'trivial', NULL, NULL, NULL, '{{}}', 2, NULL, NULL, {new}, NULL, 'https://a.b/c', 'HEAD', 'User', NULL"
@@ -113,6 +115,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
             Cost::Probe,
         ),
         sample("active_attempts", array(&crowd.page), Cost::Page(100)),
+        sample("adopt_artifacts", "ARRAY[repeat('e', 64), repeat('f', 64)]", Cost::Page(2)),
         sample("adopt_archives", "ARRAY[repeat('e', 64), repeat('f', 64)]", Cost::Page(2)),
         sample("cancel_run", format!("'{queued}', '{organization}', {message}"), Cost::Probe),
         sample("cancel_run", format!("'{running}', '{organization}', {message}"), Cost::Probe),
@@ -125,7 +128,20 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("count_queued", "NULL, NULL, 1000", Cost::Page(1000)),
         sample("count_workers", "", Cost::Active),
         sample("confirm_lease", format!("'{running}', 1, 1"), Cost::Active),
-        sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1, {message}"), Cost::Active),
+        sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1, {message}, '[]', NULL"), Cost::Active),
+        sample(
+            "complete_run",
+            format!("'{parsing}', 1, 1, {message}, 1, 1, {message}, '[{file}]', '{{}}'"),
+            Cost::Active,
+        ),
+        sample("delete_artifacts", format!("ARRAY['{ended}'::uuid]"), Cost::Probe),
+        sample("find_artifact", format!("'{organization}', '{ended}', 'a.txt', NULL"), Cost::Probe),
+        sample("find_artifact", format!("'{organization}', '{ended}', 'a.txt', 'driver'"), Cost::Probe),
+        sample("forget_artifact", "repeat('a', 64)", Cost::Probe),
+        sample("lock_unnamed_artifact", "lpad('3', 64, '0')", Cost::Page(8)),
+        sample("old_artifacts", "'epoch', ''", Cost::Page(2 * 2000)),
+        sample("read_artifacts", format!("'{organization}', '{ended}'"), Cost::Probe),
+        sample("use_artifacts", "ARRAY[repeat('e', 64), lpad('3', 64, '0')]", Cost::Page(4)),
         sample("delete_old_keys", "7", Cost::Page(3 * 500)),
         sample("delete_old_keys", "365", Cost::Probe),
         sample("delete_old_runs", "30, false", deleted),
@@ -144,7 +160,9 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("explain_queued", format!("'{running}', '{organization}', 80, 20, 20, 10, 2, 60, 1000"), Cost::Probe),
         sample(
             "fail_run",
-            format!("'{running}', 1, 1, 'running', 'failed', 'submission', 'build_failed', {message}, {message}"),
+            format!(
+                "'{running}', 1, 1, 'running', 'failed', 'submission', 'build_failed', {message}, {message}, '[]', NULL"
+            ),
             Cost::Probe,
         ),
         sample("find_key", format!("'{key}'"), Cost::Probe),

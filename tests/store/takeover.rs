@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use assize_domain::artifact::RunArtifacts;
 use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize_store::runs::Cancelled;
 use assize_store::takeover::{ActiveLease, TakeoverReason};
@@ -51,7 +52,7 @@ async fn a_stale_lease_is_taken_over_where_the_run_is(pool: PgPool) {
         assert_eq!(row["worker_id"], NEXT);
         assert_eq!(store.stale_runs(STALE.as_secs_f64()).await.unwrap(), 0);
         let ended = Failure::new(FailureCode::CellLost, "gone");
-        store.fail_run(claim.lease(), status, &ended, None).await.unwrap();
+        store.fail_run(claim.lease(), status, &ended, None, &RunArtifacts::default()).await.unwrap();
     }
 }
 
@@ -66,9 +67,9 @@ async fn the_old_holder_is_shut_out_by_the_epoch(pool: PgPool) {
     assert_eq!(taken.len(), 1);
     assert!(store.renew_leases(WORKER, &[run.id]).await.unwrap().is_empty(), "it hears of it with its heartbeat");
     let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Isolated);
-    let late = store.complete_run(old, &verdict, None).await;
+    let late = store.complete_run(old, &verdict, None, &RunArtifacts::default()).await;
     assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
-    store.complete_run(taken[0], &verdict, None).await.unwrap();
+    store.complete_run(taken[0], &verdict, None, &RunArtifacts::default()).await.unwrap();
     assert_eq!(rows::snapshot(&pool, run.id).await["status"], "completed");
 }
 
@@ -167,7 +168,7 @@ async fn what_happens_between_the_watchdogs_look_and_its_grasp_counts(pool: PgPo
             "completed" => {
                 store.parse_run(lease).await.unwrap();
                 let verdict = assize_domain::verdict::from_exit_code(0, assize_domain::verdict::Integrity::Isolated);
-                store.complete_run(lease, &verdict, None).await.unwrap();
+                store.complete_run(lease, &verdict, None, &RunArtifacts::default()).await.unwrap();
             }
             "taken by another" => {
                 store.adopt_run(&lost, TakeoverReason::Stale(STALE), true, "worker-3").await.unwrap().unwrap();
@@ -272,7 +273,10 @@ async fn a_lease_is_confirmed_to_its_holder_alone(pool: PgPool) {
         let late = store.confirm_lease(lease).await;
         assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
         store.confirm_lease(taken).await.unwrap();
-        store.fail_run(taken, status, &Failure::new(FailureCode::CellLost, "gone"), None).await.unwrap();
+        store
+            .fail_run(taken, status, &Failure::new(FailureCode::CellLost, "gone"), None, &RunArtifacts::default())
+            .await
+            .unwrap();
         assert!(store.confirm_lease(taken).await.is_err(), "it has ended");
     }
 }

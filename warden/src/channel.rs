@@ -66,6 +66,16 @@ impl Channel {
         self.write(Kind::Results)
     }
 
+    /// Sends a piece of an artifact, at most [`MAX_MASKED`] bytes.
+    ///
+    /// # Errors
+    /// Stdout is gone.
+    pub fn artifact(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.payload.clear();
+        self.payload.extend_from_slice(bytes);
+        self.write(Kind::Artifact)
+    }
+
     /// Sends a message of the proxy.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! namespace open) and `probe` (shows which limits of a cell hold). Under the name `assize-exec` it is the command that
 //! runs a program in the cell of a subject.
 
+mod artifacts;
 mod berth;
 mod cases;
 mod cgroup;
@@ -13,6 +14,7 @@ mod handover;
 mod inbox;
 mod launch;
 mod output;
+mod plain_file;
 mod probe;
 mod proxy;
 mod readiness;

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path};
 
 use assize_protocol::event::{ResultsFileStarted, ResultsStatus};
@@ -19,10 +18,11 @@ use assize_protocol::plan::ResultsFile;
 use assize_protocol::results::{MAX_FILES, ResultsPath, matches};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstatat};
 
 use crate::channel::Channel;
+use crate::plain_file::{self, NotPlain, PlainFile};
 
 /// Entries of a folder that are looked at for a pattern: the project may have filled it.
 const MAX_LISTED: usize = 100_000;
@@ -124,10 +124,9 @@ fn look_up(file: &ResultsFile) -> Result<(OwnedFd, Vec<OsString>, bool), Results
 
 /// Opens a folder one component at a time.
 fn walk(parents: &[&OsStr], whole: &Seen<'_>) -> Result<OwnedFd, ResultsStatus> {
-    let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut at: OwnedFd = open("/", step, Mode::empty()).map_err(|errno| whole.unopened(errno))?;
+    let mut at = plain_file::root().map_err(|errno| whole.unopened(errno))?;
     for name in parents {
-        at = openat(&at, *name, step, Mode::empty()).map_err(|errno| match errno {
+        at = plain_file::enter(&at, name).map_err(|errno| match errno {
             Errno::ELOOP | Errno::ENOTDIR => {
                 whole.refused(&format!("lies behind {}, which is a link or not a folder", name.display()))
             }
@@ -167,30 +166,16 @@ fn list(folder: &OwnedFd, pattern: &str, whole: &Seen<'_>) -> Result<Vec<OsStrin
 }
 
 fn open_plain(folder: &OwnedFd, name: &OsStr, seen: &Seen<'_>) -> Result<File, ResultsStatus> {
-    // Non-blocking: a FIFO without a writer would wait for ever.
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let opened = openat(folder, name, flags, Mode::empty()).map_err(|errno| {
-        // The same error for a file that may not be read, and for a folder in which nothing may be looked for.
-        let looked = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if looked == Err(Errno::EACCES) { closed(name) } else { seen.unopened(errno) }
+    let PlainFile { file: opened, length } = plain_file::open_plain(folder, name).map_err(|problem| match problem {
+        NotPlain::Refused(what) => seen.refused(&what),
+        NotPlain::Unopened(errno) => {
+            // The same error for a file that may not be read, and for a folder in which nothing may be looked for.
+            let looked = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+            if looked == Err(Errno::EACCES) { closed(name) } else { seen.unopened(errno) }
+        }
     })?;
-    let opened = File::from(opened);
-    let metadata = opened.metadata().map_err(|error| seen.refused(&format!("cannot be examined: {error}")))?;
-    let kind = metadata.file_type();
-    if !kind.is_file() {
-        let what = match kind {
-            kind if kind.is_dir() => "a folder",
-            kind if kind.is_fifo() => "a FIFO",
-            kind if kind.is_char_device() || kind.is_block_device() => "a device",
-            _ => "something else",
-        };
-        return Err(seen.refused(&format!("is {what}, a plain file is needed")));
-    }
-    if metadata.nlink() != 1 {
-        return Err(seen.refused(&format!("has {} names, a plain file with one name is needed", metadata.nlink())));
-    }
-    if seen.before.saturating_add(metadata.len()) > seen.file.max_bytes {
-        return Err(seen.too_long(metadata.len()));
+    if seen.before.saturating_add(length) > seen.file.max_bytes {
+        return Err(seen.too_long(length));
     }
     Ok(opened)
 }
@@ -205,9 +190,7 @@ impl Seen<'_> {
     fn unopened(&self, errno: Errno) -> ResultsStatus {
         match errno {
             Errno::ENOENT => ResultsStatus::Missing { reason: None },
-            Errno::ELOOP => self.refused("is a symbolic link, a plain file is needed"),
-            Errno::ENXIO => self.refused("is a socket or a device, a plain file is needed"),
-            errno => self.refused(&format!("cannot be opened: {errno}")),
+            errno => self.refused(&plain_file::unopened(errno)),
         }
     }
 

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
 
+use crate::artifacts;
 use crate::channel::Channel;
 use crate::clock;
 use crate::handover::{Held, mount_of};
@@ -70,7 +71,7 @@ struct Warden {
 impl Warden {
     fn run(mut self) -> io::Result<EndStatus> {
         self.channel.event(Kind::Hello, &Hello { version: VERSION, at_us: clock::now_us() })?;
-        let (status, results) = match self.receive_plan() {
+        let (status, results, artifacts) = match self.receive_plan() {
             Ok(plan) => {
                 let evaluated = self.evaluate(&plan);
                 // In every case, no process may be left that could write the results while they are read.
@@ -81,12 +82,18 @@ impl Warden {
                     Some(file) => results::contested(file),
                     None => ResultsStatus::None,
                 };
-                (status, results)
+                let artifacts = match &plan.artifacts {
+                    Some(rules) if is_alone => Some(artifacts::send(rules, &mut self.channel)?),
+                    Some(_) => Some(artifacts::contested()),
+                    None => None,
+                };
+                (status, results, artifacts)
             }
-            Err(Early::Finish) => (EndStatus::Done, ResultsStatus::None),
-            Err(Early::Status(status)) => (status, ResultsStatus::None),
+            Err(Early::Finish) => (EndStatus::Done, ResultsStatus::None, None),
+            Err(Early::Status(status)) => (status, ResultsStatus::None, None),
         };
-        self.channel.event(Kind::End, &End { at_us: clock::now_us(), status: status.clone(), results })?;
+        let end = End { at_us: clock::now_us(), status: status.clone(), results, artifacts };
+        self.channel.event(Kind::End, &end)?;
         Ok(status)
     }
 

@@ -1,5 +1,6 @@
 //! Results: malformed reports, and projects that try to write their own score.
 
+pub mod artifacts;
 pub mod blame;
 pub mod called;
 mod forged;
@@ -14,7 +15,7 @@ use super::trial::{self, Expectation, Trial};
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let trials = reports::all().into_iter().chain(forged::all()).chain(called::all()).chain(blame::all());
-    trials.map(|trial| trial.case).chain(hidden::cases()).collect()
+    trials.map(|trial| trial.case).chain(hidden::cases()).chain(artifacts::cases()).collect()
 }
 
 /// Tries every requested case. An honest project runs first: if it gets no points, a lack of points
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
 pub async fn run(context: &AttackContext) {
     trial::run(context, reports::all()).await;
     hidden::run(context).await;
+    artifacts::run(context).await;
     run_beside(context, forged::all(), &[("service", forged::archive("honest"), Expectation::Scores(10.0))]).await;
     run_beside(context, called::all(), &[called::honest()]).await;
     run_beside(context, blame::all(), &blame::honest()).await;

@@ -78,6 +78,8 @@ pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
         );
         one(&format!("report-{format}"), Kind { results, ..shell(SMALL, 4) })?;
     }
+    let results = format!("{EXIT_CODE}{}", super::results::artifacts::SECTION);
+    one(super::results::artifacts::TEMPLATE, Kind { results, ..shell(ROOMY, 10) })?;
     super::grader::write_templates(folder)?;
     super::results::blame::write_templates(folder)?;
     super::results::called::write_template(folder)?;
@@ -152,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path(), 8081).unwrap();
         let templates = assize::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 25);
+        assert_eq!(templates.iter().count(), 26);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }

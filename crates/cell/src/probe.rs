@@ -66,6 +66,7 @@ pub async fn probe(
         image,
         limits,
         grader_bytes: GRADER_BYTES,
+        artifact_bytes: 0,
         runtime,
         berth: &berth.id,
         plan: "",

@@ -50,9 +50,15 @@ pub const WRITABLE: [&str; 4] = [WORKSPACE, TMP, "/dev", "/proc"];
 /// The user that everything in a cell runs as, and its group. No image has it.
 const UID: u32 = 10001;
 
-/// The journal of a cell: everything its warden may say, output caps and results included, fits
-/// below this, so the engine never rotates it away.
-const JOURNAL_SIZE: &str = "64m";
+/// Bytes of the journal of a cell: everything its warden may say, output caps and results included, fits
+/// below this, so the engine never rotates it away. Artifacts have room of their own.
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a journal with room for so many bytes of artifacts. Each line feed costs the engine about 30 bytes, and at
+/// most one byte in 256 is one ([`assize_protocol::mask`]), so that a quarter more is enough.
+const fn journal_bytes(artifact_bytes: u64) -> u64 {
+    JOURNAL_BYTES + artifact_bytes + artifact_bytes / 4
+}
 
 /// What a cell is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +94,8 @@ pub struct CellSpec<'a> {
     pub limits: CellLimits,
     /// Bytes of the grader's folder; 0 if the cell has none.
     pub grader_bytes: u64,
+    /// Bytes of artifacts that the cell may hand out.
+    pub artifact_bytes: u64,
     /// The OCI runtime, if not the installation's.
     pub runtime: Option<&'a str>,
     /// The container whose namespace the cell joins.
@@ -145,7 +153,7 @@ impl CellSpec<'_> {
             log_config: Some(HostConfigLogConfig {
                 typ: Some("local".to_owned()),
                 config: Some(HashMap::from([
-                    ("max-size".to_owned(), JOURNAL_SIZE.to_owned()),
+                    ("max-size".to_owned(), journal_bytes(self.artifact_bytes).to_string()),
                     ("max-file".to_owned(), "1".to_owned()),
                     ("compress".to_owned(), "false".to_owned()),
                 ])),

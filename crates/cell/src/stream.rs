@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use assize_protocol::artifacts::{ArtifactEnded, ArtifactStarted};
 use assize_protocol::egress::FromCell;
 use assize_protocol::event::{End, Hello, Output, ResultsFileStarted, StageEnded, StageReady, StageStarted};
 use assize_protocol::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
@@ -33,6 +34,12 @@ pub enum Event {
     ResultsFile(ResultsFileStarted),
     /// A piece of a results file.
     Results(Vec<u8>),
+    /// The next pieces are of an artifact.
+    ArtifactStarted(ArtifactStarted),
+    /// A piece of an artifact.
+    Artifact(Vec<u8>),
+    /// No more pieces of that artifact come.
+    ArtifactEnded(ArtifactEnded),
     /// What the proxy of a stage has to say.
     Tunnel(FromCell),
     End(End),
@@ -199,6 +206,9 @@ fn read(frame: Frame) -> Result<Event, StreamError> {
         }
         Kind::ResultsFile => Event::ResultsFile(json(kind, &payload)?),
         Kind::Results => Event::Results(payload),
+        Kind::ArtifactStarted => Event::ArtifactStarted(json(kind, &payload)?),
+        Kind::Artifact => Event::Artifact(payload),
+        Kind::ArtifactEnded => Event::ArtifactEnded(json(kind, &payload)?),
         Kind::FromTunnel => {
             Event::Tunnel(FromCell::decode(&payload).ok_or_else(|| StreamError::Garbled("a broken tunnel".to_owned()))?)
         }

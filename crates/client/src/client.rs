@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
@@ -184,6 +185,22 @@ impl Client {
     /// As [`Client::get`].
     pub async fn document(&self, path: &str) -> Result<Vec<u8>, Fault> {
         self.body(self.answer(self.request(Method::GET, path)).await?).await
+    }
+
+    /// Opens the response at `path`, whose bytes are read piece by piece.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn open(&self, path: &str) -> Result<Response, Fault> {
+        self.answer(self.request(Method::GET, path)).await
+    }
+
+    /// The next bytes of such a response; `None` at its end.
+    ///
+    /// # Errors
+    /// [`Fault::Infrastructure`] if the service stopped sending.
+    pub async fn piece(&self, response: &mut Response) -> Result<Option<Bytes>, Fault> {
+        response.chunk().await.map_err(|error| self.unreachable(&error))
     }
 
     /// Opens the event stream of a run, from its beginning or after the event `last_id`.

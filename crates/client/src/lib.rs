@@ -1,12 +1,13 @@
 //! The commands that call the API, and the offline check of signed statements.
 //!
 //! Each command has a module with its arguments and one function that runs it: [`submit`], [`runs`] (watch, status,
-//! cancel and list), [`verdict`] and [`verify`]. The other modules are shared: the API [`client`], the events
+//! cancel and list), [`verdict`], [`artifacts`] and [`verify`]. The other modules are shared: the API [`client`], the events
 //! of a run ([`follow`]) and their presentation ([`report`]), the [`terminal`], and the [`outcome`] that becomes the
 //! exit code.
 //!
 //! A program that only submits or verifies needs this crate alone, without a database or an engine.
 
+pub mod artifacts;
 pub mod client;
 pub mod contents;
 pub mod follow;
@@ -15,6 +16,7 @@ pub mod pack;
 pub mod queue;
 pub mod report;
 pub mod runs;
+mod save;
 pub mod sse;
 pub mod submit;
 pub mod terminal;
@@ -30,6 +32,7 @@ pub enum ClientCommand {
     Watch(runs::Watch),
     Status(runs::Show),
     Verdict(verdict::ReadVerdict),
+    Artifacts(artifacts::Artifacts),
     Verify(verify::Verify),
     Cancel(runs::Cancel),
     Runs(runs::Runs),
@@ -46,6 +49,7 @@ impl ClientCommand {
             Self::Watch(watch) => runs::watch(watch).await,
             Self::Status(show) => runs::status(show).await,
             Self::Verdict(verdict) => verdict::run(verdict).await,
+            Self::Artifacts(artifacts) => artifacts::run(artifacts).await,
             Self::Verify(verify) => verify::run(&verify),
             Self::Cancel(cancel) => runs::cancel(cancel).await,
             Self::Runs(list) => runs::list(list).await,

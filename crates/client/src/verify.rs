@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use assize_protocol::artifacts::name_problem;
 use assize_protocol::event::StageExit;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,7 @@ EXAMPLES:
   assize verify receipt.json --key public.pem --archive project.zip
   assize verdict $RUN --format dsse | assize verify - --keys keys.json --json | jq .statement
   assize verify verdict.dsse.json --keys keys.json --output output.ndjson
+  assize verify verdict.dsse.json --keys keys.json --artifacts saved
 
 EXIT CODES:
   0  the statement is signed by one of the keys, and describes the files that were given
@@ -52,6 +54,9 @@ pub struct Verify {
     /// Check that the run wrote this output, as `GET /v1/runs/{id}/output?format=ndjson` returns it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Check the files in this folder, as `assize artifacts --save` wrote them: every artifact of the run, unchanged.
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
     /// Print the result and the whole statement as JSON.
     #[arg(long)]
     json: bool,
@@ -130,11 +135,35 @@ fn check_files(command: &Verify, verified: &Verified) -> Result<Result<(), Refus
     {
         return Ok(Err(refused));
     }
+    if let Some(folder) = &command.artifacts
+        && let Err(refused) = check_artifacts(folder, verified)?
+    {
+        return Ok(Err(refused));
+    }
     match (&command.output, &verified.statement) {
         (None, _) => Ok(Ok(())),
         (Some(_), Statement::Receipt(_)) => Ok(Err(Refused::NoOutput)),
         (Some(path), Statement::Run(run)) => Ok(verified.check_output(&sha256_of_attempt(path, run.attempt)?)),
     }
+}
+
+/// Whether the folder has every artifact of the statement. Other files in it do not matter.
+fn check_artifacts(folder: &Path, verified: &Verified) -> Result<Result<(), Refused>, Fault> {
+    let artifacts = match verified.artifacts() {
+        Ok(artifacts) => artifacts,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    for artifact in artifacts {
+        if name_problem(&artifact.name).is_some() {
+            let reason = format!("an artifact has the name {:?}", artifact.name);
+            return Ok(Err(Refused::NotAStatement(reason)));
+        }
+        let path = folder.join(artifact.origin.as_str()).join(&artifact.name);
+        if let Err(refused) = artifact.check(&sha256_of(&path)?) {
+            return Ok(Err(refused));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Returns the SHA-256 of a file of any size, which is read in pieces.
@@ -179,6 +208,7 @@ fn print_statement(command: &Verify, verified: &Verified) {
         terminal::json(&serde_json::json!({
             "verified": true, "key_id": verified.key_id, "archive_sha256": verified.archive_sha256,
             "archive_checked": command.archive.is_some(), "output_checked": command.output.is_some(),
+            "artifacts_checked": command.artifacts.is_some(),
             "statement": verified.signed,
         }));
         return;
@@ -194,6 +224,9 @@ fn print_statement(command: &Verify, verified: &Verified) {
     all.extend(rows);
     if command.output.is_some() {
         all.push(("", "the given output matches".to_owned()));
+    }
+    if command.artifacts.is_some() {
+        all.push(("", "the given artifacts match".to_owned()));
     }
     all.push(("signed by", verified.key_id.clone()));
     for (name, what) in all {
@@ -246,6 +279,10 @@ fn run_rows(run: &RunStatement) -> Vec<(&'static str, String)> {
     match &run.output {
         Some(output) => rows.push(("output", format!("sha256 {} ({} bytes)", output.digest.sha256, output.bytes))),
         None => rows.push(("output", "was not stored".to_owned())),
+    }
+    for artifact in &run.artifacts {
+        let (origin, digest) = (artifact.origin.as_str(), &artifact.digest.sha256);
+        rows.push(("artifact", format!("{origin}: {} sha256 {digest} ({} bytes)", artifact.name, artifact.bytes)));
     }
     rows.push(("started", run.started_at.format("%F %T%.6f UTC").to_string()));
     rows.push(("finished", run.finished_at.format("%F %T%.6f UTC").to_string()));

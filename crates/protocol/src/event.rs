@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifacts::ArtifactsReport;
 use crate::exec::Secret;
 
 /// The first frame: the warden has made itself safe and waits for its plan.
@@ -108,6 +109,9 @@ pub struct End {
     pub status: EndStatus,
     /// What became of the results file.
     pub results: ResultsStatus,
+    /// What became of the artifacts; absent if the plan asked for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<ArtifactsReport>,
 }
 
 /// How a plan ended.

@@ -68,6 +68,12 @@ pub enum Kind {
     /// An [`crate::event::ResultsFileStarted`] as JSON: the `Results` frames that follow are of this file. Only where the
     /// path of the results is a pattern.
     ResultsFile = 0x89,
+    /// An [`crate::artifacts::ArtifactStarted`] as JSON: the `Artifact` frames that follow are of this file.
+    ArtifactStarted = 0x8A,
+    /// Bytes of an artifact, under a mask.
+    Artifact = 0x8B,
+    /// An [`crate::artifacts::ArtifactEnded`] as JSON.
+    ArtifactEnded = 0x8C,
 
     /// Bytes that a call wrote to stdout. This and the next two go from the subject's cell to the driver's.
     CallStdout = 0x91,
@@ -100,6 +106,9 @@ impl Kind {
             End,
             FromTunnel,
             ResultsFile,
+            ArtifactStarted,
+            Artifact,
+            ArtifactEnded,
             Call,
             CallInput,
             CallStart,

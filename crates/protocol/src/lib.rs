@@ -5,12 +5,14 @@
 //! project travels under a [`mask`]. [`content`] names the kinds of file that both ends recognise, [`cgroup_stats`]
 //! reads the same counters on both ends, and [`isolation`] describes what a probe checks inside a cell. [`exec`] is what the
 //! two cells of a run say to each other where a driver runs programs of the subject. [`names`] reads the names of an
-//! archive, for the scan as for the warden, and [`results`] says which files a path of results names.
+//! archive, for the scan as for the warden, [`results`] says which files a path of results names, and [`artifacts`] which
+//! files a run hands out.
 //!
 //! This crate may know serde, JSON, CRC-32 and the standard library. It may not know the engine, the network or the database.
 
 #![warn(missing_docs)]
 
+pub mod artifacts;
 pub mod cases;
 pub mod cgroup_stats;
 pub mod content;

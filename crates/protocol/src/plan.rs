@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifacts::ArtifactRules;
 use crate::content::Content;
 use crate::exec::{ExecClient, ExecService};
 use crate::names::NameRules;
@@ -13,13 +14,13 @@ use crate::results::ResultsPath;
 pub const GRACE_MS: u64 = 2_000;
 
 /// The version of the protocol; a warden refuses a plan of another one.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// The longest plan in bytes.
 pub const MAX_PLAN: usize = 256 * 1024;
 
 /// Everything that one cell does, in order: receive every input, unpack those that no stage must come before,
-/// run every stage, stop everything, read the results, report.
+/// run every stage, stop everything, read the results, hand out the artifacts, report.
 ///
 /// Stages run one after another; the first that fails ends the plan. A stage with `ready` is a
 /// service: it keeps running behind the stages that follow. When the last stage is a service, the
@@ -39,6 +40,9 @@ pub struct Plan {
     pub grace_ms: u64,
     /// The files to read when every process is gone.
     pub results: Option<ResultsFile>,
+    /// The files to hand out after that.
+    #[serde(default)]
+    pub artifacts: Option<ArtifactRules>,
     /// Mount points to look at when a stage has failed: a full one is named in its report. Before each stage
     /// their owner may use them again, whatever a stage before has made of their modes.
     pub disks: Vec<String>,
@@ -220,6 +224,9 @@ impl Plan {
             require_absolute("the path of the results", &results.path)?;
             ResultsPath::parse(&results.path).map_err(|why| format!("the path of the results: {why}"))?;
         }
+        if let Some(artifacts) = &self.artifacts {
+            artifacts.check().map_err(|why| format!("the artifacts: {why}"))?;
+        }
         Ok(())
     }
 
@@ -328,7 +335,7 @@ mod tests {
             assert_eq!(Plan::parse(&again).unwrap(), plan);
         }
         let full = Plan::parse(full).unwrap();
-        assert!(full.exec.is_some());
+        assert!(full.exec.is_some() && full.artifacts.is_some());
         assert!(full.inputs[1].before.is_some() && full.stages[0].scratch.is_some() && !full.writable.is_empty());
     }
 }

@@ -41,7 +41,7 @@ impl<'a> ResultsPath<'a> {
 pub fn matches(pattern: &str, name: &[u8]) -> bool {
     let pattern = pattern.as_bytes();
     let is_hidden = name.first() == Some(&b'.') && pattern.first() != Some(&b'.');
-    !is_hidden && wildcard::matches(pattern, name, |one, other| one == other)
+    !is_hidden && wildcard::matches(pattern, name, b'*', |one, other| one == other)
 }
 
 #[cfg(test)]

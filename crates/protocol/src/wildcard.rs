@@ -1,17 +1,17 @@
-//! Patterns in which each `*` stands for any number of bytes.
+//! Patterns in which one sign, `*`, stands for any number of bytes or characters.
 
-/// Whether a whole name matches a pattern, where `is_same` compares two bytes. Takes time in proportion to the product of
-/// both lengths at the most, and no memory.
-pub(crate) fn matches(pattern: &[u8], name: &[u8], is_same: impl Fn(u8, u8) -> bool) -> bool {
+/// Whether a whole name matches a pattern in which `star` stands for any number of units, where `is_same` compares two
+/// others. Takes time in proportion to the product of both lengths at the most, and no memory.
+pub(crate) fn matches<T: Copy + PartialEq>(pattern: &[T], name: &[T], star: T, is_same: impl Fn(T, T) -> bool) -> bool {
     // One position to go back to is enough: what an earlier `*` could take, the latest can take too.
     let (mut at, mut seen, mut back) = (0, 0, None);
     while let Some(wanted) = name.get(seen) {
         match pattern.get(at) {
-            Some(b'*') => {
+            Some(unit) if *unit == star => {
                 at += 1;
                 back = Some((at, seen));
             }
-            Some(byte) if is_same(*byte, *wanted) => {
+            Some(unit) if is_same(*unit, *wanted) => {
                 at += 1;
                 seen += 1;
             }
@@ -22,5 +22,5 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8], is_same: impl Fn(u8, u8) -> b
             }
         }
     }
-    pattern.get(at..).is_none_or(|rest| rest.iter().all(|byte| *byte == b'*'))
+    pattern.get(at..).is_none_or(|rest| rest.iter().all(|unit| *unit == star))
 }

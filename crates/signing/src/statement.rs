@@ -8,6 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use assize_domain::artifact::Origin;
 use assize_domain::run::{Cause, FailureCode, StageName, Status};
 use assize_domain::verdict::{Integrity, Verdict};
 
@@ -126,6 +127,9 @@ pub struct RunStatement {
     /// The kept output of this attempt, as `GET /v1/runs/{id}/output?format=ndjson` gives it. Absent if it could
     /// not be kept.
     pub output: Option<OutputStatement>,
+    /// The files that the run handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactStatement>,
     /// Who could have written the results.
     pub integrity: Option<Integrity>,
     /// Terminal state of the run.
@@ -195,6 +199,33 @@ pub struct OutputStatement {
     pub digest: Sha256Digest,
     /// Length of the stored output, in bytes.
     pub bytes: u64,
+}
+
+/// A file that the run handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactStatement {
+    /// Path of the file in its cell, without the first slash.
+    pub name: String,
+    /// The cell of the file.
+    pub origin: Origin,
+    /// SHA-256 of the file.
+    pub digest: Sha256Digest,
+    /// Length of the file, in bytes.
+    pub bytes: u64,
+}
+
+impl ArtifactStatement {
+    /// Whether a file with this SHA-256 is the artifact.
+    ///
+    /// # Errors
+    /// [`crate::Refused::Artifact`] if not.
+    pub fn check(&self, sha256: &str) -> Result<(), crate::Refused> {
+        if sha256 == self.digest.sha256 {
+            return Ok(());
+        }
+        let (name, wanted) = (self.name.clone(), self.digest.sha256.clone());
+        Err(crate::Refused::Artifact { name, wanted, seen: sha256.to_owned() })
+    }
 }
 
 /// Why a run has no verdict.

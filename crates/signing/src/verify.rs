@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::envelope::Envelope;
 use super::key::PublicKey;
 use super::keys::{TrustedKey, TrustedKeys};
-use super::statement::{InToto, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
+use super::statement::{ArtifactStatement, InToto, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
 
 /// Why an envelope fails verification.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,12 @@ pub enum Refused {
     Output { wanted: String, seen: String },
     #[error("the statement names no output; leave out --output")]
     NoOutput,
+    #[error(
+        "the artifact {name} does not match: its SHA-256 is {seen}, the statement names {wanted}; save the artifacts again"
+    )]
+    Artifact { name: String, wanted: String, seen: String },
+    #[error("the statement names no artifacts; leave out --artifacts")]
+    NoArtifacts,
 }
 
 /// A statement, by its type.
@@ -173,5 +179,16 @@ impl Verified {
             return Ok(());
         }
         Err(Refused::Output { wanted: wanted.clone(), seen: sha256.to_owned() })
+    }
+
+    /// The files that the statement says the run handed out.
+    ///
+    /// # Errors
+    /// [`Refused::NoArtifacts`] if it names none.
+    pub fn artifacts(&self) -> Result<&[ArtifactStatement], Refused> {
+        match &self.statement {
+            Statement::Run(run) if !run.artifacts.is_empty() => Ok(&run.artifacts),
+            Statement::Run(_) | Statement::Receipt(_) => Err(Refused::NoArtifacts),
+        }
     }
 }

@@ -66,9 +66,25 @@ fn a_statement_of_each_kind_is_believed() {
     assert!(matches!(&seen.statement, Statement::Run(run) if run.verdict.as_ref().unwrap().score == 1.0));
     seen.check_archive(SHA256).unwrap();
     seen.check_output(SHA256).unwrap();
+    assert!(matches!(seen.artifacts(), Err(Refused::NoArtifacts)), "a statement of before there were any");
     let other = "b".repeat(64);
     assert!(matches!(seen.check_archive(&other), Err(Refused::Archive { seen, .. }) if seen == other));
     assert!(matches!(seen.check_output(&other), Err(Refused::Output { .. })));
+}
+
+#[test]
+fn the_artifacts_of_a_run_are_named_and_checked() {
+    let key = PrivateKey::generate();
+    let mut run = run(key.id());
+    run["artifacts"] =
+        json!([{ "name": "workspace/out/a.png", "origin": "driver", "digest": { "sha256": SHA256 }, "bytes": 3 }]);
+    let seen = verified(&key, &about(RUN, run)).unwrap();
+    let [artifact] = seen.artifacts().unwrap() else { panic!("one artifact") };
+    artifact.check(SHA256).unwrap();
+    let other = "b".repeat(64);
+    assert!(
+        matches!(artifact.check(&other), Err(Refused::Artifact { name, seen, .. }) if seen == other && name.ends_with("a.png"))
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! [`run_writes`], fenced by attempt and epoch.
 
 pub mod about;
+pub mod artifacts;
 pub mod events;
 pub mod keys;
 pub mod queue;

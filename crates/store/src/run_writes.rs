@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::types::Text;
+use assize_domain::artifact::{LeftOut, RunArtifacts};
 use assize_domain::egress::EgressRecord;
 use assize_domain::run::{Evidence, Failure, FailureCode, Lease, StageName, Status};
 use assize_domain::verdict::Verdict;
@@ -57,6 +58,25 @@ macro_rules! fenced {
             .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost { query: $name }) }
     }};
+}
+
+/// As `fenced`, for a statement with several parts that returns the run which it has ended.
+macro_rules! fenced_end {
+    ($store:ident, $name:literal, $file:literal, $lease:ident $(, $argument:expr)*) => {{
+        let ended = $store
+            .timed(
+                $name,
+                sqlx::query_file_scalar!($file, $lease.run_id, $lease.attempt, $lease.epoch $(, $argument)*)
+                    .fetch_optional(&$store.pool),
+            )
+            .await?;
+        ended.map(drop).ok_or(StoreError::LeaseLost { query: $name })
+    }};
+}
+
+/// What the row says of files that were left out; nothing if there are none.
+fn left_out(artifacts: &RunArtifacts) -> Option<Json<&LeftOut>> {
+    (artifacts.left_out.count > 0).then_some(Json(&artifacts.left_out))
 }
 
 impl Store {
@@ -133,14 +153,15 @@ impl Store {
         fenced!(self, "parse_run", "sql/queries/parse_run.sql", lease)
     }
 
-    /// parsing -> completed, with its verdict and the signed statement of it.
+    /// parsing -> completed, with its verdict, the signed statement of it, and the files that it handed out.
     pub async fn complete_run(
         &self,
         lease: Lease,
         verdict: &Verdict,
         envelope: Option<&Envelope>,
+        artifacts: &RunArtifacts,
     ) -> Result<(), StoreError> {
-        fenced!(
+        fenced_end!(
             self,
             "complete_run",
             "sql/queries/complete_run.sql",
@@ -148,21 +169,25 @@ impl Store {
             Json(verdict) as _,
             verdict.score,
             verdict.max_score,
-            envelope.map(Json) as _
+            envelope.map(Json) as _,
+            Json(&artifacts.files) as _,
+            left_out(artifacts) as _
         )
     }
 
-    /// From `from` to the end that the failure's code has, with the signed statement of it.
+    /// From `from` to the end that the failure's code has, with the signed statement of it, and the files that the run
+    /// handed out.
     pub async fn fail_run(
         &self,
         lease: Lease,
         from: Status,
         failure: &Failure,
         envelope: Option<&Envelope>,
+        artifacts: &RunArtifacts,
     ) -> Result<(), StoreError> {
         let code: FailureCode = failure.code;
         let evidence: Json<&Evidence> = Json(&failure.evidence);
-        fenced!(
+        fenced_end!(
             self,
             "fail_run",
             "sql/queries/fail_run.sql",
@@ -172,7 +197,9 @@ impl Store {
             code.cause().as_str(),
             code.as_str(),
             evidence as _,
-            envelope.map(Json) as _
+            envelope.map(Json) as _,
+            Json(&artifacts.files) as _,
+            left_out(artifacts) as _
         )
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use assize_cell::Cell;
 use assize_domain::run::FailureCode;
 use assize_host::clock::Clock;
+use assize_protocol::artifacts::TIMEOUT_MS;
 use assize_protocol::plan::Plan;
 
 use super::CellSession;
@@ -22,6 +23,16 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time that the whole plan may take.
 pub const fn global(plan: &Plan) -> Duration {
     Duration::from_millis(plan.global_timeout_ms)
+}
+
+/// The time after which a cell that has sent no end is stuck, from its hello.
+pub const fn outside(plan: &Plan) -> Duration {
+    global(plan).saturating_add(hand_out(plan)).saturating_add(SLACK)
+}
+
+/// The time that the warden may take for the artifacts.
+pub const fn hand_out(plan: &Plan) -> Duration {
+    if plan.artifacts.is_some() { Duration::from_millis(TIMEOUT_MS) } else { Duration::ZERO }
 }
 
 /// The time between TERM and KILL.

@@ -31,7 +31,7 @@ impl CellSession {
                 self.observed.began_us = hello.at_us;
                 self.observed.total_hits = attempt.worker.cgroups.total_hits();
                 self.global_deadline =
-                    deadline::after(&attempt.worker.clock, hello.at_us, deadline::global(&self.plan) + SLACK);
+                    deadline::after(&attempt.worker.clock, hello.at_us, deadline::outside(&self.plan));
                 self.set_deadline(self.global_deadline);
             }
             Event::StageStarted(started) => {
@@ -57,16 +57,20 @@ impl CellSession {
                 let next = ended.stage.saturating_add(1);
                 self.stage_ended(attempt, ended).await?;
                 self.policy.stage_ended();
-                // Unpacking the tests before the next stage, or sending large results, belongs to no stage's time.
+                // Unpacking the tests before the next stage, or sending large results or artifacts, belongs to no stage's time.
                 let unpacks_next = self.plan.inputs.iter().any(|input| input.before == Some(next));
                 let sends_large = self.plan.results.as_ref().is_some_and(|file| file.max_bytes > QUICK_RESULTS);
-                if unpacks_next || sends_large || self.policy.forwards_results() {
+                if unpacks_next || sends_large || self.plan.artifacts.is_some() || self.policy.forwards_results() {
                     self.set_deadline(self.global_deadline);
                 }
             }
             Event::ResultsFile(file) => self.begin_results_file(file)?,
             Event::Results(piece) => return self.receive_results(piece),
+            Event::ArtifactStarted(started) => self.begin_artifact(attempt, started)?,
+            Event::Artifact(piece) => self.receive_artifact(attempt, &piece).await?,
+            Event::ArtifactEnded(ended) => attempt.artifacts.finish(ended).await?,
             Event::End(end) => {
+                self.end_artifacts(attempt, end.artifacts);
                 return match end.status {
                     EndStatus::Done => Ok(SessionProgress::Ended(CellReport {
                         results: std::mem::take(&mut self.results),
@@ -142,7 +146,7 @@ impl CellSession {
 }
 
 /// Counts what a cell has sent of one kind. A warden keeps to the limits by itself; the worker does not rely on it.
-fn count_received(received: &mut u64, more: usize, limit: u64, kind: &str) -> Result<(), Stop> {
+pub(super) fn count_received(received: &mut u64, more: usize, limit: u64, kind: &str) -> Result<(), Stop> {
     *received += more as u64;
     if *received <= limit {
         return Ok(());

@@ -40,6 +40,7 @@ impl CellSession {
                 };
                 let failure = self.policy.attribute(failure, &context);
                 if !self.policy.tolerates(&failure) {
+                    self.observed.has_failed = true;
                     return Err(Stop::Failed(failure));
                 }
                 self.observed.interrupted = Some(failure);

@@ -25,6 +25,8 @@ pub(super) struct CellRequest<'a> {
     runtime: Option<&'a str>,
     /// Whether the cell has a folder for the grader's tests and the parameters of the run.
     has_grader: bool,
+    /// Bytes of artifacts that the cell may hand out.
+    artifact_bytes: u64,
 }
 
 impl<'a> CellRequest<'a> {
@@ -35,6 +37,7 @@ impl<'a> CellRequest<'a> {
             limits: template.limits,
             runtime: template.runtime.as_deref(),
             has_grader: template.driver.is_none() && !template.bundle.is_empty(),
+            artifact_bytes: template.artifacts.bytes_of(Role::Subject),
         }
     }
 
@@ -45,11 +48,12 @@ impl<'a> CellRequest<'a> {
             limits: driver.limits,
             runtime: template.runtime.as_deref(),
             has_grader: true,
+            artifact_bytes: template.artifacts.bytes_of(Role::Driver),
         }
     }
 
     const fn fetch(image: &'a str, limits: CellLimits) -> Self {
-        Self { role: Role::Fetch, image, limits, runtime: None, has_grader: false }
+        Self { role: Role::Fetch, image, limits, runtime: None, has_grader: false, artifact_bytes: 0 }
     }
 }
 
@@ -130,7 +134,7 @@ impl Cells<'_> {
 
     pub(super) async fn launch(&self, request: CellRequest<'_>, fingerprint: &str) -> Result<Cell, EngineError> {
         let engine = self.worker.engine.clone();
-        let CellRequest { role, image, limits, runtime, has_grader } = request;
+        let CellRequest { role, image, limits, runtime, has_grader, artifact_bytes } = request;
         let berth = self.berth.as_ref().map(|berth| berth.id.as_str()).or(self.adopted_berth.as_deref());
         let (name, body) = self.cpus.assign(role, limits.cpus, |place| {
             let spec = CellSpec {
@@ -142,6 +146,7 @@ impl Cells<'_> {
                 limits,
                 runtime,
                 grader_bytes: if has_grader { GRADER_BYTES } else { 0 },
+                artifact_bytes,
                 berth: berth.unwrap_or(""),
                 plan: fingerprint,
                 place,

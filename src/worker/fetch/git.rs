@@ -86,6 +86,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
             path: format!("{WORKSPACE}/fetched"),
             max_bytes: config.max_archive_bytes.saturating_add(HEADER_BYTES),
         }),
+        artifacts: None,
         disks: vec![WORKSPACE.to_owned(), TMP.to_owned()],
         writable: WRITABLE.map(str::to_owned).into(),
         exec: None,

@@ -121,6 +121,7 @@ impl Cell {
             global_timeout_ms: 15_000,
             grace_ms: 100,
             results: None,
+            artifacts: None,
             disks: vec![],
             writable: vec![],
             exec: None,

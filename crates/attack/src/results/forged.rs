@@ -132,7 +132,7 @@ fn frames() -> Vec<u8> {
     send(Kind::Output, &payload);
     send(Kind::Results, FULL_MARKS.as_bytes());
     let results = ResultsStatus::Read { bytes: FULL_MARKS.len() as u64 };
-    let end = End { at_us: 2, status: EndStatus::Done, results };
+    let end = End { at_us: 2, status: EndStatus::Done, results, artifacts: None };
     send(Kind::End, &serde_json::to_vec(&end).unwrap_or_default());
     bytes
 }

@@ -33,7 +33,7 @@ impl<'a> Pattern<'a> {
     #[must_use]
     pub fn matches(&self, component: &str, is_folder: bool) -> bool {
         let is_same = |one: u8, other: u8| one.eq_ignore_ascii_case(&other);
-        (is_folder || !self.is_folder) && wildcard::matches(self.name.as_bytes(), component.as_bytes(), is_same)
+        (is_folder || !self.is_folder) && wildcard::matches(self.name.as_bytes(), component.as_bytes(), b'*', is_same)
     }
 }
 

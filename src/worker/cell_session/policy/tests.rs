@@ -25,6 +25,7 @@ fn plan(program: &str) -> Plan {
         global_timeout_ms: 60_000,
         grace_ms: 1,
         results: None,
+        artifacts: None,
         disks: Vec::new(),
         writable: Vec::new(),
         exec: None,

@@ -1,0 +1,1 @@
+DELETE FROM artifact_blobs WHERE sha256 = $1
