@@ -105,7 +105,7 @@ const CASES: &[(&str, &str, &str, &str, Holds)] = &[
     ),
     (
         "artifact-names",
-        "names files with line feeds, terminal escapes, backslashes characters that reorder others, and bytes that are not UTF-8",
+        "names files with line feeds, terminal escapes, backslashes, characters that reorder others, and bytes that are not UTF-8",
         "such names are left out, and shown with escapes",
         "cd out; for name in 'a\\nb' 'a\\033[2Jb' 'a\\233b' 'a\\377b' 'a\\\\\\\\b' 'a\\342\\200\\256b'; do \
          echo x > \"$(printf \"$name\").txt\"; done",
