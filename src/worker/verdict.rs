@@ -5,8 +5,8 @@ use assize_domain::verdict::{self, FileError, Format, Integrity, Verdict};
 use assize_protocol::event::{ResultsStatus, StageExit};
 
 use super::attempt::Attempt;
-use super::cell_session::{CellReport, ReceivedFile};
-use super::report_consistency::{abnormal_end, contradiction};
+use super::cell_session::{CellReport, ReceivedFile, ReportedTests};
+use super::report_consistency::{abnormal_end, contradiction, progress_contradiction};
 use super::stop::Stop;
 use crate::template::{OnDriverFailure, Results, Template};
 
@@ -52,6 +52,7 @@ pub fn read_report(results: &Results, integrity: Integrity, files: Vec<(String, 
         tests: Some(StageExit::Exited { code: 0 }),
         interrupted: None,
         went_down: None,
+        reported: ReportedTests::default(),
     };
     for (name, bytes) in files {
         report.files.push(ReceivedFile { name, from: report.results.len() });
@@ -169,7 +170,18 @@ impl ReportRules {
         let parsed = parsed.map_err(|error| {
             Failure::new(FailureCode::bad_report(integrity), format!("{path} cannot be read: {error}"))
         })?;
+        self.check_progress(report, &parsed)?;
         Ok(self.results.marking.apply(parsed, self.results.max_score))
+    }
+
+    /// What a driver has written that was interrupted may be older than what it reported last.
+    fn check_progress(&self, report: &CellReport, parsed: &Verdict) -> Result<(), Failure> {
+        let is_whole = report.interrupted.is_none() && abnormal_end(report.tests.as_ref()).is_none();
+        if self.results.on_driver_failure == OnDriverFailure::ScoreZero && !is_whole {
+            return Ok(());
+        }
+        let found = progress_contradiction(parsed, &report.reported, &self.results.marking);
+        found.map_or(Ok(()), |why| Err(self.unbelievable(&why)))
     }
 
     fn exit_code(&self, report: &CellReport) -> Result<Verdict, Failure> {
@@ -200,6 +212,7 @@ impl ReportRules {
 mod tests {
     use super::*;
     use assize_domain::verdict::{Marking, TestRule, Visibility};
+    use assize_protocol::progress::ReportedStatus;
 
     fn rules(format: Format, integrity: Integrity) -> ReportRules {
         let results = Results { max_kib: 64, ..Results::of_format(format, "/workspace/results".to_owned()) };
@@ -221,11 +234,20 @@ mod tests {
             tests: Some(StageExit::Exited { code }),
             interrupted: None,
             went_down: None,
+            reported: ReportedTests::default(),
         }
     }
 
     fn none(status: ResultsStatus, exit: Option<StageExit>) -> CellReport {
-        CellReport { results: Vec::new(), files: Vec::new(), status, tests: exit, interrupted: None, went_down: None }
+        CellReport {
+            results: Vec::new(),
+            files: Vec::new(),
+            status,
+            tests: exit,
+            interrupted: None,
+            went_down: None,
+            reported: ReportedTests::default(),
+        }
     }
 
     fn code(rules: &ReportRules, report: &CellReport) -> FailureCode {
@@ -315,6 +337,29 @@ mod tests {
         assert!(failing.tests.is_empty(), "{failing:?}");
         let full = out_of_ten().judge(&written(r#"{"score": 10, "max_score": 10}"#, 3)).unwrap();
         assert!(full.score == 10.0 && !full.all_passed(), "{full:?}");
+    }
+
+    #[test]
+    fn a_report_that_contradicts_the_progress_is_no_verdict() {
+        let report = |status: &str, code: i32| {
+            let text = format!(r#"{{"tests": [{{"name": "a", "score": 0, "max_score": 10, "status": "{status}"}}]}}"#);
+            let last = [("a".to_owned(), ReportedStatus::Passed)].into();
+            CellReport { reported: ReportedTests { last, ..ReportedTests::default() }, ..written(&text, code) }
+        };
+        for (integrity, expected) in
+            [(Integrity::Shared, FailureCode::ReportSpoiled), (Integrity::Isolated, FailureCode::ResultsInvalid)]
+        {
+            let rules = rules(Format::Gradescope, integrity);
+            assert_eq!(code(&rules, &report("failed", 0)), expected);
+            assert_eq!(code(&rules, &report("failed", 1)), expected);
+        }
+        // A driver that rewrites its report after each test and dies in between has written the old one.
+        let died = out_of_ten().judge(&report("failed", 1)).unwrap();
+        assert_eq!((died.score, died.max_score), (0.0, 10.0));
+        assert_eq!(died.tests[0].message, None, "{died:?}");
+        let whole = out_of_ten().judge(&report("failed", 0)).unwrap();
+        let message = whole.tests.last().and_then(|test| test.message.clone()).unwrap_or_default();
+        assert!(message.contains("the tests reported \"a\" as passed"), "{message}");
     }
 
     #[test]
