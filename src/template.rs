@@ -15,6 +15,7 @@ mod keys;
 mod live;
 mod marking;
 mod parameters;
+mod progress;
 pub mod reload;
 mod room;
 
@@ -40,6 +41,7 @@ pub use egress::{EgressQuota, Reach, Registry};
 use file::File;
 pub use live::{LiveTemplates, Reload};
 pub use parameters::{MAX_PARAMETERS_BYTES, PARAMETERS_FILE, Parameters};
+pub use progress::Progress;
 
 /// Where the command that runs the cases writes its report.
 pub const CASES_REPORT: &str = "/workspace/results.json";
@@ -138,6 +140,9 @@ pub struct Results {
     pub exit_code: ExitCodeRule,
     #[serde(default)]
     pub on_driver_failure: OnDriverFailure,
+    /// Whether the tests may report the end of each test while they run.
+    #[serde(default)]
+    pub progress: Progress,
     /// The rules of `[[tests]]`: what each test is worth.
     #[serde(skip)]
     pub marking: Marking,
@@ -156,6 +161,7 @@ impl Results {
             extra_credit: ExtraCredit::default(),
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
+            progress: Progress::default(),
             marking: Marking::default(),
         }
     }
@@ -171,6 +177,8 @@ impl Results {
             extra_credit: ExtraCredit::default(),
             exit_code: ExitCodeRule::default(),
             on_driver_failure: OnDriverFailure::default(),
+            // The command reports only cases that everybody may see.
+            progress: Progress::Shown,
             marking: Marking::default(),
         }
     }

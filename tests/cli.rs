@@ -198,6 +198,7 @@ fn a_watched_run_tells_its_phases_its_output_and_its_verdict() {
         "0.21 s  preparing",
         "running: tests",
         "tests  | hello",
+        "test  failed   adds\\u{9b}1m",
         "tests  | half a line",
         "parsing",
         "completed",
@@ -231,6 +232,9 @@ fn with_json_stdout_is_one_document() {
     assert_eq!(document["status"], "completed");
     assert_eq!(document["verdict"]["score"], 1.0);
     assert!(watched.err.contains("preparing"), "{}", watched.err);
+    let test: serde_json::Value =
+        watched.err.lines().find_map(|line| serde_json::from_str(line.strip_prefix('{').map(|_| line)?).ok()).unwrap();
+    assert_eq!((&test["test"], &test["status"]), (&"adds\u{9b}1m".into(), &"failed".into()));
     let sent = submit(&fake, &["--json"]);
     let document: serde_json::Value = serde_json::from_str(&sent.out).unwrap();
     assert_eq!(document["run"]["id"], fake.run_id());

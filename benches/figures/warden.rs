@@ -132,6 +132,7 @@ fn plan(template: &assize::template::Template) -> warden_plan::Plan {
                 egress: None,
                 scratch: None,
                 exec: None,
+                progress: false,
                 name: stage.name.as_str().to_owned(),
                 command: stage.command.clone(),
                 cwd: "/workspace".to_owned(),

@@ -7,6 +7,7 @@
 use assize_protocol::event::{End, Hello, Output, StageEnded, StageReady, StageStarted};
 use assize_protocol::frame::{Decoder, FILL, FLUSH, Frame, FrameError, HEADER, Kind, MAX_PAYLOAD, encode};
 use assize_protocol::mask::{self, MAX_MASKED};
+use assize_protocol::progress::{Progress, TestReport};
 use libfuzzer_sys::fuzz_target;
 
 /// All frames up to the end or the first error, and whether the stream was cut within one.
@@ -82,6 +83,15 @@ fuzz_target!(|bytes: &[u8]| {
                     let mut again = Vec::new();
                     output.encode(&mut again);
                     assert_eq!(again, payload);
+                }
+            }
+            Kind::Progress => {
+                let Some(progress) = Progress::decode(&payload) else { continue };
+                for line in progress.lines.split(|byte| *byte == b'\n') {
+                    let Ok(report) = TestReport::parse(line) else { continue };
+                    let mut again = Vec::new();
+                    report.encode(&mut again);
+                    assert_eq!(TestReport::parse(again.trim_ascii_end()), Ok(report));
                 }
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Live output as Server-Sent Events.
+//! Live output as Server-Sent Events, with the ends of tests that the tests report.
 //!
 //! One stream follows one run in rounds. A round reads the run first and its output second, so that the output of a run
 //! that has ended is complete. Redis has the output of the attempt in progress. When an attempt has ended, its blob has
@@ -195,9 +195,9 @@ impl Follower {
     async fn close_attempt(&mut self) -> Result<(), Problem> {
         let attempt = self.last.attempt;
         for entry in read_ended_attempt(&self.api, self.id, attempt).await? {
-            if entry.id > self.last {
+            if entry.id() > self.last {
                 self.push_status_changes(|event| precedes(event, &entry));
-                self.push_output(&entry);
+                self.push_entry(&entry);
             }
         }
         self.last = EntryId { attempt: attempt + 1, number: 0 };
@@ -219,18 +219,18 @@ impl Follower {
         };
         let is_full = batch.len() == BATCH;
         for entry in batch {
-            if entry.id.attempt != attempt {
+            if entry.id().attempt != attempt {
                 // A later round reads from Postgres that the attempt has ended.
                 return RoundEnd::CaughtUp;
             }
-            if entry.id.number != self.last.number + 1 {
+            if entry.id().number != self.last.number + 1 {
                 if self.gap_after != Some(self.last) {
                     self.gap_after = Some(self.last);
                     self.push("gap", None, &OutputGap { after: self.last });
                 }
                 return RoundEnd::CaughtUp;
             }
-            self.push_output(&entry);
+            self.push_entry(&entry);
         }
         if is_full { RoundEnd::MoreToRead } else { RoundEnd::CaughtUp }
     }
@@ -261,10 +261,14 @@ impl Follower {
         }
     }
 
-    fn push_output(&mut self, entry: &Entry) {
-        self.last = entry.id;
-        if self.stage.is_none_or(|stage| stage == entry.stage) {
-            self.push("output", Some(entry.id), entry);
+    fn push_entry(&mut self, entry: &Entry) {
+        self.last = entry.id();
+        if self.stage.is_none_or(|stage| stage == entry.stage()) {
+            let name = match entry {
+                Entry::Output(_) => "output",
+                Entry::Test(_) => "test",
+            };
+            self.push(name, Some(entry.id()), entry);
         }
     }
 
@@ -278,14 +282,14 @@ impl Follower {
     }
 }
 
-/// Whether the status changed before the run wrote `entry`. So output that is sent later has the same order among the
+/// Whether the status changed before the run wrote `entry`. So an entry that is sent later has the same order among the
 /// status changes as live output.
 fn precedes(event: &RunEvent, entry: &Entry) -> bool {
     let attempt = u32::try_from(event.attempt).unwrap_or(0);
     let entered = match event.to_status {
         Status::Queued | Status::Preparing => true,
-        Status::Running => event.phase <= Some(entry.stage),
+        Status::Running => event.phase <= Some(entry.stage()),
         _ => false,
     };
-    attempt < entry.id.attempt || (attempt == entry.id.attempt && entered)
+    attempt < entry.id().attempt || (attempt == entry.id().attempt && entered)
 }

@@ -1,6 +1,6 @@
 //! The route of a run's output: the whole output so far, or live (see [`super::live`]).
 
-use assize_domain::output::{Entry, EntryId};
+use assize_domain::output::{Entry, EntryId, OutputEntry, TestEntry};
 use assize_domain::run::StageName;
 use axum::Json;
 use axum::extract::State;
@@ -41,7 +41,7 @@ pub(super) enum OutputFormat {
     Json,
     /// The text only.
     Text,
-    /// One entry on each line. The digest in the signed statement is over exactly these bytes; if a run has several
+    /// One entry on each line, output and ends of tests in their order. The digest in the signed statement is over exactly these bytes; if a run has several
     /// attempts, it is over the lines of the last attempt, whose ids begin with its number.
     Ndjson,
 }
@@ -49,8 +49,12 @@ pub(super) enum OutputFormat {
 /// The whole output so far.
 #[derive(Serialize, ToSchema)]
 pub(super) struct WholeOutput {
-    #[schema(value_type = Vec<EntrySchema>)]
-    entries: Vec<Entry>,
+    #[schema(value_type = Vec<OutputEntrySchema>)]
+    entries: Vec<OutputEntry>,
+    /// The ends of tests that the tests reported while they ran. They are no verdict. Their ids count together with
+    /// those of the output.
+    #[schema(value_type = Vec<TestEntrySchema>)]
+    tests: Vec<TestEntry>,
     /// Whether the run has ended, so that the output is complete.
     complete: bool,
 }
@@ -58,8 +62,8 @@ pub(super) struct WholeOutput {
 /// A part of the output.
 #[derive(ToSchema)]
 #[schema(as = OutputEntry)]
-#[expect(dead_code, reason = "describes `output::Entry`, which does not depend on the API")]
-struct EntrySchema {
+#[expect(dead_code, reason = "describes `output::OutputEntry`, which does not depend on the API")]
+struct OutputEntrySchema {
     /// `<attempt>-<number>`; numbers count from 1 in each attempt.
     #[schema(pattern = "^[1-9][0-9]*-[1-9][0-9]*$")]
     id: String,
@@ -81,6 +85,36 @@ enum StreamSchema {
     Stderr,
 }
 
+/// The end of a test, as the tests reported it while they ran.
+#[derive(ToSchema)]
+#[schema(as = TestEntry)]
+#[expect(dead_code, reason = "describes `output::TestEntry`, which does not depend on the API")]
+struct TestEntrySchema {
+    /// `<attempt>-<number>`, as of output.
+    #[schema(pattern = "^[1-9][0-9]*-[1-9][0-9]*$")]
+    id: String,
+    stage: StageName,
+    /// The number of the entry among those of tests in its attempt, from 1.
+    sequence: u64,
+    /// The time since the start of the stage, in ms.
+    at_ms: u64,
+    /// The name of the test as the verdict will have it.
+    test: String,
+    #[schema(inline)]
+    status: ReportedStatusSchema,
+}
+
+/// How a test ended. A later entry of the same name replaces an earlier one.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes `ReportedStatus`, which does not depend on the API")]
+enum ReportedStatusSchema {
+    Passed,
+    Failed,
+    Errored,
+    Skipped,
+}
+
 problem_responses!(OutputProblems: ROUTE, WITH_KEY, WITH_ID,
     &[codes::BAD_PARAMETER, codes::MALFORMED_EVENT_ID, codes::TOO_MANY_OPEN_REQUESTS, codes::STORAGE_UNAVAILABLE]);
 
@@ -90,6 +124,7 @@ problem_responses!(OutputProblems: ROUTE, WITH_KEY, WITH_ID,
 /// the answer is live, as Server-Sent Events:
 ///
 /// - `output`: a part of the output, with an id; the data is an `OutputEntry`.
+/// - `test`: the end of a test, if the template lets its tests report it, with an id; the data is a `TestEntry`.
 /// - `status`: the status of the run changed.
 /// - `gap`: live output was lost; it follows completely when the attempt ends.
 /// - `end`: the run as it ended; then the stream closes.
@@ -98,7 +133,7 @@ problem_responses!(OutputProblems: ROUTE, WITH_KEY, WITH_ID,
     params(
         ("id" = Uuid, Path, description = "The id of the run"), OutputParams,
         ("Last-Event-ID" = Option<String>, Header, nullable = false, pattern = "^([1-9][0-9]{0,8}-[0-9]{1,9})?$",
-            description = "The id of the last output event that arrived; empty if none arrived")
+            description = "The last id that arrived; empty if none arrived")
     ),
     responses(
         (status = 200, description = "The output", content(
@@ -129,19 +164,34 @@ pub(super) async fn read(
     let complete = run.status.is_terminal();
     let mut entries = read_whole(&api, &run).await?;
     entries.retain(|entry| {
-        after.is_none_or(|after| entry.id > after) && params.stage.is_none_or(|stage| entry.stage == stage)
+        after.is_none_or(|after| entry.id() > after) && params.stage.is_none_or(|stage| entry.stage() == stage)
     });
     Ok(match params.format {
         Some(OutputFormat::Text) => {
-            let text: String = entries.into_iter().map(|entry| entry.text).collect();
+            let text: String = apart(entries).0.into_iter().map(|entry| entry.text).collect();
             ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
         }
         Some(OutputFormat::Ndjson) => {
             let lines = entries.iter().flat_map(Entry::line).collect::<Vec<u8>>();
             ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
         }
-        Some(OutputFormat::Json) | None => Json(WholeOutput { entries, complete }).into_response(),
+        Some(OutputFormat::Json) | None => {
+            let (entries, tests) = apart(entries);
+            Json(WholeOutput { entries, tests, complete }).into_response()
+        }
     })
+}
+
+/// Returns the pieces of output and the ends of tests, each in their order.
+fn apart(entries: Vec<Entry>) -> (Vec<OutputEntry>, Vec<TestEntry>) {
+    let (mut output, mut tests) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Entry::Output(entry) => output.push(entry),
+            Entry::Test(entry) => tests.push(entry),
+        }
+    }
+    (output, tests)
 }
 
 /// Returns the id after which the client wants output. The header takes precedence over the parameter, but both must be

@@ -33,8 +33,8 @@ pub(super) async fn read_whole(api: &ApiState, run: &RunRow) -> Result<Vec<Entry
 pub(super) async fn read_ended_attempt(api: &ApiState, run: Uuid, attempt: u32) -> Result<Vec<Entry>, BlobError> {
     match api.blobs.output(&blob_key(run, attempt)).await {
         Ok(blob) => {
-            let entries = read_blob(&blob).filter(|entry| entry.id.attempt == attempt);
-            let by_id: BTreeMap<EntryId, Entry> = entries.map(|entry| (entry.id, entry)).collect();
+            let entries = read_blob(&blob).filter(|entry| entry.id().attempt == attempt);
+            let by_id: BTreeMap<EntryId, Entry> = entries.map(|entry| (entry.id(), entry)).collect();
             Ok(by_id.into_values().collect())
         }
         Err(BlobError::Missing(_)) => Ok(read_live(api, run, attempt).await),
@@ -46,11 +46,11 @@ pub(super) async fn read_ended_attempt(api: &ApiState, run: Uuid, attempt: u32) 
 async fn read_live(api: &ApiState, run: Uuid, attempt: u32) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
-        let after = entries.last().map_or(EntryId { attempt, number: 0 }, |entry| entry.id);
+        let after = entries.last().map_or(EntryId { attempt, number: 0 }, Entry::id);
         match api.redis.read_output(run, after, BATCH).await {
             Ok(batch) => {
-                let is_last = batch.len() < BATCH || batch.iter().any(|entry| entry.id.attempt > attempt);
-                entries.extend(batch.into_iter().filter(|entry| entry.id.attempt == attempt));
+                let is_last = batch.len() < BATCH || batch.iter().any(|entry| entry.id().attempt > attempt);
+                entries.extend(batch.into_iter().filter(|entry| entry.id().attempt == attempt));
                 if is_last {
                     return entries;
                 }

@@ -63,7 +63,7 @@ impl Share {
                 break;
             }
             bytes += size;
-            add.push((entry.id, line, size));
+            add.push((entry.id(), line, size));
         }
         let is_cut = add.len() < entries.len();
         let mut is_trimmed = false;
@@ -74,7 +74,7 @@ impl Share {
         }
         self.bytes += bytes;
         self.entries.extend(add.iter().rev().map(|(id, _, size)| (*id, *size)));
-        let newest = entries.last().map(|entry| EntryId { number: entry.id.number + 1, ..entry.id });
+        let newest = entries.last().map(Entry::id).map(|id| EntryId { number: id.number + 1, ..id });
         let oldest = self.entries.front().map(|(id, _)| *id).or(newest);
         let add = add.into_iter().rev().map(|(id, line, _)| (id, line)).collect();
         Change { trim: oldest.filter(|_| is_trimmed), add }
@@ -82,7 +82,7 @@ impl Share {
 
     /// Counts entries that another worker added.
     pub fn has(&mut self, entries: &[Entry]) {
-        let sizes = entries.iter().map(|entry| (entry.id, entry.line().len() + OVERHEAD));
+        let sizes = entries.iter().map(|entry| (entry.id(), entry.line().len() + OVERHEAD));
         self.entries.extend(sizes);
         self.bytes = self.entries.iter().map(|(_, size)| size).sum();
     }
@@ -93,15 +93,18 @@ mod tests {
     use assize_protocol::event::Stream;
 
     use super::*;
+    use assize_domain::output::OutputEntry;
     use assize_domain::run::StageName;
 
     fn entries(numbers: std::ops::RangeInclusive<u64>, length: usize) -> Vec<Entry> {
-        let entry = |number| Entry {
-            id: EntryId { attempt: 1, number },
-            stage: StageName::Tests,
-            stream: Stream::Stdout,
-            offset: number,
-            text: "x".repeat(length),
+        let entry = |number| {
+            Entry::Output(OutputEntry {
+                id: EntryId { attempt: 1, number },
+                stage: StageName::Tests,
+                stream: Stream::Stdout,
+                offset: number,
+                text: "x".repeat(length),
+            })
         };
         numbers.map(entry).collect()
     }

@@ -126,6 +126,7 @@ impl Results {
             return Err(format!("results.max_kib is {}, it must be 1 to {most_kib}", self.max_kib));
         }
         self.check_scale(has_driver, is_unweighted)?;
+        self.check_progress()?;
         match (&self.format, &self.path) {
             (Format::ExitCode, Some(_)) => Err("results.path has no meaning for exit_code".to_owned()),
             (Format::ExitCode, None) => Ok(()),

@@ -62,7 +62,17 @@ const SECTIONS: [(&str, &[&str]); 12] = [
     ("driver.limits", &LIMITS),
     (
         "results",
-        &["format", "path", "max_kib", "expect_tests", "max_score", "extra_credit", "exit_code", "on_driver_failure"],
+        &[
+            "format",
+            "path",
+            "max_kib",
+            "expect_tests",
+            "max_score",
+            "extra_credit",
+            "exit_code",
+            "on_driver_failure",
+            "progress",
+        ],
     ),
     ("tests", &["match", "points", "visibility", "name"]),
     ("parameters", &["user"]),

@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod phase;
 mod policy;
+mod progress;
 mod reconnect;
 mod report;
 
@@ -41,6 +42,7 @@ use crate::egress::{Rules, Tunnels};
 use crate::intake::blob::BlobError;
 use phase::Phase;
 pub use policy::{DriverPolicy, FailureContext, RejectionContext, SessionPolicy, SubjectPolicy};
+pub use progress::ReportedTests;
 pub use report::{CellReport, ReceivedFile};
 
 /// The worker's side of one cell.
@@ -74,6 +76,12 @@ pub struct CellSession {
     output_received: u64,
     /// Artifacts that began, and bytes of them.
     artifacts_received: (u32, u64),
+    /// Bytes of lines about tests.
+    progress_received: u64,
+    /// When the stage began that may report tests, in µs of the cell's clock.
+    tests_began_us: u64,
+    /// What the tests have reported so far.
+    reported: ReportedTests,
 }
 
 /// What a session has observed of its cell.
@@ -168,6 +176,9 @@ impl CellSession {
             results_received: 0,
             output_received: 0,
             artifacts_received: (0, 0),
+            progress_received: 0,
+            tests_began_us: 0,
+            reported: ReportedTests::default(),
         };
         if adopted.is_some() {
             session.reopen(&attempt.worker.clock, resumed_input);

@@ -1,10 +1,11 @@
-//! The output of a run on its way to readers: live through Redis, and as one blob at the end.
+//! The output of a run and the ends of its tests on their way to readers: live through Redis, and as one blob at the end.
 
 use std::collections::{HashMap, HashSet};
 
-use assize_domain::output::{Entry, EntryId};
+use assize_domain::output::{Entry, EntryId, OutputEntry, TestEntry};
 use assize_domain::run::StageName;
 use assize_protocol::event::{Output, Stream};
+use assize_protocol::progress::TestReport;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -36,9 +37,27 @@ pub struct OutputLog {
     partial: HashMap<(StageName, Stream), (u64, Vec<u8>)>,
     last_stage: Option<StageName>,
     last_text: String,
-    /// Pieces of an adopted attempt that readers have already. The journal brings the same pieces again.
-    published: HashSet<(StageName, Stream, u64)>,
+    /// Tests that have ended.
+    tests: u64,
+    /// Entries of an adopted attempt that readers have already. The journal brings the same entries again.
+    published: HashSet<EntryKey>,
     live: mpsc::UnboundedSender<Live>,
+}
+
+/// What tells an entry from others of its attempt, whatever its number.
+#[derive(PartialEq, Eq, Hash)]
+enum EntryKey {
+    Output(StageName, Stream, u64),
+    Test(u64),
+}
+
+impl From<&Entry> for EntryKey {
+    fn from(entry: &Entry) -> Self {
+        match entry {
+            Entry::Output(OutputEntry { stage, stream, offset, .. }) => Self::Output(*stage, *stream, *offset),
+            Entry::Test(TestEntry { sequence, .. }) => Self::Test(*sequence),
+        }
+    }
 }
 
 /// A message to the task that publishes live output.
@@ -71,17 +90,18 @@ impl OutputLog {
     fn continue_after(beginning: EntryId, published: &[Entry], live: mpsc::UnboundedSender<Live>) -> Self {
         let lines: Vec<u8> = published.iter().flat_map(Entry::line).collect();
         let (last_id, lines, tail) = match (published.first(), published.last()) {
-            (Some(first), Some(last)) if first.id.number > 1 => {
-                (beginning, Vec::new(), Some(PublishedTail { first: first.id.number, last: last.id, lines }))
+            (Some(first), Some(last)) if first.id().number > 1 => {
+                (beginning, Vec::new(), Some(PublishedTail { first: first.id().number, last: last.id(), lines }))
             }
-            (_, last) => (last.map_or(beginning, |entry| entry.id), lines, None),
+            (_, last) => (last.map_or(beginning, Entry::id), lines, None),
         };
         Self {
             is_stored: false,
             last_id,
             lines,
             tail,
-            published: published.iter().map(|entry| (entry.stage, entry.stream, entry.offset)).collect(),
+            tests: 0,
+            published: published.iter().map(EntryKey::from).collect(),
             partial: HashMap::new(),
             last_stage: None,
             last_text: String::new(),
@@ -112,6 +132,13 @@ impl OutputLog {
         self.write(stage, stream, offset, text);
     }
 
+    /// Adds the end of a test, `at_ms` after the start of its stage.
+    pub fn push_test(&mut self, stage: StageName, at_ms: u64, report: TestReport) {
+        self.tests += 1;
+        let (sequence, TestReport { test, status }) = (self.tests, report);
+        self.append(Entry::Test(TestEntry { id: self.last_id, stage, sequence, at_ms, test, status }));
+    }
+
     /// Ends a stage: characters that were never completed are written as replacement characters.
     pub fn end_stage(&mut self, stage: StageName) {
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -134,7 +161,12 @@ impl OutputLog {
         let surplus = self.last_text.len().saturating_sub(MAX_QUOTED_BYTES);
         let keep_from = (surplus..).find(|at| self.last_text.is_char_boundary(*at)).unwrap_or(0);
         self.last_text.drain(..keep_from);
-        if self.published.remove(&(stage, stream, offset)) {
+        self.append(Entry::Output(OutputEntry { id: self.last_id, stage, stream, offset, text }));
+    }
+
+    /// Numbers an entry and publishes it, unless readers have it already.
+    fn append(&mut self, mut entry: Entry) {
+        if self.published.remove(&EntryKey::from(&entry)) {
             return;
         }
         self.last_id.number += 1;
@@ -143,7 +175,7 @@ impl OutputLog {
             self.last_id = tail.last;
             self.last_id.number += 1;
         }
-        let entry = Entry { id: self.last_id, stage, stream, offset, text };
+        entry.set_id(self.last_id);
         self.lines.extend(entry.line());
         // An entry before the tail is one that Redis has dropped, so it is not published again.
         if self.tail.is_none() {
@@ -185,9 +217,10 @@ pub async fn published(redis: &Redis, run: Uuid, attempt: i32) -> Vec<Entry> {
     let entries = redis.read_output(run, before, MAX_PUBLISHED).await.unwrap_or_default();
     // Entries after a gap are dropped, because the missing ones come again under their old ids. The beginning may be
     // missing as well, if the run wrote more than its share.
-    let first = entries.first().map_or(1, |entry| entry.id.number);
-    let whole =
-        (first..).zip(entries).map_while(|(number, entry)| (entry.id == EntryId { number, ..before }).then_some(entry));
+    let first = entries.first().map_or(1, |entry| entry.id().number);
+    let whole = (first..)
+        .zip(entries)
+        .map_while(|(number, entry)| (entry.id() == EntryId { number, ..before }).then_some(entry));
     whole.collect()
 }
 
@@ -232,6 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use assize_protocol::progress::ReportedStatus;
 
     fn log() -> (OutputLog, mpsc::UnboundedReceiver<Live>) {
         log_after(&[])
@@ -244,6 +278,12 @@ mod tests {
 
     fn piece(offset: usize, bytes: &[u8]) -> Output {
         Output { at_us: 0, offset: offset as u64, stage: 0, stream: Stream::Stdout, bytes: bytes.to_vec() }
+    }
+
+    fn joined(entries: &[Entry]) -> String {
+        let output =
+            entries.iter().filter_map(|entry| if let Entry::Output(output) = entry { Some(output) } else { None });
+        output.map(|output| output.text.as_str()).collect()
     }
 
     proptest! {
@@ -260,10 +300,9 @@ mod tests {
             }
             log.end_stage(StageName::Tests);
             let entries: Vec<_> = assize_domain::output::read_blob(&log.take_blob()).collect();
-            let joined: String = entries.iter().map(|entry| entry.text.as_str()).collect();
-            prop_assert_eq!(joined, text);
+            prop_assert_eq!(joined(&entries), text);
             for (number, entry) in (1..).zip(&entries) {
-                prop_assert_eq!(entry.id, EntryId { attempt: 1, number });
+                prop_assert_eq!(entry.id(), EntryId { attempt: 1, number });
             }
         }
 
@@ -274,8 +313,8 @@ mod tests {
             log.push(StageName::Build, piece(0, &bytes[..cut]));
             log.push(StageName::Build, piece(cut, &bytes[cut..]));
             log.end_stage(StageName::Build);
-            let joined: String = assize_domain::output::read_blob(&log.take_blob()).map(|entry| entry.text).collect();
-            prop_assert_eq!(joined, String::from_utf8_lossy(&bytes));
+            let entries: Vec<_> = assize_domain::output::read_blob(&log.take_blob()).collect();
+            prop_assert_eq!(joined(&entries), String::from_utf8_lossy(&bytes));
         }
     }
 
@@ -287,13 +326,17 @@ mod tests {
             for text in all {
                 log.push(StageName::Tests, piece(offset, text.as_bytes()));
                 offset += text.len();
+                // The same test twice: its last status counts, and readers get both.
+                let report = TestReport { test: "a".to_owned(), status: ReportedStatus::Passed };
+                log.push_test(StageName::Tests, 5, report);
             }
         };
         let (mut first, _pieces) = log();
         write(&mut first);
         let blob = first.take_blob();
         let entries: Vec<Entry> = assize_domain::output::read_blob(&blob).collect();
-        for (from, to) in [(0, 0), (0, 2), (2, 4), (1, 5), (4, 5), (0, 5)] {
+        assert_eq!(entries.len(), 10);
+        for (from, to) in [(0, 0), (0, 2), (0, 3), (2, 4), (1, 9), (4, 5), (9, 10), (0, 10)] {
             let (mut log, mut pieces) = log_after(&entries[from..to]);
             write(&mut log);
             assert_eq!(log.take_blob(), blob, "{from} {to}");

@@ -9,9 +9,10 @@ use assize_config::Config;
 use assize_domain::run::StageName;
 use assize_protocol::exec::{self, ExecClient, ExecService, Fresh, Secret};
 use assize_protocol::plan::{GRACE_MS, Input, OutputLimits, Plan, Ready, ResultsFile, Scratch, Stage, VERSION};
+use assize_protocol::progress;
 
 use super::egress;
-use crate::template::{self, CASES_REPORT, DriverKind, MAX_PARAMETERS_BYTES, Template};
+use crate::template::{self, CASES_REPORT, DriverKind, MAX_PARAMETERS_BYTES, Progress, Template};
 
 /// How long the copy of the workspace for fresh calls may take, in ms.
 const CALLS_READY_MS: u64 = 60_000;
@@ -39,17 +40,19 @@ pub fn subject(template: &Template, config: &Config) -> Plan {
         inputs.push(Input { before: Some(unpacked_before(template)), ..grader(template) });
     }
     inputs.extend(egress::input(template, config));
+    let reports = |stage: &template::Stage| stage.name == StageName::Tests && has_progress(template);
     let stages = template.stages.iter().map(|stage| Stage {
         name: stage.name.as_str().to_owned(),
         command: stage.command.clone(),
         cwd: WORKSPACE.to_owned(),
-        env: environment(template, egress::environment(stage, config), &stage.env),
+        env: environment(template, egress::environment(stage, config), &with_progress(&stage.env, reports(stage))),
         timeout_ms: capped(stage.timeout_s, config),
         output: output(config),
         ready: stage.ready.as_ref().map(|ready| Ready { port: ready.port, http: ready.http.clone() }),
         egress: egress::proxy(template, stage),
         scratch: scratch(template, stage),
         exec: None,
+        progress: reports(stage),
     });
     let calls = template.driver.as_ref().filter(|_| template.is_called()).map(|driver| calls(template, driver, config));
     plan(template, Role::Subject, inputs, stages.chain(calls).collect())
@@ -75,13 +78,14 @@ fn calls(template: &Template, driver: &template::Driver, config: &Config) -> Sta
         egress: None,
         scratch: None,
         exec: Some(ExecService { port: exec::PORT, fresh }),
+        progress: false,
     }
 }
 
 /// The plan of the driver: one stage, the grader's tests. `secret` is what the subject's warden has reported, if it serves
 /// calls.
 pub fn driver(template: &Template, driver: &template::Driver, secret: Option<Secret>, config: &Config) -> Plan {
-    let mut env = environment(template, BTreeMap::new(), &driver.env);
+    let mut env = environment(template, BTreeMap::new(), &with_progress(&driver.env, has_progress(template)));
     if let Some(port) = template.port() {
         env.insert("SUBJECT_URL".to_owned(), format!("http://127.0.0.1:{port}"));
     }
@@ -101,6 +105,7 @@ pub fn driver(template: &Template, driver: &template::Driver, secret: Option<Sec
         egress: None,
         scratch: None,
         exec: None,
+        progress: has_progress(template),
     };
     let exec = secret.map(|secret| ExecClient { port: exec::PORT, secret, folder: exec::FOLDER.to_owned() });
     Plan { exec, ..plan(template, Role::Driver, vec![grader(template)], vec![stage]) }
@@ -126,6 +131,17 @@ fn plan(template: &Template, role: Role, inputs: Vec<Input>, stages: Vec<Stage>)
         writable: WRITABLE.map(str::to_owned).into(),
         exec: None,
     }
+}
+
+/// Whether the tests may report the end of each test.
+fn has_progress(template: &Template) -> bool {
+    template.results.progress != Progress::Off
+}
+
+/// The environment of a stage, with the number of the descriptor for its reports.
+fn with_progress(own: &BTreeMap<String, String>, reports: bool) -> BTreeMap<String, String> {
+    let variable = reports.then(|| (progress::FD_VARIABLE.to_owned(), progress::FD.to_string()));
+    own.clone().into_iter().chain(variable).collect()
 }
 
 /// The tests of a driver: its own command, or the warden's that runs the cases.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use assize::api::Timeouts;
-use assize_domain::output::{Entry, EntryId, blob_key};
+use assize_domain::output::{Entry, EntryId, OutputEntry, blob_key};
 use assize_domain::run::StageName;
 use assize_protocol::event::Stream;
 use sqlx::PgPool;
@@ -51,7 +51,7 @@ pub async fn asked_for_much(server: &Server) -> TcpStream {
 
 pub fn long_entry(number: u64, length: usize) -> Entry {
     let id = EntryId { attempt: 1, number };
-    Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "x".repeat(length) }
+    OutputEntry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "x".repeat(length) }.into()
 }
 
 pub fn post(server: &Server, length: &str, body: &str) -> Vec<u8> {

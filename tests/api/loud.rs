@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assize::redis::{Bucket, Redis, Share};
 use assize_config::Config;
-use assize_domain::output::{Entry, EntryId};
+use assize_domain::output::{Entry, EntryId, OutputEntry};
 use assize_domain::run::StageName;
 use assize_protocol::event::Stream;
 use uuid::Uuid;
@@ -12,19 +12,19 @@ use uuid::Uuid;
 use crate::harness::processes::RedisServer;
 
 fn entries(attempt: u32, numbers: std::ops::RangeInclusive<u64>, text: &str) -> Vec<Entry> {
-    let entry = |number| Entry {
+    let entry = |number| OutputEntry {
         id: EntryId { attempt, number },
         stage: StageName::Tests,
         stream: Stream::Stdout,
         offset: number,
         text: text.to_owned(),
     };
-    numbers.map(entry).collect()
+    numbers.map(entry).map(Entry::from).collect()
 }
 
 async fn numbers(redis: &Redis, run: Uuid, attempt: u32) -> Vec<u64> {
     let read = redis.read_output(run, EntryId { attempt, number: 0 }, 100_000).await.unwrap();
-    read.into_iter().map(|entry| entry.id.number).collect()
+    read.into_iter().map(|entry| entry.id().number).collect()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assize_domain::output::{Entry, EntryId};
+use assize_domain::output::{EntryId, OutputEntry};
 use assize_domain::run::StageName;
 use assize_host::clock::Stopwatch;
 use assize_protocol::event::Stream;
@@ -92,8 +92,8 @@ async fn without_postgres_live_output_goes_on_and_the_end_comes_later(pool: PgPo
     };
     rename("project_evaluation_runs", "away").await;
     let id = EntryId { attempt: 1, number: 1 };
-    let entry = Entry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "on".to_owned() };
-    server.redis.append_output(run, &[entry]).await.unwrap();
+    let entry = OutputEntry { id, stage: StageName::Tests, stream: Stream::Stdout, offset: 0, text: "on".to_owned() };
+    server.redis.append_output(run, &[entry.into()]).await.unwrap();
     assert_eq!(events.ids(1).await, ["1-1"]);
     rename("away", "project_evaluation_runs").await;
     server.complete(lease).await;

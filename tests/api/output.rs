@@ -2,24 +2,25 @@
 
 use std::time::Duration;
 
-use assize_domain::output::{Entry, EntryId, blob_key};
+use assize_domain::output::{Entry, EntryId, OutputEntry, TestEntry, blob_key};
 use assize_domain::run::{Failure, FailureCode, Lease, StageName, Status};
 use assize_host::clock::Stopwatch;
 use assize_protocol::event::Stream;
+use assize_protocol::progress::ReportedStatus;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::harness::sse::{Events, output_ids};
 use crate::harness::{DEADLINE, Server, Setup, json, problem};
 
-fn entry(attempt: u32, number: u64) -> Entry {
+fn entry(attempt: u32, number: u64) -> OutputEntry {
     let stage = if number.is_multiple_of(2) { StageName::Tests } else { StageName::Build };
     let text = format!("line {number} of {attempt}: é\r\n\u{1b}[0m\n");
-    Entry { id: EntryId { attempt, number }, stage, stream: Stream::Stdout, offset: number * 10, text }
+    OutputEntry { id: EntryId { attempt, number }, stage, stream: Stream::Stdout, offset: number * 10, text }
 }
 
 fn entries(attempt: u32, numbers: impl IntoIterator<Item = u64>) -> Vec<Entry> {
-    numbers.into_iter().map(|number| entry(attempt, number)).collect()
+    numbers.into_iter().map(|number| entry(attempt, number).into()).collect()
 }
 
 fn ids(attempt: u32, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
@@ -77,6 +78,41 @@ async fn output_as_a_whole_comes_from_redis_first_and_from_the_blob_in_the_end(p
     let text = server.get(&format!("{}?format=text&stage=build", path(run))).send().await.unwrap();
     assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(text.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(text.text().await.unwrap(), format!("{}{}", entry(1, 1).text, entry(1, 3).text));
+}
+
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn ends_of_tests_are_events_of_their_own_and_resumed_by_the_same_ids(pool: PgPool) {
+    let (server, run, lease) = begun(pool).await;
+    let test = TestEntry {
+        id: EntryId { attempt: 1, number: 2 },
+        stage: StageName::Tests,
+        sequence: 1,
+        at_ms: 7,
+        test: "a\u{202e}".to_owned(),
+        status: ReportedStatus::Errored,
+    };
+    let all: Vec<Entry> = vec![entry(1, 1).into(), Entry::Test(test.clone()), entry(1, 3).into()];
+    server.redis.append_output(run, &all).await.unwrap();
+    let mut events = Events::open(server.get(&path(run))).await;
+    let seen = events.next_named("test").await;
+    assert_eq!((seen.id.as_deref(), &seen.data), (Some("1-2"), &serde_json::to_value(&test).unwrap()));
+    assert_eq!(events.ids(1).await, ids(1, [3]));
+    let blob: Vec<u8> = all.iter().flat_map(Entry::line).collect();
+    server.blobs.put_output(&blob_key(run, 1), blob.clone().into()).await.unwrap();
+    complete(&server, lease).await;
+
+    let rest = Events::open(server.get(&path(run)).header("last-event-id", "1-1")).await.rest().await;
+    let of_output = rest.iter().filter_map(|event| Some((event.name.as_str(), event.id.as_deref()?)));
+    assert_eq!(of_output.collect::<Vec<_>>(), [("test", "1-2"), ("output", "1-3")]);
+    let whole = json(server.get(&path(run)).send().await.unwrap()).await;
+    assert_eq!((whole["entries"].as_array().unwrap().len(), &whole["tests"][0]), (2, &seen.data));
+    let build = json(server.get(&format!("{}?stage=build", path(run))).send().await.unwrap()).await;
+    assert_eq!((build["entries"].as_array().unwrap().len(), &build["tests"]), (2, &serde_json::json!([])));
+    // The digest that is signed is over the blob.
+    let lines = server.get(&format!("{}?format=ndjson", path(run))).send().await.unwrap();
+    assert_eq!(lines.bytes().await.unwrap(), blob);
+    let text = server.get(&format!("{}?format=text", path(run))).send().await.unwrap();
     assert_eq!(text.text().await.unwrap(), format!("{}{}", entry(1, 1).text, entry(1, 3).text));
 }
 

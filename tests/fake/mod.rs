@@ -168,12 +168,15 @@ async fn output(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoRe
         let data = json!({ "id": id, "stage": "tests", "stream": "stdout", "offset": 0, "text": text });
         format!("event: output\nid: {id}\ndata: {data}\n\n")
     };
+    let test =
+        json!({ "id": "1-3", "stage": "tests", "sequence": 1, "at_ms": 5, "test": "adds\u{9b}1m", "status": "failed" });
     let mut events = vec![
         status("queued", None, "0"),
         status("preparing", None, "0.21"),
         status("running", Some("tests"), "0.34"),
         entry(1, "hello \u{1b}[2J\nhalf a "),
         entry(2, "line"),
+        format!("event: test\nid: 1-3\ndata: {test}\n\n"),
         status("parsing", None, "1"),
         status(shared.script.end(), None, "1.5"),
         "event: end\ndata: {}\n\n".to_owned(),

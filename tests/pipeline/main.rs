@@ -27,6 +27,7 @@ mod neighbours;
 mod node_web;
 mod outage;
 mod parameters;
+mod progress;
 mod reload;
 mod repository;
 mod repository_tls;

@@ -230,6 +230,11 @@ impl Site {
         self.get(&format!("/v1/runs/{run}/output?format=text{query}")).send().await.unwrap().text().await.unwrap()
     }
 
+    /// All output of a run in one of the formats.
+    pub async fn text_as(&self, run: Uuid, format: &str) -> String {
+        self.get(&format!("/v1/runs/{run}/output?format={format}")).send().await.unwrap().text().await.unwrap()
+    }
+
     pub async fn verdict(&self, run: Uuid) -> Value {
         json(self.get(&format!("/v1/runs/{run}/verdict")).send().await.unwrap()).await
     }

@@ -20,6 +20,9 @@ pub const STRICT: &str = "max_bytes = 100_000\nmax_entries = 20\nmax_unpacked_by
 
 const SHELL: &str = "assize/base:1";
 const PYTHON: &str = "assize/python-api:1";
+const PYTEST: &str = "assize/python-unit:1";
+const PYTEST_COMMAND: &str = r#""python3", "-I", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=/grader",
+    "--junitxml=/tmp/results.xml", "/grader""#;
 const EXIT_CODE: &str = "format = \"exit_code\"\n";
 
 /// Runs whatever the subject tells it to.
@@ -96,6 +99,11 @@ pub fn write(folder: &Path) {
     let tap = "format = \"tap\"\npath = \"/workspace/results\"\nmax_kib = 64\n";
     one("tap-of-two", Written { results: format!("{tap}expect_tests = 2\n"), ..shell(4) });
     one("tap-any-code", Written { results: format!("{tap}exit_code = \"ignored\"\n"), ..shell(2) });
+    let rules =
+        "[[tests]]\nmatch = \"secret*\"\nvisibility = \"hidden\"\n[[tests]]\nmatch = \"b\"\nname = \"the second\"\n";
+    one("progress", Written { results: format!("{tap}max_score = 3\nprogress = true\n{rules}"), ..shell(15) });
+    let shown = service(20).results + "progress = \"shown\"\n";
+    one("progress-driver", Written { results: shown, ..service(20) });
     let files = "format = \"junit\"\npath = \"/workspace/r/*.xml\"\nmax_kib = 64\nexpect_tests = 3\n";
     one("junit-files", Written { results: files.to_owned(), ..shell(4) });
     let long = "format = \"junit\"\npath = \"/workspace/results\"\nmax_kib = 16384\n";
@@ -117,7 +125,11 @@ pub fn write(folder: &Path) {
     one("handing-shared", Written { artifacts: shared, ..shell(2) });
     let much = "[artifacts]\nsubject = [\"/workspace/out/**\"]\nmax_kib = 65536\n";
     one("handing-much", Written { limits: ROOMY, artifacts: much, ..shell(15) });
-    for name in ["service", "page", "page-unsaid", "handing"] {
+    let junit = "format = \"junit\"\npath = \"/tmp/results.xml\"\nexpect_tests = 7\nprogress = true\n".to_owned();
+    one("progress-pytest", Written { limits: ROOMY, results: junit, ..tests('A', PYTEST, PYTEST_COMMAND, 15) });
+    bundle(folder, "progress-pytest", "conftest.py", pytest_hook());
+    bundle(folder, "progress-pytest", "test_all.py", include_str!("progress/test_all.py"));
+    for name in ["service", "page", "page-unsaid", "handing", "progress-driver"] {
         bundle(folder, name, "driver.py", OBEDIENT);
     }
     one("handed", Written { stages: staged(4), ..shell(4) });
@@ -128,6 +140,12 @@ pub fn write(folder: &Path) {
         + &stage("tests", r#""sh", "/grader/check.sh""#, 4);
     one("beside", Written { stages: beside, ..tests('A', PYTHON, r#""true""#, 4) });
     bundle(folder, "beside", "check.sh", "echo checked\n");
+}
+
+/// The hook for pytest that `docs/templates.md` shows.
+fn pytest_hook() -> &'static str {
+    let section = include_str!("../../docs/templates.md").split("\n## Progress\n").nth(1).unwrap();
+    section.split("```python\n").nth(1).and_then(|code| code.split("```").next()).unwrap()
 }
 
 /// What the grader hands in: one file.

@@ -11,6 +11,7 @@ use assize_protocol::egress::FromCell;
 use assize_protocol::event::{OUTPUT_HEADER, Output, Stream};
 use assize_protocol::frame::{FLUSH, Kind, MAX_PAYLOAD};
 use assize_protocol::mask::{self, MAX_MASKED};
+use assize_protocol::progress::{PROGRESS_HEADER, Progress};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -74,6 +75,25 @@ impl Channel {
         self.payload.clear();
         self.payload.extend_from_slice(bytes);
         self.write(Kind::Artifact)
+    }
+
+    /// Sends lines that a stage wrote about its tests, each with its line feed, in as many frames as it takes.
+    ///
+    /// # Errors
+    /// Stdout is gone.
+    pub fn progress(&mut self, stage: u8, at_us: u64, lines: &[u8]) -> io::Result<()> {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let most = rest.len().min(MAX_MASKED - PROGRESS_HEADER);
+            // No line is as long as a frame.
+            let end = rest.iter().take(most).rposition(|byte| *byte == b'\n').map_or(most, |at| at + 1);
+            let (piece, after) = rest.split_at(end);
+            rest = after;
+            self.payload.clear();
+            Progress::encode_parts(at_us, stage, piece, &mut self.payload);
+            self.write(Kind::Progress)?;
+        }
+        Ok(())
     }
 
     /// Sends a message of the proxy.

@@ -16,6 +16,7 @@ mod launch;
 mod output;
 mod plain_file;
 mod probe;
+mod progress;
 mod proxy;
 mod readiness;
 mod reaper;
@@ -38,6 +39,7 @@ const EXIT_USAGE: u8 = 64;
 
 const USAGE: &str = "usage: warden                       serve one plan on stdin and stdout
        warden launch N [FOLDER]{N} PATH ARGV0 [ARG]..   become a stage's program
+       warden launch-reporting N ..                     the same, with stdin as its descriptor 3
        warden launch-call BYTES fresh|kept N ..         become a call's program
        warden cases FOLDER REPORT MS                    run the cases of a template
        warden limit-time SECONDS PROGRAM [ARG]..        run a checker
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     match mode.as_ref().map(|mode| mode.as_encoded_bytes()) {
         None => serve::serve(),
         Some(b"launch") => launch::launch(&rest),
+        Some(b"launch-reporting") => launch::launch_reporting(&rest),
         Some(b"launch-call") => launch::launch_call(&rest),
         Some(b"cases") => cases::run(&rest),
         Some(b"limit-time") => cases::limit_time(&rest),

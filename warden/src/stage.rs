@@ -20,6 +20,7 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::inbox;
 use crate::output::{Kept, Piece};
+use crate::progress::Progress;
 use crate::readiness::Readiness;
 use crate::reaper::Reaper;
 
@@ -34,7 +35,7 @@ const HEAD_REST_MS: u64 = 10;
 const TAIL_REST_MS: u64 = 1;
 
 /// A read of this many bytes or more means that output comes fast: there is no pause after it.
-const FULL_READ: usize = 16 * 1024;
+pub const FULL_READ: usize = 16 * 1024;
 
 /// Longest time for reading the rest of the output of a finished stage, in ms. Only a process that escaped the stage's
 /// group can hold the pipes open that long.
@@ -65,6 +66,8 @@ pub struct Running<'p> {
     kill_at: Option<u64>,
     rest_until: u64,
     pipes: Vec<Pipe>,
+    /// Present on a stage that may report the end of each test.
+    pub progress: Option<Progress>,
 }
 
 impl<'p> Running<'p> {
@@ -80,8 +83,14 @@ impl<'p> Running<'p> {
         let program = resolve(argv0, &stage.cwd, &stage.env)?;
         let (stdout, stdout_end) = pipe().map_err(|error| format!("no pipe for its output: {error}"))?;
         let (stderr, stderr_end) = pipe().map_err(|error| format!("no pipe for its output: {error}"))?;
+        let (progress, stdin) = if stage.progress {
+            let (progress, writer) = Progress::open().map_err(|error| format!("no pipe for its progress: {error}"))?;
+            (Some(progress), Stdio::from(writer))
+        } else {
+            (None, Stdio::null())
+        };
         let child = Command::new("/proc/self/exe")
-            .arg("launch")
+            .arg(if stage.progress { "launch-reporting" } else { "launch" })
             .arg(plan.writable.len().to_string())
             .args(&plan.writable)
             .arg(&program)
@@ -92,7 +101,7 @@ impl<'p> Running<'p> {
             .envs(stage.scratch.as_ref().map(scratch).unwrap_or_default())
             .current_dir(&stage.cwd)
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::from(stdout_end))
             .stderr(Stdio::from(stderr_end))
             .spawn()
@@ -114,6 +123,7 @@ impl<'p> Running<'p> {
                 Pipe { stream: Stream::Stdout, file: stdout, has_ended: false },
                 Pipe { stream: Stream::Stderr, file: stderr, has_ended: false },
             ],
+            progress,
         })
     }
 
@@ -159,7 +169,8 @@ impl<'p> Running<'p> {
     pub fn wakes_at(&self, now: u64) -> Option<u64> {
         let rest = (self.rest_until > now && !self.pipes.is_empty()).then_some(self.rest_until);
         let readiness = self.readiness.as_ref().map(Readiness::until);
-        [self.deadline, self.kill_at, rest, readiness].into_iter().flatten().min()
+        let progress = self.progress.as_ref().and_then(|progress| progress.wakes_at(now));
+        [self.deadline, self.kill_at, rest, readiness, progress].into_iter().flatten().min()
     }
 
     /// The pipes to poll now, by position.
@@ -182,6 +193,14 @@ impl<'p> Running<'p> {
         Ok(())
     }
 
+    /// Reads what the stage reports of its tests.
+    ///
+    /// # Errors
+    /// Stdout is gone.
+    pub fn read_progress(&mut self, buffer: &mut [u8], channel: &mut Channel) -> io::Result<()> {
+        self.progress.as_mut().map_or(Ok(()), |progress| progress.read(self.index, buffer, channel))
+    }
+
     /// Whether it wrote more than it may and is not dying for it yet.
     pub fn must_die_of_output(&self) -> bool {
         self.kept.is_over_limit() && self.stopping.as_ref() != Some(&StageExit::OutputLimit)
@@ -197,6 +216,9 @@ impl<'p> Running<'p> {
     /// # Errors
     /// Stdout is gone.
     pub fn drain(&mut self, buffer: &mut [u8], channel: &mut Channel) -> io::Result<()> {
+        if let Some(progress) = &mut self.progress {
+            progress.drain(self.index, buffer, channel)?;
+        }
         let until = clock::after_ms(clock::now_us(), DRAIN_MS);
         loop {
             let mut length = 0;

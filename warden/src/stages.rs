@@ -24,7 +24,8 @@
 //!
 //! Who waits for whom: the warden is the parent of every leader and inherits every orphan; only `reaper` reaps processes.
 //! Leaders wait for nobody: their stdin is `/dev/null`, and the warden empties their pipes as long as they live, also while
-//! it stops them, so that no leader blocks on output.
+//! it stops them, so that no leader blocks on output. The same holds of the pipe of a stage that reports its tests
+//! (`progress`).
 //!
 //! What must hold:
 //!
@@ -61,6 +62,7 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::handover::{Held, restore};
 use crate::inbox::{self, Inbox};
+use crate::progress::Progress;
 use crate::proxy::Proxy;
 use crate::reaper::Reaper;
 use crate::stage::{Running, full_disk};
@@ -209,6 +211,11 @@ impl<'p, 'w> Stages<'p, 'w> {
                         running.read_pipe(position, &mut self.buffer, self.channel)?;
                     }
                 }
+                Source::Progress { running } => {
+                    if let Some(running) = self.running.get_mut(running) {
+                        running.read_progress(&mut self.buffer, self.channel)?;
+                    }
+                }
                 Source::Probe { running } => probed.push(running),
                 Source::Listener => {
                     if let Some(proxy) = &mut self.proxy {
@@ -341,6 +348,7 @@ impl<'p, 'w> Stages<'p, 'w> {
             oom_kills: cgroup::oom_kills(),
             memory_limit_hits: cgroup::memory_limit_hits(),
             pids_refused: cgroup::pids_refused(),
+            lines_dropped: ended.progress.as_ref().map(Progress::dropped).unwrap_or_default(),
         };
         self.channel.event(Kind::StageEnded, &report)?;
         // A service must not end by itself, whatever its exit code is.

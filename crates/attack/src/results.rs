@@ -5,6 +5,7 @@ pub mod blame;
 pub mod called;
 mod forged;
 mod hidden;
+pub mod progress;
 mod reports;
 
 use super::case::{Case, CaseOutcome};
@@ -15,7 +16,8 @@ use super::trial::{self, Expectation, Trial};
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let trials = reports::all().into_iter().chain(forged::all()).chain(called::all()).chain(blame::all());
-    trials.map(|trial| trial.case).chain(hidden::cases()).chain(artifacts::cases()).collect()
+    let more = [hidden::cases(), artifacts::cases(), progress::cases()].concat();
+    trials.map(|trial| trial.case).chain(more).collect()
 }
 
 /// Tries every requested case. An honest project runs first: if it gets no points, a lack of points
@@ -27,6 +29,22 @@ pub async fn run(context: &AttackContext) {
     run_beside(context, forged::all(), &[("service", forged::archive("honest"), Expectation::Scores(10.0))]).await;
     run_beside(context, called::all(), &[called::honest()]).await;
     run_beside(context, blame::all(), &blame::honest()).await;
+    run_progress(context).await;
+}
+
+async fn run_progress(context: &AttackContext) {
+    let wanted = context.wanted(progress::cases().iter().map(|case| case.id.as_str()));
+    if wanted.is_empty() {
+        return;
+    }
+    match check(context, &progress::honest()).await {
+        Ok(()) => progress::run(context).await,
+        Err(why) => {
+            for id in wanted {
+                context.record(&id, CaseOutcome::Inconclusive(why.clone()));
+            }
+        }
+    }
 }
 
 /// Template and archive of an honest project, and how its run must end.

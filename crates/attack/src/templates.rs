@@ -83,6 +83,7 @@ pub fn write(folder: &Path, registry_port: u16) -> std::io::Result<()> {
     super::grader::write_templates(folder)?;
     super::results::blame::write_templates(folder)?;
     super::results::called::write_template(folder)?;
+    super::results::progress::write_template(folder)?;
     one("narrow", shell(NARROW, 4))?;
     one("tight", shell(TIGHT, 8))?;
     one("starved", shell(STARVED, 8))?;

@@ -8,6 +8,7 @@ use assize_protocol::event::{End, Hello, Output, ResultsFileStarted, StageEnded,
 use assize_protocol::frame::{self, Decoder, Frame, Kind, MAX_PAYLOAD};
 use assize_protocol::mask;
 use assize_protocol::plan::Plan;
+use assize_protocol::progress::Progress;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -29,6 +30,8 @@ pub enum Event {
     StageStarted(StageStarted),
     StageReady(StageReady),
     Output(Output),
+    /// Lines that a stage wrote about its tests.
+    Progress(Progress),
     StageEnded(StageEnded),
     /// The next pieces are of another results file.
     ResultsFile(ResultsFileStarted),
@@ -204,6 +207,9 @@ fn read(frame: Frame) -> Result<Event, StreamError> {
         Kind::Output => {
             Event::Output(Output::decode(&payload).ok_or_else(|| StreamError::Garbled("short output".to_owned()))?)
         }
+        Kind::Progress => Event::Progress(
+            Progress::decode(&payload).ok_or_else(|| StreamError::Garbled("short progress".to_owned()))?,
+        ),
         Kind::ResultsFile => Event::ResultsFile(json(kind, &payload)?),
         Kind::Results => Event::Results(payload),
         Kind::ArtifactStarted => Event::ArtifactStarted(json(kind, &payload)?),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::client::Client;
 use crate::outcome::Fault;
 use crate::sse::{Event, Parser};
-use assize_domain::output::Entry;
+use assize_domain::output::{OutputEntry, TestEntry};
 use assize_domain::run::{FailureCode, StageName, Status};
 use assize_host::clock::Stopwatch;
 
@@ -31,7 +31,9 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(15);
 /// An event of a run, or of the connection that delivers its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEvent {
-    Output(Entry),
+    Output(OutputEntry),
+    /// The end of a test, as the tests reported it.
+    Test(TestEntry),
     Moved(Move),
     /// The connection was cut, and the client connects again.
     Cut {
@@ -147,12 +149,15 @@ impl<'a> Follow<'a> {
 
     fn handle(&mut self, event: Event) {
         match event.name.as_str() {
-            "output" => {
+            "output" | "test" => {
                 self.cuts = 0;
                 self.last_id.clone_from(&event.id);
-                if let Ok(entry) = serde_json::from_str(&event.data) {
-                    self.pending.push_back(RunEvent::Output(entry));
-                }
+                let entry = if event.name == "test" {
+                    serde_json::from_str(&event.data).map(RunEvent::Test)
+                } else {
+                    serde_json::from_str(&event.data).map(RunEvent::Output)
+                };
+                self.pending.extend(entry.ok());
             }
             "status" => {
                 if event.id.is_some() {

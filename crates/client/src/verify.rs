@@ -197,7 +197,7 @@ fn sha256_of_attempt(path: &Path, attempt: i32) -> Result<String, Fault> {
         let entry: Entry = serde_json::from_slice(&line).map_err(|error| {
             fault(format!("a line is not an output entry ({error}); request the output with ?format=ndjson"))
         })?;
-        if i32::try_from(entry.id.attempt) == Ok(attempt) {
+        if i32::try_from(entry.id().attempt) == Ok(attempt) {
             digest.update(&line);
         }
     }

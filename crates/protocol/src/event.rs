@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifacts::ArtifactsReport;
 use crate::exec::Secret;
+use crate::progress::DroppedLines;
 
 /// The first frame: the warden has made itself safe and waits for its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub struct StageEnded {
     /// Forks that the pids limit refused.
     #[serde(default)]
     pub pids_refused: u64,
+    /// What became of the lines that it wrote about its tests and that were not sent on.
+    #[serde(default, skip_serializing_if = "DroppedLines::is_none")]
+    pub lines_dropped: DroppedLines,
 }
 
 /// How a stage's leader ended.

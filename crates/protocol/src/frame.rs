@@ -74,6 +74,8 @@ pub enum Kind {
     Artifact = 0x8B,
     /// An [`crate::artifacts::ArtifactEnded`] as JSON.
     ArtifactEnded = 0x8C,
+    /// A [`crate::progress::Progress`] in its binary form, under a mask.
+    Progress = 0x8D,
 
     /// Bytes that a call wrote to stdout. This and the next two go from the subject's cell to the driver's.
     CallStdout = 0x91,
@@ -109,6 +111,7 @@ impl Kind {
             ArtifactStarted,
             Artifact,
             ArtifactEnded,
+            Progress,
             Call,
             CallInput,
             CallStart,

@@ -6,7 +6,7 @@
 //! reads the same counters on both ends, and [`isolation`] describes what a probe checks inside a cell. [`exec`] is what the
 //! two cells of a run say to each other where a driver runs programs of the subject. [`names`] reads the names of an
 //! archive, for the scan as for the warden, [`results`] says which files a path of results names, and [`artifacts`] which
-//! files a run hands out.
+//! files a run hands out. [`progress`] is what tests say of themselves while they run.
 //!
 //! This crate may know serde, JSON, CRC-32 and the standard library. It may not know the engine, the network or the database.
 
@@ -24,5 +24,6 @@ pub mod isolation;
 pub mod mask;
 pub mod names;
 pub mod plan;
+pub mod progress;
 pub mod results;
 mod wildcard;

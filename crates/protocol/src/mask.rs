@@ -13,7 +13,7 @@ pub const MAX_MASKED: usize = MAX_PAYLOAD - 1;
 
 /// Whether a project decides what such a frame carries.
 const fn is_masked(kind: Kind) -> bool {
-    matches!(kind, Kind::Output | Kind::Results | Kind::Artifact | Kind::FromTunnel)
+    matches!(kind, Kind::Output | Kind::Results | Kind::Artifact | Kind::FromTunnel | Kind::Progress)
 }
 
 /// Appends a frame as a warden sends it.
@@ -69,7 +69,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_warden_says_survives_the_wire(payload in prop::collection::vec(any::<u8>(), 0..600)) {
-            for kind in [Kind::Output, Kind::Results, Kind::Artifact, Kind::FromTunnel, Kind::Hello, Kind::End] {
+            for kind in [Kind::Output, Kind::Results, Kind::Artifact, Kind::FromTunnel, Kind::Progress, Kind::Hello, Kind::End] {
                 let mut decoder = Decoder::default();
                 decoder.feed(&wire(kind, &payload));
                 let frame = decoder.next_frame().unwrap().unwrap();
@@ -84,7 +84,7 @@ mod tests {
         let every: Vec<u8> = (0..=u8::MAX).cycle().take(MAX_MASKED).collect();
         let lines: Vec<u8> = b"y\n".iter().copied().cycle().take(MAX_MASKED).collect();
         for payload in [vec![b'\n'; MAX_MASKED], vec![0; MAX_MASKED], every, lines] {
-            for kind in [Kind::Output, Kind::Results, Kind::Artifact, Kind::FromTunnel] {
+            for kind in [Kind::Output, Kind::Results, Kind::Artifact, Kind::FromTunnel, Kind::Progress] {
                 let feeds = wire(kind, &payload).iter().filter(|byte| **byte == b'\n').count();
                 // Kind, length and mask may be one too.
                 assert!(feeds <= MAX_MASKED / 256 + 6, "{kind:?}: {feeds} line feeds");

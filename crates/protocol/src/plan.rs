@@ -107,6 +107,9 @@ pub struct Stage {
     /// Present on a stage that serves calls instead of running a command: the last one, a service of the warden itself.
     #[serde(default)]
     pub exec: Option<ExecService>,
+    /// Whether its processes may report the end of each test: [`crate::progress`].
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// A folder that the warden makes right before a stage, under a name that nobody could know: no stage before has

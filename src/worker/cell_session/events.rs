@@ -37,6 +37,7 @@ impl CellSession {
             Event::StageStarted(started) => {
                 self.observed.has_run = true;
                 let (stage, timeout) = self.stage(started.stage)?;
+                self.begin_progress(started.stage, started.at_us);
                 self.set_deadline(
                     deadline::after(&attempt.worker.clock, started.at_us, timeout + SLACK).min(self.global_deadline),
                 );
@@ -48,6 +49,7 @@ impl CellSession {
                 return Ok(SessionProgress::Ready);
             }
             Event::Output(output) => self.log_output(attempt, output)?,
+            Event::Progress(progress) => self.receive_progress(attempt, &progress)?,
             Event::Tunnel(message) => self.handle_tunnel(attempt, message).await?,
             Event::StageEnded(ended) => {
                 if let Some(tunnels) = &mut self.tunnels {
@@ -79,6 +81,7 @@ impl CellSession {
                         tests: self.observed.tests.take(),
                         interrupted: self.observed.interrupted.take().map(Box::new),
                         went_down: self.take_went_down(),
+                        reported: std::mem::take(&mut self.reported),
                     })),
                     status => {
                         let context = RejectionContext {

@@ -16,6 +16,7 @@ impl CellSession {
         let (stage, timeout) = self.stage(ended.stage)?;
         attempt.output.end_stage(stage);
         attempt.stages.push(self.policy.role(), stage, &ended);
+        self.end_progress(attempt, ended.stage, ended.lines_dropped);
         let counters = self.counters(attempt, &ended);
         metrics().oom_kills(counters.oom_kills);
         let limits = StageLimits {

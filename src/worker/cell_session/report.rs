@@ -7,6 +7,8 @@ use assize_protocol::event::{ResultsStatus, StageExit};
 #[cfg(doc)]
 use crate::template::OnDriverFailure;
 
+use super::ReportedTests;
+
 /// One of several results files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedFile {
@@ -29,6 +31,8 @@ pub struct CellReport {
     pub interrupted: Option<Box<Failure>>,
     /// How the service ended that the driver was to test, if it ended by itself.
     pub went_down: Option<Box<Failure>>,
+    /// What the tests reported while they ran.
+    pub reported: ReportedTests,
 }
 
 impl CellReport {
@@ -53,6 +57,7 @@ impl CellReport {
             tests: None,
             interrupted: Some(Box::new(failure)),
             went_down: None,
+            reported: ReportedTests::default(),
         }
     }
 }

@@ -74,6 +74,7 @@ pub fn plan(repository: &Repository, config: &Config) -> Plan {
         egress: Some(proxy),
         scratch: None,
         exec: None,
+        progress: false,
     };
     Plan {
         version: VERSION,

@@ -5,6 +5,7 @@ use std::io;
 use assize_protocol::event::{EndStatus, StageEnded, StageExit, StageReady, StageStarted};
 use assize_protocol::frame::Kind;
 use assize_protocol::plan::Plan;
+use assize_protocol::progress::DroppedLines;
 
 use super::Stages;
 use super::waiting::Source;
@@ -131,6 +132,7 @@ impl Stages<'_, '_> {
             oom_kills: cgroup::oom_kills(),
             memory_limit_hits: cgroup::memory_limit_hits(),
             pids_refused: cgroup::pids_refused(),
+            lines_dropped: DroppedLines::default(),
             exit,
         };
         self.channel.event(Kind::StageEnded, &ended)

@@ -4,6 +4,7 @@ use std::io;
 
 use assize_protocol::event::{StageEnded, StageExit};
 use assize_protocol::frame::Kind;
+use assize_protocol::progress::DroppedLines;
 
 use super::Stages;
 use crate::cgroup;
@@ -30,6 +31,7 @@ impl Stages<'_, '_> {
             oom_kills: cgroup::oom_kills(),
             memory_limit_hits: cgroup::memory_limit_hits(),
             pids_refused: cgroup::pids_refused(),
+            lines_dropped: DroppedLines::default(),
         };
         self.channel.event(Kind::StageEnded, &ended)?;
         self.end_plan(self.plan.grace_ms);

@@ -12,6 +12,7 @@ pub(super) enum Source {
     Stdin,
     Children,
     Pipe { running: usize, position: usize },
+    Progress { running: usize },
     Probe { running: usize },
     Listener,
     Tunnel { position: usize },
@@ -30,6 +31,10 @@ impl Stages<'_, '_> {
         for (position, running) in self.running.iter().enumerate() {
             for (pipe, fd) in running.open_pipes(now) {
                 sources.push(Source::Pipe { running: position, position: pipe });
+                fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            }
+            if let Some(fd) = running.progress.as_ref().and_then(|progress| progress.interest(now)) {
+                sources.push(Source::Progress { running: position });
                 fds.push(PollFd::new(fd, PollFlags::POLLIN));
             }
             if let Some((fd, flags)) = running.readiness.as_ref().and_then(|readiness| readiness.interest()) {

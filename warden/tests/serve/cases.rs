@@ -5,6 +5,7 @@ use std::fmt::Write;
 use assize_protocol::cases::{Case, Compare, Suite, Visibility};
 use assize_protocol::event::StageExit;
 use assize_protocol::plan::ResultsFile;
+use assize_protocol::progress::{FD, FD_VARIABLE};
 use serde_json::Value;
 
 use crate::cell::{Cell, Story};
@@ -46,6 +47,8 @@ fn run_suite(cases: Vec<Case>, checker: &[&str], expected: &str) -> (Story, Vec<
     plan.stages[0].command =
         [env!("CARGO_BIN_EXE_warden"), "cases", &folder, &report, "10000"].map(str::to_owned).into();
     plan.stages[0].env.insert("TMPDIR".to_owned(), folder);
+    plan.stages[0].env.insert(FD_VARIABLE.to_owned(), FD.to_string());
+    plan.stages[0].progress = true;
     let story = cell.run(&plan);
     let tests = match serde_json::from_slice::<Value>(&story.results()) {
         Ok(report) => report["tests"].as_array().unwrap().clone(),
@@ -89,6 +92,11 @@ fn each_case_has_its_test_and_its_points() {
     ] {
         assert!(lines[line].contains(words), "{words}: {text}");
     }
+    let progress: Vec<Value> = story.progress().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |value: &Value, key: &str| value[key].as_str().unwrap().to_owned();
+    let reported: Vec<_> = progress.iter().map(|line| (of(line, "test"), of(line, "status"))).collect();
+    let expected: Vec<_> = tests.iter().map(|test| (of(test, "name"), of(test, "status"))).collect();
+    assert_eq!(reported, expected);
 }
 
 #[test]
@@ -101,6 +109,7 @@ fn nothing_of_a_hidden_case_is_shown() {
     ];
     let (story, tests) = run_suite(cases, &[], "canary-expected\n");
     assert!(!story.text().contains("canary"), "{}", story.text());
+    assert_eq!(story.progress(), "{\"test\":\"shown\",\"status\":\"failed\"}\n");
     for test in &tests[..2] {
         assert_eq!((test["visibility"].as_str(), &test["output"]), (Some("hidden"), &Value::Null), "{test}");
     }

@@ -12,6 +12,7 @@ use assize_protocol::event::{End, EndStatus, Output, ResultsStatus, StageEnded, 
 use assize_protocol::frame::{Decoder, Frame, Kind, encode};
 use assize_protocol::mask;
 use assize_protocol::plan::{Input, OutputLimits, Plan, Ready, ResultsFile, Stage, VERSION};
+use assize_protocol::progress::Progress;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -141,6 +142,7 @@ impl Cell {
             egress: None,
             scratch: None,
             exec: None,
+            progress: false,
         }
     }
 
@@ -267,6 +269,13 @@ impl Story {
     pub fn results(&self) -> Vec<u8> {
         let frames = self.frames.iter().filter(|frame| frame.kind == Kind::Results);
         frames.flat_map(|frame| frame.payload.clone()).collect()
+    }
+
+    /// The lines that stages wrote about their tests.
+    pub fn progress(&self) -> String {
+        let frames = self.frames.iter().filter(|frame| frame.kind == Kind::Progress);
+        let lines = frames.flat_map(|frame| Progress::decode(&frame.payload).expect("progress").lines);
+        String::from_utf8(lines.collect()).expect("JSON")
     }
 
     pub fn rejection(&self) -> &str {

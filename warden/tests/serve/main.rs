@@ -10,6 +10,7 @@ mod egress;
 mod exec;
 mod handover;
 mod init;
+mod progress;
 mod projects;
 mod results;
 mod services;

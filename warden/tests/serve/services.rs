@@ -8,7 +8,7 @@ use assize_protocol::plan::{Plan, Stage};
 use crate::cell::Cell;
 
 /// The other end of a probe. It lives in the test, so no stage needs a server program.
-fn listen(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
+pub fn listen(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

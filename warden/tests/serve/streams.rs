@@ -14,7 +14,7 @@ fn a_plan_of_another_version_is_a_fault_even_with_unknown_fields() {
     cell.send(Kind::Plan, br#"{"version": 99, "novelty": true}"#);
     cell.send(Kind::PlanEnd, &[]);
     let story = cell.story();
-    assert_eq!(story.fault(), "the plan is of version 99, this warden speaks 6: install both from one build");
+    assert_eq!(story.fault(), "the plan is of version 99, this warden speaks 7: install both from one build");
     assert_eq!(story.status.code(), Some(1));
 }
 

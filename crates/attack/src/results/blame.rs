@@ -31,7 +31,7 @@ const WRONG: &str = "import atexit, ctypes, json, os, resource, signal, socket, 
     F = '/workspace/report'\nR = F + '/results.json'\nrunner = sys.modules['__main__']\n";
 
 /// The driver of the templates `page` and `page-fails`.
-const SERVICE: &str = "import http.server\n\
+pub(super) const SERVICE: &str = "import http.server\n\
     http.server.test(HandlerClass=http.server.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')\n";
 
 /// Writes the templates.

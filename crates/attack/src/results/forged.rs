@@ -120,7 +120,7 @@ pub(super) fn archive(mode: &str) -> Vec<u8> {
 }
 
 /// The frames that a warden would send for a report with all points, encoded with the warden's own codec.
-fn frames() -> Vec<u8> {
+pub(super) fn frames() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut send = |kind, payload: &[u8]| {
         mask::encode(kind, payload, &mut bytes);

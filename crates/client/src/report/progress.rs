@@ -1,9 +1,10 @@
-//! The progress of a run, line by line: its state changes, its queue position and its output.
+//! The progress of a run, line by line: its state changes, its queue position, its output and the ends of its tests.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use assize_protocol::event::Stream;
+use assize_protocol::progress::ReportedStatus;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -12,8 +13,9 @@ use crate::client::Client;
 use crate::follow::{Follow, Move, RunEvent};
 use crate::outcome::{Exit, Fault, Outcome};
 use crate::terminal::{self, Style, Terminal, printable};
-use assize_domain::output::Entry;
+use assize_domain::output::{OutputEntry, TestEntry};
 use assize_domain::run::{StageName, Status};
+use assize_domain::unicode;
 
 /// How long a run is queued before its position is shown.
 const QUEUE_GRACE: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ const MAX_LINE: usize = 4096;
 /// Prints the events of a run, line by line.
 struct ProgressPrinter {
     terminal: Terminal,
+    /// Whether the ends of tests are printed as JSON.
+    as_json: bool,
     begun: Option<DateTime<Utc>>,
     /// The unfinished line of each stage and stream.
     open: HashMap<(StageName, bool), String>,
@@ -39,6 +43,7 @@ impl ProgressPrinter {
     fn print(&mut self, event: &RunEvent) {
         match event {
             RunEvent::Output(entry) => self.output(entry),
+            RunEvent::Test(entry) => self.test(entry),
             RunEvent::Moved(moved) => self.moved(moved),
             RunEvent::Cut { reason } => {
                 let text = format!("            connection cut ({}), connecting again", printable(reason));
@@ -68,7 +73,21 @@ impl ProgressPrinter {
         }
     }
 
-    fn output(&mut self, entry: &Entry) {
+    fn test(&self, entry: &TestEntry) {
+        if self.as_json {
+            let text = serde_json::to_string(entry).unwrap_or_default();
+            return self.terminal.line(unicode::escaped_json(&text));
+        }
+        let style = match entry.status {
+            ReportedStatus::Passed => Style::Good,
+            ReportedStatus::Failed | ReportedStatus::Errored => Style::Bad,
+            ReportedStatus::Skipped => Style::Warn,
+        };
+        let status = self.terminal.paint(style, format!("{:<7}", entry.status.as_str()));
+        self.terminal.line(format!("{:>10}  {status}  {}", "test", printable(&entry.test)));
+    }
+
+    fn output(&mut self, entry: &OutputEntry) {
         let key = (entry.stage, entry.stream == Stream::Stderr);
         let mut open = self.open.remove(&key).unwrap_or_default();
         open.push_str(&entry.text);
@@ -105,8 +124,14 @@ impl ProgressPrinter {
 /// [`Fault`] if the service rejects a request or does not answer.
 pub async fn watch(client: &Client, id: Uuid, as_json: bool) -> Outcome {
     let terminal = Terminal::progress(as_json);
-    let mut progress =
-        ProgressPrinter { terminal, begun: None, open: HashMap::new(), is_queued: false, position: String::new() };
+    let mut progress = ProgressPrinter {
+        terminal,
+        as_json,
+        begun: None,
+        open: HashMap::new(),
+        is_queued: false,
+        position: String::new(),
+    };
     let mut follow = Follow::new(client, id);
     let mut poll = tokio::time::interval(QUEUE_POLL_INTERVAL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

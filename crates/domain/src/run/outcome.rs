@@ -185,6 +185,7 @@ fn describe(exit: &StageExit, stage: StageName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assize_protocol::progress::DroppedLines;
 
     const LIMITS: StageLimits = StageLimits {
         timeout_ms: 5_000,
@@ -209,6 +210,7 @@ mod tests {
             oom_kills: 0,
             memory_limit_hits: None,
             pids_refused: 0,
+            lines_dropped: DroppedLines::default(),
         }
     }
 

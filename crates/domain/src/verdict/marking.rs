@@ -136,6 +136,17 @@ impl Marking {
         self.0.iter().position(|(pattern, _)| pattern.is_match(name))
     }
 
+    /// The name under which a test is shown before there is a verdict; `None` if its rule does not show it to students at
+    /// once.
+    #[must_use]
+    pub fn shown_name<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        match self.rule_for(name).and_then(|rule| self.0.get(rule)) {
+            None => Some(name),
+            Some((_, rule)) if rule.visibility == Visibility::Visible => Some(rule.name.as_deref().unwrap_or(name)),
+            Some(_) => None,
+        }
+    }
+
     /// The verdict with the points, the visibility and the names of these rules. `max_score` is the template's maximum.
     #[must_use]
     pub fn apply(&self, mut verdict: Verdict, max_score: Option<f64>) -> Verdict {
@@ -259,6 +270,30 @@ mod tests {
         let seen: Vec<_> = verdict.tests.iter().map(|test| (test.name.as_str(), test.visibility)).collect();
         let hidden = ("secret", Visibility::Hidden);
         assert_eq!(seen, [hidden, hidden, ("b", Visibility::Visible)]);
+    }
+
+    #[test]
+    fn only_what_students_see_at_once_is_shown_before_the_verdict() {
+        let with =
+            |pattern: &str, visibility| TestRule { visibility, name: Some("A".to_owned()), ..rule(pattern, 1.0) };
+        let rules = [
+            with("visible", Visibility::Visible),
+            with("hidden", Visibility::Hidden),
+            with("due", Visibility::AfterDueDate),
+            with("published", Visibility::AfterPublished),
+            rule("plain", 1.0),
+        ];
+        let marking = Marking::new(rules.to_vec(), Format::Tap).unwrap();
+        for (name, shown) in [
+            ("visible", Some("A")),
+            ("hidden", None),
+            ("due", None),
+            ("published", None),
+            ("plain", Some("plain")),
+            ("no rule", Some("no rule")),
+        ] {
+            assert_eq!(marking.shown_name(name), shown, "{name}");
+        }
     }
 
     #[test]

@@ -256,6 +256,18 @@ pub fn unsigned(number: f64) -> f64 {
     number + 0.0
 }
 
+/// The name that a verdict has for a test of this name: one line without control characters.
+#[must_use]
+pub fn test_name(raw: &str) -> String {
+    text::line(raw, Limits::default().name_bytes)
+}
+
+/// Whether a name was cut because it, or all names together, were too long.
+#[must_use]
+pub fn is_cut_name(name: &str) -> bool {
+    name.ends_with(text::CUT_NAME)
+}
+
 /// A duration in milliseconds, rounded; `None` for what is no duration (negative, NaN, beyond a century).
 fn whole_millis(millis: f64) -> Option<u64> {
     const CENTURY_MS: f64 = 100.0 * 366.0 * 86_400_000.0;

@@ -7,7 +7,7 @@
 const CUT_MESSAGE: &str = "\n[... cut: the message was longer than what is kept]";
 
 /// Ends a name that was cut.
-const CUT_NAME: &str = "[...]";
+pub(super) const CUT_NAME: &str = "[...]";
 
 /// Characters of a report that an error message quotes.
 const EXCERPT_CHARS: usize = 80;

@@ -14,6 +14,7 @@ fn stage(program: &str, path: &str) -> Stage {
         egress: None,
         scratch: None,
         exec: None,
+        progress: false,
     }
 }
 
