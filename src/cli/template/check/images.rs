@@ -49,9 +49,9 @@ async fn complaints_of(image: &Image<'_>, engine: &Engine) -> Vec<Complaint> {
     let failed = |error: EngineError| match error {
         EngineError::ImageMissing { .. } => {
             let message = format!("the container engine has no image {name}");
-            Complaint::error(TEMPLATE_FILE, *key, message, format!("build or pull {name}, or name another image"))
+            Complaint::error(TEMPLATE_FILE, key, message, format!("build or pull {name}, or name another image"))
         }
-        error => Complaint::error(TEMPLATE_FILE, *key, error.to_string(), format!("correct {key}")),
+        error => Complaint::error(TEMPLATE_FILE, key, error.to_string(), format!("correct {key}")),
     };
     if let Err(error) = engine.check_image(name).await {
         return vec![failed(error)];
