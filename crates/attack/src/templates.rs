@@ -155,7 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         super::write(folder.path(), 8081).unwrap();
         let templates = assize::template::Templates::load(folder.path()).unwrap();
-        assert_eq!(templates.iter().count(), 26);
+        assert_eq!(templates.iter().count(), 27);
         assert!(templates.get("service").unwrap().driver.is_some());
     }
 }
