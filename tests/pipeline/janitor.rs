@@ -218,7 +218,8 @@ async fn an_image_that_was_replaced_goes_and_that_of_others_stays() {
 #[tokio::test]
 async fn each_job_tells_when_it_last_succeeded() {
     let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
-    let jobs = ["containers", "cgroups", "workers", "idempotency_keys", "output", "runs", "archives", "images"];
+    let jobs =
+        ["containers", "cgroups", "workers", "idempotency_keys", "output", "runs", "archives", "artifacts", "images"];
     site.until("every job has succeeded", async || {
         let metrics = site.worker_metrics().await;
         jobs.iter().all(|job| {
