@@ -61,7 +61,7 @@ async fn a_case_may_expect_files_beside_the_output() {
         ("both", "-other"),
         ("wrong", "file made/a.txt: --- expected"),
         ("missing", "file made/a.txt: the program did not write it"),
-        ("link", "file made/a.txt: it is a link"),
+        ("link", "file made/a.txt: it is a symbolic link"),
     ] {
         let text = test(&verdict, name)["message"].as_str().unwrap_or_default();
         assert!(text.contains(words), "{name}: {verdict}");

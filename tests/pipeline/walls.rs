@@ -307,7 +307,7 @@ fn hog(megabytes: u32) -> String {
 async fn cells_that_are_too_much_together_are_stopped_and_it_is_nobodys_fault() {
     let folder = tempfile::tempdir().unwrap();
     templates::write(folder.path());
-    for other in ["roomy", "python"] {
+    for other in ["roomy", "python", "handing-much", "progress-pytest"] {
         std::fs::remove_dir_all(folder.path().join(other)).unwrap();
     }
     let file = folder.path().join("long/template.toml");

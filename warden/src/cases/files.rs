@@ -41,7 +41,7 @@ impl Written {
             let (file, contents) = found.ok_or_else(|| format!("the answer says nothing of the file {path}"))?;
             let difference = match &file.status {
                 CallFileStatus::Missing => Some("the program did not write it".to_owned()),
-                CallFileStatus::Refused { reason } => Some(reason.clone()),
+                CallFileStatus::Refused { reason } => Some(format!("it {reason}")),
                 CallFileStatus::Read { .. } => compare(how, expected, contents)?.map(|Difference(text)| text),
             };
             if let Some(text) = difference {
@@ -78,7 +78,7 @@ mod tests {
             (read.clone(), &b"2"[..], None),
             (read, b"3", Some("file y: --- expected")),
             (CallFileStatus::Missing, b"", Some("file y: the program did not write it")),
-            (CallFileStatus::Refused { reason: "it is a link".to_owned() }, b"", Some("file y: it is a link")),
+            (CallFileStatus::Refused { reason: "is a link".to_owned() }, b"", Some("file y: it is a link")),
         ] {
             let mut written = Written::default();
             written.begin(CallFile { path: "x".to_owned(), status: CallFileStatus::Read { bytes: 1 } });

@@ -2,17 +2,18 @@
 //!
 //! The project could write to the folder, so the path is opened one component at a time, and no link is followed.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::ffi::OsStr;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use assize_protocol::exec::{CallFile, CallFileStatus};
 use assize_protocol::frame::{Kind, MAX_PAYLOAD};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::wire::Wire;
+use crate::plain_file::{NotPlain, PlainFile, enter, open_plain, unopened};
 
 /// Queues each wanted file, all together at most `limit` bytes.
 pub fn send<S: Read + Write + AsFd>((paths, limit): (&[String], u64), folder: &str, wire: &mut Wire<S>) {
@@ -33,35 +34,31 @@ pub fn send<S: Read + Write + AsFd>((paths, limit): (&[String], u64), folder: &s
 
 fn read(folder: &str, path: &str, room: u64) -> Result<Vec<u8>, CallFileStatus> {
     let refused = |reason: String| CallFileStatus::Refused { reason };
-    let file = open_plain(folder, path).map_err(|errno| match errno {
-        Errno::ENOENT => CallFileStatus::Missing,
-        Errno::ELOOP | Errno::ENOTDIR => refused("it is a link, or lies behind one; a plain file is needed".to_owned()),
-        errno => refused(format!("it cannot be opened: {errno}")),
+    let opened = find(folder, path).map_err(|problem| match problem {
+        NotPlain::Unopened(Errno::ENOENT) => CallFileStatus::Missing,
+        NotPlain::Unopened(Errno::ENOTDIR) => refused("lies behind a link or what is no folder".to_owned()),
+        NotPlain::Unopened(errno) => refused(unopened(errno)),
+        NotPlain::Refused(reason) => refused(reason),
     })?;
-    let unreadable = |error: io::Error| refused(format!("it cannot be read: {error}"));
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(refused("it is no plain file; a plain file is needed".to_owned()));
-    }
     let mut contents = Vec::new();
-    file.take(room + 1).read_to_end(&mut contents).map_err(unreadable)?;
+    let reading = opened.file.take(room + 1).read_to_end(&mut contents);
+    reading.map_err(|error| refused(format!("cannot be read: {error}")))?;
     if contents.len() as u64 > room {
         let seen = contents.len();
-        return Err(refused(format!("it has {seen} bytes or more, and the files of a call may have {room} more")));
+        return Err(refused(format!("has {seen} bytes or more, and the files of a call may have {room} more")));
     }
     Ok(contents)
 }
 
-/// Opens without waiting: a FIFO without a writer would wait for ever.
-fn open_plain(folder: &str, path: &str) -> Result<File, Errno> {
-    let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let last = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    // The working folder itself was named by the template.
-    let mut at: OwnedFd = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+/// Opens a file below the working folder, which the template has named itself.
+fn find(folder: &str, path: &str) -> Result<PlainFile, NotPlain> {
+    let folder_flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut at: OwnedFd = open(folder, folder_flags, Mode::empty()).map_err(NotPlain::Unopened)?;
     let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
     for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
-        at = openat(&at, parent, step, Mode::empty())?;
+        at = enter(&at, OsStr::new(parent)).map_err(NotPlain::Unopened)?;
     }
-    openat(&at, name, last, Mode::empty()).map(File::from)
+    open_plain(&at, OsStr::new(name))
 }
 
 #[cfg(test)]
@@ -84,10 +81,10 @@ mod tests {
         assert_eq!(read("inner/a", 5), Ok(b"12345".to_vec()));
         assert_eq!(read("inner/b", 5), Err(CallFileStatus::Missing));
         for (path, words) in [
-            ("link", "a link"),
+            ("link", "a symbolic link"),
             ("way/a", "a link"),
-            ("fifo", "no plain file"),
-            ("inner", "no plain file"),
+            ("fifo", "is a FIFO"),
+            ("inner", "is a folder"),
             ("inner/a/x", "a link"),
         ] {
             let Err(CallFileStatus::Refused { reason }) = read(path, 5) else { panic!("{path} was read") };
