@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(cli: ServerCli) -> Outcome {
-    let config = Config::load(cli.config.as_deref())?;
+    let config = Config::load(cli.settings.config.as_deref())?;
     match cli.command {
         ServerCommand::Api(api) => cli::api::run(api, config).await,
         ServerCommand::Worker(worker) => cli::worker::run(worker, config).await,
@@ -25,7 +25,7 @@ async fn serve(cli: ServerCli) -> Outcome {
 }
 
 async fn run(cli: Cli) -> Outcome {
-    let file = cli.config.as_deref();
+    let file = cli.settings.config.as_deref();
     let config = || Config::load(file);
     match cli.command {
         Command::Up(up) => cli::up::run(up, config()?, file).await,

@@ -41,8 +41,9 @@ pub(super) enum OutputFormat {
     Json,
     /// The text only.
     Text,
-    /// One entry on each line, output and ends of tests in their order. The digest in the signed statement is over exactly these bytes; if a run has several
-    /// attempts, it is over the lines of the last attempt, whose ids begin with its number.
+    /// One entry on each line, output and ends of tests in their order. The digest in the signed statement is over
+    /// exactly these bytes. If a run has several attempts, it is over the lines of the last attempt, whose ids begin with
+    /// its number.
     Ndjson,
 }
 

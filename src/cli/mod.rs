@@ -21,6 +21,14 @@ use std::path::PathBuf;
 
 use assize_client::{ClientCommand, outcome};
 
+/// Where the settings are.
+#[derive(Debug, clap::Args)]
+pub struct SettingsFile {
+    /// Read the settings from this file. Without it, assize.toml in the current folder is read if it exists.
+    #[arg(long, global = true, env = "ASSIZE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// Evaluates untrusted software projects and returns a verdict that the project cannot forge.
 ///
 /// To try it, run `assize up` in one terminal and `assize submit ./project --template trivial --watch` in
@@ -28,9 +36,8 @@ use assize_client::{ClientCommand, outcome};
 #[derive(Debug, clap::Parser)]
 #[command(name = "assize", version, after_help = outcome::EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
-    /// Read the settings from this file. Without it, assize.toml in the current folder is read if it exists.
-    #[arg(long, global = true, env = "ASSIZE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingsFile,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -41,9 +48,8 @@ pub struct Cli {
 #[derive(Debug, clap::Parser)]
 #[command(name = "assize", version, after_help = outcome::EXIT_CODES, max_term_width = 100)]
 pub struct ServerCli {
-    /// Read the settings from this file. Without it, assize.toml in the current folder is read if it exists.
-    #[arg(long, global = true, env = "ASSIZE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingsFile,
     #[command(subcommand)]
     pub command: ServerCommand,
 }

@@ -216,18 +216,24 @@ async fn an_image_that_was_replaced_goes_and_that_of_others_stays() {
 
 /// FAILURES 25.
 #[tokio::test]
-async fn each_job_tells_when_it_last_succeeded() {
+async fn each_job_tells_when_it_last_succeeded_and_the_workers_are_counted() {
     let site = Site::start(Setup { settings: vec![("worker_slots", "1".to_owned())], ..Setup::default() });
     let jobs =
         ["containers", "cgroups", "workers", "idempotency_keys", "output", "runs", "archives", "artifacts", "images"];
     site.until("every job has succeeded", async || {
         let metrics = site.worker_metrics().await;
-        jobs.iter().all(|job| {
-            let name = format!("assize_janitor_last_success_timestamp_seconds{{task=\"{job}\"}} ");
-            metrics.lines().any(|line| line.strip_prefix(&name).is_some_and(|at| at != "0"))
-        })
+        let is_counted = metrics.contains("\nassize_workers 1\n") && metrics.contains("\nassize_worker_half_slots 2\n");
+        is_counted
+            && jobs.iter().all(|job| {
+                let name = format!("assize_janitor_last_success_timestamp_seconds{{task=\"{job}\"}} ");
+                metrics.lines().any(|line| line.strip_prefix(&name).is_some_and(|at| at != "0"))
+            })
     })
     .await;
+    // With no worker there would be no series at all if the API did not count.
+    site.until("the API counts the workers too", async || site.api_metrics().await.contains("\nassize_workers 1\n"))
+        .await;
+    assert!(site.api_metrics().await.contains("assize_build_info{version="), "{}", site.api_metrics().await);
 }
 
 /// FAILURES 21.

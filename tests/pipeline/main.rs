@@ -18,6 +18,7 @@ mod cancel;
 mod egress;
 mod forge;
 mod handover;
+mod images;
 mod isolation;
 mod janitor;
 mod limits;

@@ -151,7 +151,15 @@ impl Site {
     }
 
     pub async fn worker_metrics(&self) -> String {
-        let port = self.worker().port_on([127, 0, 0, 2]);
+        self.metrics_of(self.worker()).await
+    }
+
+    pub async fn api_metrics(&self) -> String {
+        self.metrics_of(&self.api).await
+    }
+
+    async fn metrics_of(&self, process: &Process) -> String {
+        let port = process.port_on([127, 0, 0, 2]);
         self.client.get(format!("http://127.0.0.2:{port}/metrics")).send().await.unwrap().text().await.unwrap()
     }
 

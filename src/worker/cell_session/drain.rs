@@ -62,10 +62,7 @@ impl CellSession {
                 Err(_) => return None,
             };
             match event {
-                Event::Output(output) => {
-                    let (stage, _) = self.stage(output.stage).ok()?;
-                    attempt.output.push(stage, output);
-                }
+                Event::Output(output) => self.log_output(attempt, output).ok()?,
                 Event::StageEnded(ended) => {
                     // This failure does not replace a report of the driver, but it may explain a missing one.
                     if let Err(Stop::Failed(failure)) = self.stage_ended(attempt, ended).await {

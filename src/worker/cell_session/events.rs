@@ -98,7 +98,7 @@ impl CellSession {
         Ok(SessionProgress::Continue)
     }
 
-    fn log_output(&mut self, attempt: &mut Attempt<'_>, output: Output) -> Result<(), Stop> {
+    pub(super) fn log_output(&mut self, attempt: &mut Attempt<'_>, output: Output) -> Result<(), Stop> {
         let (stage, _) = self.stage(output.stage)?;
         // A warden sends no more than head and tail of each stage; the worker does not rely on it.
         let limit: u64 = self.plan.stages.iter().map(|stage| stage.output.head + stage.output.tail).sum();
