@@ -157,6 +157,17 @@ mod tests {
         }
     }
 
+    /// In the format of Gradescope, only the report says what is hidden.
+    #[test]
+    fn a_test_that_the_report_hides_is_not_named() {
+        let report = br#"{"tests": [{"name": "canary", "score": 1, "max_score": 1, "visibility": "hidden"}]}"#;
+        let verdict = parse(Format::Gradescope, report, Integrity::Isolated, &Limits::default()).unwrap();
+        let last = [("canary".to_owned(), ReportedStatus::Failed)].into();
+        let reported = ReportedTests { last, ..ReportedTests::default() };
+        let seen = progress_contradiction(&verdict, &reported, &Marking::default()).unwrap();
+        assert!(seen.contains("reported a hidden test as failed") && !seen.contains("canary"), "{seen}");
+    }
+
     #[test]
     fn what_was_cut_contradicts_nothing() {
         let verdict = parse(Format::Tap, b"1..1\nok 1 - a\n", Integrity::Shared, &Limits::default()).unwrap();
