@@ -148,7 +148,7 @@ impl Queue {
     }
 
     pub async fn clear(&self) -> Result<()> {
-        let tables = "project_evaluation_runs, run_events, admission_turns, admission_active";
+        let tables = "project_evaluation_runs, run_events, run_artifacts, admission_turns, admission_active";
         self.bulk(&format!("TRUNCATE {tables}")).await
     }
 
