@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use assize_domain::queue::ClaimPause;
 use assize_domain::run::Lease;
+use assize_host::service_manager::LoopTurns;
 use assize_observe::{event, metrics};
 use assize_store::Store;
 use assize_store::workers::WorkerReport;
@@ -145,18 +146,21 @@ impl Leases {
     }
 
     /// Sends heartbeats until `stop`: every [`RENEWAL_INTERVAL`], and whenever somebody asks for a cancel or a
-    /// reason to pause claims changes. Each heartbeat reports the worker and renews all its leases.
+    /// reason to pause claims changes. Each heartbeat reports the worker and renews all its leases. The loop counts
+    /// its `turns`.
     pub async fn send_heartbeats(
         self,
         store: Store,
         hints: Hints,
         mut pauses: watch::Receiver<BTreeMap<ClaimPause, String>>,
         info: WorkerInfo,
+        turns: LoopTurns,
         stop: CancellationToken,
     ) {
         let mut cancels = hints.cancels();
         let half_slots = i32::try_from(info.half_slots).unwrap_or(i32::MAX);
         loop {
+            turns.count();
             let strongest = pauses.borrow_and_update().last_key_value().map(|(pause, detail)| (*pause, detail.clone()));
             let (state, detail) = match strongest {
                 Some((pause, detail)) => (pause.as_str(), detail),

@@ -35,21 +35,12 @@ pub fn describe_build() {
 pub type Unready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Serves until `stop`.
-///
-/// # Errors
-/// If the address cannot be listened on.
-pub async fn serve(listen: &str, unready: Unready, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        anyhow::anyhow!(
-            "cannot listen on {listen} for metrics: {error}; set api_metrics_listen or worker_metrics_listen"
-        )
-    })?;
-    serve_on(listener, unready, CONNECTION_TIMEOUT, stop).await;
-    Ok(())
+pub async fn serve(listener: TcpListener, unready: Unready, stop: CancellationToken) {
+    serve_within(CONNECTION_TIMEOUT, listener, unready, stop).await;
 }
 
-/// [`serve`] on a listener, with another time for each connection.
-pub async fn serve_on(listener: TcpListener, unready: Unready, timeout: Duration, stop: CancellationToken) {
+/// Serves like [`serve`], with another time for each connection.
+pub async fn serve_within(timeout: Duration, listener: TcpListener, unready: Unready, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(async || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics().text())))
         .route("/livez", get(async || "ok"))

@@ -286,3 +286,29 @@ fn a_repository_is_sent_as_its_address() {
         assert_eq!(run(wrong).code, 2, "{wrong:?}");
     }
 }
+
+#[test]
+fn settings_are_checked_without_a_service() {
+    let folder = project(&[("assize.toml", "worker_slots = 3\n"), ("assize.d/0.0.1.toml", "no_such_setting = 1\n")]);
+    let file = folder.path().join("assize.toml");
+    let said = run(&["config", "check", "--config", text(&file)]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out, format!("the settings are right; they come from {}\n", file.display()));
+
+    let own = folder.path().join(concat!("assize.d/", env!("CARGO_PKG_VERSION"), ".toml"));
+    std::fs::write(&own, "no_such_setting = 1\n").unwrap();
+    let said = run(&["config", "check", "--json", "--config", text(&file)]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains(&format!("unknown setting no_such_setting in {}", own.display())), "{}", said.err);
+}
+
+#[test]
+fn a_credential_of_the_service_manager_is_a_source_of_settings() {
+    let folder = project(&[("database_url", "postgres://u:hunter2@h/d\n")]);
+    let output = assize(&["config", "check", "--json"]).env("CREDENTIALS_DIRECTORY", folder.path()).output().unwrap();
+    let said = printed(output);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["sources"][1], "credential database_url");
+    assert!(!said.out.contains("hunter2"));
+}

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use assize_host as host;
+use assize_host::service_manager::LoopTurns;
 use assize_observe::{event, metrics};
+use axum::http::{HeaderValue, Response, header};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -19,6 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use super::bounded_socket::{BoundedSocket, SEND_BUFFER};
@@ -45,13 +48,21 @@ const CLOSING_TIMEOUT: Duration = Duration::from_millis(100);
 /// The pause after a connection could not be accepted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and then waits for the requests in progress. The caller runs
-/// [`crate::redis::Redis::listen`] on the same hints.
+/// The time after which the loop that accepts connections turns although nobody connects.
+const IDLE_TURN: Duration = Duration::from_secs(5);
+
+/// Serves until `stop`, and then waits for the requests in progress. The loop that accepts connections counts its
+/// `turns`. The caller runs [`crate::redis::Redis::listen`] on the same hints.
 ///
 /// # Errors
 /// If the folder for uploads cannot be created, or `trusted_proxies` cannot be read.
-pub async fn serve(state: ApiState, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-    serve_within(Timeouts::default(), state, listener, stop).await
+pub async fn serve(
+    state: ApiState,
+    listener: TcpListener,
+    turns: LoopTurns,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    serve_within(Timeouts::default(), state, listener, turns, stop).await
 }
 
 /// Serves like [`serve`], with other timeouts.
@@ -62,6 +73,7 @@ pub async fn serve_within(
     timeouts: Timeouts,
     state: ApiState,
     listener: TcpListener,
+    turns: LoopTurns,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let config = &state.config;
@@ -77,15 +89,19 @@ pub async fn serve_within(
     let shutdown = stop.clone();
     let router = router(RouterState { api: state, timeouts, shutdown, proxies, rate_limiter, open_requests });
     let server = server(timeouts.head);
-    let connections = GracefulShutdown::new();
+    let (direct, proxied) = (ConnectionGroup::default(), ConnectionGroup::default());
+    let mut idle = tokio::time::interval(IDLE_TURN);
     loop {
+        turns.count();
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
+            _ = idle.tick() => continue,
             accepted = listener.accept() => accepted,
         };
         let Some((socket, peer)) = guard.accepted(accepted).await else { continue };
+        let is_proxy = guard.proxies.trusts(peer);
         let AcceptedConnection { connection, closing } =
-            match guard.table.accept(ClientAddress::from_ip(peer), guard.proxies.trusts(peer)) {
+            match guard.table.accept(ClientAddress::from_ip(peer), is_proxy) {
                 Ok(accepted) => accepted,
                 Err(limit) => {
                     guard.reject(socket, peer, limit);
@@ -104,11 +120,13 @@ pub async fn serve_within(
         let service = TrackedService {
             inner: TowerToHyperService::new(layers.layer(router.clone())),
             connection: Arc::clone(&entry),
+            stop: stop.clone(),
         };
         let socket = BoundedSocket::new(socket, timeouts.unread);
-        let connection = connections.watch(server.serve_connection(TokioIo::new(socket), service));
+        let group = if is_proxy { &proxied } else { &direct };
+        let connection = group.graceful.watch(server.serve_connection(TokioIo::new(socket), service));
         metrics().connections.increment(1);
-        tokio::spawn(async move {
+        group.tasks.spawn(async move {
             tokio::select! {
                 // An error is normal here: clients close connections in many ways. Each request has its log line.
                 ended = connection => if let Err(error) = ended {
@@ -122,13 +140,38 @@ pub async fn serve_within(
         });
     }
     drop(listener);
-    if tokio::time::timeout(timeouts.stop, connections.shutdown()).await.is_err() {
-        tracing::warn!(
-            seconds = timeouts.stop.as_secs(),
-            "requests were still in progress when the stop timeout elapsed"
-        );
-    }
+    tokio::join!(direct.close(timeouts.stop), async {
+        proxied.wait(timeouts.head).await;
+        proxied.close(timeouts.stop).await;
+    });
     Ok(())
+}
+
+/// Connections that are closed in the same way when the service stops.
+#[derive(Default)]
+struct ConnectionGroup {
+    graceful: GracefulShutdown,
+    tasks: TaskTracker,
+}
+
+impl ConnectionGroup {
+    /// Waits until the other ends have closed their connections. From the stop on, each answer asks them to.
+    ///
+    /// A proxy keeps connections open and sends a request on one of them at any moment. If this end closed one at that
+    /// moment, the request would get no answer, and a proxy must not send a POST a second time. So the proxy closes:
+    /// after its next answer, or when its own limit for idle connections is reached.
+    async fn wait(&self, timeout: Duration) {
+        self.tasks.close();
+        tokio::time::timeout(timeout, self.tasks.wait()).await.ok();
+    }
+
+    /// Closes idle connections at once, and the others after the answer to the request in progress.
+    async fn close(self, timeout: Duration) {
+        if tokio::time::timeout(timeout, self.graceful.shutdown()).await.is_err() {
+            let seconds = timeout.as_secs();
+            tracing::warn!(seconds, "requests were still in progress when the stop timeout elapsed");
+        }
+    }
 }
 
 fn server(head: Duration) -> http1::Builder {
@@ -144,23 +187,33 @@ async fn wait_until_closed(closing: ClosingConnection) {
     tokio::time::timeout(CLOSING_TIMEOUT, closing.closed()).await.ok();
 }
 
-/// A service that records in the connection table when a request starts and when it is answered.
+/// A service that records in the connection table when a request starts and when it is answered. Once the service
+/// stops, each answer is the last of its connection.
 struct TrackedService<S> {
     inner: S,
     connection: Arc<Connection>,
+    stop: CancellationToken,
 }
 
-impl<R, S: Service<R, Future: Send + 'static>> Service<R> for TrackedService<S> {
+impl<R, B, S> Service<R> for TrackedService<S>
+where
+    S: Service<R, Response = Response<B>, Future: Send + 'static>,
+{
     type Response = S::Response;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn call(&self, request: R) -> Self::Future {
-        let connection = Arc::clone(&self.connection);
+        let (connection, stop) = (Arc::clone(&self.connection), self.stop.clone());
         connection.request_started();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let Ok(answer) = &mut answer
+                && stop.is_cancelled()
+            {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             // Without a key the answer is complete by now. With a key the connection is never closed for another.
             connection.request_answered();
             answer

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::signals;
+use super::{listener, service_manager, signals};
 use crate::admission::{QueueQuotas, WaitReasonCache};
 use crate::cli::fault;
 use crate::intake::blob::Blobs;
@@ -18,6 +19,9 @@ use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host as host;
 use assize_host::clock::Clock;
+use assize_host::inherited_sockets::InheritedSockets;
+use assize_host::service_manager::LoopTurns;
+use assize_observe::metrics;
 use assize_signing::Signer;
 use assize_store::Store;
 
@@ -40,13 +44,16 @@ pub struct Api {
 ///
 /// # Errors
 /// [`Fault`] for a person.
-pub async fn run(command: Api, config: Config) -> Outcome {
+pub async fn run(command: Api, config: Config, mut sockets: InheritedSockets) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     metrics_listener::describe_build();
     let stop = signals::shutdown_token(command.lifeline)?;
     let (sender, reloads) = reload_queue();
     signals::reload_on_hangup(sender.clone())?;
     open_files(&config);
+    let http = listener::open(&mut sockets, listener::HTTP, &config.api_listen, "api_listen").await?;
+    let metrics_address = &config.api_metrics_listen;
+    let private = listener::open(&mut sockets, listener::METRICS, metrics_address, "api_metrics_listen").await?;
     let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
@@ -66,13 +73,12 @@ pub async fn run(command: Api, config: Config) -> Outcome {
         redis,
         signer,
     };
-    // When one part ends, by a fault or by the stop signal, the others are stopped too.
-    //
     // The API has its own `/readyz`, which checks its services; this address serves only the metrics.
-    let metrics = async {
-        let ended = metrics_listener::serve(&config.api_metrics_listen, Arc::new(Vec::new), stop.clone()).await;
-        stop.cancel();
-        ended
+    let metrics = metrics_listener::serve(private, Arc::new(Vec::new), stop.clone());
+    let turns = LoopTurns::default();
+    let reporting = {
+        let (_, ready) = watch::channel(true);
+        service_manager::report(ready, vec![turns.clone()], status_line, stop.clone())
     };
     let reloading = {
         let (templates, redis, stop) = (parts.templates.clone(), parts.redis.clone(), stop.clone());
@@ -82,13 +88,25 @@ pub async fn run(command: Api, config: Config) -> Outcome {
     let gauges = crate::maintenance::gauges::run(parts.store.clone(), stop.clone());
     let listening = parts.redis.clone().listen(parts.hints.clone(), Some(listener), stop.clone());
     let served = async {
-        let served = serve(parts, config.clone(), stop.clone()).await;
+        let served = serve(parts, config, http, turns, stop.clone()).await;
         stop.cancel();
         served
     };
-    let (served, metrics, (), (), _) = tokio::join!(served, metrics, listening, gauges, reloading);
-    served.and(metrics).map_err(Fault::infrastructure)?;
+    // When the API ends by a fault, the other parts are stopped too.
+    let serving = async { tokio::join!(served, metrics, listening, gauges, reloading) };
+    let (served, ..) = tokio::select! {
+        ended = serving => ended,
+        never = reporting => match never {},
+    };
+    served.map_err(Fault::infrastructure)?;
     Ok(Exit::Success)
+}
+
+/// Returns one line for the service manager: which dependency is away.
+fn status_line() -> String {
+    let away =
+        ["postgres", "redis", "blobs"].into_iter().filter(|name| metrics().dependency_is_up(name) == Some(false));
+    away.fold("serving".to_owned(), |line, name| format!("{line}; {name} does not answer"))
 }
 
 /// Loads the templates anew whenever somebody asks for it.
@@ -122,17 +140,19 @@ pub struct Parts {
     pub signer: Option<Signer>,
 }
 
-/// Binds `api_listen` and serves the API until `stop` is cancelled.
-async fn serve(parts: Parts, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let listen = config.api_listen.clone();
-    let listener = tokio::net::TcpListener::bind(&listen)
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; set api_listen"))?;
+/// Serves the API until `stop` is cancelled.
+async fn serve(
+    parts: Parts,
+    config: Config,
+    listener: TcpListener,
+    turns: LoopTurns,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let Parts { clock, store, redis, hints, blobs, templates, signer } = parts;
     let quotas = QueueQuotas::new(store.clone(), clock.clone(), &config);
     let wait_reasons = WaitReasonCache::new(store.clone(), clock.clone(), &config);
     let config = Arc::new(config);
     let state =
         crate::api::ApiState { clock, store, redis, hints, blobs, templates, config, quotas, wait_reasons, signer };
-    crate::api::serve(state, listener, stop).await
+    crate::api::serve(state, listener, turns, stop).await
 }

@@ -134,7 +134,7 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
     let mut report = Report::new(command.json);
     match config {
         Ok(config) => {
-            report.ok("settings", sources(config_file));
+            report.ok("settings", super::config::sources(config_file).join(", "));
             examine(&command, &config, &mut report).await;
         }
         Err(error) => report.fault("settings", &error),
@@ -174,19 +174,6 @@ async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     if !command.no_cells {
         cells::examine(engine, config, &templates, report).await;
     }
-}
-
-/// Returns the sources of the settings: the file, and the environment variables that are set.
-fn sources(config_file: Option<&Path>) -> String {
-    let file = match config_file {
-        Some(file) => file.display().to_string(),
-        None if Path::new("assize.toml").exists() => "assize.toml".to_owned(),
-        None => "defaults (no assize.toml here)".to_owned(),
-    };
-    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut variables: Vec<String> = variables.filter(|name| name.starts_with("ASSIZE_")).collect();
-    variables.sort();
-    if variables.is_empty() { file } else { format!("{file}, {}", variables.join(" ")) }
 }
 
 #[cfg(test)]

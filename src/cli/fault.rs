@@ -1,18 +1,46 @@
 //! Conversions from errors of the service to faults of a command.
 
+use assize_cell::EngineError;
 use assize_client::outcome::Fault;
 use assize_store::StoreError;
 
 use crate::embedded::EmbeddedError;
 use crate::installation::InstallationError;
 use crate::signing_key::SignerError;
+use crate::template::TemplateError;
 
-/// Returns the fault for an error of the store: a wrong address is wrong usage, and every other error is a fault of the
-/// infrastructure.
+/// Returns the fault for an error of the store: a wrong address and a schema of another version are wrong usage, and
+/// every other error is a fault of the infrastructure.
 pub fn store(error: StoreError) -> Fault {
     match error {
-        StoreError::Address(_) => Fault::usage(error),
+        StoreError::Address(_) | StoreError::Schema(_) => Fault::usage(error),
         other => Fault::infrastructure(other),
+    }
+}
+
+/// Returns the fault for the error that ended a worker. What only an operator can change is wrong usage, so that no
+/// service manager starts the worker again and again.
+pub fn worker(error: anyhow::Error) -> Fault {
+    let error = match error.downcast::<SignerError>() {
+        Ok(error) => return error.into(),
+        Err(error) => error,
+    };
+    let is_wrong_store = matches!(error.downcast_ref(), Some(StoreError::Address(_) | StoreError::Schema(_)));
+    let is_wrong_engine = matches!(
+        error.downcast_ref(),
+        Some(
+            EngineError::Forbidden { .. }
+                | EngineError::ImageMissing { .. }
+                | EngineError::ImageVolume { .. }
+                | EngineError::Unfit(_)
+                | EngineError::UnknownRuntime { .. }
+                | EngineError::Warden { .. }
+        )
+    );
+    if is_wrong_store || is_wrong_engine || error.is::<TemplateError>() {
+        Fault::usage(format!("{error:#}"))
+    } else {
+        Fault::infrastructure(format!("{error:#}"))
     }
 }
 
@@ -43,5 +71,30 @@ impl From<InstallationError> for Fault {
             InstallationError::SigningKey(error) => error.into(),
             file @ InstallationError::KeyFile { .. } => Self::infrastructure(file),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_worker_that_an_operator_must_mend_is_not_started_again() {
+        let wrong: [anyhow::Error; 4] = [
+            StoreError::Schema("version 9 is needed, the database has 3".to_owned()).into(),
+            EngineError::Forbidden { path: "/run/docker.sock".into() }.into(),
+            TemplateError { path: "/gone".into(), reason: "no such folder".to_owned(), advice: None }.into(),
+            SignerError::File(assize_signing::KeyFileError::Missing("/gone".into())).into(),
+        ];
+        for error in wrong {
+            let text = format!("{error:#}");
+            assert!(matches!(worker(error), Fault::Usage(_)), "{text}");
+        }
+        let away = StoreError::Unavailable { query: "ping", reason: "refused".to_owned() };
+        let away = Err::<(), _>(away).context("cannot take over what an earlier worker left").unwrap_err();
+        assert!(matches!(worker(away), Fault::Infrastructure(_)));
+        let kept = Err::<(), _>(EngineError::Unfit("no".to_owned())).context("while it started").unwrap_err();
+        assert!(matches!(worker(kept), Fault::Usage(_)), "also with context");
     }
 }

@@ -3,12 +3,15 @@
 //! The commands that call the API are in [`assize_client`]; [`Command`] contains them too.
 
 pub mod api;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 mod fault;
 pub mod inspect;
 pub mod key;
+mod listener;
 pub mod migrate;
+mod service_manager;
 pub mod signals;
 pub mod template;
 pub mod templates;
@@ -84,6 +87,7 @@ pub enum Command {
     Worker(worker::WorkerCommand),
     Migrate(migrate::Migrate),
     Key(key::Key),
+    Config(config::ConfigCommand),
     WithServices(with_services::WithServices),
 }
 

@@ -1,15 +1,16 @@
 //! `assize worker`: the process that evaluates projects, and the only one that uses Docker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::signals;
+use super::{fault, listener, service_manager, signals};
 use crate::metrics_listener;
 use crate::redis::reload_queue;
+use crate::worker::status::WorkerStatus;
 use assize_cell::unenforced;
 use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_config::Config;
 use assize_host::clock::Clock;
+use assize_host::inherited_sockets::InheritedSockets;
 use assize_observe::metrics;
 
 /// Run a worker, which evaluates queued projects.
@@ -43,7 +44,7 @@ pub struct WorkerCommand {
 ///
 /// # Errors
 /// [`Fault`] for a person.
-pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
+pub async fn run(command: WorkerCommand, mut config: Config, mut sockets: InheritedSockets) -> Outcome {
     assize_observe::init(&config.log, config.log_format).map_err(Fault::usage)?;
     for limit in &command.allow_unenforced {
         config.allow_unenforced_limits = format!("{},{limit}", config.allow_unenforced_limits);
@@ -60,32 +61,29 @@ pub async fn run(command: WorkerCommand, mut config: Config) -> Outcome {
     let stop = signals::shutdown_token(command.lifeline)?;
     let reloads = reload_queue();
     signals::reload_on_hangup(reloads.0.clone())?;
-    // When one part ends, by a fault or by the stop signal, the other is stopped too.
-    let ready = Arc::new(AtomicBool::new(false));
-    let metrics = async {
-        let ready = Arc::clone(&ready);
-        let reasons = Arc::new(move || unready(ready.load(Ordering::Relaxed)));
-        let ended = metrics_listener::serve(&config.worker_metrics_listen, reasons, stop.clone()).await;
-        stop.cancel();
-        ended
+    let address = config.worker_metrics_listen.clone();
+    let listener = listener::open(&mut sockets, listener::METRICS, &address, "worker_metrics_listen").await?;
+    let status = Arc::new(WorkerStatus::default());
+    let metrics = {
+        let status = Arc::clone(&status);
+        metrics_listener::serve(listener, Arc::new(move || status.unready()), stop.clone())
     };
-    let worked = async {
-        let worked =
-            crate::worker::run(Clock::system(), config.clone(), Arc::clone(&ready), reloads, stop.clone()).await;
+    let reporting = {
+        let (shown, ready) = (Arc::clone(&status), status.ready.subscribe());
+        let loops = vec![status.heartbeats.clone(), status.watchdog.clone()];
+        service_manager::report(ready, loops, move || shown.line(), stop.clone())
+    };
+    // When the worker ends by a fault, the metrics are stopped too.
+    let working = async {
+        let worked = crate::worker::run(Clock::system(), config, status, reloads, stop.clone()).await;
         stop.cancel();
         worked
     };
-    let (worked, metrics) = tokio::join!(worked, metrics);
-    worked.and(metrics).map_err(|error| Fault::infrastructure(format!("{error:#}")))?;
+    let serving = async { tokio::join!(working, metrics) };
+    let (worked, ()) = tokio::select! {
+        ended = serving => ended,
+        never = reporting => match never {},
+    };
+    worked.map_err(fault::worker)?;
     Ok(Exit::Success)
-}
-
-/// Returns the reasons why this worker does not claim: it starts or stops, or a service does not answer.
-fn unready(claims: bool) -> Vec<String> {
-    let away = ["postgres", "docker"].into_iter().filter(|name| metrics().dependency_is_up(name) == Some(false));
-    let mut reasons: Vec<_> = away.map(|name| format!("{name} does not answer")).collect();
-    if !claims {
-        reasons.push("the worker is starting or stopping".to_owned());
-    }
-    reasons
 }

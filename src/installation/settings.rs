@@ -16,6 +16,7 @@ impl Settings {
         Self::default()
             .with("blob_url", format!("file:{}", root.join("blobs").display()))
             .with("spool_dir", root.join("spool").display())
+            .with("warden_store_dir", root.join("wardens").display())
             .with("signing_key_file", Self::signing_key_file(root).display())
     }
 

@@ -33,6 +33,9 @@ const LOCAL_PIECE: usize = 512 * 1024;
 pub const SHARDS: i64 = 256;
 
 /// The advice for an address that cannot be used.
+/// The credentials that the service manager may pass for S3, named like the variables that hold them elsewhere.
+const S3_CREDENTIALS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
+
 const ADDRESS_FORMS: &str = "use file:<folder> or s3://<bucket>/<prefix>";
 
 /// Why a blob was not stored or read.
@@ -100,10 +103,14 @@ impl Blobs {
             return Err(fault("unknown scheme".to_owned()));
         }
         let address = url.parse().map_err(|error| fault(format!("{error}")))?;
-        let credentials = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+        let mut options: Vec<_> = variables.map(|(name, value)| (name.to_lowercase(), value)).collect();
+        for name in S3_CREDENTIALS {
+            let credential = assize_config::credential(name).map_err(|error| fault(error.to_string()))?;
+            options.extend(credential.map(|value| (name.to_owned(), value)));
+        }
         let (store, prefix) =
-            object_store::parse_url_opts(&address, credentials.map(|(name, value)| (name.to_lowercase(), value)))
-                .map_err(|error| fault(error.to_string()))?;
+            object_store::parse_url_opts(&address, options).map_err(|error| fault(error.to_string()))?;
         Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), folder: None, piece: S3_PIECE })
     }
 

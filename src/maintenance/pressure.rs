@@ -12,6 +12,7 @@ use assize_cell::Engine;
 use assize_config::Config;
 use assize_domain::queue::ClaimPause;
 use assize_host as host;
+use assize_observe::metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::ClaimPauses;
@@ -22,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// The longest wait for the free space of a file system.
 const STATFS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The values that were read. `None` means that this host does not report the value; it pauses nothing.
+/// The values that were read. `None` means that this process cannot read the value; it pauses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Readings {
     /// Percent of the last 10 s in which every process that was not idle waited for memory.
@@ -68,6 +69,22 @@ pub enum Shortage {
     Disk,
 }
 
+impl Shortage {
+    /// Every resource.
+    pub const ALL: [Self; 4] = [Self::MemoryPressure, Self::IoPressure, Self::Memory, Self::Disk];
+
+    /// The setting that limits it.
+    #[must_use]
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::MemoryPressure => "max_memory_pressure",
+            Self::IoPressure => "max_io_pressure",
+            Self::Memory => "min_available_memory_mib",
+            Self::Disk => "min_free_disk_mib",
+        }
+    }
+}
+
 impl PressureLimits {
     /// The limits of the settings.
     #[must_use]
@@ -78,6 +95,18 @@ impl PressureLimits {
             min_available_memory_mib: config.min_available_memory_mib,
             min_free_disk_mib: config.min_free_disk_mib,
         }
+    }
+
+    /// The limits that are set, and whose value could not be read.
+    #[must_use]
+    pub fn unreadable(&self, seen: &Readings) -> Vec<Shortage> {
+        let blind = |shortage: &Shortage| match shortage {
+            Shortage::MemoryPressure => self.max_memory_pressure > 0 && seen.memory_pressure.is_none(),
+            Shortage::IoPressure => self.max_io_pressure > 0 && seen.io_pressure.is_none(),
+            Shortage::Memory => self.min_available_memory_mib > 0 && seen.available_memory_mib.is_none(),
+            Shortage::Disk => self.min_free_disk_mib > 0 && seen.free_disk_mib.is_none(),
+        };
+        Shortage::ALL.into_iter().filter(blind).collect()
     }
 
     /// The resources that the host is short of, each with a sentence that names limit and value. A shortage in
@@ -137,16 +166,14 @@ impl PressureSources {
 /// Reads the values until `stop`, and pauses claims while the host is short of a resource.
 pub async fn run(pauses: ClaimPauses, engine: Engine, limits: PressureLimits, stop: CancellationToken) {
     let mut sources = PressureSources::find(&engine).await;
-    let mut unknown_logged = false;
+    let mut unreadable = Vec::new();
     let mut before = Vec::new();
     while !stop.is_cancelled() {
         if sources.docker_root.is_none() {
             sources = PressureSources::find(&engine).await;
         }
         let seen = sources.read().await;
-        if !std::mem::replace(&mut unknown_logged, true) {
-            log_unknown(&seen);
-        }
+        unreadable = report_unreadable(limits.unreadable(&seen), &unreadable);
         before = run_once(&pauses, limits, &seen, &before);
         tokio::select! {
             () = stop.cancelled() => {}
@@ -167,17 +194,21 @@ fn run_once(pauses: &ClaimPauses, limits: PressureLimits, seen: &Readings, befor
     now
 }
 
-fn log_unknown(seen: &Readings) {
-    let unknown = [
-        (seen.memory_pressure.is_none(), "memory pressure"),
-        (seen.io_pressure.is_none(), "disk pressure"),
-        (seen.available_memory_mib.is_none(), "available memory"),
-        (seen.free_disk_mib.is_none(), "free disk of the engine"),
-    ];
-    let unknown: Vec<_> = unknown.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
-    if !unknown.is_empty() {
-        tracing::info!(unknown = unknown.join(", "), "values that cannot be read on this host; they pause no claim");
+/// Shows which limits are blind in the metrics, and logs it when it changes.
+fn report_unreadable(now: Vec<Shortage>, before: &[Shortage]) -> Vec<Shortage> {
+    for shortage in Shortage::ALL {
+        metrics().pressure_limit_is_blind(shortage.setting(), now.contains(&shortage));
     }
+    if now != before {
+        let settings: Vec<_> = now.iter().map(|shortage| shortage.setting()).collect();
+        if now.is_empty() {
+            tracing::info!("every value that can pause claims is readable again");
+        } else {
+            let settings = settings.join(", ");
+            tracing::warn!(settings, "these limits pause no claim, because this process cannot read their values");
+        }
+    }
+    now
 }
 
 async fn free_mib(folder: &Path) -> Option<u64> {
@@ -277,6 +308,20 @@ mod tests {
             free_disk_mib: Some(0),
         };
         assert_eq!(nothing.shortages(&worst, &[]), []);
+    }
+
+    #[test]
+    fn a_limit_whose_value_cannot_be_read_is_blind() {
+        let some = Readings { memory_pressure: None, free_disk_mib: None, ..WELL };
+        assert_eq!(LIMITS.unreadable(&some), [Shortage::MemoryPressure, Shortage::Disk]);
+        assert_eq!(LIMITS.unreadable(&WELL), []);
+        let off = PressureLimits { max_memory_pressure: 0, min_free_disk_mib: 0, ..LIMITS };
+        assert_eq!(off.unreadable(&some), [], "a limit that is switched off needs no value");
+        let blind = report_unreadable(LIMITS.unreadable(&some), &[]);
+        let series = "assize_pressure_limit_blind{setting=\"max_memory_pressure\"}";
+        assert!(metrics().text().contains(&format!("{series} 1\n")));
+        report_unreadable(LIMITS.unreadable(&WELL), &blind);
+        assert!(metrics().text().contains(&format!("{series} 0\n")));
     }
 
     #[test]

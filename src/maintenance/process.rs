@@ -2,13 +2,23 @@
 //!
 //! A worker's name contains its host, pid and start time. So `/proc` shows whether the worker is alive, and no
 //! later process with the same pid is mistaken for it.
+//!
+//! A `/proc` can hide the processes of other users (systemd's `ProtectProc=`, the mount option `hidepid`). So a
+//! process that `/proc` does not show is only dead if the kernel has no process of that pid either.
+
+use std::path::Path;
+
+use assize_host as host;
+
+const PROC: &str = "/proc";
 
 /// Whether a worker process is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
     Alive,
     Dead,
-    /// The worker runs, or ran, on another host or in another pid namespace, where this process cannot look.
+    /// This process cannot look at it: the worker runs, or ran, on another host or in another pid namespace, or
+    /// `/proc` hides the process that has its pid.
     Unknown,
 }
 
@@ -16,41 +26,67 @@ pub enum Liveness {
 #[must_use]
 pub fn process_id() -> String {
     let pid = std::process::id();
-    format!("{}-{pid}-{}", namespace(), start_time(&pid.to_string()).unwrap_or_default())
+    let started = match start_time(Path::new(PROC), pid) {
+        Some(StartTime::Running(started)) => started,
+        Some(StartTime::Zombie) | None => String::new(),
+    };
+    // Without a namespace, nobody takes this process for one of its own namespace.
+    let namespace = namespace().unwrap_or_else(host::host_name);
+    format!("{namespace}-{pid}-{started}")
 }
 
 /// Whether the worker of this name is alive.
 #[must_use]
 pub fn liveness(worker: &str) -> Liveness {
+    liveness_by(Path::new(PROC), worker)
+}
+
+/// [`liveness`], as a folder like `/proc` shows it.
+fn liveness_by(proc: &Path, worker: &str) -> Liveness {
     let mut parts = worker.rsplitn(3, '-');
     let (Some(started), Some(pid), Some(at)) = (parts.next(), parts.next(), parts.next()) else {
         return Liveness::Unknown;
     };
-    if at != namespace() {
-        Liveness::Unknown
-    } else if start_time(pid).is_some_and(|seen| seen == started) {
-        Liveness::Alive
-    } else {
-        Liveness::Dead
+    let Ok(pid) = pid.parse() else { return Liveness::Unknown };
+    if namespace().is_none_or(|here| here != at) {
+        return Liveness::Unknown;
+    }
+    match start_time(proc, pid) {
+        Some(StartTime::Running(seen)) if seen == started => Liveness::Alive,
+        Some(StartTime::Running(_) | StartTime::Zombie) => Liveness::Dead,
+        None if host::is_alive(pid) => Liveness::Unknown,
+        None => Liveness::Dead,
     }
 }
 
-/// The host and the pid namespace of this process: within one namespace a pid names one process.
-fn namespace() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+/// The host and the pid namespace of this process: within one namespace a pid names one process. `None` if `/proc` does
+/// not show the namespace.
+fn namespace() -> Option<String> {
+    let pids = std::fs::read_link("/proc/self/ns/pid").ok()?;
     let number: String = pids.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-    format!("{}.{number}", host.trim())
+    (!number.is_empty()).then(|| format!("{}.{number}", host::host_name()))
 }
 
-/// The start time of a process in clock ticks since boot: the 22nd field of `stat`, the 20th after the name in
-/// parentheses. `None` for a zombie too: it has ended, although its parent has not waited for it yet.
-fn start_time(pid: &str) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// What `/proc` shows of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StartTime {
+    /// It started at this time, in clock ticks since boot.
+    Running(String),
+    /// It has ended, and its parent has not waited for it yet.
+    Zombie,
+}
+
+/// Reads the start time of a process: the 22nd field of `stat`, the 20th after the name in parentheses. `None` if
+/// `proc` does not show the process.
+fn start_time(proc: &Path, pid: u32) -> Option<StartTime> {
+    let stat = std::fs::read_to_string(proc.join(format!("{pid}/stat"))).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?;
-    fields.nth(18).filter(|_| !matches!(state, "Z" | "X")).map(str::to_owned)
+    if matches!(state, "Z" | "X") {
+        return Some(StartTime::Zombie);
+    }
+    fields.nth(18).map(|started| StartTime::Running(started.to_owned()))
 }
 
 #[cfg(test)]
@@ -74,14 +110,23 @@ mod tests {
     #[test]
     fn a_process_that_nobody_has_waited_for_is_dead() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id().to_string();
-        let started = start_time(&pid);
-        // Its end is seen when it no longer has a start time; waiting for it would bury it.
-        while start_time(&pid).is_some() {
+        let pid = child.id();
+        while start_time(Path::new(PROC), pid) != Some(StartTime::Zombie) {
             std::thread::yield_now();
         }
-        let name = format!("{}-{pid}-{}", namespace(), started.unwrap_or_else(|| "1".to_owned()));
-        assert_eq!(liveness(&name), Liveness::Dead);
+        assert_eq!(liveness(&format!("{}-{pid}-1", namespace().unwrap())), Liveness::Dead);
         child.wait().unwrap();
+        assert_eq!(start_time(Path::new(PROC), pid), None, "it is gone");
+        assert_eq!(liveness(&format!("{}-{pid}-1", namespace().unwrap())), Liveness::Dead);
+    }
+
+    #[test]
+    fn a_process_that_proc_hides_is_not_dead() {
+        let hidden = tempfile::tempdir().unwrap();
+        assert_eq!(liveness_by(hidden.path(), &process_id()), Liveness::Unknown);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let name = format!("{}-{}-1", namespace().unwrap(), child.id());
+        child.wait().unwrap();
+        assert_eq!(liveness_by(hidden.path(), &name), Liveness::Dead, "the kernel has no such process");
     }
 }

@@ -13,6 +13,7 @@ use apalis_cron::{CronScheduler, Tick};
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
+use assize_cell::warden_store;
 use assize_config::Config;
 use assize_host::clock::{Clock, Deadline};
 use assize_observe::metrics;
@@ -136,6 +137,15 @@ impl Janitor {
                         retention::adopt_untracked_archives(&on.store, &on.blobs, &deadline).await?;
                     }
                     retention::archives(&on.store, &on.blobs, days, &deadline).await
+                })
+            }),
+            job("wardens", DAY, 4 * HOUR, |on, _| {
+                Box::pin(async move {
+                    if on.config.warden_store_dir.as_os_str().is_empty() {
+                        return Ok(0);
+                    }
+                    let own = on.engine.warden.clone();
+                    Ok(tokio::task::spawn_blocking(move || warden_store::sweep(&own)).await??)
                 })
             }),
             job("images", DAY, 3 * HOUR, |on, _| {

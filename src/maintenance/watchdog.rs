@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use assize_domain::run::Lease;
 use assize_host::clock::Clock;
+use assize_host::service_manager::LoopTurns;
 use assize_observe::{event, metrics};
 use assize_store::takeover::{ActiveLease, TakeoverReason};
 use assize_store::{QUERY_TIMEOUT, Store, StoreError};
@@ -34,6 +35,7 @@ pub struct Watchdog {
     leases: Leases,
     slots: Slots,
     adopted: mpsc::UnboundedSender<Admitted>,
+    turns: LoopTurns,
     /// Leases in this worker's name that it does not hold, by run and epoch, with the time of the first sight.
     unknown: HashMap<(uuid::Uuid, i64), Instant>,
 }
@@ -47,7 +49,7 @@ struct Takeover {
 }
 
 impl Watchdog {
-    /// A watchdog for `worker`, which drives the runs that it adopts.
+    /// A watchdog for `worker`, which drives the runs that it adopts. It counts its `turns`.
     #[must_use]
     pub fn new(
         clock: Clock,
@@ -56,13 +58,15 @@ impl Watchdog {
         leases: Leases,
         slots: Slots,
         adopted: mpsc::UnboundedSender<Admitted>,
+        turns: LoopTurns,
     ) -> Self {
-        Self { clock, store, worker: worker.to_owned(), leases, slots, adopted, unknown: HashMap::new() }
+        Self { clock, store, worker: worker.to_owned(), leases, slots, adopted, turns, unknown: HashMap::new() }
     }
 
     /// Looks at the leases until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            self.turns.count();
             if let Err(error) = self.run_once().await {
                 tracing::debug!(%error, "the watchdog could not read the leases");
             }
@@ -156,7 +160,8 @@ mod tests {
         };
         let (leases, (adopted, _)) = (Leases::new("worker-1"), mpsc::unbounded_channel());
         let store = Store::open("postgres://nobody@127.0.0.1:1/nothing", 1).unwrap();
-        let mut watchdog = Watchdog::new(runtime_clock(), store, "worker-1", leases.clone(), Slots::new(1), adopted);
+        let (slots, turns) = (Slots::new(1), LoopTurns::default());
+        let mut watchdog = Watchdog::new(runtime_clock(), store, "worker-1", leases.clone(), slots, adopted, turns);
         assert_eq!(watchdog.takeover(&lost), None, "the first sight");
         tokio::time::advance(UNKNOWN_LEASE_TIMEOUT - Duration::from_millis(1)).await;
         assert_eq!(watchdog.takeover(&lost), None, "the reply may still come");

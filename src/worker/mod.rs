@@ -28,12 +28,12 @@ mod shutdown;
 mod startup;
 mod startup_checks;
 mod statement;
+pub mod status;
 mod stdin;
 mod stop;
 mod verdict;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use apalis::prelude::{Data, WorkerBuilder, WorkerBuilderExt};
 use assize_cell::counters::Cgroups;
@@ -56,6 +56,7 @@ use breaker::Breaker;
 pub use fetch::git::FETCH_IMAGE;
 pub use plan::PATH;
 use startup::{Opened, Started};
+use status::WorkerStatus;
 pub use verdict::read_report;
 
 /// Everything that a run needs of the process that drives it.
@@ -78,6 +79,7 @@ pub struct Worker {
     pub egress: egress::EgressPolicy,
     /// The reasons why this worker claims nothing at the moment.
     pub pauses: ClaimPauses,
+    pub status: Arc<WorkerStatus>,
     breaker: Breaker,
     leases: Leases,
     /// One task for each run that this worker drives.
@@ -85,8 +87,8 @@ pub struct Worker {
 }
 
 /// Runs a worker until `stop`, then waits up to `drain_timeout_s` for its runs and hands the rest over to its
-/// successor. `ready` is true while the worker claims runs. Each request of the queue
-/// `reloads` loads the templates anew; those that come through Redis go into it.
+/// successor. `status` shows what it does. Each request of the queue `reloads` loads the templates anew; those that
+/// come through Redis go into it.
 ///
 /// # Errors
 /// If a dependency is missing at the start, or a limit of cells is not enforced on this host. Later failures of a
@@ -94,13 +96,13 @@ pub struct Worker {
 pub async fn run(
     clock: Clock,
     config: Config,
-    ready: Arc<AtomicBool>,
+    status: Arc<WorkerStatus>,
     reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (sender, reloads) = reloads;
     let listener = ReloadListener { kind: ProcessKind::Worker, requests: sender };
-    let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config)
+    let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config, status)
         .await?
         .verify_limits()
         .await?
@@ -113,7 +115,7 @@ pub async fn run(
         .await?
         .start_maintenance(&stop, reloads);
 
-    ready.store(true, Ordering::Relaxed);
+    worker.status.ready.send_replace(true);
     tracing::info!(worker = worker.id, slots = f64::from(worker.config.worker_half_slots()) / 2.0, "worker ready");
     let signals = AdmissionSignals { hints, pauses: worker.pauses.clone(), stop: stop.clone() };
     let caps = crate::admission::caps(&worker.config);
@@ -131,7 +133,7 @@ pub async fn run(
             // A lease that is left belongs to a claim whose reply was lost.
             shutdown::release_leases(&worker).await;
         }
-        () = shutdown::drain(&worker, &ready, &stop) => shutdown::hand_over(&worker).await,
+        () = shutdown::drain(&worker, &stop) => shutdown::hand_over(&worker).await,
     }
     worker.berths.close().await;
     background.stop().await;

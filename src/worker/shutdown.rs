@@ -1,6 +1,5 @@
 //! The end of a worker: it waits for its runs, then hands over the runs that are left.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use assize_domain::queue::ClaimPause;
@@ -12,9 +11,9 @@ use super::Worker;
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits for `stop`, pauses claims, and then waits `drain_timeout_s` for the runs to end.
-pub async fn drain(worker: &Worker, ready: &AtomicBool, stop: &CancellationToken) {
+pub async fn drain(worker: &Worker, stop: &CancellationToken) {
     stop.cancelled().await;
-    ready.store(false, Ordering::Relaxed);
+    worker.status.ready.send_replace(false);
     worker.pauses.pause(ClaimPause::Draining, "the worker is stopping");
     tokio::time::sleep(Duration::from_secs(worker.config.drain_timeout_s)).await;
 }

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::breaker::{self, Breaker};
+use super::status::WorkerStatus;
 use super::{FETCH_IMAGE, Worker, egress, engine_health, reload, startup_checks};
 use crate::admission::{Admitted, Adopted, ClaimPauses, Slots};
 use crate::intake::blob::Blobs;
@@ -106,8 +107,8 @@ impl Opened {
     ///
     /// # Errors
     /// The dependency that is missing, or the setting or template that cannot be used.
-    pub async fn open(clock: Clock, config: Config) -> anyhow::Result<Self> {
-        Ok(Self { worker: Arc::new(open(clock, config).await?) })
+    pub async fn open(clock: Clock, config: Config, status: Arc<WorkerStatus>) -> anyhow::Result<Self> {
+        Ok(Self { worker: Arc::new(open(clock, config, status).await?) })
     }
 
     /// Tries every limit of a cell from inside one.
@@ -132,6 +133,7 @@ impl LimitsVerified {
             hints.clone(),
             worker.pauses.subscribe(),
             info,
+            worker.status.heartbeats.clone(),
             background.stop.clone(),
         ));
         Heartbeating { worker, unenforced, hints, background }
@@ -154,7 +156,9 @@ impl Heartbeating {
             worker.leases.clone(),
             slots.clone(),
             sender,
+            worker.status.watchdog.clone(),
         );
+        worker.status.admits_with(slots.clone(), worker.pauses.clone());
         watchdog.run_once().await.context("cannot take over what an earlier worker left")?;
         Ok(TakenOver { before: self, watchdog, slots, adopted })
     }
@@ -234,7 +238,7 @@ fn janitor(worker: &Worker) -> Janitor {
     }
 }
 
-async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
+async fn open(clock: Clock, config: Config, status: Arc<WorkerStatus>) -> anyhow::Result<Worker> {
     let store = Store::open(&config.database_url, config.database_connections)?;
     store.check_schema().await?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
@@ -254,6 +258,7 @@ async fn open(clock: Clock, config: Config) -> anyhow::Result<Worker> {
         leases: Leases::new(&id),
         breaker: Breaker::new(config.pause_after_failures, pauses.clone()),
         pauses,
+        status,
         drives: TaskTracker::new(),
         egress: egress::EgressPolicy::open(&clock, &config, &templates)?,
         config,

@@ -215,8 +215,12 @@ async fn the_address_of_the_metrics_is_held_by_nobody() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
-    let served =
-        tokio::spawn(assize::metrics_listener::serve_on(listener, std::sync::Arc::new(Vec::new), SHORT, stop.clone()));
+    let served = tokio::spawn(assize::metrics_listener::serve_within(
+        SHORT,
+        listener,
+        std::sync::Arc::new(Vec::new),
+        stop.clone(),
+    ));
     let mut open = Vec::new();
     for _ in 0..100 {
         let mut socket = TcpStream::connect(address).await.unwrap();

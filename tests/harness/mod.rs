@@ -26,6 +26,7 @@ use assize_domain::key::KeyRole;
 use assize_domain::run::{Lease, StageName};
 use assize_domain::verdict::{Integrity, Verdict, from_exit_code};
 use assize_host::clock::Clock;
+use assize_host::service_manager::LoopTurns;
 use assize_signing::{PrivateKey, key_file};
 use assize_store::Store;
 use assize_store::keys::NewKey;
@@ -142,7 +143,8 @@ impl Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(api::serve_within(setup.timeouts, state, listener, stop.clone()));
+        let served =
+            tokio::spawn(api::serve_within(setup.timeouts, state, listener, LoopTurns::default(), stop.clone()));
         let client = ApiClient::new();
         let organization = Store::on(pool.clone()).ensure_organization("school").await.unwrap();
         let url = format!("http://{address}");

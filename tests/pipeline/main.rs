@@ -34,6 +34,7 @@ mod repository;
 mod repository_tls;
 mod results;
 mod secrets;
+mod service_manager;
 mod services;
 mod signed;
 mod site;

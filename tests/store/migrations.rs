@@ -175,3 +175,27 @@ async fn names_that_wait_are_counted_as_the_service_counts_them(pool: PgPool) {
     assert_eq!(row(invisible.id).await.0, "\u{200b}", "a name is never empty");
     assert_eq!(row(ended.id).await.0, row(ended.id).await.1);
 }
+
+/// A program of the release before starts, and migrates, on the schema of the release after it.
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn a_newer_schema_is_accepted_and_left_as_it_is(pool: PgPool) {
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'of a later release', true, '\\x00', 0)";
+    sqlx::query(newer).execute(&pool).await.unwrap();
+    let store = Store::on(pool.clone());
+    let before = schema(&pool).await;
+    store.migrate().await.unwrap();
+    store.check_schema().await.unwrap();
+    assert_eq!(schema(&pool).await, before);
+    assert_eq!(store.pending_migrations().await.unwrap(), []);
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_empty_database_lacks_every_migration(pool: PgPool) {
+    let store = Store::on(pool);
+    let pending = store.pending_migrations().await.unwrap();
+    assert_eq!(pending.first().map(|first| (first.version, first.description.as_str())), Some((1, "tenants")));
+    assert_eq!(pending.last().map(|last| last.version), Some(assize_store::newest_migration()));
+    store.migrate().await.unwrap();
+    assert_eq!(store.pending_migrations().await.unwrap(), []);
+}

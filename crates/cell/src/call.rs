@@ -12,6 +12,9 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The advice for an engine that does not answer.
 const CHECK_ENGINE: &str = "check that it runs and that docker_host is right";
 
+/// The advice for a user who may not use the engine.
+const JOIN_GROUP: &str = "add the user to the group of the socket, usually docker";
+
 /// The advice for an image that the engine does not have.
 const MAKE_IMAGES: &str = "run `make images`, or set the template's image";
 
@@ -29,6 +32,9 @@ const SET_WARDEN: &str = "set warden_path";
 pub enum EngineError {
     #[error("the Docker engine did not {what}: {reason}; {CHECK_ENGINE}")]
     Unavailable { what: &'static str, reason: String },
+    /// This process may not open the engine's socket.
+    #[error("this user may not open the socket of the Docker engine {}; {JOIN_GROUP}", .path.display())]
+    Forbidden { path: PathBuf },
     #[error("there is no image {image}; {MAKE_IMAGES}")]
     ImageMissing { image: String },
     #[error(
@@ -61,6 +67,7 @@ impl EngineError {
     pub const fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Unavailable { .. } => Some(CHECK_ENGINE),
+            Self::Forbidden { .. } => Some(JOIN_GROUP),
             Self::ImageMissing { .. } => Some(MAKE_IMAGES),
             Self::ImageVolume { .. } => Some(NO_VOLUME),
             Self::UnknownRuntime { .. } => Some(ADD_RUNTIME),
@@ -74,6 +81,7 @@ impl EngineError {
     pub const fn code(&self) -> FailureCode {
         match self {
             Self::Unavailable { .. }
+            | Self::Forbidden { .. }
             | Self::Refused { .. }
             | Self::Unrenewed(_)
             | Self::Warden { .. }

@@ -23,11 +23,15 @@ use super::cpuset::CpuPool;
 use super::slice::CgroupDriver;
 use super::spec::{LABEL_ATTEMPT, LABEL_CELL, LABEL_INSTANCE, LABEL_RUN};
 use super::stream::Cell;
+use super::warden_store;
 use assize_config::Config;
 use assize_observe::event;
 
 /// Where a cell finds its PID 1.
 pub const WARDEN_IN_CELL: &str = "/.assize/warden";
+
+/// Where the engine listens unless it was told otherwise.
+const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// Says whether a cell may still be started.
 pub type Wanted<'a> = &'a (dyn Fn() -> BoxFuture<'static, bool> + Send + Sync);
@@ -65,7 +69,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] if the engine does not answer or there is no warden to mount.
     pub async fn connect(config: &Config) -> Result<Self, EngineError> {
-        let warden = find_warden(&config.warden_path)?;
+        let mut warden = find_warden(&config.warden_path)?;
+        if !config.warden_store_dir.as_os_str().is_empty() {
+            warden = warden_store::keep(&config.warden_store_dir, &warden)?;
+        }
+        check_access(&config.docker_host)?;
         let fault = |error: bollard::errors::Error| sort("answer", &error);
         let seconds = CALL_TIMEOUT.as_secs();
         let docker = match config.docker_host.as_str() {
@@ -308,6 +316,20 @@ impl Engine {
         let filters = HashMap::from([("label", labels)]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         bounded("list containers", self.docker.list_containers(Some(options))).await
+    }
+}
+
+/// Whether this process may open the socket of the engine. The client's own error does not say so.
+fn check_access(docker_host: &str) -> Result<(), EngineError> {
+    let variable = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let address = [docker_host, &variable, DEFAULT_SOCKET].into_iter().find(|address| !address.is_empty());
+    let Some(path) = address.and_then(|address| address.strip_prefix("unix://")) else { return Ok(()) };
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(EngineError::Forbidden { path: PathBuf::from(path) })
+        }
+        // Another error may pass, and the client reports it.
+        _ => Ok(()),
     }
 }
 

@@ -45,6 +45,7 @@ pub mod slice;
 pub mod spec;
 pub mod stream;
 pub mod unenforced;
+pub mod warden_store;
 
 pub use berth::{Berth, Berths};
 pub use bollard::models::ContainerSummary;

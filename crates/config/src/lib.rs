@@ -1,4 +1,4 @@
-//! Settings: defaults, then `assize.toml`, then the environment. An unknown key is an error.
+//! Settings: defaults, then files, credentials and the environment. An unknown key is an error.
 //!
 //! The table in `settings.rs` is the one list: it yields [`Config`], its defaults, the types, the ranges and
 //! [`SETTINGS`], from which docs/configuration.md is generated. `load.rs` reads the sources with the crate `config`, and
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use constants::Constants;
 pub use error::{ConfigError, ConfigProblem};
+pub use load::{SettingsFiles, credential};
 pub use setting::{Kind, Range, Setting};
 pub use settings::{Config, SETTINGS};
 

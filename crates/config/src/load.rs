@@ -1,13 +1,15 @@
-//! Where settings come from: the defaults, the file, the environment. A later source overrides an earlier one.
+//! Where settings come from: the defaults, the file, the file of this version, the credentials, the environment. A later
+//! source overrides an earlier one.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Source, Value};
 
 use super::setting::Kind;
-use super::{Config, ConfigError, names};
+use super::{Config, ConfigError, SETTINGS, names};
 
 /// The settings of one source, all of them known and of the right type.
 #[derive(Debug, Clone)]
@@ -41,6 +43,19 @@ impl Layer {
         Ok(Self(values))
     }
 
+    /// Reads the settings that are credentials. Each value is parsed by the type of its setting.
+    fn credentials(files: &[(&'static str, PathBuf)]) -> Result<Self, ConfigError> {
+        let mut values = HashMap::new();
+        for (key, path) in files {
+            let name = path.display().to_string();
+            let setting = names::of_key(key, &name)?;
+            let wrong = || ConfigError::wrong_type(&name, setting.key, setting.kind.to_string());
+            let value = setting.kind.parse(&read_credential(path)?).ok_or_else(wrong)?;
+            values.insert((*key).to_owned(), Value::new(Some(&name), value));
+        }
+        Ok(Self(values))
+    }
+
     /// Reads the settings among the variables of an environment. Each value is parsed by the type of its setting.
     fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
         let mut values = HashMap::new();
@@ -56,34 +71,108 @@ impl Layer {
     }
 }
 
+/// The files and folders that settings are read from.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsFiles {
+    /// The settings file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The file of this version beside it, if it exists: `assize.d/<version>.toml`. Programs of other versions do not
+    /// read it, so it may hold settings that only this version knows.
+    pub version_file: Option<PathBuf>,
+    /// The credentials that the service manager passed (systemd's `LoadCredential=`) and that are named like a setting,
+    /// each with its key.
+    pub credentials: Vec<(&'static str, PathBuf)>,
+}
+
+impl SettingsFiles {
+    /// Returns what is read for `file`, or for `assize.toml` in the current folder if it exists.
+    #[must_use]
+    pub fn find(file: Option<&Path>) -> Self {
+        let default_file = Path::new("assize.toml");
+        let beside = file.unwrap_or(default_file).with_file_name("assize.d");
+        let version_file = beside.join(concat!(env!("CARGO_PKG_VERSION"), ".toml"));
+        let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+        Self {
+            file: file.or_else(|| default_file.exists().then_some(default_file)).map(Path::to_owned),
+            version_file: version_file.exists().then_some(version_file),
+            credentials: credentials.map_or_else(Vec::new, |folder| credentials_in(&folder)),
+        }
+    }
+
+    /// Reads the files, each with its name.
+    fn read(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let files = [&self.file, &self.version_file].into_iter().flatten();
+        files
+            .map(|file| match std::fs::read_to_string(file) {
+                Ok(text) => Ok((file.display().to_string(), text)),
+                Err(error) => Err(ConfigError::unreadable(file.clone(), error.to_string())),
+            })
+            .collect()
+    }
+}
+
+/// The variable with which systemd names the folder of the credentials.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// The largest credential, in bytes.
+const MAX_CREDENTIAL_BYTES: u64 = 16 * 1024;
+
+/// The files of the folder that are named like a setting.
+fn credentials_in(folder: &Path) -> Vec<(&'static str, PathBuf)> {
+    let files = SETTINGS.iter().map(|setting| (setting.key, folder.join(setting.key)));
+    files.filter(|(_, path)| path.is_file()).collect()
+}
+
+/// Reads a credential of this name that the service manager passed, without the line break at its end. `None` if there
+/// is none.
+///
+/// # Errors
+/// [`ConfigError`] if the file cannot be read or is too large.
+pub fn credential(name: &str) -> Result<Option<String>, ConfigError> {
+    let Some(folder) = std::env::var_os(CREDENTIALS_DIRECTORY) else { return Ok(None) };
+    let path = Path::new(&folder).join(name);
+    if path.is_file() { read_credential(&path).map(Some) } else { Ok(None) }
+}
+
+fn read_credential(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |reason: String| ConfigError::unreadable(path.to_owned(), reason);
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_CREDENTIAL_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if text.len() as u64 > MAX_CREDENTIAL_BYTES {
+        return Err(unreadable(format!("it has more than {MAX_CREDENTIAL_BYTES} bytes")));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 impl Config {
-    /// Reads `file` (or `assize.toml` in the current folder, if there is one), then the environment.
+    /// Reads `file` (or `assize.toml` in the current folder, if there is one), the file of this version, the
+    /// credentials, and then the environment.
     ///
     /// # Errors
     /// [`ConfigError`] names the file or variable, the key and what the value must be.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let default_file = Path::new("assize.toml");
-        let file = file.or_else(|| default_file.exists().then_some(default_file));
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::unreadable(path.to_owned(), error.to_string()))?,
-        };
-        let name = file.map_or_else(|| "assize.toml".to_owned(), |path| path.display().to_string());
-        Self::from_sources(&name, &text, std::env::vars_os())
+        let files = SettingsFiles::find(file);
+        Self::from_sources(&files.read()?, &files.credentials, std::env::vars_os())
     }
 
+    /// Merges texts of files, each with its name, then credentials, then variables.
     fn from_sources(
-        name: &str,
-        text: &str,
+        texts: &[(String, String)],
+        credentials: &[(&'static str, PathBuf)],
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let settings: Self = config::Config::builder()
-            .add_source(Layer::file(name, text)?)
+        let mut builder = config::Config::builder();
+        for (name, text) in texts {
+            builder = builder.add_source(Layer::file(name, text)?);
+        }
+        let settings: Self = builder
+            .add_source(Layer::credentials(credentials)?)
             .add_source(Layer::environment(environment)?)
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|_| ConfigError::not_toml(name, "the settings do not have their types".to_owned()))?;
+            .map_err(|_| ConfigError::not_toml("the settings", "they do not have their types".to_owned()))?;
         settings.check()?;
         Ok(settings)
     }
@@ -106,11 +195,60 @@ fn syntax_error(text: &str, error: config::ConfigError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SETTINGS;
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let environment = environment.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
-        Config::from_sources("assize.toml", text, environment)
+        Config::from_sources(&[("assize.toml".to_owned(), text.to_owned())], &[], variables(environment))
+    }
+
+    fn load_from(files: &SettingsFiles, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_sources(&files.read()?, &files.credentials, variables(environment))
+    }
+
+    fn variables(environment: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+        environment.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)))
+    }
+
+    #[test]
+    fn the_file_of_this_version_outranks_the_file_and_no_other_version_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("assize.toml");
+        std::fs::write(&file, "worker_slots = 3\ninstance = \"one\"").unwrap();
+        std::fs::create_dir(folder.path().join("assize.d")).unwrap();
+        std::fs::write(folder.path().join("assize.d/999.0.0.toml"), "no_such_setting = 1").unwrap();
+        let files = SettingsFiles::find(Some(&file));
+        assert_eq!(files.version_file, None);
+        assert_eq!(load_from(&files, &[]).unwrap().worker_slots, 3);
+
+        let own = folder.path().join(concat!("assize.d/", env!("CARGO_PKG_VERSION"), ".toml"));
+        std::fs::write(&own, "worker_slots = 4").unwrap();
+        let files = SettingsFiles::find(Some(&file));
+        assert_eq!(files.version_file.as_deref(), Some(own.as_path()));
+        let config = load_from(&files, &[]).unwrap();
+        assert_eq!((config.worker_slots, config.instance.as_str()), (4, "one"));
+        std::fs::write(&own, "worker_slot = 4").unwrap();
+        let error = load_from(&files, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("unknown setting worker_slot in ") && error.contains("assize.d/"), "{error}");
+    }
+
+    #[test]
+    fn a_credential_sets_the_setting_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+        write("database_url", b"postgres://u:hunter2@h/d\n");
+        write("aws_secret_access_key", b"not a setting");
+        let credentials = credentials_in(folder.path());
+        let files = SettingsFiles { credentials, ..SettingsFiles::default() };
+        assert_eq!(load_from(&files, &[]).unwrap().database_url, "postgres://u:hunter2@h/d");
+        let outranked = load_from(&files, &[("ASSIZE_DATABASE_URL", "postgres://x")]).unwrap();
+        assert_eq!(outranked.database_url, "postgres://x");
+
+        write("worker_slots", b"hunter2");
+        let files = SettingsFiles { credentials: credentials_in(folder.path()), ..files };
+        let error = load_from(&files, &[]).unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && error.contains("worker_slots must be a whole number"), "{error}");
+        write("worker_slots", &vec![b'1'; 20_000]);
+        let error = load_from(&files, &[]).unwrap_err().to_string();
+        assert!(error.ends_with("it has more than 16384 bytes"), "{error}");
     }
 
     #[test]

@@ -127,6 +127,10 @@ settings! {
          If the setting is empty, nothing is signed.";
     warden_path: PathBuf = "", ANY,
         "The statically linked warden program. If the setting is empty, the program beside `assize` is used.";
+    warden_store_dir: PathBuf = "", ANY,
+        "The folder where a worker keeps a copy of the warden for its cells, named by its SHA-256. An upgrade of the \
+         package cannot change this copy. The Docker engine must see the folder under the same path. \
+         If the setting is empty, cells use the warden itself.";
     docker_host: String = "", ANY,
         "The address of the Docker engine. If the setting is empty, `DOCKER_HOST` or else the default socket is used.";
     runtime: String = "", ANY,

@@ -1,9 +1,11 @@
-//! What this program asks of the kernel directly: signals, ids, free space, the clock that
-//! all processes share, the size of the terminal. No other module names rustix.
+//! What this program asks directly of the kernel and of the service manager that started it: signals, ids, free space,
+//! the clock that all processes share, the size of the terminal, inherited sockets. No other module names rustix.
 
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod inherited_sockets;
+pub mod service_manager;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -52,6 +54,12 @@ pub fn is_alive(pid: u32) -> bool {
 
 fn as_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// The name of this host. The kernel gives it also where `/proc/sys` cannot be read.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether this program runs as root.

@@ -225,6 +225,11 @@ impl Metrics {
         gauge!(families::LIMIT_UNENFORCED.name, "limit" => limit.to_owned()).set(1);
     }
 
+    /// Records whether the limit of this setting pauses nothing, because its value cannot be read here.
+    pub fn pressure_limit_is_blind(&self, setting: &'static str, is_blind: bool) {
+        gauge!(families::PRESSURE_LIMIT_BLIND.name, "setting" => setting).set(u32::from(is_blind));
+    }
+
     /// Records how many templates were refused when they were loaded anew.
     pub fn templates_refused(&self, count: usize) {
         gauge!(families::TEMPLATES_REFUSED.name).set(u32::try_from(count).unwrap_or(u32::MAX));

@@ -8,6 +8,7 @@ pub mod about;
 pub mod artifacts;
 pub mod events;
 pub mod keys;
+pub mod migrations;
 pub mod queue;
 pub mod retention;
 pub mod run_writes;
@@ -27,17 +28,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 
+pub use migrations::newest_migration;
+
 /// The longest that a query may take before the caller is told. Every query is an index probe of
 /// well under a millisecond, so this is only ever reached by a database that is in trouble.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("sql/migrations");
-
-/// The newest migration that this program knows.
-#[must_use]
-pub fn newest_migration() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
 
 /// The advice for a database that does not answer.
 const CHECK_POSTGRES: &str = "check that it runs and that database_url is right";
@@ -109,14 +104,6 @@ impl Store {
     #[must_use]
     pub const fn on(pool: PgPool) -> Self {
         Self { pool }
-    }
-
-    /// Brings the schema up to this program's version; waits for another process that is doing so.
-    ///
-    /// # Errors
-    /// [`StoreError::Schema`] if a migration fails or was changed after it ran.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATOR.run(&self.pool).await.map_err(|error| StoreError::Schema(error.to_string()))
     }
 
     /// Whether every migration of this program has been applied.

@@ -143,6 +143,10 @@ families! {
         "assize_limit_unenforced",
         "Limits of cells that this host does not enforce and that are allowed to be unenforced"
     );
+    PRESSURE_LIMIT_BLIND = Family::gauge(
+        "assize_pressure_limit_blind",
+        "Whether the limit of this setting pauses no claim because this worker cannot read its value"
+    );
     TEMPLATES_REFUSED = Family::gauge(
         "assize_templates_refused",
         "Templates whose latest version this process refused when it loaded them anew"

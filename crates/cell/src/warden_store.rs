@@ -1,0 +1,171 @@
+//! The copies of the warden that cells mount, named by their SHA-256.
+//!
+//! A cell mounts the warden by its path. An upgrade of the package replaces the file at the original path while a worker
+//! of the earlier version still creates cells, and a warden of another version cannot read that worker's plans. So each
+//! worker mounts a copy that no upgrade touches.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+use super::call::EngineError;
+
+/// The largest warden, in bytes: the program has less than a tenth of it.
+const MAX_WARDEN_BYTES: u64 = 64 << 20;
+
+/// The age at which a copy is removed. Each worker renews the age of its own copy every day.
+const MAX_AGE: Duration = Duration::from_secs(14 * 86_400);
+
+/// Everyone may read and run a copy, and nobody may write to it.
+const MODE: u32 = 0o555;
+
+/// Copies the warden into the folder `store`, unless the copy exists, and returns the path of the copy.
+///
+/// # Errors
+/// [`EngineError::Warden`] if the warden cannot be read or the copy cannot be written.
+pub fn keep(store: &Path, warden: &Path) -> Result<PathBuf, EngineError> {
+    let fault = |doing: &str, error: &io::Error| EngineError::Warden {
+        path: warden.to_owned(),
+        reason: format!("cannot be {doing} ({error})"),
+    };
+    let program = read(warden).map_err(|error| fault("read", &error))?;
+    let copy = store.join(hex::encode(Sha256::digest(&program)));
+    write(&copy, &program).map_err(|error| fault(&format!("copied to {}", store.display()), &error))?;
+    copy.canonicalize().map_err(|error| fault(&format!("copied to {}", store.display()), &error))
+}
+
+fn read(warden: &Path) -> io::Result<Vec<u8>> {
+    let mut program = Vec::new();
+    File::open(warden)?.take(MAX_WARDEN_BYTES + 1).read_to_end(&mut program)?;
+    if program.len() as u64 > MAX_WARDEN_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_WARDEN_BYTES} bytes")));
+    }
+    Ok(program)
+}
+
+/// Writes the whole copy or nothing. A copy that exists is renewed only if it is not the program: its file system may
+/// have lost it in a crash.
+fn write(copy: &Path, program: &[u8]) -> io::Result<()> {
+    if read(copy).is_ok_and(|existing| existing == program) {
+        return touch(copy);
+    }
+    if let Some(store) = copy.parent() {
+        fs::create_dir_all(store)?;
+    }
+    let new = copy.with_extension(format!("{}.new", std::process::id()));
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).and_then(|mut file| {
+            file.write_all(program)?;
+            file.set_permissions(fs::Permissions::from_mode(MODE))?;
+            file.sync_all()
+        });
+    let renamed = written.and_then(|()| fs::rename(&new, copy));
+    if renamed.is_err() {
+        fs::remove_file(&new).ok();
+    }
+    renamed
+}
+
+/// Makes the copy as young as one that was just written. Only its owner can: a copy that another user wrote is renewed
+/// by the workers of that user.
+fn touch(copy: &Path) -> io::Result<()> {
+    match File::open(copy)?.set_modified(SystemTime::now()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// Renews the age of `own`, the copy of this worker, and removes the copies that no worker has renewed for two weeks.
+/// Cells that still run from a removed copy keep its content. Returns the number of removed copies.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn sweep(own: &Path) -> io::Result<u64> {
+    touch(own)?;
+    let Some(store) = own.parent() else { return Ok(0) };
+    let mut removed = 0;
+    for entry in fs::read_dir(store)? {
+        let entry = entry?;
+        let modified = entry.metadata()?.modified()?;
+        let is_old = SystemTime::now().duration_since(modified).is_ok_and(|age| age > MAX_AGE);
+        if is_old && is_copy(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether a file of this name is a copy, or one that was being written.
+fn is_copy(name: &str) -> bool {
+    let (digest, rest) = name.split_once('.').unwrap_or((name, "new"));
+    digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) && rest.ends_with("new")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_leaves_the_copy_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (warden, store) = (folder.path().join("assize-warden"), folder.path().join("wardens"));
+        fs::write(&warden, "one").unwrap();
+        let first = keep(&store, &warden).unwrap();
+        fs::write(&warden, "two").unwrap();
+        let second = keep(&store, &warden).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::read(&first).unwrap(), b"one");
+        assert_eq!(fs::read(&second).unwrap(), b"two");
+        assert_eq!(fs::metadata(&first).unwrap().permissions().mode() & 0o777, MODE);
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 2, "no file is left over");
+        assert_eq!(keep(&store, &warden).unwrap(), second);
+    }
+
+    #[test]
+    fn a_copy_that_is_damaged_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (warden, store) = (folder.path().join("assize-warden"), folder.path().join("wardens"));
+        fs::write(&warden, "one").unwrap();
+        let copy = keep(&store, &warden).unwrap();
+        fs::remove_file(&copy).unwrap();
+        fs::write(&copy, "").unwrap();
+        assert_eq!(keep(&store, &warden).unwrap(), copy);
+        assert_eq!(fs::read(&copy).unwrap(), b"one");
+    }
+
+    #[test]
+    fn copies_that_nobody_renews_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (warden, store) = (folder.path().join("assize-warden"), folder.path().join("wardens"));
+        fs::write(&warden, "one").unwrap();
+        let old = keep(&store, &warden).unwrap();
+        fs::write(&warden, "two").unwrap();
+        let own = keep(&store, &warden).unwrap();
+        let other = store.join("README");
+        fs::write(&other, "").unwrap();
+        let long_ago = SystemTime::now() - MAX_AGE - Duration::from_secs(1);
+        for path in [&old, &own, &other] {
+            File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        assert_eq!(sweep(&own).unwrap(), 1);
+        assert!(!old.exists() && own.exists() && other.exists());
+        assert_eq!(sweep(&own).unwrap(), 0, "its own age was renewed");
+    }
+
+    #[test]
+    fn a_warden_that_is_missing_or_a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let warden = folder.path().join("assize-warden");
+        let missing = keep(folder.path(), &warden).unwrap_err().to_string();
+        assert!(missing.contains("assize-warden cannot be read ("), "{missing}");
+        fs::write(&warden, "one").unwrap();
+        let below_a_file = warden.join("wardens");
+        let refused = keep(&below_a_file, &warden).unwrap_err().to_string();
+        assert!(refused.contains(&format!("cannot be copied to {} (", below_a_file.display())), "{refused}");
+    }
+}
