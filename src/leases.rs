@@ -123,6 +123,12 @@ impl Leases {
         LeaseHold { leases: self.clone(), lease, cancelled, lost }
     }
 
+    /// The number of runs that this worker drives.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.held().len()
+    }
+
     /// Whether this worker drives the attempt of that lease.
     #[must_use]
     pub fn is_held(&self, lease: Lease) -> bool {

@@ -35,12 +35,6 @@ impl Slots {
         i32::try_from(self.all).unwrap_or(i32::MAX)
     }
 
-    /// The number of half-slots that are free.
-    #[must_use]
-    pub fn free(&self) -> i32 {
-        i32::try_from(self.free.available_permits()).unwrap_or(i32::MAX)
-    }
-
     /// Waits until a half-slot is free, then acquires all free ones.
     pub(super) async fn acquire_free(&self) -> Slot {
         // The semaphore is never closed. If it were, the worker would claim nothing.

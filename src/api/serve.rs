@@ -48,6 +48,9 @@ const CLOSING_TIMEOUT: Duration = Duration::from_millis(100);
 /// The pause after a connection could not be accepted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// How long the first request of a connection may take after the stop.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The time after which the loop that accepts connections turns although nobody connects.
 const IDLE_TURN: Duration = Duration::from_secs(5);
 
@@ -140,10 +143,7 @@ pub async fn serve_within(
         });
     }
     drop(listener);
-    tokio::join!(direct.close(timeouts.stop), async {
-        proxied.wait(timeouts.head).await;
-        proxied.close(timeouts.stop).await;
-    });
+    tokio::join!(direct.close(FIRST_REQUEST_TIMEOUT, timeouts.stop), proxied.close(timeouts.head, timeouts.stop));
     Ok(())
 }
 
@@ -155,18 +155,16 @@ struct ConnectionGroup {
 }
 
 impl ConnectionGroup {
-    /// Waits until the other ends have closed their connections. From the stop on, each answer asks them to.
+    /// Waits for `linger` until the other ends have closed their connections: from the stop on, each answer asks them
+    /// to. Then closes idle connections, and within `timeout` the others after the answer to the request in progress.
     ///
-    /// A proxy keeps connections open and sends a request on one of them at any moment. If this end closed one at that
-    /// moment, the request would get no answer, and a proxy must not send a POST a second time. So the proxy closes:
-    /// after its next answer, or when its own limit for idle connections is reached.
-    async fn wait(&self, timeout: Duration) {
+    /// This end does not close at once, because a request that meets a closing connection gets no answer. A new
+    /// connection is about to bring its first request. A proxy keeps connections open and sends a request on one of
+    /// them at any moment, and it must not send a POST a second time: it closes them after their next answer, or when
+    /// its own limit for idle connections is reached.
+    async fn close(self, linger: Duration, timeout: Duration) {
         self.tasks.close();
-        tokio::time::timeout(timeout, self.tasks.wait()).await.ok();
-    }
-
-    /// Closes idle connections at once, and the others after the answer to the request in progress.
-    async fn close(self, timeout: Duration) {
+        tokio::time::timeout(linger, self.tasks.wait()).await.ok();
         if tokio::time::timeout(timeout, self.graceful.shutdown()).await.is_err() {
             let seconds = timeout.as_secs();
             tracing::warn!(seconds, "requests were still in progress when the stop timeout elapsed");

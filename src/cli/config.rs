@@ -6,8 +6,12 @@ use assize_client::outcome::{Exit, Outcome};
 use assize_client::terminal::{self, Terminal};
 use assize_config::{Config, SettingsFiles};
 
-/// Check the settings.
+const EXAMPLES: &str =
+    "EXAMPLES:\n  assize config check --config /etc/assize/assize.toml\n  assize config check --json";
+
+/// Check the settings without starting anything.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ConfigCommand {
     #[command(subcommand)]
     command: ConfigSubcommand,
@@ -24,9 +28,7 @@ enum ConfigSubcommand {
 /// file, the file of this version in assize.d, the credentials, and the environment variables. Exit code 0: the
 /// settings can be used. 2: they cannot, and the message names the source, the setting, and what it must be.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "EXAMPLES:\n  assize config check --config /etc/assize/assize.toml\n  assize config check --json"
-)]
+#[command(after_help = EXAMPLES)]
 struct Check {
     /// Print the sources as JSON.
     #[arg(long)]

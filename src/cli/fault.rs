@@ -6,6 +6,8 @@ use assize_store::StoreError;
 
 use crate::embedded::EmbeddedError;
 use crate::installation::InstallationError;
+use crate::intake::blob::BlobError;
+use crate::redis::RedisError;
 use crate::signing_key::SignerError;
 use crate::template::TemplateError;
 
@@ -37,7 +39,9 @@ pub fn worker(error: anyhow::Error) -> Fault {
                 | EngineError::Warden { .. }
         )
     );
-    if is_wrong_store || is_wrong_engine || error.is::<TemplateError>() {
+    // A worker opens Redis and the blob store without asking them; only their addresses can be wrong.
+    let is_wrong_address = error.is::<RedisError>() || matches!(error.downcast_ref(), Some(BlobError::Address { .. }));
+    if is_wrong_store || is_wrong_engine || is_wrong_address || error.is::<TemplateError>() {
         Fault::usage(format!("{error:#}"))
     } else {
         Fault::infrastructure(format!("{error:#}"))

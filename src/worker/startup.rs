@@ -158,7 +158,8 @@ impl Heartbeating {
             sender,
             worker.status.watchdog.clone(),
         );
-        worker.status.admits_with(slots.clone(), worker.pauses.clone());
+        let half_slots = worker.config.worker_half_slots();
+        worker.status.follow(half_slots, worker.leases.clone(), worker.pauses.clone());
         watchdog.run_once().await.context("cannot take over what an earlier worker left")?;
         Ok(TakenOver { before: self, watchdog, slots, adopted })
     }

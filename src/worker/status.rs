@@ -6,10 +6,10 @@ use assize_host::service_manager::LoopTurns;
 use assize_observe::metrics;
 use tokio::sync::watch;
 
-use crate::admission::{ClaimPauses, Slots};
+use crate::admission::ClaimPauses;
+use crate::leases::Leases;
 
 /// The state of a worker, shared with whoever reports it.
-#[derive(Debug)]
 pub struct WorkerStatus {
     /// Whether the worker claims runs: it has started and does not stop.
     pub ready: watch::Sender<bool>,
@@ -17,7 +17,14 @@ pub struct WorkerStatus {
     pub heartbeats: LoopTurns,
     /// The turns of the loop that looks for runs without a worker.
     pub watchdog: LoopTurns,
-    admission: OnceLock<(Slots, ClaimPauses)>,
+    activity: OnceLock<Activity>,
+}
+
+/// What a worker drives, and what keeps it from driving more.
+struct Activity {
+    half_slots: u32,
+    leases: Leases,
+    pauses: ClaimPauses,
 }
 
 impl Default for WorkerStatus {
@@ -26,15 +33,15 @@ impl Default for WorkerStatus {
             ready: watch::Sender::new(false),
             heartbeats: LoopTurns::default(),
             watchdog: LoopTurns::default(),
-            admission: OnceLock::new(),
+            activity: OnceLock::new(),
         }
     }
 }
 
 impl WorkerStatus {
-    /// Shows these slots and pauses from now on. Those of a worker never change.
-    pub(super) fn admits_with(&self, slots: Slots, pauses: ClaimPauses) {
-        self.admission.set((slots, pauses)).ok();
+    /// Shows these leases and pauses from now on. Those of a worker never change.
+    pub(super) fn follow(&self, half_slots: u32, leases: Leases, pauses: ClaimPauses) {
+        self.activity.set(Activity { half_slots, leases, pauses }).ok();
     }
 
     /// Returns the reasons why the worker is not ready; none if it is.
@@ -48,12 +55,11 @@ impl WorkerStatus {
         reasons
     }
 
-    /// Returns one line: the slots in use, why nothing is claimed, and which dependency is away.
+    /// Returns one line: the active runs and the slots, why nothing is claimed, and which dependency is away.
     #[must_use]
     pub fn line(&self) -> String {
-        let Some((slots, pauses)) = self.admission.get() else { return "starting".to_owned() };
-        let used = slots.capacity().saturating_sub(slots.free());
-        let mut line = format!("{} of {} slots in use", halves(used), halves(slots.capacity()));
+        let Some(Activity { half_slots, leases, pauses }) = self.activity.get() else { return "starting".to_owned() };
+        let mut line = format!("active runs: {}, slots: {}", leases.count(), f64::from(*half_slots) / 2.0);
         if let Some((pause, detail)) = pauses.strongest() {
             line += &format!("; claims nothing ({}: {detail})", pause.as_str());
         }
@@ -64,33 +70,29 @@ impl WorkerStatus {
     }
 }
 
-/// Half-slots as a number of slots.
-fn halves(half_slots: i32) -> String {
-    let half = if half_slots % 2 == 0 { "" } else { ".5" };
-    format!("{}{half}", half_slots / 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use assize_domain::queue::ClaimPause;
+    use assize_domain::run::Lease;
+    use uuid::Uuid;
 
-    #[tokio::test]
-    async fn the_line_names_slots_and_what_stops_claims() {
+    #[test]
+    fn the_line_names_runs_and_what_stops_claims() {
         let status = WorkerStatus::default();
         assert_eq!(status.line(), "starting");
-        let (slots, pauses) = (Slots::new(8), ClaimPauses::default());
-        status.admits_with(slots.clone(), pauses.clone());
+        let (leases, pauses) = (Leases::new("worker-1"), ClaimPauses::default());
+        status.follow(7, leases.clone(), pauses.clone());
         status.ready.send_replace(true);
-        let slot = slots.reserve_overcommitted(3);
-        assert_eq!(status.line(), "1.5 of 4 slots in use");
+        let hold = leases.hold(Lease { run_id: Uuid::from_u128(7), attempt: 1, epoch: 1 });
+        assert_eq!(status.line(), "active runs: 1, slots: 3.5");
         pauses.pause(ClaimPause::HostPressure, "available memory is 1 MiB, the limit is 512 MiB");
-        let paused = "1.5 of 4 slots in use; claims nothing (host_pressure: available memory is 1 MiB, the limit is \
-                      512 MiB)";
+        let paused = "active runs: 1, slots: 3.5; claims nothing (host_pressure: available memory is 1 MiB, the limit \
+                      is 512 MiB)";
         assert_eq!(status.line(), paused);
         pauses.lift(ClaimPause::HostPressure);
-        drop(slot);
+        drop(hold);
         status.ready.send_replace(false);
-        assert_eq!(status.line(), "0 of 4 slots in use; the worker is starting or stopping");
+        assert_eq!(status.line(), "active runs: 0, slots: 3.5; the worker is starting or stopping");
     }
 }

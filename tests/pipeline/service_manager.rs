@@ -60,11 +60,11 @@ async fn a_worker_reports_its_start_its_state_and_its_end() {
     let (manager, mut site) = site_with_manager(folder.path());
     site.start_worker();
     let ready = manager.wait_for("READY=1");
-    assert!(ready.contains("STATUS=0 of 4 slots in use"), "{ready}");
+    assert!(ready.contains("STATUS=active runs: 0, slots: 4"), "{ready}");
     manager.wait_for("WATCHDOG=1");
     let run = site.submit("long", &[("run.sh", "echo begun; sleep 30")]).await;
     site.reached(run, "running").await;
-    manager.wait_for("STATUS=1 of 4 slots in use");
+    manager.wait_for("STATUS=active runs: 1, slots: 4");
     site.cancel(run).await;
     site.worker().terminate();
     let stopping = manager.wait_for("STOPPING=1");
@@ -82,7 +82,7 @@ async fn a_database_that_is_away_does_not_stop_the_watchdogs_pings() {
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
     sqlx::query(cut).execute(&mut site.database().await).await.unwrap();
-    manager.wait_for("STATUS=0 of 4 slots in use; postgres does not answer");
+    manager.wait_for("STATUS=active runs: 0, slots: 4; postgres does not answer");
     for _ in 0..2 {
         manager.wait_for("WATCHDOG=1");
     }

@@ -40,7 +40,7 @@ impl MigrationKind {
     }
 
     /// Reads the first line of a migration. `None` if it does not say what the migration means.
-    fn of(version: i64, sql: &str) -> Option<Self> {
+    fn read(version: i64, sql: &str) -> Option<Self> {
         let first = sql.lines().next().unwrap_or_default();
         if version < FIRST_MARKED || first.starts_with("-- contract:") {
             Some(Self::Contract)
@@ -92,7 +92,7 @@ impl Store {
             .map(|migration| PendingMigration {
                 version: migration.version,
                 description: migration.description.to_string(),
-                kind: MigrationKind::of(migration.version, migration.sql.as_str()).unwrap_or(MigrationKind::Contract),
+                kind: MigrationKind::read(migration.version, migration.sql.as_str()).unwrap_or(MigrationKind::Contract),
             })
             .collect())
     }
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn every_migration_says_what_it_means_for_older_programs() {
         for migration in MIGRATOR.iter() {
-            let kind = MigrationKind::of(migration.version, migration.sql.as_str());
+            let kind = MigrationKind::read(migration.version, migration.sql.as_str());
             assert!(kind.is_some(), "{} must begin with `-- expand:` or `-- contract:`", migration.version);
         }
-        assert_eq!(MigrationKind::of(14, "-- expand: a table\nCREATE"), Some(MigrationKind::Expand));
-        assert_eq!(MigrationKind::of(14, "-- contract: a column\nALTER"), Some(MigrationKind::Contract));
-        assert_eq!(MigrationKind::of(14, "ALTER TABLE runs DROP COLUMN x"), None);
-        assert_eq!(MigrationKind::of(5, "-- Admission"), Some(MigrationKind::Contract));
+        assert_eq!(MigrationKind::read(14, "-- expand: a table\nCREATE"), Some(MigrationKind::Expand));
+        assert_eq!(MigrationKind::read(14, "-- contract: a column\nALTER"), Some(MigrationKind::Contract));
+        assert_eq!(MigrationKind::read(14, "ALTER TABLE runs DROP COLUMN x"), None);
+        assert_eq!(MigrationKind::read(5, "-- Admission"), Some(MigrationKind::Contract));
     }
 
     /// A migration that takes something away cannot call itself an expansion.
@@ -119,7 +119,7 @@ mod tests {
     fn an_expansion_removes_and_changes_nothing() {
         for migration in MIGRATOR.iter() {
             let sql = migration.sql.as_str();
-            if MigrationKind::of(migration.version, sql) != Some(MigrationKind::Expand) {
+            if MigrationKind::read(migration.version, sql) != Some(MigrationKind::Expand) {
                 continue;
             }
             let code =
