@@ -5,6 +5,7 @@
 //! increase after a restart is visible to `rate()`.
 
 mod families;
+mod request_kind;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,6 +19,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
 use self::families::Kind;
+pub use self::request_kind::RequestKind;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -134,8 +136,9 @@ impl Metrics {
     }
 
     /// Records that a request was answered with `code` after `taken`; `route` is the pattern, never the path.
-    pub fn observe_request(&self, route: &str, code: u16, taken: Duration) {
-        let labels = [("route", route.to_owned()), ("code", code.to_string())];
+    pub fn observe_request(&self, route: &str, code: u16, kind: RequestKind, taken: Duration) {
+        let kind = kind.as_str().to_owned();
+        let labels = [("route", route.to_owned()), ("code", code.to_string()), ("kind", kind)];
         histogram!(families::REQUEST_DURATION.name, &labels).record(taken);
     }
 
@@ -154,10 +157,11 @@ impl Metrics {
         }
     }
 
-    /// Records which program this is. `schema` is its newest migration.
-    pub fn build_info(&self, version: &'static str, commit: &'static str, schema: i64) {
+    /// Records which program this is, and that it starts now. `schema` is its newest migration.
+    pub fn process_started(&self, version: &'static str, commit: &'static str, schema: i64) {
         let labels = [("version", version.to_owned()), ("commit", commit.to_owned()), ("schema", schema.to_string())];
         gauge!(families::BUILD_INFO.name, &labels).set(1);
+        gauge!(families::PROCESS_START.name).set(now());
     }
 
     /// Records when the signing key of this process was registered, in seconds since 1970.
@@ -198,7 +202,7 @@ impl Metrics {
         self.stale_runs.set(number(runs));
     }
 
-    /// Records that a renewal of leases reached Postgres.
+    /// Records that the heartbeat of this worker reached Postgres.
     pub fn heartbeat_succeeded(&self) {
         self.heartbeat_last_success.set(now());
     }
