@@ -32,7 +32,9 @@ pub fn metrics_in(text: &str) -> BTreeSet<String> {
 /// The metrics that each file names.
 pub fn metrics_by_file() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
-    for (folder, endings) in [("prometheus", &["yml", "md"][..]), ("grafana", &["json", "yml", "md"]), ("docs", &["md"])] {
+    for (folder, endings) in
+        [("prometheus", &["yml", "md"][..]), ("grafana", &["json", "yml", "md"]), ("docs", &["md"])]
+    {
         for (path, text) in files(folder, endings) {
             found.insert(path, metrics_in(&text));
         }
