@@ -54,6 +54,12 @@ fn families(text: &str) -> BTreeSet<String> {
     names.filter(|name| name.starts_with("assize_")).map(str::to_owned).collect()
 }
 
+/// The value of a series without labels.
+fn value<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}: {text}"));
+    line.trim()
+}
+
 #[tokio::test]
 async fn rules_boards_and_documents_name_the_metrics_that_exist_and_all_of_them() {
     let instance = format!("t{}", Uuid::now_v7().simple());
@@ -63,7 +69,11 @@ async fn rules_boards_and_documents_name_the_metrics_that_exist_and_all_of_them(
     drop(installation);
     database::delete(&url).await;
 
+    // Nobody asked the API whether it is ready, and the worker has no run.
+    assert!(api.contains("assize_dependency_up{dependency=\"postgres\"} 1\n"), "{api}");
+    assert_ne!(value(&worker, "assize_heartbeat_last_success_timestamp_seconds"), "0");
     for text in [&api, &worker] {
+        assert_ne!(value(text, "assize_process_start_timestamp_seconds"), "0");
         let printed = promtool::passes(&["check", "metrics"], text);
         assert!(printed.trim().is_empty(), "{printed}");
     }
