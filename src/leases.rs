@@ -176,8 +176,8 @@ impl Leases {
                 WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &info.unenforced };
             match store.report_worker(report).await {
                 // With leases, their renewal is the heartbeat.
-                Ok(_) if self.held().is_empty() => metrics().heartbeat_succeeded(),
-                Ok(_) => {}
+                Ok(()) if self.held().is_empty() => metrics().heartbeat_succeeded(),
+                Ok(()) => {}
                 Err(error) => event::dependency("postgres", false, &error.to_string()),
             }
             tokio::select! {
