@@ -174,8 +174,11 @@ impl Leases {
             };
             let report =
                 WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &info.unenforced };
-            if let Err(error) = store.report_worker(report).await {
-                event::dependency("postgres", false, &error.to_string());
+            match store.report_worker(report).await {
+                // With leases, their renewal is the heartbeat.
+                Ok(()) if self.held().is_empty() => metrics().heartbeat_succeeded(),
+                Ok(()) => {}
+                Err(error) => event::dependency("postgres", false, &error.to_string()),
             }
             tokio::select! {
                 () = stop.cancelled() => break,

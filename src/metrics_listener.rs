@@ -25,10 +25,11 @@ const MAX_CONNECTIONS: usize = 64;
 /// From a connection to the end of its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Fills `assize_build_info`. The commit is that of the variable `ASSIZE_COMMIT` at the time of the build.
+/// Fills `assize_build_info` and the time of the start. The commit is that of the variable `ASSIZE_COMMIT` at the time of
+/// the build.
 pub fn describe_build() {
     let commit = option_env!("ASSIZE_COMMIT").unwrap_or("unknown");
-    metrics().build_info(env!("CARGO_PKG_VERSION"), commit, assize_store::newest_migration());
+    metrics().process_started(env!("CARGO_PKG_VERSION"), commit, assize_store::newest_migration());
 }
 
 /// Says why the process is not ready; an empty list if it is.

@@ -82,7 +82,8 @@ fn every_command_in_the_documents_is_accepted_by_the_command_line() {
 
 /// The documents that people read; `docs/ATTACKS.md` is generated and tested elsewhere.
 fn documents() -> Vec<PathBuf> {
-    let folders = ["docs", "docs/templates"].map(|folder| std::fs::read_dir(folder).expect("it is a folder"));
+    let folders =
+        ["docs", "docs/templates", "docs/runbooks"].map(|folder| std::fs::read_dir(folder).expect("it is a folder"));
     let in_docs = folders.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut all: Vec<PathBuf> = in_docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     all.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));

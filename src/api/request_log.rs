@@ -6,6 +6,7 @@ use std::any::Any;
 
 use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
+use assize_observe::metrics::RequestKind;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -16,6 +17,10 @@ use uuid::Uuid;
 use super::problem::{Cause, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Marks an answer for which the client chose to wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held;
 
 /// Assigns the request its id, and writes its log line and its metric when it is answered. The line contains the
 /// pattern of the route. It never contains the path, the query or a header, because these may be secret.
@@ -33,7 +38,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let status = response.status();
     let taken = begun.elapsed();
-    metrics().observe_request(route, status.as_u16(), taken);
+    metrics().observe_request(route, status.as_u16(), request_kind(method, route, &response), taken);
 
     let why = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
     let duration_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
@@ -61,6 +66,13 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     // Outputs and names are untrusted, and a browser must not interpret them as pages.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+fn request_kind(method: &str, route: &str, response: &Response) -> RequestKind {
+    if response.extensions().get::<Held>().is_some() {
+        return RequestKind::Held;
+    }
+    if method == "POST" && route == "/v1/submissions" { RequestKind::Upload } else { RequestKind::Prompt }
 }
 
 /// Returns the method if it is a standard one; the client can choose any other word freely.

@@ -21,6 +21,7 @@ use super::etag::{self, IfNoneMatch};
 use super::extract::{PathId, QueryParams};
 use super::open_requests::OpenRequestLimiter;
 use super::problem::{Problem, ROUTE, WITH_ID, WITH_KEY, codes, problem_responses};
+use super::request_log::Held;
 use super::run_watch::RunWatch;
 use super::state::{ApiState, Shutdown};
 use super::views::RunView;
@@ -167,12 +168,15 @@ pub(super) async fn read(
         }
         let headers = etag::headers(&tag);
         // A request that waited in vain receives the run, not 304, which is for a request that does not wait.
-        return Ok(if has_changed || wait > 0 {
-            let waiting = waiting(&api, &run).await?;
-            (headers, Json(RunView::waiting(run, waiting))).into_response()
-        } else {
-            (StatusCode::NOT_MODIFIED, headers).into_response()
-        });
+        if !has_changed && wait == 0 {
+            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        }
+        let waiting = waiting(&api, &run).await?;
+        let mut response = (headers, Json(RunView::waiting(run, waiting))).into_response();
+        if wait > 0 {
+            response.extensions_mut().insert(Held);
+        }
+        return Ok(response);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use assize_observe::metrics;
+use assize_observe::{event, metrics};
 use assize_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Reads the gauges until `stop`.
 pub async fn run(store: Store, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = run_once(&store).await {
-            tracing::debug!(%error, "gauges were not read");
+        // An API that nobody asks learns here whether Postgres answers.
+        match run_once(&store).await {
+            Ok(()) => event::dependency("postgres", true, ""),
+            Err(error) => event::dependency("postgres", false, &error.to_string()),
         }
         tokio::select! {
             () = stop.cancelled() => {}

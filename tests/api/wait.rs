@@ -102,3 +102,21 @@ async fn stopping_the_service_ends_a_wait(pool: PgPool) {
     assert_eq!(waiting.await.unwrap().status(), 200);
     tokio::time::timeout(DEADLINE, &mut server.served).await.unwrap().unwrap().unwrap();
 }
+
+/// How long it takes says nothing of the service where the client chose to wait, or sends an archive.
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn requests_whose_time_depends_on_others_are_counted_apart(pool: PgPool) {
+    let server = Server::start(pool).await;
+    let run = server.queued().await;
+    server.post(&format!("/v1/runs/{run}/cancel")).send().await.unwrap();
+    for query in ["", "?wait=60"] {
+        server.get(&format!("/v1/runs/{run}{query}")).send().await.unwrap();
+    }
+    let metrics = assize_observe::metrics().text();
+    for (route, code, kind) in
+        [("/v1/submissions", 202, "upload"), ("/v1/runs/{id}", 200, "prompt"), ("/v1/runs/{id}", 200, "held")]
+    {
+        let series = format!("duration_seconds_count{{route=\"{route}\",code=\"{code}\",kind=\"{kind}\"}}");
+        assert!(metrics.contains(&series), "no {series}");
+    }
+}

@@ -5,6 +5,8 @@
 //! increase after a restart is visible to `rate()`.
 
 mod families;
+mod request_kind;
+mod series;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,12 +14,14 @@ use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use assize_domain::queue::{ClaimPause, StatusCount};
-use assize_domain::run::{Cause, FailureCode, Status};
+use assize_domain::run::{FailureCode, Status};
 use assize_host::clock::Clock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
 use self::families::Kind;
+pub use self::request_kind::RequestKind;
+use self::series::{OUTCOMES, attempts, claim_pauses, failures, outcome_of, run_duration, worker_probes};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -134,8 +138,8 @@ impl Metrics {
     }
 
     /// Records that a request was answered with `code` after `taken`; `route` is the pattern, never the path.
-    pub fn observe_request(&self, route: &str, code: u16, taken: Duration) {
-        let labels = [("route", route.to_owned()), ("code", code.to_string())];
+    pub fn observe_request(&self, route: &str, code: u16, kind: RequestKind, taken: Duration) {
+        let labels = [("route", route.to_owned()), ("code", code.to_string()), ("kind", kind.as_str().to_owned())];
         histogram!(families::REQUEST_DURATION.name, &labels).record(taken);
     }
 
@@ -154,10 +158,11 @@ impl Metrics {
         }
     }
 
-    /// Records which program this is. `schema` is its newest migration.
-    pub fn build_info(&self, version: &'static str, commit: &'static str, schema: i64) {
+    /// Records which program this is, and that it starts now. `schema` is its newest migration.
+    pub fn process_started(&self, version: &'static str, commit: &'static str, schema: i64) {
         let labels = [("version", version.to_owned()), ("commit", commit.to_owned()), ("schema", schema.to_string())];
         gauge!(families::BUILD_INFO.name, &labels).set(1);
+        gauge!(families::PROCESS_START.name).set(now());
     }
 
     /// Records when the signing key of this process was registered, in seconds since 1970.
@@ -198,7 +203,7 @@ impl Metrics {
         self.stale_runs.set(number(runs));
     }
 
-    /// Records that a renewal of leases reached Postgres.
+    /// Records that the heartbeat of this worker reached Postgres.
     pub fn heartbeat_succeeded(&self) {
         self.heartbeat_last_success.set(now());
     }
@@ -283,39 +288,6 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-fn failures(template: &str, code: FailureCode) -> Counter {
-    let (code, cause) = (code.as_str(), code.cause().as_str());
-    counter!(families::FAILURES.name, "template" => template.to_owned(), "code" => code, "cause" => cause)
-}
-
-fn run_duration(template: &str, status: Status) -> Histogram {
-    let labels = [("template", template.to_owned()), ("status", status.as_str().to_owned())];
-    histogram!(families::RUN_DURATION.name, &labels)
-}
-
-/// How an attempt can end: label values of [`families::ATTEMPTS`].
-const OUTCOMES: [&str; 5] = ["completed", "cancelled", "submission", "grader", "infrastructure"];
-
-/// The word for attempts that failed for this cause. Only a cancel is caused by the platform.
-const fn outcome_of(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Platform => "cancelled",
-        Cause::Submission | Cause::Grader | Cause::Infrastructure => cause.as_str(),
-    }
-}
-
-fn attempts(outcome: &'static str) -> Counter {
-    counter!(families::ATTEMPTS.name, "outcome" => outcome)
-}
-
-fn claim_pauses(reason: ClaimPause) -> Counter {
-    counter!(families::CLAIM_PAUSES.name, "reason" => reason.as_str())
-}
-
-fn worker_probes(is_ok: bool) -> Counter {
-    counter!(families::WORKER_PROBES.name, "outcome" => if is_ok { "ok" } else { "failed" })
 }
 
 /// Seconds since 1970.

@@ -115,6 +115,8 @@ families! {
         "assize_build_info",
         "Always 1; the labels are the version, the commit and the newest migration of this program"
     );
+    PROCESS_START =
+        Family::gauge("assize_process_start_timestamp_seconds", "Time at which this process started");
     CONNECTIONS = Family::gauge("assize_connections", "Open connections of the API");
     OPEN_REQUESTS = Family::gauge("assize_open_requests", "Requests that are open because they follow live output or wait");
     RATE_LIMITS_LOCAL = Family::gauge(
@@ -123,7 +125,7 @@ families! {
     );
     HEARTBEAT_LAST_SUCCESS = Family::gauge(
         "assize_heartbeat_last_success_timestamp_seconds",
-        "Time of the last renewal of leases that reached Postgres"
+        "Time of the last heartbeat of this worker that reached Postgres: its leases, or its own entry if it has none"
     );
     WATCHDOG_LAST_SUCCESS = Family::gauge(
         "assize_watchdog_last_success_timestamp_seconds",
