@@ -7,7 +7,7 @@ use reqwest::{Client, Response};
 use sqlx::PgPool;
 
 use crate::front::{self, Front};
-use crate::harness::{Setup, problem};
+use crate::harness::{Setup, problem, until};
 
 fn client(front: &Front, last: u8) -> Client {
     front.client(|client| client.local_address(IpAddr::from(Ipv4Addr::new(127, 0, 0, last))))
@@ -42,6 +42,7 @@ async fn each_client_has_its_own_limit_and_a_claimed_address_gives_no_other(pool
         get(&front, &first, "/v1/templates", "127.0.0.3").await;
     }
     assert_eq!(get(&front, &second, "/v1/templates", "127.0.0.2").await.status(), 401);
+    until(|| front.log("assize.log").contains("\"client\":\"127.0.0.3\"")).await;
     let log = front.log("assize.log");
     assert!(log.contains("\"client\":\"127.0.0.2\"") && log.contains("\"client\":\"127.0.0.3\""), "{log}");
     assert!(!log.contains("198.51.100") && log.contains("\"requestId\":\"mine-1\""), "{log}");
@@ -53,7 +54,7 @@ async fn an_id_that_the_api_would_not_accept_is_replaced_and_a_log_has_no_path_a
     let answer = server.get("/v1/templates?secret=hunter2").header("x-request-id", "two words").send().await.unwrap();
     let id = answer.headers()["x-request-id"].to_str().unwrap();
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
-    let log = front.log("assize.log");
+    let log = front.requests(1).await;
     assert!(log.contains(id) && !log.contains("hunter2") && !log.contains("templates"), "{log}");
     assert!(!log.contains(&server.key[..20]), "{log}");
 }

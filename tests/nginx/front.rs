@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, Version};
 use sqlx::PgPool;
 
 use crate::harness::client::ApiClient;
@@ -21,6 +21,13 @@ pub const NAME: &str = "assize.test";
 
 /// The time limit of a whole request of a test. It is longer than a large upload takes on a busy host.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A change of a client.
+pub type ClientChange = fn(ClientBuilder) -> ClientBuilder;
+
+/// The protocols that nginx speaks, and what makes a client speak each.
+pub const PROTOCOLS: [(ClientChange, Version); 2] =
+    [(ClientBuilder::http1_only, Version::HTTP_11), (|client| client, Version::HTTP_2)];
 
 /// The files of `nginx/`, and where they are installed below `/etc/nginx`.
 const FILES: [(&str, &str); 5] = [
@@ -88,12 +95,23 @@ impl Front {
         std::fs::create_dir_all(self.folder.path().join("temporary")).unwrap();
     }
 
-    /// Lets nginx read its files again, with new worker processes. It returns when nginx has the signal.
-    pub fn reload(&self) {
-        let temporary = self.folder.path().join("temporary");
-        std::fs::create_dir_all(&temporary).unwrap();
+    /// Lets nginx read its files again. It returns when new worker processes answer, and the old ones only finish.
+    pub async fn reload(&self) {
+        std::fs::create_dir_all(self.folder.path().join("temporary")).unwrap();
+        let old = self.workers();
         let reloaded = self.command().args(["-s", "reload"]).output().unwrap();
         assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+        // A process that has ended has no title.
+        let title = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_old = |title: String| title.is_empty() || title.contains("shutting down");
+        until(|| old.iter().all(|pid| is_old(title(pid)))).await;
+    }
+
+    /// Returns the ids of the worker processes.
+    fn workers(&self) -> Vec<String> {
+        let pid = self.process.as_ref().unwrap().pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().map(str::to_owned).collect()
     }
 
     fn command(&self) -> Command {
@@ -114,6 +132,12 @@ impl Front {
         let certificate = Certificate::from_der(self.certificate.der()).unwrap();
         let client = Client::builder().timeout(REQUEST_TIMEOUT).resolve(NAME, self.address);
         change(client.tls_certs_only([certificate])).build().unwrap()
+    }
+
+    /// Returns the access log as soon as it has this many lines. nginx writes a line after it has answered.
+    pub async fn requests(&self, count: usize) -> String {
+        until(|| self.log("assize.log").lines().count() >= count).await;
+        self.log("assize.log")
     }
 
     /// Returns what nginx logged: requests, and errors.

@@ -6,10 +6,9 @@ use assize_domain::output::{Entry, EntryId, OutputEntry};
 use assize_domain::run::StageName;
 use assize_host::clock::Stopwatch;
 use assize_protocol::event::Stream;
-use reqwest::Version;
 use sqlx::PgPool;
 
-use crate::front;
+use crate::front::{self, PROTOCOLS};
 use crate::harness::client::ApiClient;
 use crate::harness::sse::Events;
 use crate::harness::{Setup, json, until};
@@ -33,10 +32,8 @@ async fn a_line_reaches_its_reader_within_250_ms_over_either_protocol(pool: PgPo
     let run = server.insert_runs(1).await[0];
     server.running().await;
     let mut number = 0;
-    for (client, version) in [
-        (front.client(|client| client), Version::HTTP_2),
-        (front.client(reqwest::ClientBuilder::http1_only), Version::HTTP_11),
-    ] {
+    for (change, version) in PROTOCOLS {
+        let client = front.client(change);
         let ready = client.get(format!("{}/livez", front.url())).send().await.unwrap();
         assert_eq!(ready.version(), version);
         let request = ApiClient::from(client).get(format!("{}/v1/runs/{run}/output?after=1-{number}", front.url()));

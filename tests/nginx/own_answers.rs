@@ -1,5 +1,7 @@
 //! What nginx itself answers: always a problem document.
 
+use std::time::Duration;
+
 use assize::api::ProblemCode;
 use reqwest::{ClientBuilder, Response, Version};
 use serde_json::Value;
@@ -39,14 +41,18 @@ async fn every_answer_demands_tls_and_http_2_is_spoken_where_the_client_can(pool
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn without_the_api_the_answer_says_when_to_come_back(pool: PgPool) {
-    let (mut server, front) = front::start(pool, Setup::default()).await;
+    let mut setup = Setup::default();
+    // The API waits as long for nginx to close its connections.
+    setup.timeouts.head = Duration::from_millis(300);
+    let (mut server, front) = front::start(pool, setup).await;
     server.stop.cancel();
     tokio::time::timeout(DEADLINE, &mut server.served).await.unwrap().unwrap().unwrap();
     for request in [server.get("/v1/runs"), server.submit(good_form())] {
         is_of_nginx(request.send().await.unwrap(), 503, "service_unavailable", "2").await;
     }
     // Who watches the log sees what it was.
-    assert!(front.log("assize.log").contains("\"upstreamCode\":\"502\""), "{}", front.log("assize.log"));
+    let log = front.requests(2).await;
+    assert_eq!(log.matches("\"upstreamCode\":\"502\"").count(), 2, "{log}");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -56,7 +62,8 @@ async fn an_api_that_does_not_answer_is_given_up(pool: PgPool) {
     let run = server.insert_runs(1).await[0];
     let answer = server.get(&format!("/v1/runs/{run}?wait=60")).send().await.unwrap();
     is_of_nginx(answer, 503, "request_too_slow", "5").await;
-    assert!(front.log("assize.log").contains("\"upstreamCode\":\"504\""), "{}", front.log("assize.log"));
+    let log = front.requests(1).await;
+    assert!(log.contains("\"upstreamCode\":\"504\""), "{log}");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
@@ -71,7 +78,7 @@ async fn a_flood_of_one_address_is_429_and_costs_the_api_nothing(pool: PgPool) {
         assert!(!answer.headers().contains_key("ratelimit"));
         is_of_nginx(answer, 429, "too_many_requests", "1").await;
     }
-    let log = front.log("assize.log");
+    let log = front.requests(6).await;
     let of_api = log.lines().filter(|line| !line.contains("\"upstreamCode\":\"\""));
     assert_eq!((log.lines().count(), of_api.count()), (6, 4), "{log}");
 }

@@ -6,10 +6,10 @@ use assize_config::Config;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use reqwest::{Body, ClientBuilder, Response};
+use reqwest::{Body, Response};
 use sqlx::PgPool;
 
-use crate::front::{self, Front};
+use crate::front::{self, ClientChange, Front, PROTOCOLS};
 use crate::harness::{DEADLINE, Server, Setup, good_form, problem};
 
 const MIB: usize = 1 << 20;
@@ -50,7 +50,7 @@ impl Upload<'_> {
     }
 
     /// Returns the answer, which must arrive while the body is coming.
-    async fn send(&self, front: &Front, change: fn(ClientBuilder) -> ClientBuilder) -> Response {
+    async fn send(&self, front: &Front, change: ClientChange) -> Response {
         let mut request = front.client(change).post(format!("{}/v1/submissions", front.url()));
         request = request.bearer_auth(self.key).header("content-type", self.content_type);
         if let Some(length) = self.length {
@@ -63,8 +63,7 @@ impl Upload<'_> {
     /// Sends it over both protocols, and checks the problem. Returns the header lines of the answers.
     async fn is_refused(&self, front: &Front, status: u16, code: &str) -> Vec<HeaderMap> {
         let mut headers = Vec::new();
-        let protocols: [fn(ClientBuilder) -> ClientBuilder; 2] = [ClientBuilder::http1_only, |client| client];
-        for change in protocols {
+        for (change, _) in PROTOCOLS {
             let answer = self.send(front, change).await;
             headers.push(answer.headers().clone());
             problem(answer, status, code).await;
@@ -97,7 +96,9 @@ async fn what_is_wrong_with_an_upload_is_answered_while_it_is_coming(pool: PgPoo
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_rate_limit_of_the_api_is_answered_while_the_upload_is_coming_with_its_headers(pool: PgPool) {
-    let (server, front) = front::start(pool, limited(|config| config.wrong_keys_per_minute = 1)).await;
+    // Without Redis the count does not depend on how fast Redis answers.
+    let setup = limited(|config| config.wrong_keys_per_minute = 1);
+    let (server, front) = front::start(pool, Setup { redis_url: "redis://127.0.0.1:1".to_owned(), ..setup }).await;
     let wrong = assize_domain::key::mint();
     let first = server.client.get(format!("{}/v1/templates", server.url)).bearer_auth(wrong.text());
     problem(first.send().await.unwrap(), 401, "key_invalid").await;

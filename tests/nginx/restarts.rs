@@ -87,7 +87,7 @@ async fn a_reload_loses_no_submission_and_refuses_no_connection(pool: PgPool) {
     let (accepted, repeated) = under_load(pool, async |front, counts| {
         for _ in 0..INTERRUPTIONS {
             more(counts, 4 * CLIENTS).await;
-            front.reload();
+            front.reload().await;
         }
         more(counts, 4 * CLIENTS).await;
         let errors = front.log("error.log");
@@ -130,7 +130,7 @@ async fn live_output_goes_on_over_a_reload_and_is_resumed_after_a_restart(pool: 
     let mut events = Events::open(follow(&front)).await;
     server.redis.append_output(run, &[line(1)]).await.unwrap();
     assert_eq!(events.ids(1).await, ["1-1"]);
-    front.reload();
+    front.reload().await;
     // A new worker process answers.
     let mut newer = Events::open(follow(&front)).await;
     server.redis.append_output(run, &[line(2)]).await.unwrap();

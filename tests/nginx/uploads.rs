@@ -10,10 +10,10 @@ use assize_domain::run::StageName;
 use assize_protocol::event::Stream;
 use bytes::Bytes;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, ClientBuilder, Version};
+use reqwest::{Body, ClientBuilder};
 use sqlx::PgPool;
 
-use crate::front;
+use crate::front::{self, PROTOCOLS};
 use crate::harness::{Setup, json, until, zips};
 
 const MIB: usize = 1 << 20;
@@ -51,9 +51,7 @@ async fn an_upload_of_95_mib_reaches_the_api_while_it_arrives_and_is_written_onc
     let (server, front) = front::start(pool, Setup { config, template: ROOMY, ..Setup::default() }).await;
     let archive = Bytes::from(zips::stored("main.bin", 95 * MIB));
     let spool = server.folder().join("spool");
-    let protocols: [(fn(ClientBuilder) -> ClientBuilder, Version); 2] =
-        [(ClientBuilder::http1_only, Version::HTTP_11), (|client| client, Version::HTTP_2)];
-    for (change, version) in protocols {
+    for (change, version) in PROTOCOLS {
         let (pieces, folder) = (archive.clone(), spool.clone());
         let stream = async_stream::stream! {
             for begin in (0..60 * MIB).step_by(MIB) {
