@@ -63,6 +63,8 @@ pub struct Setup {
     /// The prefix of the names in Redis; `None` is a prefix for this server only.
     pub instance: Option<String>,
     pub config: Config,
+    /// The socket to accept connections from; `None` is a socket of its own.
+    pub listener: Option<std::net::TcpListener>,
     /// The text of the template `unit`.
     pub template: &'static str,
     /// The maximum age of the cached reason why a run waits. Most tests read a state that they changed just before.
@@ -82,7 +84,8 @@ impl Default for Setup {
             ..Config::default()
         };
         let timeouts = Timeouts::default();
-        Self { timeouts, redis_url, instance: None, config, template: TEMPLATE, oldest_answer: Duration::ZERO }
+        let (instance, listener, oldest_answer) = (None, None, Duration::ZERO);
+        Self { timeouts, redis_url, instance, config, listener, template: TEMPLATE, oldest_answer }
     }
 }
 
@@ -144,7 +147,9 @@ impl Server {
             signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = setup.listener.unwrap_or_else(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let served =
             tokio::spawn(api::serve_within(setup.timeouts, state, listener, LoopTurns::default(), stop.clone()));

@@ -1,15 +1,16 @@
 //! nginx reloads and restarts while clients submit: nothing is lost and nothing is stored twice.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use assize_domain::output::{Entry, EntryId, OutputEntry};
 use assize_domain::run::StageName;
 use assize_protocol::event::Stream;
-use reqwest::{Client, Response};
+use reqwest::Client;
 use sqlx::PgPool;
 
-use crate::front::{self, Front};
+use crate::front::{self, Front, PROTOCOLS};
 use crate::harness::sse::Events;
 use crate::harness::{DEADLINE, Server, Setup, good_form_of};
 
@@ -17,24 +18,30 @@ const CLIENTS: usize = 8;
 const INTERRUPTIONS: usize = 6;
 
 /// What the clients saw.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     accepted: AtomicUsize,
     /// Requests that failed and were sent again with the same key.
     repeated: AtomicUsize,
 }
 
+/// Where the clients submit.
+struct Target {
+    url: String,
+    key: String,
+}
+
 /// Submits with one idempotency key until the submission is accepted, as a client should.
-async fn submit(server: &Server, client: &Client, key: &str, counts: &Counts) -> Response {
+async fn submit(target: &Target, client: &Client, key: &str, counts: &Counts) {
     let mut pause = tokio::time::interval(Duration::from_millis(20));
     loop {
         pause.tick().await;
-        let request = client.post(format!("{}/v1/submissions", server.url)).bearer_auth(&server.key);
+        let request = client.post(format!("{}/v1/submissions", target.url)).bearer_auth(&target.key);
         let request = request.header("idempotency-key", key).multipart(good_form_of(key));
         match request.send().await {
             Ok(answer) if answer.status() == 202 => {
                 counts.accepted.fetch_add(1, Ordering::Relaxed);
-                return answer;
+                return;
             }
             // What nginx answers while the API is away; everything else is a broken promise.
             Ok(answer) => assert_eq!(answer.status(), 503, "{answer:?}"),
@@ -45,35 +52,41 @@ async fn submit(server: &Server, client: &Client, key: &str, counts: &Counts) ->
     }
 }
 
-/// Submits until `stop`, and then checks that each submission is stored once.
-async fn under_load(pool: PgPool, interrupt: impl AsyncFnOnce(&mut Front, &Counts)) -> (usize, usize) {
-    let mut setup = Setup::default();
-    (setup.config.rate_per_key, setup.config.rate_per_address) = (0, 0);
-    let (server, mut front) = front::start(pool, setup).await;
-    let (counts, stop) = (Counts::default(), AtomicBool::new(false));
-    let clients: Vec<Client> = (0..CLIENTS)
-        .map(|number| front.client(|client| if number % 2 == 0 { client } else { client.http1_only() }))
-        .collect();
+/// Lets clients submit over both protocols until `interrupt` has ended.
+async fn under_load(target: &Target, clients: &[Client], counts: &Counts, interrupt: impl Future<Output = ()>) {
+    let stop = AtomicBool::new(false);
     let submitting = futures_util::future::join_all(clients.iter().enumerate().map(|(number, client)| {
-        let (server, counts, stop) = (&server, &counts, &stop);
+        let stop = &stop;
         async move {
             let mut submitted = 0;
             while !stop.load(Ordering::Relaxed) {
-                submit(server, client, &format!("{number}-{submitted}"), counts).await;
+                submit(target, client, &format!("{number}-{submitted}"), counts).await;
                 submitted += 1;
             }
         }
     }));
     let interrupting = async {
-        interrupt(&mut front, &counts).await;
+        interrupt.await;
         stop.store(true, Ordering::Relaxed);
     };
     tokio::time::timeout(5 * DEADLINE, async { tokio::join!(submitting, interrupting) }).await.unwrap();
-    let accepted = counts.accepted.into_inner();
+}
+
+fn clients(front: &Front) -> Vec<Client> {
+    (0..CLIENTS).map(|number| front.client(PROTOCOLS[number % PROTOCOLS.len()].0)).collect()
+}
+
+fn unlimited() -> Setup {
+    let mut setup = Setup::default();
+    (setup.config.rate_per_key, setup.config.rate_per_address) = (0, 0);
+    setup
+}
+
+/// Checks that each accepted submission is stored once.
+async fn assert_stored(server: &Server, counts: &Counts) {
     let (submissions, runs, keys, _, spooled) = server.left_behind().await;
-    let wanted = i64::try_from(accepted).unwrap();
+    let wanted = i64::try_from(counts.accepted.load(Ordering::Relaxed)).unwrap();
     assert_eq!((submissions, runs, keys, spooled), (wanted, wanted, wanted, 0));
-    (accepted, counts.repeated.into_inner())
 }
 
 /// Waits until this many more submissions were accepted.
@@ -84,32 +97,66 @@ async fn more(counts: &Counts, count: usize) {
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_reload_loses_no_submission_and_refuses_no_connection(pool: PgPool) {
-    let (accepted, repeated) = under_load(pool, async |front, counts| {
+    let (server, front) = front::start(pool, unlimited()).await;
+    let (target, counts) = (Target { url: front.url(), key: server.key.clone() }, Counts::default());
+    let reloading = async {
         for _ in 0..INTERRUPTIONS {
-            more(counts, 4 * CLIENTS).await;
+            more(&counts, 4 * CLIENTS).await;
             front.reload().await;
         }
-        more(counts, 4 * CLIENTS).await;
-        let errors = front.log("error.log");
-        assert!(!errors.contains("[error]"), "{errors}");
-    })
-    .await;
-    println!("{INTERRUPTIONS} reloads: {accepted} submissions, {repeated} requests were repeated");
+        more(&counts, 4 * CLIENTS).await;
+    };
+    under_load(&target, &clients(&front), &counts, reloading).await;
+    assert_stored(&server, &counts).await;
+    println!("{INTERRUPTIONS} reloads: {counts:?}");
+    let errors = front.log("error.log");
+    assert!(!errors.contains("[error]"), "{errors}");
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
 async fn a_restart_loses_no_submission_and_stores_none_twice(pool: PgPool) {
-    let (accepted, repeated) = under_load(pool, async |front, counts| {
+    let (server, mut front) = front::start(pool, unlimited()).await;
+    let (target, counts) = (Target { url: front.url(), key: server.key.clone() }, Counts::default());
+    let clients = clients(&front);
+    let restarting = async {
         for _ in 0..INTERRUPTIONS {
-            more(counts, 4 * CLIENTS).await;
+            more(&counts, 4 * CLIENTS).await;
             front.stop();
             front.run().await;
         }
-        more(counts, 4 * CLIENTS).await;
-    })
-    .await;
-    println!("{INTERRUPTIONS} restarts: {accepted} submissions, {repeated} requests were repeated");
-    assert!(repeated > 0, "no request met a restart");
+        more(&counts, 4 * CLIENTS).await;
+    };
+    under_load(&target, &clients, &counts, restarting).await;
+    assert_stored(&server, &counts).await;
+    println!("{INTERRUPTIONS} restarts: {counts:?}");
+    assert!(counts.repeated.into_inner() > 0, "no request met a restart");
+}
+
+/// Two processes of the API accept from one socket, as under a socket unit of systemd.
+#[sqlx::test(migrations = "crates/store/sql/migrations")]
+async fn an_api_that_is_replaced_on_its_socket_refuses_no_request(pool: PgPool) {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = async || {
+        let mut setup = Setup { listener: Some(socket.try_clone().unwrap()), ..unlimited() };
+        setup.config.trusted_proxies = "127.0.0.1".to_owned();
+        Server::start_with(pool.clone(), setup).await
+    };
+    let front = Front::start(socket.local_addr().unwrap(), &[]).await;
+    let mut serving = VecDeque::from([api().await, api().await]);
+    let (target, counts) = (Target { url: front.url(), key: serving[0].key.clone() }, Counts::default());
+    let replacing = async {
+        for _ in 0..INTERRUPTIONS {
+            more(&counts, 4 * CLIENTS).await;
+            serving.push_back(api().await);
+            let mut old = serving.pop_front().unwrap();
+            old.stop.cancel();
+            tokio::time::timeout(2 * DEADLINE, &mut old.served).await.unwrap().unwrap().unwrap();
+        }
+        more(&counts, 4 * CLIENTS).await;
+    };
+    under_load(&target, &clients(&front), &counts, replacing).await;
+    println!("{INTERRUPTIONS} replaced processes of the API: {counts:?}");
+    assert_eq!(counts.repeated.into_inner(), 0, "{}", front.log("error.log"));
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]
