@@ -41,6 +41,12 @@ impl ApiClient {
     }
 }
 
+impl From<Client> for ApiClient {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
 impl From<RequestBuilder> for ApiRequest {
     fn from(request: RequestBuilder) -> Self {
         Self(request)

@@ -46,7 +46,7 @@ use client::{ApiClient, ApiRequest};
 /// The time limit of every wait in a test. Only a broken test reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-const TEMPLATE: &str = r#"
+pub const TEMPLATE: &str = r#"
     description = "Unit tests"
     class = "B"
     image = "assize/unit"
@@ -63,6 +63,10 @@ pub struct Setup {
     /// The prefix of the names in Redis; `None` is a prefix for this server only.
     pub instance: Option<String>,
     pub config: Config,
+    /// The socket to accept connections from; `None` is a socket of its own.
+    pub listener: Option<std::net::TcpListener>,
+    /// The text of the template `unit`.
+    pub template: &'static str,
     /// The maximum age of the cached reason why a run waits. Most tests read a state that they changed just before.
     pub oldest_answer: Duration,
 }
@@ -79,7 +83,9 @@ impl Default for Setup {
             wrong_keys_per_minute: 100_000,
             ..Config::default()
         };
-        Self { timeouts: Timeouts::default(), redis_url, instance: None, config, oldest_answer: Duration::ZERO }
+        let timeouts = Timeouts::default();
+        let (instance, listener, oldest_answer) = (None, None, Duration::ZERO);
+        Self { timeouts, redis_url, instance, config, listener, template: TEMPLATE, oldest_answer }
     }
 }
 
@@ -116,7 +122,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let templates = folder.path().join("templates");
         std::fs::create_dir_all(templates.join("unit")).unwrap();
-        std::fs::write(templates.join("unit/template.toml"), TEMPLATE).unwrap();
+        std::fs::write(templates.join("unit/template.toml"), setup.template).unwrap();
         let blobs = Blobs::open(&format!("file:{}", folder.path().join("blobs").display())).unwrap();
         let instance = setup.instance.unwrap_or_else(|| format!("t{}", Uuid::now_v7().simple()));
         let redis = Redis::open(&setup.redis_url, &instance).unwrap();
@@ -141,7 +147,9 @@ impl Server {
             signer: assize::signing_key::open(&signing_key, &store).await.ok().flatten(),
             config: Arc::new(Config { spool_dir: folder.path().join("spool"), ..setup.config }),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = setup.listener.unwrap_or_else(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let served =
             tokio::spawn(api::serve_within(setup.timeouts, state, listener, LoopTurns::default(), stop.clone()));

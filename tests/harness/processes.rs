@@ -111,6 +111,10 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.ended(Duration::ZERO)
+    }
+
     fn ended(&self, timeout: Duration) -> bool {
         self.output.wait(timeout, |seen| seen.ended == 2)
     }

@@ -20,6 +20,7 @@ pub const ROUTE: &[ProblemCode] = &[
     TOO_MANY_REQUESTS,
     INTERNAL,
     REQUEST_TOO_SLOW,
+    SERVICE_UNAVAILABLE,
     TOO_MANY_CONNECTIONS,
 ];
 

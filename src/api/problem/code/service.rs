@@ -18,6 +18,9 @@ codes! {
     REQUEST_TOO_SLOW: "request_too_slow", 503,
         "The service did not answer the request in time.",
         "Send the request again after the time in Retry-After; with an Idempotency-Key a submission is stored once.";
+    SERVICE_UNAVAILABLE: "service_unavailable", 503,
+        "The service does not run, or its connection broke before it answered; the proxy in front of it sent this answer.",
+        "Send the request again after the time in Retry-After; with an Idempotency-Key a submission is stored once.";
     INTERNAL: "internal", 500,
         "The service has an internal error.",
         "Report the header x-request-id of the answer to your administrator.";
