@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::recording::{Arrivals, Phase, Recording, RunRecord, Sample};
-use super::stats::{self, length, quantile, real};
+use super::stats::{length, quantile, real};
 
 /// The longest that the generator may be late for 99 of 100 open arrivals, in milliseconds. The wave is void above it.
 pub const MAX_LAG_MS: f64 = 50.0;
@@ -234,119 +234,65 @@ fn cost(samples: &[&Sample], ended: u64) -> Vec<(&'static str, f64)> {
     cost
 }
 
-/// Returns the figures of all phases as tables in Markdown.
-pub fn waves(recording: &Recording) -> String {
-    tables(&figures(recording))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::fixture;
 
-/// Returns a table in Markdown.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    let rule = format!("|{}\n", "---|".repeat(header.len()));
-    line(&header) + &rule + &rows.iter().map(|row| line(row)).collect::<String>()
-}
-
-/// Returns the figures as tables in Markdown.
-pub fn tables(all: &[Figures]) -> String {
-    let quantiles = |of: &Option<Quantiles>| {
-        of.map_or_else(
-            || vec!["-".to_owned(); 3],
-            |q| [q.p50, q.p95, q.p99].map(|value| format!("{value:.1}")).to_vec(),
-        )
-    };
-    let mut overview = Vec::new();
-    for figures in all {
-        let little = figures.little.map_or("-".to_owned(), |(counted, law)| format!("{counted:.1} / {law:.1}"));
-        let infrastructure = stats::share(figures.infrastructure, figures.ended);
-        let lag = figures.lag_p99_ms.map_or("-".to_owned(), |lag| format!("{lag:.0}"));
-        let mut row = vec![
-            figures.phase.name.clone(),
-            figures.ended.to_string(),
-            format!("{:.2}", figures.per_second),
-            format!("{} (< {:.2} %)", figures.infrastructure, infrastructure.upper * 100.0),
-            figures.retried.to_string(),
-        ];
-        row.extend(quantiles(&figures.queue_wait));
-        row.extend([figures.latency.map_or("-".to_owned(), |latency| format!("{:.1}", latency.p95))]);
-        row.extend([little, lag, figures.void().map_or("yes".to_owned(), |why| format!("no: {why}"))]);
-        overview.push(row);
+    fn near(seen: f64, wanted: f64) -> bool {
+        (seen - wanted).abs() <= wanted.abs() * 0.02
     }
-    let mut text = table(
-        &[
-            "phase",
-            "ended",
-            "per s",
-            "infrastructure",
-            "retried",
-            "queue wait p50 s",
-            "p95",
-            "p99",
-            "whole p95",
-            "in flight / rate x time",
-            "lag p99 ms",
-            "valid",
-        ],
-        &overview,
-    );
-    let mut classes = Vec::new();
-    for figures in all {
-        for (class, times) in &figures.run_time {
-            let mut row = vec![figures.phase.name.clone(), class.to_string(), times.count.to_string()];
-            row.extend(quantiles(&Some(*times)));
-            row.push(format!("{:.1}", times.max));
-            classes.push(row);
+
+    #[test]
+    fn the_figures_of_a_phase_follow_from_its_runs_and_samples() {
+        let all = figures(&fixture::recording());
+        let [hold] = all.as_slice() else { panic!("one phase") };
+        assert!(near(hold.per_second, 1.0 / 8.0), "{}", hold.per_second);
+        assert!(near(hold.queue_wait.unwrap().p95, 740.0) && near(hold.run_time[&Class::B].p50, 60.0));
+        let (counted, law) = hold.little.unwrap();
+        assert!(near(counted, 100.0) && near(law, 100.0), "{counted} {law}");
+        let (error, bias) = (hold.estimate_error.unwrap(), hold.estimate_bias_s.unwrap());
+        assert!(near(error.p95, 30.0) && near(bias, 30.0));
+        assert_eq!(hold.waiting_for["slots"], hold.ended);
+        let value = |of: &[(&'static str, f64)], name: &str| of.iter().find(|(other, _)| *other == name).unwrap().1;
+        assert!(near(value(&hold.cost, "cells"), 8.0) && near(value(&hold.cost, "whole host"), 240.0));
+        assert!(near(value(&hold.saturation, "PSI cpu some %"), 20.0));
+        assert!(hold.void().is_none() && hold.timeouts.is_empty());
+    }
+
+    #[test]
+    fn time_outs_and_failures_are_counted_by_class_and_stage() {
+        let mut recording = fixture::recording();
+        let at = recording.runs.iter().position(|run| run.class == Some(Class::C) && run.number > 500).unwrap();
+        let end = recording.runs[at].end.as_mut().unwrap();
+        (end.status, end.code) = ("timed_out".to_owned(), Some("stage_timeout".to_owned()));
+        let all = figures(&recording);
+        let class = || "C".to_owned();
+        assert_eq!(all[0].timeouts[&(class(), "tests".to_owned())], 1);
+        assert_eq!(all[0].outcomes[&(class(), "timed_out: stage_timeout".to_owned())], 1);
+    }
+
+    #[test]
+    fn an_open_wave_whose_generator_was_late_or_left_arrivals_out_is_void() {
+        let mut recording = fixture::recording();
+        recording.phases[0].arrivals = Arrivals::Open;
+        assert!(figures(&recording)[0].void().is_none());
+        for run in &mut recording.runs {
+            run.sent_at = run.intended_at + chrono::TimeDelta::milliseconds(51);
         }
+        assert!(figures(&recording)[0].void().unwrap().contains("51 ms late"));
+        recording.phases[0].unsent = 2;
+        assert!(figures(&recording)[0].void().unwrap().contains("2 scheduled arrivals"));
     }
-    text += &format!("\n{}", table(&["phase", "class", "runs", "run time p50 s", "p95", "p99", "max"], &classes));
-    text += &format!("\n{}", counts("outcome", all, |figures| &figures.outcomes));
-    text += &format!("\n{}", counts("time-out in stage", all, |figures| &figures.timeouts));
-    text += &format!("\n{}", estimates(all));
-    text += &format!("\n{}", named("saturation", all, |figures| &figures.saturation));
-    text += &format!("\n{}", named("CPU seconds per evaluation", all, |figures| &figures.cost));
-    text
-}
 
-fn counts(name: &str, all: &[Figures], counts: impl Fn(&Figures) -> &BTreeMap<(String, String), u64>) -> String {
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .flat_map(|figures| counts(figures).iter().map(|(key, count)| (figures.phase.name.clone(), key, count)))
-        .map(|(phase, (class, key), count)| vec![phase, class.clone(), key.clone(), count.to_string()])
-        .collect();
-    table(&["phase", "class", name, "runs"], &rows)
-}
-
-fn estimates(all: &[Figures]) -> String {
-    let row = |figures: &Figures| {
-        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
-        let error = figures.estimate_error;
-        let shares: Vec<String> = figures.waiting_for.iter().map(|(code, count)| format!("{code} {count}")).collect();
-        vec![
-            figures.phase.name.clone(),
-            error.map_or(0, |error| error.count).to_string(),
-            number(error.map(|error| error.p50)),
-            number(error.map(|error| error.p95)),
-            number(figures.estimate_bias_s),
-            shares.join(", "),
-        ]
-    };
-    let rows: Vec<_> = all.iter().map(row).collect();
-    table(&["phase", "estimates", "error p50 s", "p95", "start less estimate, median s", "waited for"], &rows)
-}
-
-fn named<'a>(name: &str, all: &'a [Figures], values: impl Fn(&'a Figures) -> &'a Vec<(&'static str, f64)>) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for (value, _) in all.iter().flat_map(&values) {
-        if !names.contains(value) {
-            names.push(value);
-        }
+    #[test]
+    fn a_total_that_begins_anew_is_added_where_it_falls() {
+        let sample = |at: i64, value: f64| Sample {
+            at: DateTime::from_timestamp(at, 0).unwrap(),
+            values: BTreeMap::from([("cpu".to_owned(), value)]),
+        };
+        let samples = [sample(0, 5.0), sample(1, 7.0), sample(2, 1.0), sample(3, 4.0)];
+        assert_eq!(growth(&samples.iter().collect::<Vec<_>>(), "cpu"), Some(2.0 + 1.0 + 3.0));
+        assert_eq!(growth(&[], "cpu"), None);
     }
-    let header: Vec<&str> =
-        std::iter::once(name).chain(all.iter().map(|figures| figures.phase.name.as_str())).collect();
-    let row = |name: &&str| {
-        let value = |figures| values(figures).iter().find(|(other, _)| other == name).map(|(_, value)| *value);
-        let cells = all.iter().map(|figures| value(figures).map_or("-".to_owned(), |value| format!("{value:.2}")));
-        std::iter::once((*name).to_owned()).chain(cells).collect::<Vec<_>>()
-    };
-    table(&header, &names.iter().map(row).collect::<Vec<_>>())
 }

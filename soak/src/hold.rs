@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use assize_host::clock::{Clock, Stopwatch};
 
-use super::analysis;
 use super::operations::{self, FaultResult};
 use super::recording::{Arrivals, InjectedFault, Phase};
 use super::schedule::{self, Fault, Kind};
+use super::tables;
 use super::testbed::{self, Testbed};
 
 /// The faults of a soak: those of chaos that need no file system of their own, no shifted clock, and no limit of time that
@@ -96,7 +96,7 @@ pub async fn run() -> Result<bool> {
     for violation in &recording.violations {
         println!("soak: {}", testbed::describe(violation));
     }
-    println!("{}", analysis::waves(&recording));
+    println!("{}", tables::waves(&recording));
     println!("soak: the recording is in {}; `make gate RESULT={0}` judges it", result.display());
     Ok(recording.violations.is_empty())
 }

@@ -31,6 +31,7 @@ mod service;
 mod signals;
 mod site;
 mod stats;
+mod tables;
 mod testbed;
 mod waves;
 

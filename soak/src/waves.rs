@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use assize_host::clock::Clock;
 
-use super::analysis;
 use super::recording::{Arrivals, Phase};
 use super::stats;
+use super::tables;
 use super::testbed::{self, Testbed};
 
 /// The share of the measured throughput at which open arrivals come.
@@ -71,7 +71,7 @@ pub async fn run() -> Result<bool> {
     for violation in &recording.violations {
         println!("load: {}", testbed::describe(violation));
     }
-    println!("{}", analysis::waves(&recording));
+    println!("{}", tables::waves(&recording));
     println!("load: the recording is in {}; `make gate RESULT={0}` judges it", result.display());
     Ok(recording.violations.is_empty())
 }

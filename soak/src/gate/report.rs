@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::conditions::{Clocks, Condition, Outcome};
 use super::planted::Finding;
 use super::thresholds;
-use crate::analysis;
 use crate::recording::Recording;
+use crate::tables;
 
 /// Returns the report. `plots` are the names of the charts.
 pub fn markdown(
@@ -50,7 +50,7 @@ pub fn markdown(
     ];
     rows.extend(head.programs.iter().map(|(name, sha256)| vec![format!("`{name}`"), format!("sha256 {sha256}")]));
     rows.push(vec!["thresholds".to_owned(), format!("`soak/thresholds.toml`, sha256 {}", thresholds::sha256())]);
-    text += &analysis::table(&["", ""], &rows);
+    text += &tables::table(&["", ""], &rows);
     for note in &head.notes {
         write!(text, "\n- {note}").ok();
     }
@@ -71,26 +71,26 @@ pub fn markdown(
             vec![check.name.clone(), check.threshold.clone(), check.value.clone(), outcome]
         };
         let rows: Vec<_> = condition.checks.iter().map(row).collect();
-        text += &analysis::table(&["check", "required", "seen", "outcome"], &rows);
+        text += &tables::table(&["check", "required", "seen", "outcome"], &rows);
     }
     text += "\n## Planted faults\n\nEach fault was planted into a copy of the data. The gate must find it.\n\n";
     let row = |finding: &Finding| {
         let found = if finding.found { "found" } else { "**NOT FOUND**: this recording cannot show such a fault" };
         vec![finding.fault.to_owned(), finding.check.clone(), found.to_owned()]
     };
-    text += &analysis::table(&["fault", "check", "outcome"], &findings.iter().map(row).collect::<Vec<_>>());
-    write!(text, "\n## Figures\n\n{}", analysis::waves(recording)).ok();
+    text += &tables::table(&["fault", "check", "outcome"], &findings.iter().map(row).collect::<Vec<_>>());
+    write!(text, "\n## Figures\n\n{}", tables::waves(recording)).ok();
     text += "\n## Injected faults\n\n";
     let rows: Vec<_> =
         recording.faults.iter().map(|fault| vec![time(fault.from), fault.kind.clone(), fault.note.clone()]).collect();
-    text += &analysis::table(&["time", "fault", "details"], &rows);
+    text += &tables::table(&["time", "fault", "details"], &rows);
     text += "\n## Charts\n\nShaded spans are injected faults.\n\n";
     for plot in plots {
         writeln!(text, "![{0}]({0})\n", plot).ok();
     }
     text += "## Data\n\n";
     let rows: Vec<_> = files.iter().map(|(name, sha256)| vec![format!("`{name}`"), sha256.clone()]).collect();
-    text + &analysis::table(&["file", "sha256"], &rows)
+    text + &tables::table(&["file", "sha256"], &rows)
 }
 
 /// Returns the outcome of all conditions in a sentence.
