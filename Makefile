@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo quick test contract attack bench check sqlx sqlx-check chaos fuzz clean
+.PHONY: help setup engine images build warden demo quick test contract attack bench check sqlx sqlx-check chaos load soak gate fuzz clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,19 @@ bench: images build ## The figures, side by side with the raw engine, also in ta
 chaos: images warden ## Break a whole installation under load, FAULTS times (100), as SEED says (drawn)
 	@scripts/setup --chaos
 	@cargo build --locked --package assize --package soak
-	@FAULTS=$(FAULTS) SEED=$(SEED) KINDS=$(KINDS) target/debug/chaos
+	@FAULTS=$(FAULTS) SEED=$(SEED) KINDS=$(KINDS) target/debug/soak chaos
+
+load: images build ## Waves of 20, 40, 60, 100 in flight (WAVES, WAVE_S=900, RAMP_S=180, ARRIVALS, SEED)
+	@cargo build --locked --release --package soak
+	@WAVES=$(WAVES) WAVE_S=$(WAVE_S) RAMP_S=$(RAMP_S) ARRIVALS=$(ARRIVALS) SEED=$(SEED) target/release/soak load
+
+soak: images build ## 100 in flight for HOURS (24; fractions are allowed), with faults in the second quarter
+	@cargo build --locked --release --package soak
+	@HOURS=$(HOURS) IN_FLIGHT=$(IN_FLIGHT) RAMP_S=$(RAMP_S) FAULT_EVERY_S=$(FAULT_EVERY_S) SEED=$(SEED) target/release/soak hold
+
+gate: ## Check the five conditions for production with the data of RESULT (the newest soak), and sign the outcome
+	@cargo build --quiet --locked --release --package soak
+	@RESULT=$(RESULT) KEY=$(KEY) target/release/soak gate
 
 fuzz: ## Fuzz what reads bytes from outside: TARGET (all, in turn), SECONDS of each (60)
 	@scripts/fuzz $(or $(TARGET),all) $(or $(SECONDS),60)

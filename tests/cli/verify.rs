@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use assize_signing::statement::{InToto, RECEIPT, Receipt};
+use assize_signing::readiness::{PROGRAM, ReadinessCondition, ReadinessStatement};
+use assize_signing::statement::{InToto, Material, READINESS, RECEIPT, Receipt};
 use assize_signing::{Envelope, PrivateKey, envelope};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -148,4 +149,52 @@ fn what_was_signed_cannot_drive_the_terminal() {
     let said = signed.verify("receipt.json", &["--key", &signed.key("public.pem")]);
     assert_eq!(said.code, 0);
     assert!(!said.out.contains('\u{1b}') && !said.out.contains('\u{202e}'), "{:?}", said.out);
+}
+
+#[test]
+fn a_readiness_report_is_verified_with_its_files() {
+    let signed = Signed::new("ada");
+    let key = PrivateKey::generate();
+    let sha256 = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let condition = ReadinessCondition {
+        name: "books".to_owned(),
+        claim: "every run ends once".to_owned(),
+        method: "compared".to_owned(),
+        outcome: "passed".to_owned(),
+        checks: serde_json::json!([]),
+    };
+    let statement = ReadinessStatement {
+        ready: false,
+        begun_at: "2026-11-21T10:15:30Z".parse().unwrap(),
+        ended_at: "2026-11-21T12:15:30Z".parse().unwrap(),
+        signed_at: "2026-11-21T12:20:30Z".parse().unwrap(),
+        commit: "c0ffee".to_owned(),
+        programs: Vec::new(),
+        host: serde_json::json!({}),
+        settings: serde_json::json!({}),
+        clocks: serde_json::json!({}),
+        thresholds: Material::new("thresholds.toml", &sha256(b"")),
+        conditions: vec![condition],
+        planted: serde_json::json!([]),
+        files: vec![Material::new("samples.ndjson", &sha256(b"{}"))],
+        notes: Vec::new(),
+        key_id: key.id().to_owned(),
+    };
+    let statement = InToto::new(Material::new(PROGRAM, &sha256(b"a program")), READINESS, statement);
+    let envelope = Envelope::sign(&key, &serde_json::to_vec(&statement).unwrap());
+    signed.write("readiness.json", &serde_json::to_vec(&envelope).unwrap());
+    signed.write("gate.pem", key.public().to_pem().as_bytes());
+    signed.write("assize", b"a program");
+    signed.write("samples.ndjson", b"{}");
+    let (key, program, folder) = (signed.key("gate.pem"), signed.key("assize"), signed.key(""));
+    let more = ["--key", key.as_str(), "--archive", program.as_str(), "--artifacts", folder.as_str()];
+    let printed = signed.verify("readiness.json", &more);
+    assert_eq!((printed.code, printed.err.as_str()), (0, ""), "{}", printed.out);
+    for part in ["VERIFIED\n", "program", "ready        no", "books: passed (every run ends once)", "c0ffee"] {
+        assert!(printed.out.contains(part), "{part}: {}", printed.out);
+    }
+    signed.write("samples.ndjson", b"{ }");
+    let printed = signed.verify("readiness.json", &more);
+    assert_eq!(printed.code, 1);
+    assert!(printed.out.contains("samples.ndjson does not match"), "{}", printed.out);
 }

@@ -12,8 +12,9 @@ use crate::outcome::{Exit, Fault, Outcome};
 use crate::report::points;
 use crate::terminal::{self, Style, Terminal, printable, shorten};
 use assize_domain::output::Entry;
+use assize_signing::readiness::check_file;
 use assize_signing::statement::{Receipt, RunStatement};
-use assize_signing::{Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
+use assize_signing::{ReadinessStatement, Refused, Statement, TrustedKeys, Verified, envelope, keys, verify};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -22,6 +23,7 @@ EXAMPLES:
   assize verdict $RUN --format dsse | assize verify - --keys keys.json --json | jq .statement
   assize verify verdict.dsse.json --keys keys.json --output output.ndjson
   assize verify verdict.dsse.json --keys keys.json --artifacts saved
+  assize verify readiness.json --key public.pem --artifacts .
 
 EXIT CODES:
   0  the statement is signed by one of the keys, and describes the files that were given
@@ -31,9 +33,9 @@ EXIT CODES:
 /// The longest line of output, in bytes. An entry holds one frame of 64 KiB, and JSON may make it six times as long.
 const MAX_LINE: u64 = 1024 * 1024;
 
-/// Check a signed receipt or verdict, offline.
+/// Check a signed receipt, verdict or readiness report, offline.
 ///
-/// FILE is a DSSE envelope from `assize verdict --format dsse`, `assize submit --receipt` or the API; `-` is
+/// FILE is a DSSE envelope from `assize verdict --format dsse`, `assize submit --receipt`, the API or `make gate`; `-` is
 /// stdin. The keys must come from a source that you trust: `assize key signing export` on the host of the
 /// service, or `GET /v1/signing-keys`.
 #[derive(Debug, clap::Args)]
@@ -48,13 +50,14 @@ pub struct Verify {
     /// Trust the public keys in this file: the JSON of `assize key signing export`, or PEM.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Check that the statement describes this archive.
+    /// Check that the statement describes this archive; of a readiness report, this program.
     #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
     /// Check that the run wrote this output, as `GET /v1/runs/{id}/output?format=ndjson` returns it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Check the files in this folder, as `assize artifacts --save` wrote them: every artifact of the run, unchanged.
+    /// Check the files in this folder, as `assize artifacts --save` wrote them: every artifact of the run, unchanged. Of
+    /// a readiness report: every file of its data.
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// Print the result and the whole statement as JSON.
@@ -142,13 +145,16 @@ fn check_files(command: &Verify, verified: &Verified) -> Result<Result<(), Refus
     }
     match (&command.output, &verified.statement) {
         (None, _) => Ok(Ok(())),
-        (Some(_), Statement::Receipt(_)) => Ok(Err(Refused::NoOutput)),
+        (Some(_), Statement::Receipt(_) | Statement::Readiness(_)) => Ok(Err(Refused::NoOutput)),
         (Some(path), Statement::Run(run)) => Ok(verified.check_output(&sha256_of_attempt(path, run.attempt)?)),
     }
 }
 
 /// Whether the folder has every artifact of the statement. Other files in it do not matter.
 fn check_artifacts(folder: &Path, verified: &Verified) -> Result<Result<(), Refused>, Fault> {
+    if let Statement::Readiness(readiness) = &verified.statement {
+        return check_report_files(folder, readiness);
+    }
     let artifacts = match verified.artifacts() {
         Ok(artifacts) => artifacts,
         Err(refused) => return Ok(Err(refused)),
@@ -160,6 +166,19 @@ fn check_artifacts(folder: &Path, verified: &Verified) -> Result<Result<(), Refu
         }
         let path = folder.join(artifact.origin.as_str()).join(&artifact.name);
         if let Err(refused) = artifact.check(&sha256_of(&path)?) {
+            return Ok(Err(refused));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether the folder has every file that a readiness report names.
+fn check_report_files(folder: &Path, readiness: &ReadinessStatement) -> Result<Result<(), Refused>, Fault> {
+    for file in &readiness.files {
+        if name_problem(&file.name).is_some() {
+            return Ok(Err(Refused::NotAStatement(format!("a file has the name {:?}", file.name))));
+        }
+        if let Err(refused) = check_file(file, &sha256_of(&folder.join(&file.name))?) {
             return Ok(Err(refused));
         }
     }
@@ -218,9 +237,11 @@ fn print_statement(command: &Verify, verified: &Verified) {
     let rows = match &verified.statement {
         Statement::Receipt(receipt) => receipt_rows(receipt),
         Statement::Run(run) => run_rows(run),
+        Statement::Readiness(readiness) => readiness_rows(readiness),
     };
     let checked = |path: &Option<PathBuf>| if path.is_some() { " (the given file matches)" } else { "" };
-    let mut all = vec![("archive", format!("sha256 {}{}", verified.archive_sha256, checked(&command.archive)))];
+    let subject = if matches!(verified.statement, Statement::Readiness(_)) { "program" } else { "archive" };
+    let mut all = vec![(subject, format!("sha256 {}{}", verified.archive_sha256, checked(&command.archive)))];
     all.extend(rows);
     if command.output.is_some() {
         all.push(("", "the given output matches".to_owned()));
@@ -300,6 +321,20 @@ fn run_rows(run: &RunStatement) -> Vec<(&'static str, String)> {
         let word = serde_json::to_value(integrity).ok().and_then(|word| word.as_str().map(str::to_owned));
         rows.push(("integrity", word.unwrap_or_default()));
     }
+    rows
+}
+
+fn readiness_rows(readiness: &ReadinessStatement) -> Vec<(&'static str, String)> {
+    let time = |at: chrono::DateTime<chrono::Utc>| at.format("%F %T UTC").to_string();
+    let mut rows = vec![
+        ("ready", if readiness.ready { "yes" } else { "no" }.to_owned()),
+        ("commit", readiness.commit.clone()),
+        ("load", format!("{} to {}", time(readiness.begun_at), time(readiness.ended_at))),
+    ];
+    for condition in &readiness.conditions {
+        rows.push(("condition", format!("{}: {} ({})", condition.name, condition.outcome, condition.claim)));
+    }
+    rows.push(("files", readiness.files.len().to_string()));
     rows
 }
 

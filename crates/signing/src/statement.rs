@@ -18,6 +18,8 @@ pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 pub const RUN: &str = "urn:assize:run:v1";
 /// `predicateType` of a [`Receipt`].
 pub const RECEIPT: &str = "urn:assize:receipt:v1";
+/// `predicateType` of a [`crate::ReadinessStatement`].
+pub const READINESS: &str = "urn:assize:readiness:v1";
 
 /// The outer form of a statement: its subject and its predicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +27,9 @@ pub struct InToto<P> {
     /// `_type`: [`STATEMENT`].
     #[serde(rename = "_type")]
     pub kind: String,
-    /// The archive: named by the submission's id, found by its SHA-256.
+    /// The archive: named by the submission's id, found by its SHA-256. Of a [`READINESS`] statement: the program.
     pub subject: Vec<Material>,
-    /// `predicateType`: [`RUN`] or [`RECEIPT`].
+    /// `predicateType`: [`RUN`], [`RECEIPT`] or [`READINESS`].
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
     /// What is stated about the subject.
@@ -37,9 +39,14 @@ pub struct InToto<P> {
 impl<P> InToto<P> {
     /// A statement about the archive of a submission.
     pub fn about(submission: Uuid, archive_sha256: &str, predicate_type: &str, predicate: P) -> Self {
+        Self::new(Material::new(submission.to_string(), archive_sha256), predicate_type, predicate)
+    }
+
+    /// A statement about any one thing.
+    pub fn new(subject: Material, predicate_type: &str, predicate: P) -> Self {
         Self {
             kind: STATEMENT.to_owned(),
-            subject: vec![Material::new(submission.to_string(), archive_sha256)],
+            subject: vec![subject],
             predicate_type: predicate_type.to_owned(),
             predicate,
         }

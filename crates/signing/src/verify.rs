@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::envelope::Envelope;
 use super::key::PublicKey;
 use super::keys::{TrustedKey, TrustedKeys};
-use super::statement::{ArtifactStatement, InToto, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
+use super::readiness::{PROGRAM, ReadinessStatement};
+use super::statement::{ArtifactStatement, InToto, READINESS, RECEIPT, RUN, Receipt, RunStatement, STATEMENT};
 
 /// Why an envelope fails verification.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,10 @@ pub enum Refused {
     Artifact { name: String, wanted: String, seen: String },
     #[error("the statement names no artifacts; leave out --artifacts")]
     NoArtifacts,
+    #[error(
+        "the file {name} does not match: its SHA-256 is {seen}, the statement names {wanted}; give the folder of this report"
+    )]
+    File { name: String, wanted: String, seen: String },
 }
 
 /// A statement, by its type.
@@ -66,6 +71,8 @@ pub enum Statement {
     Receipt(Box<Receipt>),
     /// A run ended.
     Run(Box<RunStatement>),
+    /// A program was put through a load.
+    Readiness(Box<ReadinessStatement>),
 }
 
 /// A verified statement.
@@ -73,7 +80,7 @@ pub enum Statement {
 pub struct Verified {
     /// Id of the key that signed.
     pub key_id: String,
-    /// SHA-256 of the archive that the statement is about, in hexadecimal.
+    /// SHA-256 of the archive that the statement is about, in hexadecimal; of a readiness statement, of the program.
     pub archive_sha256: String,
     /// The statement itself.
     pub statement: Statement,
@@ -101,10 +108,10 @@ pub fn verify(bytes: &[u8], trusted: &TrustedKeys) -> Result<Verified, Refused> 
     if !is_sha256(&subject.digest.sha256) {
         return Err(unknown("its subject has no SHA-256 in lower-case hexadecimal".to_owned()));
     }
-    let (statement, submission, key_id, signed_at) = match outer.predicate_type.as_str() {
+    let (statement, subject_name, key_id, signed_at) = match outer.predicate_type.as_str() {
         RECEIPT => {
             let receipt: Receipt = typed(outer.predicate)?;
-            let (id, key, at) = (receipt.submission_id, receipt.key_id.clone(), receipt.received_at);
+            let (id, key, at) = (receipt.submission_id.to_string(), receipt.key_id.clone(), receipt.received_at);
             (Statement::Receipt(Box::new(receipt)), id, key, at)
         }
         RUN => {
@@ -112,12 +119,17 @@ pub fn verify(bytes: &[u8], trusted: &TrustedKeys) -> Result<Verified, Refused> 
             if run.verdict.is_some() == run.failure.is_some() {
                 return Err(unknown("a run ends with a verdict or with a failure".to_owned()));
             }
-            let (id, key, at) = (run.submission_id, run.key_id.clone(), run.finished_at);
+            let (id, key, at) = (run.submission_id.to_string(), run.key_id.clone(), run.finished_at);
             (Statement::Run(Box::new(run)), id, key, at)
+        }
+        READINESS => {
+            let readiness: ReadinessStatement = typed(outer.predicate)?;
+            let (key, at) = (readiness.key_id.clone(), readiness.signed_at);
+            (Statement::Readiness(Box::new(readiness)), PROGRAM.to_owned(), key, at)
         }
         other => return Err(unknown(format!("predicateType is {:?}", shortened(other)))),
     };
-    if subject.name != submission.to_string() {
+    if subject.name != subject_name {
         return Err(unknown("its subject and its predicate name different submissions".to_owned()));
     }
     // Other keys may have signed as well, but the key that the statement names must be among the signers.
@@ -188,7 +200,7 @@ impl Verified {
     pub fn artifacts(&self) -> Result<&[ArtifactStatement], Refused> {
         match &self.statement {
             Statement::Run(run) if !run.artifacts.is_empty() => Ok(&run.artifacts),
-            Statement::Run(_) | Statement::Receipt(_) => Err(Refused::NoArtifacts),
+            Statement::Run(_) | Statement::Receipt(_) | Statement::Readiness(_) => Err(Refused::NoArtifacts),
         }
     }
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::envelope::Envelope;
 use super::key::PrivateKey;
 use super::keys::{PublishedKey, SigningKeys, TrustedKeys};
-use super::statement::{InToto, RECEIPT, RUN};
+use super::readiness::{PROGRAM, check_file};
+use super::statement::{InToto, Material, READINESS, RECEIPT, RUN};
 use super::verify::{Refused, Statement, Verified, verify};
 
 const SHA256: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -85,6 +86,29 @@ fn the_artifacts_of_a_run_are_named_and_checked() {
     assert!(
         matches!(artifact.check(&other), Err(Refused::Artifact { name, seen, .. }) if seen == other && name.ends_with("a.png"))
     );
+}
+
+#[test]
+fn a_readiness_statement_is_about_the_program_and_names_its_files() {
+    let key = PrivateKey::generate();
+    let material = json!({ "name": "report.md", "digest": { "sha256": SHA256 } });
+    let predicate = json!({
+        "ready": false, "begun_at": "2026-11-21T10:15:30Z", "ended_at": "2026-11-21T12:15:30Z",
+        "signed_at": "2026-11-21T12:20:00Z", "commit": "c", "programs": [], "host": {}, "settings": {}, "clocks": {},
+        "thresholds": material, "planted": [], "files": [material], "notes": [], "key_id": key.id(),
+        "conditions": [{ "name": "load", "claim": "c", "method": "m", "outcome": "not_shown", "checks": [] }],
+    });
+    let about = |name: &str| {
+        serde_json::to_value(InToto::new(Material::new(name, SHA256), READINESS, predicate.clone())).unwrap()
+    };
+    let seen = verified(&key, &about(PROGRAM)).unwrap();
+    let Statement::Readiness(readiness) = &seen.statement else { panic!("{seen:?}") };
+    assert!(!readiness.ready && readiness.conditions[0].outcome == "not_shown");
+    check_file(&readiness.files[0], SHA256).unwrap();
+    let other = "b".repeat(64);
+    assert!(matches!(check_file(&readiness.files[0], &other), Err(Refused::File { name, .. }) if name == "report.md"));
+    assert!(matches!(seen.check_output(SHA256), Err(Refused::NoOutput)));
+    assert!(matches!(verified(&key, &about("another program")), Err(Refused::NotAStatement(_))));
 }
 
 #[test]

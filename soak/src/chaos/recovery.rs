@@ -8,10 +8,9 @@ use assize_host::clock::{Clock, Stopwatch};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::history;
-use super::installation::Installation;
-use super::load::Load;
-use super::operations::DRAINED;
+use crate::history;
+use crate::installation::Installation;
+use crate::load::Load;
 
 /// A measured time, and its limit.
 #[derive(Debug, Clone)]
@@ -102,7 +101,7 @@ async fn only_one_worker(installation: &mut Installation) -> Result<()> {
     while installation.workers.len() > 1
         && let Some(worker) = installation.workers.pop()
     {
-        worker.stop(DRAINED).await?;
+        worker.stop(installation.shape.drained()).await?;
         installation.retired.push(worker);
     }
     installation.ready(&installation.workers[0]).await

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::audit::{Findings, VIOLATION_KINDS, ViolationKind};
-use super::history::History;
 use super::recovery::Figure;
-use super::schedule::{KINDS, Kind};
+use crate::audit::{Findings, VIOLATION_KINDS, ViolationKind};
+use crate::history::History;
+use crate::schedule::{KINDS, Kind};
+use crate::stats::quantile;
 
 /// A fault that was injected.
 #[derive(Debug, Clone)]
@@ -60,14 +61,6 @@ pub fn moved(history: &History, done: &[Done]) -> BTreeMap<Kind, Vec<f64>> {
     by_kind
 }
 
-/// Returns the value that `percent` of all values do not exceed; `None` if there are no values.
-fn quantile(values: &[f64], percent: usize) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((sorted.len() * percent / 100).min(last)).copied()
-}
-
 fn seconds(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
@@ -92,7 +85,7 @@ impl Summary<'_> {
         for (kind, name, ..) in KINDS {
             let (count, canaries, moved) = self.of_kind(*kind);
             if count > 0 {
-                let figures = [&canaries[..], moved].map(|of| [50, 99].map(|p| seconds(quantile(of, p))));
+                let figures = [&canaries[..], moved].map(|of| [0.5, 0.99].map(|share| seconds(quantile(of, share))));
                 let row = [(*name).to_owned(), count.to_string()].into_iter().chain(figures.into_iter().flatten());
                 kinds.add_row(row);
             }
@@ -148,10 +141,10 @@ impl Summary<'_> {
                 let value = json!({
                     "count": count,
                     "recovered": canaries.len(),
-                    "new_run_p50_s": quantile(&canaries, 50),
-                    "new_run_p99_s": quantile(&canaries, 99),
-                    "active_runs_move_p50_s": quantile(moved, 50),
-                    "active_runs_move_p99_s": quantile(moved, 99),
+                    "new_run_p50_s": quantile(&canaries, 0.5),
+                    "new_run_p99_s": quantile(&canaries, 0.99),
+                    "active_runs_move_p50_s": quantile(moved, 0.5),
+                    "active_runs_move_p99_s": quantile(moved, 0.99),
                 });
                 (count > 0).then_some((*name, value))
             })
@@ -200,16 +193,4 @@ fn table(header: &[&str]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        assert_eq!(quantile(&[], 50), None);
-        assert_eq!(quantile(&[3.0, 1.0, 2.0], 50), Some(2.0));
-        assert_eq!(quantile(&[1.0], 99), Some(1.0));
-    }
 }

@@ -62,9 +62,9 @@ impl Expected {
 /// A project to submit.
 #[derive(Debug, Clone)]
 pub struct Project {
-    pub name: &'static str,
-    pub template: &'static str,
-    pub files: Vec<(&'static str, String)>,
+    pub name: String,
+    pub template: String,
+    pub files: Vec<(String, Vec<u8>)>,
     pub expected: Expected,
 }
 
@@ -142,15 +142,16 @@ pub fn project(name: &'static str, random: &mut StdRng) -> Project {
         "flood" => ("quick", run("exec yes all work and no play".to_owned()), ended(FailureCode::OutputLimit)),
         _ => ("quick", run(nap()), full),
     };
-    Project { name, template, files, expected }
+    let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
+    Project { name: name.to_owned(), template: template.to_owned(), files, expected }
 }
 
 impl Project {
     pub fn archive(&self) -> Result<Vec<u8>> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, text) in &self.files {
-            zip.start_file(*name, SimpleFileOptions::default())?;
-            zip.write_all(text.as_bytes())?;
+            zip.start_file(name.as_str(), SimpleFileOptions::default())?;
+            zip.write_all(text)?;
         }
         Ok(zip.finish()?.into_inner())
     }
@@ -206,7 +207,7 @@ mod tests {
         for (name, _) in PROJECTS {
             let project = project(name, &mut StdRng::seed_from_u64(1));
             assert_eq!(project.name, *name);
-            assert!(templates.get(project.template).is_some(), "{name}");
+            assert!(templates.get(&project.template).is_some(), "{name}");
             assert!(!project.archive().unwrap().is_empty());
         }
     }

@@ -19,8 +19,8 @@ use super::signals;
 /// The longest that the engine may take to answer or to stop.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The images of the cells.
-const IMAGES: [&str; 2] = ["assize/base:1", "assize/berth:1"];
+/// The images that every installation here needs.
+pub const BASE_IMAGES: [&str; 2] = ["assize/base:1", "assize/berth:1"];
 
 pub struct Engine {
     pub socket: PathBuf,
@@ -32,8 +32,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine with files in `folder` and sockets in `run`, and copies the images into it.
-    pub async fn start(folder: &Path, run: &Path) -> Result<Self> {
+    /// Starts an engine with files in `folder` and sockets in `run`, and copies these images into it.
+    pub async fn start(folder: &Path, run: &Path, images: &[String]) -> Result<Self> {
         let socket = run.join("docker.sock");
         let docker = Docker::connect_with_unix(&socket.display().to_string(), 120, API_DEFAULT_VERSION)
             .or_else(|_| Docker::connect_with_socket_defaults())?;
@@ -46,7 +46,7 @@ impl Engine {
         engine.docker = Docker::connect_with_unix(&engine.socket.display().to_string(), 120, API_DEFAULT_VERSION)?
             .negotiate_version()
             .await?;
-        let load = format!("docker save {} | docker -H unix://{} load -q", IMAGES.join(" "), engine.socket.display());
+        let load = format!("docker save {} | docker -H unix://{} load -q", images.join(" "), engine.socket.display());
         let loaded = Command::new("bash").args(["-o", "pipefail", "-c", &load]).stdout(Stdio::null()).status().await?;
         ensure!(loaded.success(), "the images cannot be copied from the host's engine: run `make images`");
         Ok(engine)

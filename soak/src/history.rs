@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use assize_domain::run::Status;
 use assize_host::clock::Stopwatch;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -20,6 +21,7 @@ pub struct Row {
     pub id: Uuid,
     pub submission: Uuid,
     pub status: String,
+    pub phase: Option<String>,
     pub attempt: i32,
     pub crashes: i32,
     pub cause: Option<String>,
@@ -28,11 +30,13 @@ pub struct Row {
     pub score: Option<f64>,
     pub max_score: Option<f64>,
     pub half_slots: i32,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
     pub metadata: Value,
 }
 
 /// An event of a run.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Event {
     pub id: i64,
     pub run_id: Uuid,
@@ -42,6 +46,7 @@ pub struct Event {
     pub to_status: String,
     pub phase: Option<String>,
     pub failure_code: Option<String>,
+    #[serde(skip)]
     pub evidence: Option<Value>,
 }
 
@@ -64,8 +69,10 @@ pub struct History {
 
 impl History {
     pub async fn read(pool: &PgPool) -> Result<Self> {
-        let query = "SELECT run.id, run.project_submission_id AS submission, run.status, run.attempt, run.crashes,
+        let query =
+            "SELECT run.id, run.project_submission_id AS submission, run.status, run.phase, run.attempt, run.crashes,
                 run.cause, run.failure_code, run.evidence, run.score, run.max_score, run.half_slots,
+                run.started_at, run.finished_at,
                 submission.metadata
             FROM project_evaluation_runs AS run
             JOIN project_submissions AS submission ON submission.id = run.project_submission_id";

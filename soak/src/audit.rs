@@ -8,17 +8,18 @@ use std::path::Path;
 
 use assize_domain::run::retry::MAX_RETRIES;
 use assize_domain::run::{StageName, Status};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::cells::ContainerLifetime;
 use super::history::{Event, History, Row};
-use super::installation::TOTAL_SLOTS;
 use super::load::Record;
 use super::projects::Expected;
 
 /// A kind of violation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ViolationKind {
     /// A run was accepted and did not end.
     Lost,
@@ -37,7 +38,7 @@ pub const VIOLATION_KINDS: [(ViolationKind, &str); 4] = [
     (ViolationKind::Leaked, "leaked"),
 ];
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Violation {
     pub sort: ViolationKind,
     pub what: String,
@@ -49,7 +50,7 @@ impl Violation {
         Self { sort, what: what.into(), run: None }
     }
 
-    fn in_run(run: Uuid, sort: ViolationKind, what: impl Into<String>) -> Self {
+    pub fn in_run(run: Uuid, sort: ViolationKind, what: impl Into<String>) -> Self {
         Self { sort, what: what.into(), run: Some(run) }
     }
 }
@@ -66,8 +67,13 @@ pub struct Findings {
     pub retries: BTreeMap<String, u64>,
 }
 
-/// Examines all runs.
-pub fn examine(history: &History, records: &[Record], lifetimes: &BTreeMap<String, ContainerLifetime>) -> Findings {
+/// Examines all runs of an installation with this number of slots.
+pub fn examine(
+    history: &History,
+    records: &[Record],
+    lifetimes: &BTreeMap<String, ContainerLifetime>,
+    slots: u32,
+) -> Findings {
     let mut findings = Findings::default();
     let by_number: BTreeMap<u64, &Record> = records.iter().map(|record| (record.number, record)).collect();
     let mut seen = BTreeSet::new();
@@ -91,7 +97,7 @@ pub fn examine(history: &History, records: &[Record], lifetimes: &BTreeMap<Strin
         }
     }
     findings.violations.extend(side_by_side(lifetimes));
-    findings.violations.extend(over_the_cap(history));
+    findings.violations.extend(over_the_cap(history, slots));
     findings
 }
 
@@ -126,12 +132,7 @@ impl Findings {
             return;
         }
         let score = (row.score.unwrap_or(-1.0), row.max_score.unwrap_or(-1.0));
-        let as_expected = status == record.expected.status()
-            && match record.expected {
-                Expected::Scored { score: wanted, max_score } => score == (wanted, max_score),
-                Expected::Ended { code: wanted } => code == wanted.as_str(),
-            };
-        if !as_expected {
+        if !is_expected(row, status, record.expected) {
             let what = format!(
                 "project {} must end with {:?}, and ended as {name} with {:?}: {}",
                 record.project,
@@ -142,15 +143,22 @@ impl Findings {
             violate(ViolationKind::Illegal, what);
         }
         if let Some(reported) = &record.end
-            && (reported["status"].as_str() != Some(row.status.as_str()) || reported["score"].as_f64() != row.score)
+            && (reported.status.as_deref() != Some(row.status.as_str()) || reported.score != row.score)
         {
-            let what = format!(
-                "the API returned {} {}, and the row has {name} {score:?}",
-                reported["status"], reported["score"]
-            );
+            let what = format!("the API returned {reported:?}, and the row has {name} {score:?}");
             violate(ViolationKind::Illegal, what);
         }
     }
+}
+
+/// Returns whether a run ended as its project must.
+pub fn is_expected(row: &Row, status: Status, expected: Expected) -> bool {
+    let score = (row.score.unwrap_or(-1.0), row.max_score.unwrap_or(-1.0));
+    status == expected.status()
+        && match expected {
+            Expected::Scored { score: wanted, max_score } => score == (wanted, max_score),
+            Expected::Ended { code } => row.failure_code.as_deref() == Some(code.as_str()),
+        }
 }
 
 fn message(row: &Row) -> String {
@@ -160,7 +168,7 @@ fn message(row: &Row) -> String {
 
 /// Checks that every state change is legal, that attempts count up, that no stage begins twice in one attempt, and that
 /// the run ends once.
-fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
+pub fn trail(run: Uuid, events: &[Event]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut violate = |sort, what| found.push(Violation::in_run(run, sort, what));
     let (mut at, mut attempt, mut ends) = (None::<Status>, 1, 0);
@@ -234,10 +242,10 @@ fn side_by_side(lifetimes: &BTreeMap<String, ContainerLifetime>) -> Vec<Violatio
 
 /// Finds a moment at which more half-slots were active than all workers together have. Events are in the order in which
 /// they were written, and an end is written before it is committed, so every finding really happened.
-fn over_the_cap(history: &History) -> Vec<Violation> {
+fn over_the_cap(history: &History, slots: u32) -> Vec<Violation> {
     let mut all: Vec<&Event> = history.events.values().flatten().collect();
     all.sort_by_key(|event| event.id);
-    let cap = i32::try_from(TOTAL_SLOTS * 2).unwrap_or(i32::MAX);
+    let cap = i32::try_from(slots * 2).unwrap_or(i32::MAX);
     let mut active: BTreeMap<Uuid, i32> = BTreeMap::new();
     for event in all {
         let Some(row) = history.rows.get(&event.run_id) else { continue };
@@ -269,14 +277,15 @@ pub fn repeated_stages(run: Uuid, by_attempt: &BTreeMap<String, String>) -> Opti
     by_attempt.iter().find_map(twice)
 }
 
-/// Returns a cgroup folder for each of these containers that still has one.
-pub fn cgroups<'a>(containers: impl Iterator<Item = &'a String>) -> Vec<String> {
+/// Returns a cgroup folder for each of these containers of an instance that still has one.
+pub fn cgroups<'a>(instance: &str, containers: impl Iterator<Item = &'a String>) -> Vec<String> {
     let root = Path::new("/sys/fs/cgroup");
     let controllers: Vec<_> =
         std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
     let mut left = Vec::new();
     for id in containers {
-        let names = [format!("docker/{id}"), format!("system.slice/docker-{id}.scope")];
+        let names =
+            [format!("assize-{instance}/{id}"), format!("docker/{id}"), format!("system.slice/docker-{id}.scope")];
         let places = controllers.iter().map(AsRef::as_ref).chain(std::iter::once(root));
         left.extend(
             places

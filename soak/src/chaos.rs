@@ -12,44 +12,34 @@
 //! The exit code is 1 if anything was lost, duplicated, illegal or leaked. The folder `target/chaos/site` with all logs
 //! and the database is then preserved.
 
-mod audit;
-mod cells;
-mod engine;
-mod engine_proxy;
-mod history;
-mod installation;
-mod load;
-mod operations;
-mod postgres_proxy;
-mod projects;
 mod recovery;
-mod run_report;
-mod schedule;
-mod service;
-mod signals;
 mod summary;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use assize_host::clock::Stopwatch;
-use bollard::query_parameters::ListVolumesOptions;
 use futures_util::StreamExt;
 
-use audit::{Findings, Violation, ViolationKind};
-use history::History;
-use installation::Installation;
-use load::Load;
-use operations::FaultResult;
-use recovery::Figure;
-use schedule::{Fault, KINDS, Kind};
-use summary::{Done, Summary};
+use self::recovery::Figure;
+use self::summary::{Done, Summary};
+use crate::audit::{self, Findings, Violation, ViolationKind};
+use crate::history::History;
+use crate::installation::{Installation, Shape};
+use crate::load::{Draw, Load, Offer};
+use crate::operations::{self, FaultResult};
+use crate::schedule::{self, Fault, KINDS, Kind};
+use crate::{closing, projects, run_report, site};
 
 /// The number of concurrent runs, which fill the slots of both workers, or nearly so.
 const IN_FLIGHT: usize = 6;
+
+/// The number of users of an organisation.
+const USERS: u64 = 4;
+
+/// The longest that a client follows a run.
+const RUN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The longest that a run may take that is submitted after a fault. Leases go stale after 30 s.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -57,27 +47,12 @@ const CANARY_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest that a run may take to end after the last fault: a lease, its deadline and 60 s.
 const END_TIMEOUT: Duration = Duration::from_secs(30 + projects::LONGEST_S + 60);
 
-/// The longest that an orphaned container may exist: 60 s, and some time for a busy host.
-const ORPHAN_TIMEOUT: Duration = Duration::from_secs(70);
-
 /// The number of faults that may fail to be injected because the installation was not as expected. Each is a violation;
 /// after one more, the program stops.
 const MAX_FAILED_FAULTS: usize = 3;
 
 /// The number of runs whose report is printed. The reports of the others are only in the folder.
 const MAX_PRINTED_REPORTS: usize = 5;
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("chaos: error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
-}
 
 struct Options {
     faults: Vec<Fault>,
@@ -109,16 +84,14 @@ fn options() -> Result<Options> {
     Ok(Options { figures, faults: schedule::generate(seed, count, &kinds), seed, left_out })
 }
 
-async fn run() -> Result<bool> {
+/// Runs chaos, and returns whether there was no violation.
+pub async fn run() -> Result<bool> {
     let options = options()?;
     println!("chaos: FAULTS={} SEED={}", options.faults.len(), options.seed);
-    let chaos = target().join("chaos");
-    std::fs::create_dir_all(&chaos)?;
-    let lock = std::fs::File::create(chaos.join("lock"))?;
-    ensure!(lock.try_lock().is_ok(), "another chaos runs in {}; wait until it has ended", chaos.display());
-    engine_of_before(&chaos).await;
+    let chaos = site::target().join("chaos");
+    let _lock = site::lock(&chaos).await?;
     let begun = Stopwatch::start();
-    let mut installation = Installation::start(&chaos.join("site")).await?;
+    let mut installation = Installation::start(&chaos.join("site"), Shape::chaos()).await?;
     let done = tokio::select! {
         done = under_load(&mut installation, &options, begun) => done,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
@@ -159,38 +132,21 @@ async fn run() -> Result<bool> {
     Ok(clean)
 }
 
-/// Returns the folder of the build. This program is in `<target>/<profile>/`.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    program.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned()
-}
-
-/// Stops the engine of an earlier chaos that was killed. The folder in its command line identifies it.
-async fn engine_of_before(chaos: &Path) {
-    let ours = chaos.join("site/engine").display().to_string();
-    for program in ["dockerd", "containerd"] {
-        for pid in signals::with_words(program, &ours) {
-            println!("chaos: stopping the {program} of an earlier chaos that was killed (process {pid})");
-            signals::send(pid, rustix::process::Signal::TERM);
-            while !signals::command_line(pid).is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 type Ended = (Vec<Done>, Findings, Vec<Figure>, Arc<Load>);
 
 async fn under_load(installation: &mut Installation, options: &Options, begun: Stopwatch) -> Result<Ended> {
     let mut violations = Vec::new();
-    let load = Load::new(&installation.url, installation.orgs.clone(), options.seed)?;
+    let seed = options.seed;
+    let draw: Draw = Box::new(move |number| projects::draw(seed, number));
+    let offer = Offer { draw, users: USERS, run_timeout: RUN_TIMEOUT };
+    let load = Load::new(&installation.url, installation.orgs.clone(), offer)?;
     for _ in 0..2 {
         let worker = installation.worker(&[]).await?;
         installation.workers.push(worker);
     }
     let took = load.canary(CANARY_TIMEOUT).await?;
     println!("chaos: ready after {:.1} s, a run takes {:.2} s", begun.elapsed().as_secs_f64(), took.as_secs_f64());
-    let clients = load.begin(IN_FLIGHT);
+    let clients = load.begin(IN_FLIGHT, Duration::ZERO);
     let mut done = Vec::new();
     let mut failed = 0;
     for (at, fault) in options.faults.iter().enumerate() {
@@ -222,29 +178,21 @@ async fn under_load(installation: &mut Installation, options: &Options, begun: S
     println!("{:>7.1} the last runs", begun.elapsed().as_secs_f64());
     load.stop();
     operations::all_ended(clients, END_TIMEOUT).await;
-    wait_for_ends(installation).await?;
+    closing::wait_for_ends(installation, END_TIMEOUT).await?;
     let mut figures = Vec::new();
     if options.figures {
         println!("{:>7.1} recovery", begun.elapsed().as_secs_f64());
         figures = recovery::measure(installation, &load).await?;
-        wait_for_ends(installation).await?;
+        closing::wait_for_ends(installation, END_TIMEOUT).await?;
     }
     println!("{:>7.1} comparing", begun.elapsed().as_secs_f64());
     violations.extend(repeated_stages(installation, &load).await?);
-    violations.extend(stop(installation).await?);
+    violations.extend(closing::stop_workers(installation).await?);
     let history = History::read(&installation.pool).await?;
-    let mut findings = audit::examine(&history, &load.records(), &installation.cells.lifetimes());
+    let mut findings =
+        audit::examine(&history, &load.records(), &installation.cells.lifetimes(), installation.shape.total_slots);
     findings.violations.extend(violations);
     Ok((done, findings, figures, load))
-}
-
-/// Waits until every run has ended. If one does not end in time, the audit reports it.
-async fn wait_for_ends(installation: &Installation) -> Result<()> {
-    let begun = Stopwatch::start();
-    while history::open(&installation.pool).await? > 0 && begun.elapsed() < END_TIMEOUT {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    Ok(())
 }
 
 /// Returns a violation for each completed run whose output shows that a stage began twice.
@@ -257,55 +205,6 @@ async fn repeated_stages(installation: &Installation, load: &Load) -> Result<Vec
         audit::repeated_stages(run, &output)
     });
     Ok(futures_util::stream::iter(looking).buffer_unordered(8).filter_map(async |found| found).collect().await)
-}
-
-/// Stops all workers in order. Everything that is left after that is leaked.
-async fn stop(installation: &mut Installation) -> Result<Vec<Violation>> {
-    let mut found = Vec::new();
-    let mut leak = |what: String| found.push(Violation::new(ViolationKind::Leaked, what));
-    let begun = Stopwatch::start();
-    let pids: Vec<u32> = installation.workers.iter().filter_map(service::Service::pid).collect();
-    let orphans = async || -> Result<Vec<_>> {
-        let there = installation.cells.containers().await?;
-        let lifetimes = installation.cells.lifetimes().into_iter();
-        Ok(lifetimes.filter(|(id, lifetime)| there.contains_key(id) && !lifetime.is_berth_of(&pids)).collect())
-    };
-    while begun.elapsed() < ORPHAN_TIMEOUT && !orphans().await?.is_empty() {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    for (id, lifetime) in orphans().await? {
-        leak(format!(
-            "{} exists {} s after its run ended or its worker died",
-            lifetime.named(&id),
-            ORPHAN_TIMEOUT.as_secs()
-        ));
-    }
-    for worker in std::mem::take(&mut installation.workers) {
-        if let Err(error) = worker.stop(operations::DRAINED).await {
-            leak(format!("{error:#}"));
-        }
-        installation.retired.push(worker);
-    }
-    let there = installation.cells.containers().await?;
-    let lifetimes = installation.cells.lifetimes();
-    for (id, state) in &there {
-        leak(format!(
-            "{} ({state}) is left after every worker has stopped",
-            lifetimes.get(id).cloned().unwrap_or_default().named(id)
-        ));
-    }
-    let volumes =
-        installation.engine.docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default();
-    volumes.iter().for_each(|volume| leak(format!("volume {}", volume.name)));
-    audit::cgroups(lifetimes.keys().filter(|id| !there.contains_key(*id)))
-        .into_iter()
-        .for_each(|folder| leak(format!("cgroup {folder}")));
-    let leases = "SELECT count(*) FROM project_evaluation_runs WHERE status IN ('preparing', 'running', 'parsing')";
-    let leases = history::count(&installation.pool, leases).await?;
-    if leases > 0 {
-        leak(format!("{leases} leases"));
-    }
-    Ok(found)
 }
 
 /// Prints the violations, and the reports of the first few runs that have one.

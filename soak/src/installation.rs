@@ -1,4 +1,4 @@
-//! The installation that faults are injected into. All its services are real and started by this program.
+//! The installation that load and faults meet. All its services are real and started by this program.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -27,17 +27,17 @@ use super::projects::{self, OUTPUT_LIMIT};
 use super::service::{Service, Spec};
 use super::signals;
 
-/// The slots of each worker.
-pub const WORKER_SLOTS: u32 = 2;
-
-/// The slots of all workers together. A third worker exists while one is replaced.
-pub const TOTAL_SLOTS: u32 = 3 * WORKER_SLOTS;
+/// The slots of each worker of chaos.
+const CHAOS_WORKER_SLOTS: u32 = 2;
 
 /// The drain timeout of a worker, in seconds.
 pub const DRAIN_S: u64 = 3;
 
 /// The longest that a process may take to be ready. A worker creates its sandbox containers first.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How much longer a worker may take to be ready or to end for each slot, whose sandbox container it creates and removes.
+const TIMEOUT_PER_SLOT: Duration = Duration::from_secs(4);
 
 /// Bytes of each end of a stage's output that are stored: two ends are far below [`OUTPUT_LIMIT`].
 const OUTPUT_END: &str = "16384";
@@ -48,7 +48,55 @@ const SMALL_MIB: u64 = 512;
 /// The organisations that submit the load, and one that submits single runs.
 const ORGS: [&str; 4] = ["north", "south", "west", "canary"];
 
+/// What distinguishes the installations of chaos and of a load.
+pub struct Shape {
+    pub worker_slots: u32,
+    /// The slots of all workers together. Another worker exists while one is replaced.
+    pub total_slots: u32,
+    /// The images that are copied from the host's engine.
+    pub images: Vec<String>,
+    /// The folder of real templates, and the names of those that are copied from it.
+    pub templates: Option<(PathBuf, Vec<String>)>,
+    /// Whether uploads and blobs lie in a small file system that can be filled.
+    pub is_small: bool,
+    /// The settings that differ from those of chaos.
+    pub settings: Settings,
+}
+
+impl Shape {
+    pub fn chaos() -> Self {
+        Self {
+            worker_slots: CHAOS_WORKER_SLOTS,
+            total_slots: 3 * CHAOS_WORKER_SLOTS,
+            images: engine::BASE_IMAGES.map(str::to_owned).to_vec(),
+            templates: None,
+            is_small: true,
+            settings: Settings::default()
+                .with("per_user_max_active", 4)
+                .with("output_limit_bytes", OUTPUT_LIMIT)
+                // The small file system counts, unlike the rest of the host.
+                .with("min_free_disk_mib", 8)
+                .with("log", "info,assize=debug"),
+        }
+    }
+
+    /// The longest that a worker may take to be ready.
+    fn ready_timeout(&self) -> Duration {
+        READY_TIMEOUT + TIMEOUT_PER_SLOT * self.worker_slots
+    }
+
+    /// The longest that a draining worker may take to end. After `drain_timeout_s` it stops its maintenance and removes its
+    /// sandbox containers.
+    pub fn drained(&self) -> Duration {
+        Duration::from_secs(DRAIN_S + 40) + TIMEOUT_PER_SLOT * self.worker_slots
+    }
+}
+
 pub struct Installation {
+    pub shape: Shape,
+    /// The settings of all processes.
+    pub settings: Settings,
+    pub instance: String,
     pub folder: PathBuf,
     pub url: String,
     pub embedded: Embedded,
@@ -74,8 +122,8 @@ pub struct Installation {
 
 impl Installation {
     /// Starts everything but the workers, with files under `folder`, which is emptied first.
-    pub async fn start(folder: &Path) -> Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "chaos mounts file systems and starts an engine; run it as root");
+    pub async fn start(folder: &Path, shape: Shape) -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "soak mounts file systems and starts an engine; run it as root");
         let program = std::env::current_exe()?.with_file_name("assize");
         ensure!(program.is_file(), "there is no {}: run `cargo build`", program.display());
         let warden = program.with_file_name("assize-warden");
@@ -87,13 +135,16 @@ impl Installation {
         let run = tempfile::Builder::new().prefix("assize-chaos-").tempdir()?;
         let small = folder.join("small");
         std::fs::create_dir_all(&small)?;
-        let size = format!("size={SMALL_MIB}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&small).status().await?;
-        ensure!(mounted.success(), "a file system cannot be mounted at {}", small.display());
-        projects::write_templates(&folder.join("templates"))?;
+        if shape.is_small {
+            let size = format!("size={SMALL_MIB}m");
+            let mounted =
+                Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&small).status().await?;
+            ensure!(mounted.success(), "a file system cannot be mounted at {}", small.display());
+        }
+        write_templates(&folder.join("templates"), &shape).await?;
 
         let embedded = Embedded::start(&folder.join("data"), Durability::Safe).await?;
-        let engine = Engine::start(&folder.join("engine"), run.path()).await?;
+        let engine = Engine::start(&folder.join("engine"), run.path(), &shape.images).await?;
         let instance = format!("chaos-{}", Uuid::now_v7().simple());
         let instance: String = instance.chars().take(40).collect();
         let cells = Cells::watch(engine.docker.clone(), &instance);
@@ -117,10 +168,10 @@ impl Installation {
             .connect_lazy(&embedded.database_url)?;
         let api_listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         keys::ensure_signing_key(&Settings::signing_key_file(folder))?;
-        let environment: Vec<_> = Settings::in_folder(&small)
+        let settings = Settings::in_folder(&small)
             .ignoring_host_load()
             .with("signing_key_file", Settings::signing_key_file(folder).display())
-            .with("instance", instance)
+            .with("instance", &instance)
             .with("database_url", database_url)
             .with("redis_url", &embedded.redis_url)
             .with("api_listen", &api_listen)
@@ -128,22 +179,20 @@ impl Installation {
             .with("worker_metrics_listen", "127.0.0.1:0")
             .with("templates_dir", folder.join("templates").display())
             .with("docker_host", format!("unix://{}", engine_socket.display()))
-            .with("worker_slots", WORKER_SLOTS)
-            .with("max_active_evaluations", TOTAL_SLOTS)
-            .with("per_user_max_active", 4)
+            .with("worker_slots", shape.worker_slots)
+            .with("max_active_evaluations", shape.total_slots)
             .with("drain_timeout_s", DRAIN_S)
-            .with("output_limit_bytes", OUTPUT_LIMIT)
-            // The small file system counts, unlike the rest of the host.
-            .with("min_free_disk_mib", 8)
             .with("log_format", "json")
-            .with("log", "info,assize=debug")
-            .variables()
-            .collect();
+            .overridden_by(&shape.settings);
+        let environment: Vec<_> = settings.variables().collect();
         let log = embedded.folder.logs().join("api.log");
         let spec = Spec { name: "api".to_owned(), program: program.clone(), arguments: &["api"], environment, log };
         let environment = spec.environment.clone();
         let api = Service::start(spec);
         let installation = Self {
+            shape,
+            settings,
+            instance,
             folder: folder.to_owned(),
             url: format!("http://{api_listen}"),
             embedded,
@@ -200,7 +249,7 @@ impl Installation {
     pub async fn ready(&self, worker: &Service) -> Result<()> {
         worker.up().await?;
         worker
-            .wait_for_log("worker ready", READY_TIMEOUT)
+            .wait_for_log("worker ready", self.shape.ready_timeout())
             .await
             .with_context(|| format!("its ends so far: {:?}", worker.ends()))
     }
@@ -266,7 +315,7 @@ impl Installation {
         }
         self.engine.close().await?;
         for trouble in self.embedded.stop().await {
-            eprintln!("chaos: {trouble}");
+            eprintln!("soak: {trouble}");
         }
         engine::release(&self.folder).await;
         self.run.close().ok();
@@ -277,4 +326,15 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// Writes the templates of chaos, and copies the real ones of the shape beside them.
+async fn write_templates(folder: &Path, shape: &Shape) -> Result<()> {
+    projects::write_templates(folder)?;
+    let Some((from, names)) = &shape.templates else { return Ok(()) };
+    for name in names {
+        let copied = Command::new("cp").arg("-r").arg(from.join(name)).arg(folder).status().await?;
+        ensure!(copied.success(), "the template {} cannot be copied", from.join(name).display());
+    }
+    Ok(())
 }

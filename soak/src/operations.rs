@@ -26,10 +26,6 @@ pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.
 /// How long a proxy waits for a matching call or statement.
 const CHANCE: Duration = Duration::from_secs(2);
 
-/// The longest that a draining worker may take to end. After `drain_timeout_s` it stops its maintenance and removes its
-/// sandbox containers.
-pub const DRAINED: Duration = Duration::from_secs(DRAIN_S + 40);
-
 /// The result of a fault that is over.
 pub struct FaultResult {
     /// The time from which the installation can recover.
@@ -160,7 +156,7 @@ async fn roll(installation: &mut Installation, random: &mut StdRng, kind: Kind) 
         old.stop_and_kill(drained).await?;
         FaultResult::now(format!("{note}, killed after {drained:?}"))
     } else {
-        let stopped = old.stop(DRAINED).await;
+        let stopped = old.stop(installation.shape.drained()).await;
         let mut result = FaultResult::now(note);
         result.illegal.extend(stopped.err().map(|error| format!("drain: {error:#}")));
         result
@@ -209,7 +205,7 @@ fn pick(of: &[&'static str], random: &mut StdRng) -> &'static str {
 async fn replace(installation: &mut Installation, worker: usize, more: &[(String, String)]) -> Result<()> {
     let new = installation.worker(more).await?;
     let old: Service = std::mem::replace(&mut installation.workers[worker], new);
-    old.stop(DRAINED).await?;
+    old.stop(installation.shape.drained()).await?;
     installation.retired.push(old);
     Ok(())
 }

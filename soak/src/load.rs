@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use assize_host::clock::Stopwatch;
+use assize_host::clock::{Clock, Stopwatch};
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::StatusCode;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::projects::{self, Expected, Project};
+use super::recording::Estimate;
 
 /// The longest that one request may take. A request that waits for a run takes less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,9 +28,6 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The time between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The number of users of an organisation.
-const USERS: u64 = 4;
 
 /// An organisation that submits.
 #[derive(Debug, Clone)]
@@ -40,15 +39,42 @@ pub struct Org {
 #[derive(Debug, Clone)]
 pub struct Record {
     pub number: u64,
-    pub project: &'static str,
+    pub project: String,
+    pub template: String,
     pub expected: Expected,
     /// The index of its organisation.
     pub org: usize,
-    /// The id of the run in the 202 response.
+    /// When the schedule had it, and when the client began to send it.
+    pub intended_at: DateTime<Utc>,
+    pub sent_at: DateTime<Utc>,
+    /// The id of the run in the 202 response, and when the client had it.
     pub run: Option<Uuid>,
+    pub accepted_at: Option<DateTime<Utc>>,
+    /// The first answer that estimated the start.
+    pub estimate: Option<Estimate>,
     pub cancel_asked: bool,
-    /// The run as the API returned it after its end.
-    pub end: Option<Value>,
+    /// The end as the API returned it, and when the client saw it.
+    pub end: Option<ReportedEnd>,
+    pub seen_end_at: Option<DateTime<Utc>>,
+}
+
+/// What the API returned of a run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportedEnd {
+    pub status: Option<String>,
+    pub score: Option<f64>,
+}
+
+/// Returns the project of a number.
+pub type Draw = Box<dyn Fn(u64) -> Project + Send + Sync>;
+
+/// What a load consists of.
+pub struct Offer {
+    pub draw: Draw,
+    /// The number of users of an organisation.
+    pub users: u64,
+    /// The longest that the client follows a run.
+    pub run_timeout: Duration,
 }
 
 /// The load, with a record of every submission.
@@ -56,7 +82,8 @@ pub struct Load {
     pub url: String,
     pub orgs: Vec<Org>,
     http: reqwest::Client,
-    seed: u64,
+    clock: Clock,
+    offer: Offer,
     next: AtomicU64,
     records: Mutex<BTreeMap<u64, Record>>,
     /// The number of responses other than 202, by HTTP status and code.
@@ -68,13 +95,14 @@ pub struct Load {
 const SINGLE: u64 = 1 << 40;
 
 impl Load {
-    pub fn new(url: &str, orgs: Vec<Org>, seed: u64) -> Result<Arc<Self>> {
+    pub fn new(url: &str, orgs: Vec<Org>, offer: Offer) -> Result<Arc<Self>> {
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build()?;
         Ok(Arc::new(Self {
             url: url.to_owned(),
             orgs,
             http,
-            seed,
+            clock: Clock::system(),
+            offer,
             next: AtomicU64::new(0),
             records: Mutex::default(),
             refusals: Mutex::default(),
@@ -82,20 +110,49 @@ impl Load {
         }))
     }
 
-    /// Keeps `in_flight` runs active until [`Load::stop`].
-    pub fn begin(self: &Arc<Self>, in_flight: usize) -> JoinSet<()> {
+    /// Keeps `in_flight` runs in flight until [`Load::stop`]. The first of them are submitted one after another within
+    /// `ramp`.
+    pub fn begin(self: &Arc<Self>, in_flight: usize, ramp: Duration) -> JoinSet<()> {
+        self.stop.send_replace(false);
         let mut clients = JoinSet::new();
-        for _ in 0..in_flight {
+        let step = ramp / u32::try_from(in_flight).unwrap_or(u32::MAX).max(1);
+        for client in 0..in_flight {
             let load = Arc::clone(self);
+            let mut stopped = self.stop.subscribe();
             clients.spawn(async move {
+                let delay = step * u32::try_from(client).unwrap_or(0);
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
+                }
                 while !*load.stop.borrow() {
-                    let number = load.next.fetch_add(1, Ordering::SeqCst);
                     // Each client takes its next number only when its run has ended.
-                    load.one(number).await;
+                    load.one(load.clock.wall()).await;
                 }
             });
         }
         clients
+    }
+
+    /// Submits `rate` projects per second for `duration`, by a schedule that waits for no run. Returns the clients that
+    /// follow the runs, and the number of arrivals that were left out because `max_in_flight` clients were busy.
+    pub async fn open(self: &Arc<Self>, rate: f64, duration: Duration, max_in_flight: usize) -> (JoinSet<()>, u64) {
+        let begun = self.clock.wall();
+        let (mut clients, mut unsent, mut intended) = (JoinSet::new(), 0, begun);
+        let step = TimeDelta::from_std(Duration::from_secs_f64(1.0 / rate)).unwrap_or(TimeDelta::seconds(1));
+        let end = begun + TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        while intended < end {
+            tokio::time::sleep((intended - self.clock.wall()).to_std().unwrap_or(Duration::ZERO)).await;
+            while clients.try_join_next().is_some() {}
+            if clients.len() < max_in_flight {
+                let load = Arc::clone(self);
+                clients.spawn(async move { load.one(intended).await });
+            } else {
+                unsent += 1;
+            }
+            intended += step;
+        }
+        (clients, unsent)
     }
 
     /// Stops new submissions.
@@ -103,13 +160,14 @@ impl Load {
         self.stop.send_replace(true);
     }
 
-    async fn one(&self, number: u64) {
-        let project = projects::draw(self.seed, number);
+    async fn one(&self, intended_at: DateTime<Utc>) {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        let project = (self.offer.draw)(number);
         let loaders = u64::try_from(self.orgs.len()).unwrap_or(1).saturating_sub(1).max(1);
         // The last organisation submits only canaries.
         let org = usize::try_from(number % loaders).unwrap_or(0);
-        if let Ok(run) = self.submit(number, org, &project).await {
-            self.end_of(number, run, Duration::from_secs(300)).await.ok();
+        if let Ok(run) = self.submit(number, org, &project, intended_at).await {
+            self.end_of(number, run, self.offer.run_timeout).await.ok();
         }
     }
 
@@ -117,7 +175,7 @@ impl Load {
     pub async fn single(&self, name: &'static str) -> Result<(u64, Uuid)> {
         let number = SINGLE + self.next.fetch_add(1, Ordering::SeqCst);
         let project = projects::project(name, &mut StdRng::seed_from_u64(number));
-        let run = self.submit(number, self.orgs.len() - 1, &project).await?;
+        let run = self.submit(number, self.orgs.len() - 1, &project, self.clock.wall()).await?;
         Ok((number, run))
     }
 
@@ -130,17 +188,31 @@ impl Load {
     }
 
     /// Submits a project as a platform would: it retries with the same key until it receives a 202.
-    async fn submit(&self, number: u64, org: usize, project: &Project) -> Result<Uuid> {
-        let Project { name, expected, .. } = *project;
-        let record = Record { number, project: name, expected, org, run: None, cancel_asked: false, end: None };
-        self.change(|records| drop(records.insert(number, record)));
+    async fn submit(&self, number: u64, org: usize, project: &Project, intended_at: DateTime<Utc>) -> Result<Uuid> {
         let archive = project.archive()?;
+        let record = Record {
+            number,
+            project: project.name.clone(),
+            template: project.template.clone(),
+            expected: project.expected,
+            org,
+            intended_at,
+            sent_at: self.clock.wall(),
+            run: None,
+            accepted_at: None,
+            estimate: None,
+            cancel_asked: false,
+            end: None,
+            seen_end_at: None,
+        };
+        self.change(|records| drop(records.insert(number, record)));
         let begun = Stopwatch::start();
         while begun.elapsed() < SUBMIT_TIMEOUT {
             match self.post(number, org, project, archive.clone()).await {
                 Ok((StatusCode::ACCEPTED, body)) => {
                     let run = body["run"]["id"].as_str().context("the 202 names no run")?.parse()?;
-                    self.with(number, |record| record.run = Some(run));
+                    let now = self.clock.wall();
+                    self.with(number, |record| (record.run, record.accepted_at) = (Some(run), Some(now)));
                     return Ok(run);
                 }
                 Ok((status, body)) => {
@@ -161,8 +233,8 @@ impl Load {
         archive: Vec<u8>,
     ) -> Result<(StatusCode, Value), reqwest::Error> {
         let form = Form::new()
-            .text("template", project.template)
-            .text("user", format!("user-{}", number / 7 % USERS))
+            .text("template", project.template.clone())
+            .text("user", format!("user-{}", number / 7 % self.offer.users))
             .text("metadata", format!("{{\"number\": {number}}}"))
             .part("archive", Part::bytes(archive).file_name("project.zip"));
         let request = self.http.post(format!("{}/v1/submissions", self.url)).bearer_auth(&self.orgs[org].key);
@@ -182,17 +254,37 @@ impl Load {
     /// Waits through the API until a run has ended.
     pub async fn end_of(&self, number: u64, run: Uuid, timeout: Duration) -> Result<Value> {
         let begun = Stopwatch::start();
+        // The first answer comes at once: it has the first estimate of the start.
+        let mut query = "";
         while begun.elapsed() < timeout {
-            match self.read(number, run, "?wait=5").await {
+            match self.read(number, run, query).await {
                 Ok(seen) if !seen["finished_at"].is_null() => {
-                    self.with(number, |record| record.end = Some(seen.clone()));
+                    let now = self.clock.wall();
+                    let text = seen["status"].as_str().map(str::to_owned);
+                    let end = ReportedEnd { status: text, score: seen["score"].as_f64() };
+                    self.with(number, |record| (record.end, record.seen_end_at) = (Some(end), Some(now)));
                     return Ok(seen);
                 }
-                Ok(_) => {}
+                Ok(seen) => {
+                    self.note_estimate(number, &seen["queue"]);
+                    query = "?wait=5";
+                }
                 Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
         bail!("run {run} did not end within {} s", timeout.as_secs())
+    }
+
+    /// Keeps the first estimate, or the first reason to wait while there is none.
+    fn note_estimate(&self, number: u64, queue: &Value) {
+        let Some(waiting_for) = queue["waiting_for"].as_str() else { return };
+        let start = queue["estimated_start"].as_str().and_then(|text| text.parse().ok());
+        let estimate = Estimate { asked_at: self.clock.wall(), start, waiting_for: waiting_for.to_owned() };
+        self.with(number, |record| {
+            if record.estimate.as_ref().is_none_or(|earlier| earlier.start.is_none() && start.is_some()) {
+                record.estimate = Some(estimate);
+            }
+        });
     }
 
     /// Returns the run from the API.
