@@ -25,9 +25,9 @@ EXAMPLES:
 /// Time between two looks while the command waits for runs to end.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause the claims of all workers. Runs that have begun go on, and submissions are accepted.
+/// Pause the claims of all workers.
 ///
-/// When the command returns, no run begins any more, and none will until `assize resume`, even if workers are restarted.
+/// Runs that have begun go on, and submissions are accepted. When the command returns, no run begins any more, and none will until `assize resume`, even if workers are restarted.
 /// Platforms read the reason where they ask why a run waits. The command uses the database directly (database_url), so it
 /// needs no API key.
 #[derive(Debug, clap::Args)]
@@ -37,9 +37,9 @@ pub struct Pause {
     options: PauseOptions,
 }
 
-/// Let one worker drain: it claims nothing and takes nothing over, and its runs go on to their end.
+/// Let one worker drain: it claims nothing, and its runs go on to their end.
 ///
-/// The worker stays up, because systemd would start it again if it ended. It claims again after `assize resume WORKER`, or
+/// It takes over no runs of other workers either. The worker stays up, because systemd would start it again if it ended. It claims again after `assize resume WORKER`, or
 /// as a new worker when it was restarted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

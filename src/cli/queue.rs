@@ -17,9 +17,9 @@ use crate::admission::caps;
 /// The number of runs that the command counts. One statement reads them all.
 const MAX_RUNS: i64 = 100_000;
 
-/// Show how many runs wait: by what they wait for, by template and by organisation, with the longest wait of each.
+/// Show how many runs wait, by reason, template and organisation.
 ///
-/// The reasons are those that the API gives for a single run (docs/api.md); slots that are kept for a heavier run count as
+/// Each group is shown with its longest wait. The reasons are those that the API gives for a single run (docs/api.md); slots that are kept for a heavier run count as
 /// `slots`. The command uses the database directly (database_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize queue\n  assize queue --top 3\n  \

@@ -34,9 +34,9 @@ const FAILURES_S: f64 = 900.0;
 /// The part of the queue that each picture reads.
 const QUEUE: QueueLimits = QueueLimits { max_runs: 10_000, max_groups: 10 };
 
-/// Show the installation live: slots, queue, failures of the last 15 minutes, workers, and how this host stalls.
+/// Show slots, queue, failures and workers on a live screen.
 ///
-/// The picture is renewed every second until ctrl-c. If stdout is not a terminal, one picture is printed. The command uses
+/// Failures are those of the last 15 minutes. The screen also shows how this host stalls. The picture is renewed every second until ctrl-c. If stdout is not a terminal, one picture is printed. The command uses
 /// the database directly (database_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize top\n  assize top --once\n  assize top --json | jq .slots.used")]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::rows::{self, WORKER, Waiter, columns, run_with, with};
 
 const CAPS: AdmissionCaps =
-    AdmissionCaps { total_half_slots: 40, browser: 4, api: 3, per_org: 4, per_user: 2, heavy_reserve_after_s: 1e9 };
+    AdmissionCaps { total_half_slots: 40, browser: 40, api: 1, per_org: 3, per_user: 1, heavy_reserve_after_s: 1e9 };
 
 fn groups_of<'a>(groups: &'a [QueueGroup], kind: &str) -> Vec<(&'a str, i64)> {
     groups.iter().filter(|group| group.kind == kind).map(|group| (group.name.as_str(), group.runs)).collect()
@@ -23,18 +23,24 @@ fn wanted_groups(reason: &str) -> WantedGroups<'_> {
     WantedGroups { caps: CAPS, reason, max_runs: 1000, max_groups: 10 }
 }
 
-/// Runs of three organisations, of which as many are active as the caps allow.
+/// Runs of four organisations, of which as many are active as the caps allow.
 async fn fill(pool: &PgPool, store: &Store) -> Vec<(Uuid, Uuid)> {
     let worker = WorkerReport { id: WORKER, half_slots: 40, state: "claiming", detail: "", unenforced: &[] };
     store.report_worker(worker).await.unwrap();
     let mut waiters = Vec::new();
-    for place in 0..3 {
+    let mut add = |organization, user, half_slots: &[i32]| {
+        waiters.extend(half_slots.iter().map(|half_slots| Waiter { organization, user, half_slots: *half_slots }));
+    };
+    add(rows::organization(pool).await, "ada", &[2; 4]);
+    for _ in 0..2 {
         let organization = rows::organization(pool).await;
         for user in ["ada", "bob", "eve", "joe"] {
-            for half_slots in [1, 2, 1, 4, 2][..4 + place % 2].iter().copied() {
-                waiters.push(Waiter { organization, user, half_slots });
-            }
+            add(organization, user, &[2, 2]);
         }
+    }
+    let organization = rows::organization(pool).await;
+    for user in ["ada", "bob", "eve"] {
+        add(organization, user, &[1]);
     }
     let ids = rows::enqueue(pool, &waiters).await;
     let wanted = Wanted { worker_half_slots: 40, worker_capacity: 40, caps: CAPS, most: 16 };
@@ -58,7 +64,9 @@ async fn the_reasons_are_those_of_the_single_runs(pool: PgPool) {
     let reasons: BTreeMap<String, i64> =
         groups_of(&groups, "reason").into_iter().map(|(name, runs)| (name.to_owned(), runs)).collect();
     assert_eq!(reasons, singly);
-    assert!(reasons.len() >= 4, "the test has too few reasons: {reasons:?}");
+    for name in ["user_cap", "org_cap", "api_cap", "retry_backoff"] {
+        assert!(reasons.contains_key(name), "the test has no {name}: {reasons:?}");
+    }
     let all = singly.values().sum::<i64>();
     assert_eq!(groups_of(&groups, "all"), [("", all)]);
     for kind in ["template", "organization"] {
@@ -66,7 +74,7 @@ async fn the_reasons_are_those_of_the_single_runs(pool: PgPool) {
         assert_eq!(of_kind.iter().map(|(_, runs)| runs).sum::<i64>(), all, "{kind}: {of_kind:?}");
         assert!(of_kind.windows(2).all(|pair| pair[0].1 >= pair[1].1), "the largest first: {of_kind:?}");
     }
-    assert_eq!(groups_of(&groups, "organization").len(), 3);
+    assert_eq!(groups_of(&groups, "organization").len(), 4);
 }
 
 #[sqlx::test(migrations = "crates/store/sql/migrations")]

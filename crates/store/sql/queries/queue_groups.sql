@@ -42,7 +42,8 @@ WITH waiting AS MATERIALIZED (
 )
 SELECT kind AS "kind!", coalesce(reason, template, (SELECT name FROM organizations WHERE id = organization_id), '') AS "name!",
     runs AS "runs!",
-    greatest(extract(epoch FROM clock_timestamp() - oldest), 0)::double precision AS "oldest_wait_s?"
+    CASE WHEN runs > 0 THEN greatest(extract(epoch FROM clock_timestamp() - oldest), 0)::double precision END
+        AS "oldest_wait_s?"
 FROM ranked
 WHERE place <= $7
 ORDER BY kind, place
