@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assize_domain::queue::ClaimPause;
+use assize_domain::queue::{ClaimPause, OperatorPauses};
 use assize_domain::run::Lease;
 use assize_host::service_manager::LoopTurns;
 use assize_observe::{event, metrics};
@@ -94,6 +94,14 @@ pub struct WorkerInfo {
     pub unenforced: Vec<String>,
 }
 
+/// The pauses of claims, as the heartbeats report them and learn of them.
+pub struct PauseSignals {
+    /// The reasons why this worker claims nothing at the moment.
+    pub current: watch::Receiver<BTreeMap<ClaimPause, String>>,
+    /// Gets the pauses that an operator wants, with each heartbeat.
+    pub on_wanted: Box<dyn Fn(&OperatorPauses) + Send + Sync>,
+}
+
 impl Leases {
     /// The leases of a worker that holds none yet.
     pub fn new(worker: &str) -> Self {
@@ -152,13 +160,13 @@ impl Leases {
     }
 
     /// Sends heartbeats until `stop`: every [`RENEWAL_INTERVAL`], and whenever somebody asks for a cancel or a
-    /// reason to pause claims changes. Each heartbeat reports the worker and renews all its leases. The loop counts
-    /// its `turns`.
+    /// reason to pause claims changes. Each heartbeat reports the worker and renews all its leases. The answer to the
+    /// report are the pauses that an operator wants. The loop counts its `turns`.
     pub async fn send_heartbeats(
         self,
         store: Store,
         hints: Hints,
-        mut pauses: watch::Receiver<BTreeMap<ClaimPause, String>>,
+        mut pauses: PauseSignals,
         info: WorkerInfo,
         turns: LoopTurns,
         stop: CancellationToken,
@@ -167,23 +175,29 @@ impl Leases {
         let half_slots = i32::try_from(info.half_slots).unwrap_or(i32::MAX);
         loop {
             turns.count();
-            let strongest = pauses.borrow_and_update().last_key_value().map(|(pause, detail)| (*pause, detail.clone()));
+            let strongest =
+                pauses.current.borrow_and_update().last_key_value().map(|(pause, detail)| (*pause, detail.clone()));
             let (state, detail) = match strongest {
-                Some((pause, detail)) => (pause.as_str(), detail),
+                Some((pause, detail)) => (pause.worker_state(), detail),
                 None => ("claiming", String::new()),
             };
             let report =
                 WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &info.unenforced };
             match store.report_worker(report).await {
-                // With leases, their renewal is the heartbeat.
-                Ok(()) if self.held().is_empty() => metrics().heartbeat_succeeded(),
-                Ok(()) => {}
+// A change of the pauses is reported by the next round, which follows at once.
+                Ok(wanted) => {
+                    (pauses.on_wanted)(&wanted);
+                    // With leases, their renewal is the heartbeat.
+                    if self.held().is_empty() {
+                        metrics().heartbeat_succeeded();
+                    }
+                }
                 Err(error) => event::dependency("postgres", false, &error.to_string()),
             }
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = cancels.changed() => if changed.is_err() { break },
-                changed = pauses.changed() => if changed.is_err() { break },
+                changed = pauses.current.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(RENEWAL_INTERVAL) => {}
             }
             self.renew(&store).await;

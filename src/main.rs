@@ -49,6 +49,13 @@ async fn run(cli: Cli, sockets: InheritedSockets) -> Outcome {
         Command::Migrate(migrate) => cli::migrate::run(migrate, config()?).await,
         Command::Key(key) => cli::key::run(key, config()?).await,
         Command::Config(check) => cli::config::run(&check, file),
+        Command::Workers(workers) => cli::workers::run(workers, config()?).await,
+        Command::Queue(queue) => cli::queue::run(queue, config()?).await,
+        Command::Top(top) => cli::top::run(top, config()?).await,
+        Command::Pause(pause) => cli::pause::pause(pause, config()?).await,
+        Command::Resume(resume) => cli::pause::resume(resume, config()?).await,
+        Command::Drain(drain) => cli::pause::drain(drain, config()?).await,
+        Command::Cleanup(cleanup) => cli::cleanup::run(cleanup, config()?).await,
         Command::WithServices(with) => cli::with_services::run(with).await,
     }
 }

@@ -128,6 +128,15 @@ impl Redis {
         self.call::<()>(redis::cmd("PUBLISH").arg(self.cancels()).arg(run.to_string())).await
     }
 
+    /// Asks every worker for a heartbeat at once, so that it learns of a pause that an operator set or ended.
+    ///
+    /// # Errors
+    /// If Redis is away; each worker learns of it with its next heartbeat.
+    pub async fn request_heartbeats(&self) -> Result<(), RedisError> {
+        // Whoever hears of a cancel sends a heartbeat, whichever run was named.
+        self.call::<()>(redis::cmd("PUBLISH").arg(self.cancels()).arg("")).await
+    }
+
     /// Adds to a run's live output and says so.
     ///
     /// # Errors

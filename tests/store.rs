@@ -10,6 +10,8 @@ mod caps;
 mod checks;
 #[path = "store/claims.rs"]
 mod claims;
+#[path = "store/commands.rs"]
+mod commands;
 #[path = "store/crowd.rs"]
 mod crowd;
 #[path = "store/events.rs"]
@@ -28,12 +30,18 @@ mod model;
 mod moves;
 #[path = "store/once.rs"]
 mod once;
+#[path = "store/operator_pauses.rs"]
+mod operator_pauses;
 #[path = "store/paging.rs"]
 mod paging;
 #[path = "store/plan.rs"]
 mod plan;
+#[path = "store/preview.rs"]
+mod preview;
 #[path = "store/probes.rs"]
 mod probes;
+#[path = "store/queue_groups.rs"]
+mod queue_groups;
 #[path = "store/retention.rs"]
 mod retention;
 #[path = "store/rows.rs"]

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod config;
+pub mod cleanup;
 pub mod demo;
 pub mod doctor;
 mod fault;
@@ -12,12 +13,16 @@ pub mod key;
 mod listener;
 pub mod migrate;
 mod service_manager;
+pub mod pause;
+pub mod queue;
 pub mod signals;
 pub mod template;
 pub mod templates;
+pub mod top;
 pub mod up;
 pub mod with_services;
 pub mod worker;
+pub mod workers;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -88,6 +93,13 @@ pub enum Command {
     Migrate(migrate::Migrate),
     Key(key::Key),
     Config(config::ConfigCommand),
+    Workers(workers::Workers),
+    Queue(queue::Queue),
+    Top(top::Top),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Drain(pause::Drain),
+    Cleanup(cleanup::Cleanup),
     WithServices(with_services::WithServices),
 }
 

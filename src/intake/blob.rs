@@ -68,6 +68,13 @@ fn without_user(url: &str) -> String {
     address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, rest)| host(rest))
 }
 
+/// What is known about a blob without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobInfo {
+    pub bytes: u64,
+    pub written_at: DateTime<Utc>,
+}
+
 /// The blob store.
 #[derive(Debug, Clone)]
 pub struct Blobs {
@@ -168,6 +175,26 @@ impl Blobs {
         let found = bounded("give an archive", self.store.get(&archive_path(sha256))).await?;
         let pieces = found.into_stream().map_err(|error| sort("give a piece", &error));
         Ok(pieces.boxed())
+    }
+
+    /// Looks a blob up; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    pub async fn info(&self, key: &str) -> Result<Option<BlobInfo>, BlobError> {
+        match bounded("look up a blob", self.store.head(&Path::from(key))).await {
+            Ok(known) => Ok(Some(BlobInfo { bytes: known.size, written_at: known.last_modified })),
+            Err(BlobError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks an archive up, as [`Self::info`] does.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`].
+    pub async fn archive_info(&self, sha256: &str) -> Result<Option<BlobInfo>, BlobError> {
+        self.info(archive_path(sha256).as_ref()).await
     }
 
     /// Removes an archive that was written before `before`; one that is gone already is fine. False if it

@@ -4,7 +4,7 @@
 //! a cell name its run and attempt as well, and Postgres shows whether that attempt is active. The janitor only
 //! looks at containers with the label of its own installation.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use assize_cell::berth::berth_of;
@@ -73,12 +73,27 @@ fn orphans<'a>(containers: &'a [OwnedContainer], active: &HashSet<(Uuid, i32)>) 
 
 /// Removes every container of this installation that is not needed any more. Returns the number of removed ones.
 ///
+/// # Errors
+/// If the engine or Postgres does not answer; the next sweep removes the rest.
+pub async fn sweep(engine: &Engine, store: &Store, clock: &Clock) -> anyhow::Result<u64> {
+    let orphans = find_orphans(engine, store, clock).await?;
+    for id in &orphans {
+        engine.remove(id).await?;
+    }
+    if !orphans.is_empty() {
+        tracing::info!(containers = orphans.len(), "removed containers that no attempt and no worker needs any more");
+    }
+    Ok(orphans.len() as u64)
+}
+
+/// Finds the containers of this installation that are not needed any more. Returns their ids.
+///
 /// The engine is asked before Postgres: a cell is made after its attempt became active, so if the attempt of a
 /// listed cell is not active, it has ended.
 ///
 /// # Errors
-/// If the engine or Postgres does not answer; the next sweep removes the rest.
-pub async fn sweep(engine: &Engine, store: &Store, clock: &Clock) -> anyhow::Result<u64> {
+/// If the engine or Postgres does not answer.
+pub async fn find_orphans(engine: &Engine, store: &Store, clock: &Clock) -> anyhow::Result<Vec<String>> {
     let now = clock.wall().timestamp();
     let containers: Vec<OwnedContainer> =
         engine.ours().await?.into_iter().filter_map(|container| OwnedContainer::from_summary(container, now)).collect();
@@ -88,14 +103,22 @@ pub async fn sweep(engine: &Engine, store: &Store, clock: &Clock) -> anyhow::Res
     for page in runs.chunks(PAGE_RUNS) {
         active.extend(store.active_attempts(page).await?);
     }
-    let orphans = orphans(&containers, &active);
-    for id in &orphans {
-        engine.remove(id).await?;
+    Ok(orphans(&containers, &active).into_iter().map(str::to_owned).collect())
+}
+
+/// Finds the live workers of this host that have containers of this installation but no row in this database. There are some
+/// only if the settings name the database of another installation, for which all these containers would be orphans.
+///
+/// # Errors
+/// If the engine or Postgres does not answer.
+pub async fn find_unknown_workers(engine: &Engine, store: &Store) -> anyhow::Result<BTreeSet<String>> {
+    let labels = engine.ours().await?.into_iter().filter_map(|container| container.labels);
+    let mut workers: BTreeSet<String> = labels.filter_map(|mut labels| labels.remove(LABEL_WORKER)).collect();
+    workers.retain(|worker| liveness(worker) == Liveness::Alive);
+    for known in store.list_workers().await? {
+        workers.remove(&known.id);
     }
-    if !orphans.is_empty() {
-        tracing::info!(containers = orphans.len(), "removed containers that no attempt and no worker needs any more");
-    }
-    Ok(orphans.len() as u64)
+    Ok(workers)
 }
 
 #[cfg(test)]

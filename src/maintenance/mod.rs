@@ -7,6 +7,7 @@
 pub mod gauges;
 pub mod janitor;
 pub mod pressure;
+pub mod preview;
 pub mod process;
 pub mod retention;
 pub mod schedule;

@@ -35,6 +35,13 @@ pub fn process_id() -> String {
     format!("{namespace}-{pid}-{started}")
 }
 
+/// Returns the host of the worker of this name, or the whole name if it has no such form.
+#[must_use]
+pub fn host_of(worker: &str) -> &str {
+    let namespace = worker.rsplitn(3, '-').nth(2);
+    namespace.and_then(|namespace| namespace.rsplit_once('.')).map_or(worker, |(host, _)| host)
+}
+
 /// Whether the worker of this name is alive.
 #[must_use]
 pub fn liveness(worker: &str) -> Liveness {
@@ -99,6 +106,14 @@ mod tests {
         assert_eq!(liveness(&me), Liveness::Alive);
         let (name, started) = me.rsplit_once('-').unwrap();
         assert_eq!(liveness(&format!("{name}-{}", started.parse::<u64>().unwrap() + 1)), Liveness::Dead);
+    }
+
+    #[test]
+    fn the_host_of_a_worker_is_in_its_name() {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(host_of(&process_id()), host.trim());
+        assert_eq!(host_of("node-1.example.org.4026531836-12-34"), "node-1.example.org");
+        assert_eq!(host_of("nonsense"), "nonsense");
     }
 
     #[test]

@@ -22,7 +22,7 @@ const PAGE_ARCHIVES: usize = 200;
 pub const KEEP_KEYS_DAYS: u32 = 7;
 
 /// A blob that is younger than this may be about to get its row. No upload may take this long.
-const MAX_SUBMISSION_TIME: TimeDelta = TimeDelta::hours(1);
+pub(super) const MAX_SUBMISSION_TIME: TimeDelta = TimeDelta::hours(1);
 
 /// Shards of the blob store that one hourly search for untracked archives goes through, so that 24 searches cover
 /// all 256.

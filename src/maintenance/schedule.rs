@@ -12,6 +12,7 @@ use apalis_cron::timezone::Utc;
 use apalis_cron::{CronScheduler, Tick};
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
+use assize_cell::images::DanglingImage;
 use assize_cell::slice::Slice;
 use assize_cell::warden_store;
 use assize_config::Config;
@@ -155,11 +156,19 @@ impl Janitor {
     }
 }
 
+/// Finds images that were replaced. Removing one fails while a container uses it.
+///
+/// # Errors
+/// If the engine does not answer.
+pub async fn find_dangling_images(engine: &Engine, clock: &Clock) -> anyhow::Result<Vec<DanglingImage>> {
+    Ok(engine.dangling_images(clock.wall().timestamp() - MAX_BUILD_TIME_S).await?)
+}
+
 /// Removes images that were replaced and that no container uses.
 async fn remove_dangling_images(engine: &Engine, clock: &Clock) -> anyhow::Result<u64> {
     let mut removed = 0;
-    for id in engine.dangling_images(clock.wall().timestamp() - MAX_BUILD_TIME_S).await? {
-        removed += u64::from(engine.remove_image(&id).await?);
+    for image in find_dangling_images(engine, clock).await? {
+        removed += u64::from(engine.remove_image(&image.id).await?);
     }
     Ok(removed)
 }
@@ -203,23 +212,40 @@ async fn tick(_: Tick, job: Data<(Clock, Job)>) -> Result<(), std::convert::Infa
     Ok(())
 }
 
+/// Runs every job once, one after the other. Returns the name of each with the number of removed objects, or why it failed.
+pub async fn run_each_once(clock: &Clock, jobs: &[Job]) -> Vec<(&'static str, Result<u64, String>)> {
+    let mut results = Vec::new();
+    for job in jobs {
+        results.push((job.what, attempt(clock, job).await));
+    }
+    results
+}
+
 /// Runs a job once and reports its result; no failure reaches the caller.
 async fn run_once(clock: &Clock, job: &Job) {
-    let deadline = Deadline::after(clock, job.timeout / 2);
-    let work = AbortOnDropHandle::new(tokio::spawn((job.work)(deadline)));
-    let ended = tokio::time::timeout(job.timeout, work).await;
-    let why = match ended {
-        Ok(Ok(Ok(removed))) => {
+    match attempt(clock, job).await {
+        Ok(removed) => {
             if removed > 0 {
                 tracing::info!(job = job.what, removed, "a job of the janitor removed what is no longer needed");
             }
-            return metrics().job_succeeded(job.what, removed);
+            metrics().job_succeeded(job.what, removed);
         }
-        Ok(Ok(Err(error))) => format!("{error:#}"),
-        Ok(Err(panicked)) => panicked.to_string(),
-        Err(_) => format!("it took longer than {} s", job.timeout.as_secs()),
-    };
-    tracing::warn!(job = job.what, why, "a job of the janitor failed; it is tried again when it is due next");
+        Err(why) => {
+            tracing::warn!(job = job.what, why, "a job of the janitor failed; it is tried again when it is due next");
+        }
+    }
+}
+
+/// Runs a job within its time limit. Returns the number of removed objects, or why it failed.
+async fn attempt(clock: &Clock, job: &Job) -> Result<u64, String> {
+    let deadline = Deadline::after(clock, job.timeout / 2);
+    let work = AbortOnDropHandle::new(tokio::spawn((job.work)(deadline)));
+    match tokio::time::timeout(job.timeout, work).await {
+        Ok(Ok(Ok(removed))) => Ok(removed),
+        Ok(Ok(Err(error))) => Err(format!("{error:#}")),
+        Ok(Err(panicked)) => Err(panicked.to_string()),
+        Err(_) => Err(format!("it took longer than {} s", job.timeout.as_secs())),
+    }
 }
 
 /// A schedule with a tick at every multiple of `interval` since 1970, shifted by `offset`.

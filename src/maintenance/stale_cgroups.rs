@@ -11,27 +11,31 @@ use std::path::PathBuf;
 use assize_cell::Engine;
 use assize_cell::counters::Cgroups;
 
-/// Removes the folder of every container that is gone. Returns the number of removed folders.
-///
-/// The folders are listed before the containers: a folder is made after its container, so the container of a
-/// listed folder is missing from the second list only if it is gone. The kernel removes no folder that still
-/// has a process in it.
+/// Removes the folder of every container that is gone. Returns the number of removed folders. The kernel removes no
+/// folder that still has a process in it.
 ///
 /// # Errors
 /// If the engine does not list its containers.
 pub async fn sweep(engine: &Engine, cgroups: &Cgroups) -> anyhow::Result<u64> {
+    let stale = find(engine, cgroups).await?;
+    Ok(stale.into_iter().map(|folder| u64::from(remove(folder))).sum())
+}
+
+/// Finds the folders of containers that are gone.
+///
+/// The folders are listed before the containers: a folder is made after its container, so the container of a
+/// listed folder is missing from the second list only if it is gone.
+///
+/// # Errors
+/// If the engine does not list its containers.
+pub async fn find(engine: &Engine, cgroups: &Cgroups) -> anyhow::Result<Vec<PathBuf>> {
     let folders = container_folders(cgroups);
     if folders.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let existing: HashSet<String> = engine.ours().await?.into_iter().filter_map(|container| container.id).collect();
-    let mut removed = 0;
-    for (container, folder) in folders {
-        if !existing.contains(&container) {
-            removed += u64::from(remove(folder));
-        }
-    }
-    Ok(removed)
+    let stale = folders.into_iter().filter(|(container, _)| !existing.contains(container));
+    Ok(stale.map(|(_, folder)| folder).collect())
 }
 
 /// Removes the parent cgroup if it is empty. A worker calls this when it stops, so the last worker of an

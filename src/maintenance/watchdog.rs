@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use assize_domain::queue::ClaimPause;
 use assize_domain::run::Lease;
 use assize_host::clock::Clock;
 use assize_host::service_manager::LoopTurns;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::process::{Liveness, liveness};
-use crate::admission::{Admitted, Resumed, Slots};
+use crate::admission::{Admitted, ClaimPauses, Resumed, Slots};
 use crate::leases::{LEASE_TIMEOUT, Leases};
 
 /// Time between two looks at the leases.
@@ -36,6 +37,7 @@ pub struct Watchdog {
     slots: Slots,
     adopted: mpsc::UnboundedSender<Admitted>,
     turns: LoopTurns,
+    pauses: ClaimPauses,
     /// Leases in this worker's name that it does not hold, by run and epoch, with the time of the first sight.
     unknown: HashMap<(uuid::Uuid, i64), Instant>,
 }
@@ -60,7 +62,14 @@ impl Watchdog {
         adopted: mpsc::UnboundedSender<Admitted>,
         turns: LoopTurns,
     ) -> Self {
-        Self { clock, store, worker: worker.to_owned(), leases, slots, adopted, turns, unknown: HashMap::new() }
+        let (worker, pauses, unknown) = (worker.to_owned(), ClaimPauses::default(), HashMap::new());
+        Self { clock, store, worker, leases, slots, adopted, turns, pauses, unknown }
+    }
+
+    /// Lets the watchdog take over no runs of other workers while an operator drains its worker, as `pauses` say.
+    #[must_use]
+    pub fn heeding(self, pauses: ClaimPauses) -> Self {
+        Self { pauses, ..self }
     }
 
     /// Looks at the leases until `stop`.
@@ -107,6 +116,10 @@ impl Watchdog {
     fn takeover(&mut self, lost: &ActiveLease) -> Option<Takeover> {
         if lost.worker_id == self.worker {
             return self.takeover_from_itself(lost);
+        }
+        if self.pauses.contains(ClaimPause::DrainedByOperator) {
+            // A worker that drains becomes empty, whatever happens to the others.
+            return None;
         }
         if lost.is_released {
             return Some(Takeover { reason: TakeoverReason::Gone, crashed: false });
@@ -172,5 +185,32 @@ mod tests {
         assert_eq!(watchdog.takeover(&lost), None, "the time begins anew");
         tokio::time::advance(UNKNOWN_LEASE_TIMEOUT).await;
         assert_eq!(watchdog.takeover(&lost), Some(Takeover { reason: TakeoverReason::Gone, crashed: false }));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_drains_takes_no_runs_of_others_over() {
+        let released = ActiveLease {
+            id: Uuid::from_u128(7),
+            attempt: 1,
+            lease_epoch: 3,
+            status: Status::Running,
+            phase: None,
+            worker_id: "worker-2".to_owned(),
+            is_stale: false,
+            is_released: true,
+        };
+        let (pauses, (adopted, _)) = (ClaimPauses::default(), mpsc::unbounded_channel());
+        let store = Store::open("postgres://nobody@127.0.0.1:1/nothing", 1).unwrap();
+        let (leases, slots) = (Leases::new("worker-1"), Slots::new(1));
+        let turns = LoopTurns::default();
+        let watchdog = Watchdog::new(runtime_clock(), store, "worker-1", leases, slots, adopted, turns);
+        let mut watchdog = watchdog.heeding(pauses.clone());
+        pauses.pause(ClaimPause::PausedByOperator, "paused by operator");
+        let adopts = Some(Takeover { reason: TakeoverReason::Gone, crashed: false });
+        assert_eq!(watchdog.takeover(&released), adopts, "runs that have begun go on while claims are paused");
+        pauses.pause(ClaimPause::DrainedByOperator, "drained by operator");
+        assert_eq!(watchdog.takeover(&released), None);
+        pauses.lift(ClaimPause::DrainedByOperator);
+        assert_eq!(watchdog.takeover(&released), adopts);
     }
 }

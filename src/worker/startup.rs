@@ -131,7 +131,7 @@ impl LimitsVerified {
         background.spawn(worker.leases.clone().send_heartbeats(
             worker.store.clone(),
             hints.clone(),
-            worker.pauses.subscribe(),
+            worker.pauses.signals(),
             info,
             worker.status.heartbeats.clone(),
             background.stop.clone(),
@@ -157,7 +157,8 @@ impl Heartbeating {
             slots.clone(),
             sender,
             worker.status.watchdog.clone(),
-        );
+        )
+        .heeding(worker.pauses.clone());
         let half_slots = worker.config.worker_half_slots();
         worker.status.follow(half_slots, worker.leases.clone(), worker.pauses.clone());
         watchdog.run_once().await.context("cannot take over what an earlier worker left")?;

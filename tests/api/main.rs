@@ -20,6 +20,7 @@ mod keys;
 mod loud;
 mod outage;
 mod output;
+mod pauses;
 mod queue;
 mod quotas;
 mod rates;

@@ -26,6 +26,7 @@ mod live;
 mod namespaces;
 mod neighbours;
 mod node_web;
+mod operators;
 mod outage;
 mod parameters;
 mod progress;

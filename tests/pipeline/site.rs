@@ -1,6 +1,6 @@
 //! An installation of a test's own, or one that many tests share.
 
-mod database;
+pub mod database;
 
 use std::collections::HashMap;
 use std::ops::Deref;

@@ -107,6 +107,16 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         whole_table: false,
         why: "what comes before a run is counted to 1,000, of each user and organisation on its own",
     };
+    let grouped = Cost::Exception {
+        rows: 2 * 10_000 + ACTIVE + 4 * 1000,
+        whole_table: false,
+        why: "the queue is counted by groups, through an index and to the limit that was asked for",
+    };
+    let expired_rows = Cost::Exception {
+        rows: 2 * 10_000 + 100,
+        whole_table: false,
+        why: "an operator's preview counts keys and runs, each through an index and to a limit",
+    };
     let mut all = vec![
         sample("active_leases", "30", Cost::Active),
         sample(
@@ -126,6 +136,8 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("count_queued", format!("'{organization}', 'user-1', 200"), Cost::Probe),
         sample("count_queued", format!("'{organization}', NULL, 1000"), Cost::Page(1000)),
         sample("count_queued", "NULL, NULL, 1000", Cost::Page(1000)),
+        sample("count_expired", "7, 30, 10000", expired_rows),
+        sample("count_expired", "365, 0, 10000", Cost::Probe),
         sample("count_workers", "", Cost::Active),
         sample("confirm_lease", format!("'{running}', 1, 1"), Cost::Active),
         sample("complete_run", format!("'{parsing}', 1, 1, {message}, 1, 1, {message}, '[]', NULL"), Cost::Active),
@@ -153,6 +165,8 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("enter_fetch", format!("'{preparing}', 1, 1"), Cost::Active),
         sample("enter_phase", format!("'{running}', 1, 1, 'tests'"), Cost::Active),
         sample("events_of_run", format!("'{ended}', 0"), Cost::Page(200)),
+        sample("expired_archives", "30, 'epoch', ''", Cost::Page(200 + 10)),
+        sample("expired_archives", "365, 'epoch', ''", Cost::Page(10)),
         sample("expired_output", format!("30, 'epoch', '{}'", Uuid::nil()), Cost::Page(200)),
         sample("expired_output", format!("30, '{submitted_at}', '{ended}'"), Cost::Page(200)),
         sample("expired_output", format!("365, '{submitted_at}', '{ended}'"), Cost::Probe),
@@ -197,6 +211,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("list_runs", format!("'{organization}', '{top}', 101"), Cost::Page(101)),
         sample("list_runs", format!("'{organization}', '{ended}', 101"), Cost::Page(101)),
         sample("list_signing_keys", "", Cost::Page(1200)),
+        sample("list_workers", "", Cost::Active),
         sample("lock_expired_archive", "30, 'epoch', ''", Cost::Page(10)),
         sample("lock_expired_archive", "365, 'epoch', ''", Cost::Page(10)),
         sample("mark_output", format!("now(), '{ended}'"), Cost::Probe),
@@ -207,6 +222,14 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("parse_run", format!("'{running}', 1, 1"), Cost::Active),
         sample("ping", "", Cost::Probe),
         sample("queue_counts", "", waiting),
+        sample("operator_pause", "", Cost::Probe),
+        sample("pause_claims", "'', 'why'", Cost::Probe),
+        sample("pause_claims", format!("'{WORKER}', 'why'"), Cost::Probe),
+        sample("queue_groups", "10000, 20, 20, 10, 2, 'slots', 10", grouped),
+        sample("queue_groups", "10000, 20, 20, 10, 2, 'no_worker', 1000", grouped),
+        sample("recent_ends", "900", Cost::Page(10_000)),
+        sample("recent_ends", "8640000", Cost::Page(10_000)),
+        sample("resume_claims", "''", Cost::Probe),
         sample("read_envelope", format!("'{ended}', '{organization}'"), Cost::Probe),
         sample("read_run", format!("'{ended}', '{organization}'"), Cost::Probe),
         sample("read_submission", format!("'{submission}', '{organization}'"), Cost::Probe),
@@ -214,7 +237,7 @@ pub fn samples(crowd: &Crowd) -> Vec<Sample> {
         sample("renew_leases", format!("'{WORKER}', {}", array(&[*preparing, *running, *parsing])), Cost::Active),
         sample("request_cancel", format!("'{running}', '{organization}'"), Cost::Active),
         sample("release_leases", format!("'{WORKER}'"), Cost::Active),
-        sample("report_worker", format!("'{WORKER}', 4, 'claiming', '', ARRAY['pids']"), Cost::Probe),
+        sample("report_worker", format!("'{WORKER}', 4, 'claiming', '', ARRAY['pids'], '0.1.0'"), Cost::Probe),
         sample(
             "requeue_run",
             format!("'{running}', 1, 1, 'running', 'cell_lost', {message}, 2, {message}"),

@@ -15,6 +15,15 @@ use super::engine::Engine;
 /// Every image that `images/build` makes has this label: the SHA-256 of what it was built from.
 pub const LABEL_INPUTS: &str = "assize.inputs";
 
+/// An image that was replaced: it has no tag, and no other image is built on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DanglingImage {
+    /// What the engine calls it.
+    pub id: String,
+    /// Bytes on disk; other images may share some of them.
+    pub bytes: u64,
+}
+
 impl Engine {
     /// Whether the engine has this image, and nothing in it opens a cell.
     ///
@@ -72,16 +81,19 @@ impl Engine {
         Ok(found)
     }
 
-    /// Ids of the images with our label that have no tag and no image on top of them, and were made before
+    /// The images with our label that have no tag and no image on top of them, and were made before
     /// `before` (seconds since 1970).
     ///
     /// # Errors
     /// [`EngineError`] without an answer.
-    pub async fn dangling_images(&self, before: i64) -> Result<Vec<String>, EngineError> {
+    pub async fn dangling_images(&self, before: i64) -> Result<Vec<DanglingImage>, EngineError> {
         let filters = HashMap::from([("dangling", vec!["true".to_owned()]), ("label", vec![LABEL_INPUTS.to_owned()])]);
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
         let images = bounded("list images", self.docker.list_images(Some(options))).await?;
-        Ok(images.into_iter().filter(|image| image.created < before).map(|image| image.id).collect())
+        let dangling = images.into_iter().filter(|image| image.created < before);
+        let dangling =
+            dangling.map(|image| DanglingImage { id: image.id, bytes: u64::try_from(image.size).unwrap_or(0) });
+        Ok(dangling.collect())
     }
 
     /// Removes an image; false if a container uses it.

@@ -35,9 +35,9 @@ impl Queue {
             WaitingFor::UserCap => "waits for another run of its user to end",
             WaitingFor::ReservedForHeavy => "waits for a heavier run that has waited longer",
             WaitingFor::HostPressure => "waits until the host has enough free memory, disk and CPU time",
-            WaitingFor::Draining => "waits for a new worker, because the last ones are stopping",
+            WaitingFor::Draining => "waits for another worker, because all are draining",
             WaitingFor::NoWorker => "waits for a worker, because none is running",
-            WaitingFor::Paused => "waits for the workers, which paused after infrastructure failures",
+            WaitingFor::Paused => "waits for the workers, which are paused",
             WaitingFor::RetryBackoff => "waits for its next attempt",
         };
         words.to_owned()

@@ -214,6 +214,17 @@ pub fn bytes(count: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
+/// Formats a time in seconds in the largest fitting unit, as in "48 s", "12 min" and "3.5 h".
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        ..100.0 => format!("{seconds:.0} s"),
+        ..6_000.0 => format!("{:.0} min", seconds / 60.0),
+        ..360_000.0 => format!("{:.1} h", seconds / 3_600.0),
+        _ => format!("{:.0} days", seconds / 86_400.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +248,12 @@ mod tests {
     fn sizes_are_readable() {
         let all = [0, 1023, 1024, 1536, 20_971_520, 3 << 30].map(bytes);
         assert_eq!(all, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "20.0 MiB", "3.0 GiB"]);
+    }
+
+    #[test]
+    fn times_are_readable() {
+        let all = [0.0, 48.4, 99.4, 100.0, 725.0, 12_600.0, 864_000.0].map(duration);
+        assert_eq!(all, ["0 s", "48 s", "99 s", "2 min", "12 min", "3.5 h", "10 days"]);
     }
 
     #[test]

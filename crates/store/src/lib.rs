@@ -9,6 +9,7 @@ pub mod artifacts;
 pub mod events;
 pub mod keys;
 pub mod migrations;
+pub mod operator_pauses;
 pub mod queue;
 pub mod retention;
 pub mod run_writes;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::types::{OptionalText, Text};
 use assize_domain::queue::{AdmissionCaps, ClaimPause, MAX_COUNTED, QueuedFacts, StatusCount};
-use assize_domain::run::{Lease, Status};
+use assize_domain::run::{FailureCode, Lease, Status};
 
 /// A run that this worker has claimed, with what it needs to begin.
 #[derive(Debug, Clone)]
@@ -65,6 +65,40 @@ pub struct Pace {
     /// From the claim to the end; absent before the first has ended.
     pub run_seconds: Option<f64>,
     pub run_half_slots: Option<f64>,
+}
+
+/// Runs that wait and have something in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueGroup {
+    /// What they have in common: `reason`, `template` or `organization`; `all` is the group of all that wait.
+    pub kind: String,
+    /// Which reason, template or organisation; empty for all.
+    pub name: String,
+    pub runs: i64,
+    /// How long the oldest of them has waited; absent if there is none.
+    pub oldest_wait_s: Option<f64>,
+}
+
+/// Which groups of the queue are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedGroups<'a> {
+    /// The caps that explain why a run waits.
+    pub caps: AdmissionCaps,
+    /// The reason of every run that no cap explains: `slots`, or what keeps all workers from claiming.
+    pub reason: &'a str,
+    /// The number of runs that are counted, the oldest first.
+    pub max_runs: i64,
+    /// The number of groups of each kind, the largest first.
+    pub max_groups: i64,
+}
+
+/// How many runs ended in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndCount {
+    pub status: Status,
+    /// Absent for those that have a verdict.
+    pub failure_code: Option<FailureCode>,
+    pub runs: i64,
 }
 
 impl Store {
@@ -146,6 +180,39 @@ impl Store {
             sqlx::query_file_as!(StatusCount, "sql/queries/queue_counts.sql").fetch_all(&self.pool),
         )
         .await
+    }
+
+    /// What waits, in groups by reason, template and organisation.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn queue_groups(&self, wanted: WantedGroups<'_>) -> Result<Vec<QueueGroup>, StoreError> {
+        let WantedGroups { caps, reason, max_runs, max_groups } = wanted;
+        self.timed(
+            "queue_groups",
+            sqlx::query_file_as!(
+                QueueGroup,
+                "sql/queries/queue_groups.sql",
+                max_runs,
+                i64::from(caps.browser),
+                i64::from(caps.api),
+                i64::from(caps.per_org),
+                i64::from(caps.per_user),
+                reason,
+                max_groups
+            )
+            .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// How the newest 10,000 of the runs ended that ended within the last `seconds`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn recent_ends(&self, seconds: f64) -> Result<Vec<EndCount>, StoreError> {
+        let asked = sqlx::query_file_as!(EndCount, "sql/queries/recent_ends.sql", seconds).fetch_all(&self.pool);
+        self.timed("recent_ends", asked).await
     }
 
     /// How many leases were not renewed for `seconds`.

@@ -43,6 +43,21 @@ pub struct ExpiredOutput {
     pub finished_at: DateTime<Utc>,
 }
 
+/// An archive whose time is over, without a lock on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldArchive {
+    pub sha256: String,
+    pub last_used_at: DateTime<Utc>,
+}
+
+/// How many rows have expired, each counted to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiredRows {
+    pub workers: i64,
+    pub idempotency_keys: i64,
+    pub runs: i64,
+}
+
 impl ExpiredArchive {
     /// Its blob is gone; now its row goes.
     ///
@@ -87,6 +102,37 @@ impl Store {
             Ok(found.map(|row| ExpiredArchive { transaction, sha256: row.sha256, last_used_at: row.last_used_at }))
         };
         self.timed("lock_expired_archive", work).await
+    }
+
+    /// The archives after one that was looked at before that the janitor would delete, at most 200. They are not locked, so
+    /// they are for counting only.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn expired_archives(&self, days: u32, after: Option<&OldArchive>) -> Result<Vec<OldArchive>, StoreError> {
+        let (after_at, after_sha256) =
+            after.map_or((DateTime::UNIX_EPOCH, ""), |last| (last.last_used_at, &last.sha256));
+        self.timed(
+            "expired_archives",
+            sqlx::query_file_as!(OldArchive, "sql/queries/expired_archives.sql", signed(days), after_at, after_sha256)
+                .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    /// How many rows the janitor would delete now, each counted to `most`: keys that are more than `key_days` old, and runs
+    /// that ended more than `run_days` ago; 0 days of runs are for ever.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Postgres does not answer.
+    pub async fn count_expired(&self, key_days: u32, run_days: u32, most: i64) -> Result<ExpiredRows, StoreError> {
+        let (key_days, run_days) = (signed(key_days), signed(run_days));
+        self.timed(
+            "count_expired",
+            sqlx::query_file_as!(ExpiredRows, "sql/queries/count_expired.sql", key_days, run_days, most)
+                .fetch_one(&self.pool),
+        )
+        .await
     }
 
     /// Takes note of archives in the blob store, as used now; those that are known stay as they are. How

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{AdmissionCaps, ClaimPause};
+use super::{AdmissionCaps, ClaimPause, paused_by_operator};
 use crate::names;
 
 /// The largest position that is counted. A run at this position may have more runs before it.
@@ -30,11 +30,11 @@ pub enum WaitingFor {
     ReservedForHeavy,
     /// The hosts of all workers are short of memory, disk or time.
     HostPressure,
-    /// All workers are about to stop.
+    /// All workers are about to stop, or an operator drains them.
     Draining,
     /// There is no worker.
     NoWorker,
-    /// All workers paused after faults of the infrastructure.
+    /// An operator paused all workers, or they paused after faults of the infrastructure.
     Paused,
     /// The time of its next attempt.
     RetryBackoff,
@@ -65,6 +65,8 @@ pub struct QueuedFacts {
     pub organization_runs: i64,
     /// Active runs of the user.
     pub user_runs: i64,
+    /// The reason of an operator's pause of all workers; it may be empty.
+    pub operator_pause: Option<String>,
     /// Workers that were seen within 30 s, and those of them that claim.
     pub live_workers: i64,
     /// Live workers that claim runs.
@@ -129,14 +131,17 @@ impl QueuedFacts {
     }
 
     fn workers(&self) -> Option<(WaitingFor, String)> {
+        if let Some(reason) = &self.operator_pause {
+            return Some((WaitingFor::Paused, paused_by_operator(reason)));
+        }
         if self.claiming_workers > 0 {
             return None;
         }
         let waiting_for = match self.held_by {
             None => return Some((WaitingFor::NoWorker, "no worker was seen in the last 30 s".to_owned())),
             Some(ClaimPause::HostPressure) => WaitingFor::HostPressure,
-            Some(ClaimPause::Paused) => WaitingFor::Paused,
-            Some(ClaimPause::Draining) => WaitingFor::Draining,
+            Some(ClaimPause::Paused | ClaimPause::PausedByOperator) => WaitingFor::Paused,
+            Some(ClaimPause::Draining | ClaimPause::DrainedByOperator) => WaitingFor::Draining,
         };
         let workers = self.live_workers;
         let detail = self.held_detail.as_deref().filter(|detail| !detail.is_empty());
@@ -197,11 +202,11 @@ impl QueuedFacts {
     }
 
     /// From its place, the time that runs take, and how many can be active at once. Nothing is known
-    /// without a worker that claims, before the first run has ended, and where the count was cut.
+    /// without a worker that claims or while an operator paused them, before the first run has ended, and where the count was cut.
     fn estimate(&self, caps: &AdmissionCaps) -> Option<DateTime<Utc>> {
         let (seconds, weight) = (self.run_seconds?, self.run_half_slots?);
         let half_slots = self.claiming_half_slots.min(caps.total_half_slots.into());
-        if half_slots == 0 || self.position >= MAX_COUNTED {
+        if half_slots == 0 || self.operator_pause.is_some() || self.position >= MAX_COUNTED {
             return None;
         }
         let class = if self.half_slots == 1 { caps.api } else { caps.browser };
@@ -253,6 +258,7 @@ mod tests {
             api_runs: 0,
             organization_runs: 0,
             user_runs: 0,
+            operator_pause: None,
             live_workers: 1,
             claiming_workers: 1,
             claiming_half_slots: 16,
@@ -325,6 +331,9 @@ mod tests {
             let held = QueuedFacts { live_workers: 2, held_by: Some(hold), held_detail: detail, ..none.clone() };
             assert_eq!(explained(&held), (waiting_for, "none of 2 live workers takes on runs: why".to_owned()));
         }
+        let paused = QueuedFacts { operator_pause: Some("new disks".to_owned()), ..quiet() };
+        assert_eq!(explained(&paused), (WaitingFor::Paused, "paused by operator: new disks".to_owned()));
+        assert_eq!(starts_in(&paused), None, "nobody knows when the pause ends");
         let later = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5));
         let words = "attempt 2 may start at 1970-01-01T00:00:05Z".to_owned();
         assert_eq!(
