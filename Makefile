@@ -7,7 +7,7 @@ SHELL := bash
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DATA ?= data/demo
 
-.PHONY: help setup engine images build warden demo quick test contract attack bench check sqlx sqlx-check chaos load soak gate fuzz clean
+.PHONY: help setup engine images build warden demo quick test contract attack bench check deb package-test sqlx sqlx-check chaos load soak gate fuzz clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ fuzz: ## Fuzz what reads bytes from outside: TARGET (all, in turn), SECONDS of e
 
 check: ## Format, lints, licences, queries, documentation
 	@scripts/check
+
+deb: build ## Make the Debian packages from the binaries, in target/deb
+	@scripts/deb
+
+package-test: build ## Install, upgrade, roll back, remove and purge the packages in a Debian root (as root)
+	@packaging/test
 
 sqlx: ## Renew crates/store/.sqlx from the queries and a real database
 	@scripts/sqlx

@@ -184,7 +184,7 @@ impl Leases {
             let report =
                 WorkerReport { id: &self.worker, half_slots, state, detail: &detail, unenforced: &info.unenforced };
             match store.report_worker(report).await {
-// A change of the pauses is reported by the next round, which follows at once.
+                // A change of the pauses is reported by the next round, which follows at once.
                 Ok(wanted) => {
                     (pauses.on_wanted)(&wanted);
                     // With leases, their renewal is the heartbeat.
