@@ -23,6 +23,8 @@ struct Counts {
     accepted: AtomicUsize,
     /// Requests that failed and were sent again with the same key.
     repeated: AtomicUsize,
+    /// Those of them that got no connection.
+    unconnected: AtomicUsize,
 }
 
 /// Where the clients submit.
@@ -45,7 +47,10 @@ async fn submit(target: &Target, client: &Client, key: &str, counts: &Counts) {
             }
             // What nginx answers while the API is away; everything else is a broken promise.
             Ok(answer) => assert_eq!(answer.status(), 503, "{answer:?}"),
-            // The connection broke off, or was refused.
+            Err(error) if error.is_connect() => {
+                counts.unconnected.fetch_add(1, Ordering::Relaxed);
+            }
+            // A kept connection was closed just when the request arrived.
             Err(_) => {}
         }
         counts.repeated.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +114,7 @@ async fn a_reload_loses_no_submission_and_refuses_no_connection(pool: PgPool) {
     under_load(&target, &clients(&front), &counts, reloading).await;
     assert_stored(&server, &counts).await;
     println!("{INTERRUPTIONS} reloads: {counts:?}");
+    assert_eq!(counts.unconnected.into_inner(), 0);
     let errors = front.log("error.log");
     assert!(!errors.contains("[error]"), "{errors}");
 }
