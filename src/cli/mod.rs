@@ -3,8 +3,8 @@
 //! The commands that call the API are in [`assize_client`]; [`Command`] contains them too.
 
 pub mod api;
-pub mod config;
 pub mod cleanup;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 mod fault;
@@ -12,9 +12,9 @@ pub mod inspect;
 pub mod key;
 mod listener;
 pub mod migrate;
-mod service_manager;
 pub mod pause;
 pub mod queue;
+mod service_manager;
 pub mod signals;
 pub mod template;
 pub mod templates;
