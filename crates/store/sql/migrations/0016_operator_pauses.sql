@@ -1,8 +1,4 @@
-<<<<<<< HEAD
--- expand: pauses that an operator sets: of every worker, or of one, which then drains.
-=======
 -- expand: pauses that an operator sets, of every worker or of one, which then drains.
->>>>>>> ops
 
 -- One row while an operator wants no claims. It has no foreign key, because a claim reads it: the rows of `workers`
 -- change every few seconds, and while a transaction stays open their dead versions pile up; these rows hardly ever change.
