@@ -1,4 +1,4 @@
-//! Finds what was lost, duplicated, illegal or leaked.
+//! Finds what was lost, duplicated, illegal, unexpected or leaked.
 //!
 //! The audit uses the database, the events of the engine and the record of submissions. It does not rely on what the
 //! service reports about itself.
@@ -25,16 +25,20 @@ pub enum ViolationKind {
     Lost,
     /// Something was done twice, or two things existed at the same time of which only one may exist.
     Duplicated,
-    /// A state change, an outcome or a score is impossible.
+    /// A state change or an end is impossible.
     Illegal,
+    /// A run ended by legal moves, and not as its project must. A host that gives cells less CPU time than their templates
+    /// promise can cause it.
+    Unexpected,
     /// Something was left behind.
     Leaked,
 }
 
-pub const VIOLATION_KINDS: [(ViolationKind, &str); 4] = [
+pub const VIOLATION_KINDS: [(ViolationKind, &str); 5] = [
     (ViolationKind::Lost, "lost"),
     (ViolationKind::Duplicated, "duplicated"),
     (ViolationKind::Illegal, "illegal"),
+    (ViolationKind::Unexpected, "unexpected"),
     (ViolationKind::Leaked, "leaked"),
 ];
 
@@ -140,7 +144,7 @@ impl Findings {
                 score,
                 message(row)
             );
-            violate(ViolationKind::Illegal, what);
+            violate(ViolationKind::Unexpected, what);
         }
         if let Some(reported) = &record.end
             && (reported.status.as_deref() != Some(row.status.as_str()) || reported.score != row.score)

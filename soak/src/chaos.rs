@@ -9,7 +9,7 @@
 //! The settings are environment variables: `FAULTS` (default 100), `SEED` (drawn and printed by default) and `KINDS`
 //! (names of kinds of faults, separated by commas; only these are injected, and recovery is not measured).
 //!
-//! The exit code is 1 if anything was lost, duplicated, illegal or leaked. The folder `target/chaos/site` with all logs
+//! The exit code is 1 if anything was lost, duplicated, illegal, unexpected or leaked. The folder `target/chaos/site` with all logs
 //! and the database is then preserved.
 
 mod recovery;

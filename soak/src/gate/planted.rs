@@ -205,6 +205,17 @@ mod tests {
     }
 
     #[test]
+    fn an_unexpected_outcome_fails_on_the_claimed_host_and_shows_nothing_on_a_smaller_one() {
+        let thresholds = Thresholds::committed().unwrap();
+        let mut recording = fixture::recording();
+        recording.runs[100].end.as_mut().unwrap().is_expected = false;
+        let books = |recording: &Recording| conditions::conditions(recording, &thresholds)[1].outcome();
+        assert_eq!(books(&recording), Outcome::Failed);
+        recording.head.host.cpus = 2;
+        assert_eq!(books(&recording), Outcome::NotShown);
+    }
+
+    #[test]
     fn an_empty_recording_shows_nothing() {
         let thresholds = Thresholds::committed().unwrap();
         let mut recording = fixture::recording();

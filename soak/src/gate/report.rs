@@ -59,7 +59,7 @@ pub fn markdown(
         let outcome = condition.outcome().text();
         write!(
             text,
-            "\n### {number}. {}: {outcome}\n\n{}.\n\nMethod: {}.\n\n",
+            "\n### {number}. {}: {outcome}\n\nClaim: {}.\n\nMethod: {}.\n\n",
             condition.name, condition.claim, condition.method
         )
         .ok();
