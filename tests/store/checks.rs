@@ -96,6 +96,8 @@ const WRITES: &[(&str, &str, &str)] = &[
     ("run_artifacts_bytes_check", "run_artifacts", "bytes = -1"),
     ("run_artifacts_media_type_check", "run_artifacts", "media_type = ''"),
     ("run_artifacts_visibility_check", "run_artifacts", "visibility = 'secret'"),
+    ("operator_pauses_worker_id_check", "operator_pauses", "worker_id = repeat('a', 501)"),
+    ("operator_pauses_reason_check", "operator_pauses", "reason = repeat('a', 201)"),
 ];
 
 /// Constraint, and a run that only this constraint refuses.
@@ -170,6 +172,7 @@ async fn every_check_refuses_what_it_names(pool: PgPool) {
              VALUES ('{organization}', '{organization}', 'read', sha256('secret'));
          INSERT INTO idempotency_keys VALUES ('{organization}', 'key', sha256('request'), '{submission}');
          INSERT INTO workers (id, half_slots, state) VALUES ('worker-1', 2, 'claiming');
+         INSERT INTO operator_pauses (worker_id, reason) VALUES ('', 'new disks');
          INSERT INTO signing_keys VALUES (repeat('a', 64), sha256('key'));
          INSERT INTO retention VALUES ('output', now(), '{submission}');
          INSERT INTO artifact_blobs (sha256) VALUES (repeat('a', 64)), (repeat('b', 64));
