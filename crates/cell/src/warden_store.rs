@@ -8,8 +8,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use assize_host as host;
 use sha2::{Digest, Sha256};
 
 use super::call::EngineError;
@@ -73,7 +74,7 @@ fn write(copy: &Path, program: &[u8]) -> io::Result<()> {
 /// Makes the copy as young as one that was just written. Only its owner can: a copy that another user wrote is renewed
 /// by the workers of that user.
 fn touch(copy: &Path) -> io::Result<()> {
-    match File::open(copy)?.set_modified(SystemTime::now()) {
+    match host::touch(copy) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
@@ -86,12 +87,13 @@ fn touch(copy: &Path) -> io::Result<()> {
 /// If the folder cannot be read.
 pub fn sweep(own: &Path) -> io::Result<u64> {
     touch(own)?;
+    let now = fs::metadata(own)?.modified()?;
     let Some(store) = own.parent() else { return Ok(0) };
     let mut removed = 0;
     for entry in fs::read_dir(store)? {
         let entry = entry?;
         let modified = entry.metadata()?.modified()?;
-        let is_old = SystemTime::now().duration_since(modified).is_ok_and(|age| age > MAX_AGE);
+        let is_old = now.duration_since(modified).is_ok_and(|age| age > MAX_AGE);
         if is_old && is_copy(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path())?;
             removed += 1;
@@ -148,7 +150,7 @@ mod tests {
         let own = keep(&store, &warden).unwrap();
         let other = store.join("README");
         fs::write(&other, "").unwrap();
-        let long_ago = SystemTime::now() - MAX_AGE - Duration::from_secs(1);
+        let long_ago = fs::metadata(&own).unwrap().modified().unwrap() - MAX_AGE - Duration::from_secs(1);
         for path in [&old, &own, &other] {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }

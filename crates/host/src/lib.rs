@@ -83,6 +83,17 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(seen.f_bavail.saturating_mul(seen.f_frsize))
 }
 
+/// Makes a file as young as one that was just written.
+///
+/// # Errors
+/// If the file does not exist, or belongs to another user.
+pub fn touch(path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(utimensat(CWD, path, &times, AtFlags::empty())?)
+}
+
 /// Lets the kernel keep about so many bytes for the other end of a connection; best effort.
 pub fn bound_send_buffer(socket: impl AsFd, bytes: usize) {
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes) {
