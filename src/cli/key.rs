@@ -96,7 +96,7 @@ struct Revoke {
 /// # Errors
 /// [`Fault`] with a message for the user.
 pub async fn run(command: Key, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     match command.command {
         KeyCommand::Create(create) => run_create(create, &store).await,
