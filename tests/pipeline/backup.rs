@@ -62,7 +62,7 @@ async fn a_backup_is_incremental_and_its_drill_proves_it_whole() {
     let text = std::fs::read_to_string(metrics).unwrap();
     assert!(text.contains("\nassize_backup_last_success_timestamp_seconds "), "{text}");
 
-    site.run("trivial", &[("run.sh", "exit 0; # another")]).await;
+    site.run("trivial", &[("run.sh", "echo another; exit 0")]).await;
     let second = json_of(&site.settings, &["backup", "--to", to, "--json"]).await;
     assert_eq!(
         (second["manifest"]["blobs"].as_u64(), second["manifest"]["linked_blobs"].as_u64()),

@@ -43,7 +43,7 @@ async fn with_least_rights_every_run_ends_as_it_should() {
     worker.exit(std::time::Duration::from_secs(20));
     let worker_output = worker.output();
     let run = site.submit("trivial", &[("run.sh", "exit 0")]).await;
-    assert_eq!(site.cancel(run).await, 200);
+    assert_eq!(site.cancel(run).await, 202);
     assert_eq!(site.read(run).await["status"], "aborted");
     for text in [site.api.output(), worker_output] {
         assert!(!text.contains("permission denied"), "{text}");
