@@ -51,6 +51,7 @@ pub async fn run(command: Migrate, config: Config) -> Outcome {
     } else {
         let rights = match granted {
             Granted::Renewed => "the roles of the processes have their rights",
+            Granted::NewerSchema => "it is newer than this program, and the rights of the roles stay as they are",
             Granted::NoRoles => "there are no roles of the processes, so that the owner does everything",
         };
         Terminal::stdout().line(format!("the schema is at version {version}; {rights}"));

@@ -318,5 +318,11 @@ async fn without_the_roles_or_with_some_of_them_migrate_says_so(pool: PgPool) {
     .await
     .unwrap();
     let granted = store.grant_rights().await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'later', true, '', 0)";
+    if known > 0 {
+        sqlx::query(newer).execute(&pool).await.unwrap();
+        assert_eq!(store.grant_rights().await.unwrap(), Granted::NewerSchema, "those of a newer program stay");
+    }
     assert_eq!(granted, if known == 0 { Granted::NoRoles } else { Granted::Renewed });
 }

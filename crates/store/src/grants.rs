@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, newest_migration};
 
 /// The roles of `postgres/roles.sql` that get rights.
 const ROLES: [&str; 3] = ["assize_api", "assize_worker", "assize_monitor"];
@@ -19,6 +19,8 @@ pub enum Granted {
     Renewed,
     /// The server has none of the roles: all processes use the owner.
     NoRoles,
+    /// A newer program has migrated this database, and its rights stay: its processes need them.
+    NewerSchema,
 }
 
 impl Store {
@@ -49,6 +51,13 @@ impl Store {
             .map_err(sorted)?;
         if roles.is_empty() {
             return Ok(Granted::NoRoles);
+        }
+        let newest: Option<i64> = sqlx::query_file_scalar!("sql/queries/newest_migration.sql")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(sorted)?;
+        if newest > Some(newest_migration()) {
+            return Ok(Granted::NewerSchema);
         }
         if let Some(missing) = ROLES.iter().find(|role| !roles.iter().any(|known| known == *role)) {
             return Err(schema(format!("there is no role {missing}; run postgres/roles.sql again")));
