@@ -56,18 +56,11 @@ pub async fn run(command: Backup, config: Config, config_file: Option<&Path>) ->
     let set = create(&config, &plan).await.map_err(fault::backup)?;
     if let Some(path) = &command.textfile {
         let now = Clock::system().wall();
-        let gauges = [
-            Gauge {
-                name: "assize_backup_last_success_timestamp_seconds",
-                help: "When the last backup was complete.",
-                value: seconds(now),
-            },
-            Gauge {
-                name: "assize_backup_taken_timestamp_seconds",
-                help: "When the snapshot of the last backup was taken.",
-                value: seconds(set.manifest.taken_at),
-            },
-        ];
+        let gauges = [Gauge {
+            name: "assize_backup_last_success_timestamp_seconds",
+            help: "When the last backup was complete.",
+            value: seconds(now),
+        }];
         textfile::write(path, &gauges).map_err(fault::backup)?;
     }
     if command.json {

@@ -31,7 +31,7 @@ fn role() -> impl TypedValueParser<Value = KeyRole> {
 
 /// Create, list and revoke API keys, and manage the signing keys.
 ///
-/// The command uses the database directly (database_url), so it needs no API key.
+/// The command uses the database directly (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Key {

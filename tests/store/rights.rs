@@ -11,7 +11,21 @@ use crate::crowd::{Crowd, Statistics};
 use crate::samples::{Sample, samples};
 
 /// Queries of the command line, as the owner.
-const OWNER: &[&str] = &["ensure_organization", "insert_key", "list_keys", "retire_signing_key", "revoke_key"];
+const OWNER: &[&str] = &[
+    "count_expired",
+    "ensure_organization",
+    "expired_archives",
+    "insert_key",
+    "list_keys",
+    "list_workers",
+    "operator_pause",
+    "pause_claims",
+    "queue_groups",
+    "recent_ends",
+    "resume_claims",
+    "retire_signing_key",
+    "revoke_key",
+];
 
 /// Queries of `assize api`.
 const API: &[&str] = &[
@@ -169,7 +183,7 @@ fn text_of(query: &str) -> String {
 
 fn writes(text: &str) -> bool {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect::<Vec<_>>().join(" ");
-    ["INSERT", "UPDATE", "DELETE", "claim_runs("].iter().any(|word| code.contains(word))
+    ["INSERT", "UPDATE", "DELETE", "claim_runs(", "pause_claims("].iter().any(|word| code.contains(word))
 }
 
 #[sqlx::test(migrations = false)]
@@ -307,7 +321,7 @@ async fn the_monitor_counts_and_sees_no_names(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn without_the_roles_or_with_some_of_them_migrate_says_so(pool: PgPool) {
-    // Roles belong to the server: other tests may have made them, but never only some.
+    // Other tests may have made them, but never only some.
     let _alone = ROLES.lock().await;
     let store = Store::on(pool.clone());
     store.migrate().await.unwrap();

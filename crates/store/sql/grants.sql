@@ -13,7 +13,7 @@ GRANT SELECT ON _sqlx_migrations TO assize_api, assize_worker, assize_monitor;
 
 -- A claim, and the explanation of why a run waits, read whole rows of runs.
 GRANT SELECT ON project_evaluation_runs, project_submissions, run_artifacts, admission_turns, admission_active, workers,
-    archives TO assize_api, assize_worker;
+    operator_pauses, archives TO assize_api, assize_worker;
 
 -- A process makes its public key known when it starts. UPDATE of the id is what `ON CONFLICT ... RETURNING` asks for; a
 -- key's id is the hash of the key, so that verifiers do not depend on it.
@@ -50,8 +50,10 @@ GRANT UPDATE (status, phase, attempt, lease_epoch, worker_id, heartbeat_at, star
     ON project_evaluation_runs TO assize_worker;
 GRANT INSERT (organization_id, user_ref), DELETE ON admission_turns TO assize_worker;
 GRANT INSERT (runs, read_at), DELETE ON admission_active TO assize_worker;
-GRANT INSERT (id, half_slots, state, detail, unenforced), UPDATE (half_slots, state, detail, unenforced, seen_at), DELETE
-    ON workers TO assize_worker;
+GRANT INSERT (id, half_slots, state, detail, unenforced, version),
+    UPDATE (half_slots, state, detail, unenforced, version, seen_at), DELETE ON workers TO assize_worker;
+-- An operator sets pauses, as the owner; the pause of a worker that is gone goes with its row.
+GRANT DELETE ON operator_pauses TO assize_worker;
 -- What a repository was at its commit.
 GRANT UPDATE (archive_sha256, archive_bytes, archive_entries, archive_contents, repository_commit, receipt)
     ON project_submissions TO assize_worker;
@@ -68,4 +70,4 @@ GRANT SELECT, INSERT (what, finished_at, run_id), UPDATE (finished_at, run_id) O
 -- How many and how old; no names, no metadata, no keys, no verdicts.
 GRANT SELECT (id, template, half_slots, status, phase, attempt, submitted_at, created_at, started_at, finished_at, cause,
     failure_code, heartbeat_at) ON project_evaluation_runs TO assize_monitor;
-GRANT SELECT ON workers TO assize_monitor;
+GRANT SELECT ON workers, operator_pauses TO assize_monitor;
