@@ -155,6 +155,14 @@ impl Embedded {
     }
 }
 
+/// Returns the path of a program that comes with the server, of the newest Postgres that is installed.
+///
+/// # Errors
+/// [`EmbeddedError::Missing`] if no Postgres is installed.
+pub fn postgres_program(name: &'static str) -> Result<PathBuf, EmbeddedError> {
+    postgres::program(name)
+}
+
 /// Returns `text` percent-encoded for use in an address.
 fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~');

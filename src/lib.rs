@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod egress;
 pub mod embedded;

@@ -35,8 +35,13 @@ const SECTIONS: &[Section] = &[
         sources: &["src/embedded.rs", "src/embedded", "src/installation"],
     },
     Section {
+        heading: "Backups",
+        about: "The exit code is 5, or 2 if the folder or the database that was named is the wrong one.",
+        sources: &["src/backup"],
+    },
+    Section {
         heading: "Services",
-        about: "The exit code is 5, or 2 if the address in the settings is wrong.",
+        about: "The exit code is 5, or 2 for what only a person can change: an address, a role, a pooler, a version.",
         sources: &["crates/store/src/lib.rs", "src/redis.rs", "src/intake/blob.rs", "crates/cell/src/call.rs"],
     },
     Section {

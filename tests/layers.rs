@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 6] = [
     &["template"],
     &["intake"],
     &["leases", "admission"],
-    &["maintenance", "worker", "api"],
+    &["backup", "maintenance", "worker", "api"],
     &["cli"],
 ];
 

@@ -34,16 +34,24 @@ mod once;
 mod operator_pauses;
 #[path = "store/paging.rs"]
 mod paging;
+#[path = "harness/pgbouncer.rs"]
+mod pgbouncer;
 #[path = "store/plan.rs"]
 mod plan;
+#[path = "store/pooler.rs"]
+mod pooler;
 #[path = "store/preview.rs"]
 mod preview;
 #[path = "store/probes.rs"]
 mod probes;
+#[path = "harness/processes.rs"]
+mod processes;
 #[path = "store/queue_groups.rs"]
 mod queue_groups;
 #[path = "store/retention.rs"]
 mod retention;
+#[path = "store/rights.rs"]
+mod rights;
 #[path = "store/rows.rs"]
 mod rows;
 #[path = "store/samples.rs"]

@@ -23,7 +23,7 @@ use assize_host::inherited_sockets::InheritedSockets;
 use assize_host::service_manager::LoopTurns;
 use assize_observe::metrics;
 use assize_signing::Signer;
-use assize_store::Store;
+use assize_store::{StartWait, Store};
 
 /// Run the HTTP API.
 ///
@@ -54,7 +54,10 @@ pub async fn run(command: Api, config: Config, mut sockets: InheritedSockets) ->
     let http = listener::open(&mut sockets, listener::HTTP, &config.api_listen, "api_listen").await?;
     let metrics_address = &config.api_metrics_listen;
     let private = listener::open(&mut sockets, listener::METRICS, metrics_address, "api_metrics_listen").await?;
-    let store = Store::open(&config.database_url, config.database_connections).map_err(fault::store)?;
+    let wait = StartWait::up_to(config.database_wait());
+    let connecting = Store::connect(&config.database_url, config.database_connections, wait);
+    let Some(connected) = stop.run_until_cancelled(connecting).await else { return Ok(Exit::Success) };
+    let store = connected.map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     std::fs::create_dir_all(&config.spool_dir).map_err(|error| {

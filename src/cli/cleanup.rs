@@ -85,7 +85,7 @@ pub async fn run(command: Cleanup, config: Config) -> Outcome {
 }
 
 async fn open(clock: &Clock, config: Config) -> Result<Janitor, Fault> {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let blobs = Blobs::open(&config.blob_url).map_err(Fault::usage)?;
     let engine = Engine::connect(&config).await.map_err(Fault::infrastructure)?;

@@ -3,8 +3,10 @@
 mod advice;
 mod attack;
 mod cells;
+mod database;
 mod egress;
 mod engine;
+mod memory;
 mod services;
 mod warden;
 
@@ -155,6 +157,8 @@ pub async fn run(command: Doctor, config: Result<Config, ConfigError>, config_fi
 
 async fn examine(command: &Doctor, config: &Config, report: &mut Report) {
     services::postgres(config, report).await;
+    let session = database::examine(config, report).await;
+    memory::examine(config, session.as_ref(), report);
     services::redis(config, report).await;
     services::blobs(config, report).await;
     services::spool(config, report);

@@ -4,6 +4,7 @@ use assize_cell::EngineError;
 use assize_client::outcome::Fault;
 use assize_store::StoreError;
 
+use crate::backup::BackupError;
 use crate::embedded::EmbeddedError;
 use crate::installation::InstallationError;
 use crate::intake::blob::BlobError;
@@ -11,11 +12,30 @@ use crate::redis::RedisError;
 use crate::signing_key::SignerError;
 use crate::template::TemplateError;
 
-/// Returns the fault for an error of the store: a wrong address and a schema of another version are wrong usage, and
-/// every other error is a fault of the infrastructure.
+/// Returns the fault for an error of the store. What only a person can change is wrong usage, so that a supervisor does
+/// not start the process again for ever; every other error is a fault of the infrastructure.
 pub fn store(error: StoreError) -> Fault {
+    if is_wrong_store(&error) { Fault::usage(error) } else { Fault::infrastructure(error) }
+}
+
+/// Whether waiting does not help: the address, the role, the pooler, or the version of the server or the schema is wrong.
+const fn is_wrong_store(error: &StoreError) -> bool {
     match error {
-        StoreError::Address(_) | StoreError::Schema(_) => Fault::usage(error),
+        StoreError::Address(_)
+        | StoreError::NotAdmitted { .. }
+        | StoreError::UnsafePooler { .. }
+        | StoreError::ServerVersion { .. }
+        | StoreError::Schema(_) => true,
+        StoreError::Unavailable { .. } | StoreError::LeaseLost { .. } | StoreError::Refused { .. } => false,
+    }
+}
+
+/// Returns the fault for an error of a backup or a restore.
+pub fn backup(error: BackupError) -> Fault {
+    match error {
+        BackupError::Store(error) => store(error),
+        BackupError::Embedded(error) => error.into(),
+        error if error.is_usage() => Fault::usage(error),
         other => Fault::infrastructure(other),
     }
 }
@@ -27,7 +47,7 @@ pub fn worker(error: anyhow::Error) -> Fault {
         Ok(error) => return error.into(),
         Err(error) => error,
     };
-    let is_wrong_store = matches!(error.downcast_ref(), Some(StoreError::Address(_) | StoreError::Schema(_)));
+    let is_wrong_store = error.downcast_ref().is_some_and(is_wrong_store);
     let is_wrong_engine = matches!(
         error.downcast_ref(),
         Some(

@@ -31,7 +31,7 @@ fn role() -> impl TypedValueParser<Value = KeyRole> {
 
 /// Create, list and revoke API keys, and manage the signing keys.
 ///
-/// The command uses the database directly (database_url), so it needs no API key.
+/// The command uses the database directly (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Key {
@@ -96,7 +96,7 @@ struct Revoke {
 /// # Errors
 /// [`Fault`] with a message for the user.
 pub async fn run(command: Key, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     match command.command {
         KeyCommand::Create(create) => run_create(create, &store).await,

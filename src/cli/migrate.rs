@@ -4,13 +4,14 @@ use crate::cli::fault;
 use assize_client::outcome::{Exit, Outcome};
 use assize_client::terminal::{self, Terminal};
 use assize_config::Config;
-use assize_store::Store;
 use assize_store::migrations::{MigrationKind, PendingMigration};
+use assize_store::{Granted, Store};
 
 /// Update the database schema to the version of this program.
 ///
 /// The command can be repeated, and can run on several hosts at once: one migrates, and the others wait. A schema that
-/// is newer than this program is left as it is.
+/// is newer than this program is left as it is. The command connects to `database_direct_url` as the owner of the tables,
+/// and then renews the rights of the roles of `postgres/roles.sql` if they exist.
 ///
 /// With --dry-run, the command lists the migrations that are pending. A migration of the kind `expand` only adds:
 /// programs of the release before work on while it is applied and afterwards. Stop them before one of the kind
@@ -33,7 +34,7 @@ pub struct Migrate {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Migrate, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     // A ping has a short timeout; a migration has none.
     store.ping().await.map_err(fault::store)?;
     if command.dry_run {
@@ -42,11 +43,18 @@ pub async fn run(command: Migrate, config: Config) -> Outcome {
         return Ok(Exit::Success);
     }
     store.migrate().await.map_err(fault::store)?;
+    let granted = store.grant_rights().await.map_err(fault::store)?;
     let version = store.schema_version().await.map_err(fault::store)?;
     if command.json {
-        terminal::json(&serde_json::json!({ "schema_version": version }));
+        let roles = granted == Granted::Renewed;
+        terminal::json(&serde_json::json!({ "schema_version": version, "rights_renewed": roles }));
     } else {
-        Terminal::stdout().line(format!("the schema is at version {version}"));
+        let rights = match granted {
+            Granted::Renewed => "the roles of the processes have their rights",
+            Granted::NewerSchema => "it is newer than this program, and the rights of the roles stay as they are",
+            Granted::NoRoles => "there are no roles of the processes, so that the owner does everything",
+        };
+        Terminal::stdout().line(format!("the schema is at version {version}; {rights}"));
     }
     Ok(Exit::Success)
 }

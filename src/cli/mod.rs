@@ -3,6 +3,7 @@
 //! The commands that call the API are in [`assize_client`]; [`Command`] contains them too.
 
 pub mod api;
+pub mod backup;
 pub mod cleanup;
 pub mod config;
 pub mod demo;
@@ -14,11 +15,13 @@ mod listener;
 pub mod migrate;
 pub mod pause;
 pub mod queue;
+pub mod restore;
 mod service_manager;
 pub mod signals;
 pub mod template;
 pub mod templates;
 pub mod top;
+pub mod tune;
 pub mod up;
 pub mod with_services;
 pub mod worker;
@@ -91,6 +94,9 @@ pub enum Command {
     Api(api::Api),
     Worker(worker::WorkerCommand),
     Migrate(migrate::Migrate),
+    Tune(tune::Tune),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Key(key::Key),
     Config(config::ConfigCommand),
     Workers(workers::Workers),

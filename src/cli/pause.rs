@@ -28,7 +28,7 @@ const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause the claims of all workers.
 ///
 /// Runs that have begun go on, and submissions are accepted. When the command returns, no run begins any more, and none will until `assize resume`, even if workers are restarted.
-/// Platforms read the reason where they ask why a run waits. The command uses the database directly (database_url), so it
+/// Platforms read the reason where they ask why a run waits. The command uses the database directly (database_direct_url), so it
 /// needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -161,7 +161,7 @@ fn not_paused(command: &Resume, message: &str) -> Outcome {
 }
 
 async fn open(config: &Config) -> Result<Store, Fault> {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     Ok(store)
 }

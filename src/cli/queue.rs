@@ -20,7 +20,7 @@ const MAX_RUNS: i64 = 100_000;
 /// Show how many runs wait, by reason, template and organisation.
 ///
 /// Each group is shown with its longest wait. The reasons are those that the API gives for a single run (docs/api.md); slots that are kept for a heavier run count as
-/// `slots`. The command uses the database directly (database_url), so it needs no API key.
+/// `slots`. The command uses the database directly (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize queue\n  assize queue --top 3\n  \
     assize queue --json | jq '.reasons[] | select(.name == \"no_worker\")'")]
@@ -62,7 +62,7 @@ pub struct QueueLimits {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Queue, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let limits = QueueLimits { max_runs: MAX_RUNS, max_groups: command.top.into() };

@@ -37,7 +37,7 @@ const QUEUE: QueueLimits = QueueLimits { max_runs: 10_000, max_groups: 10 };
 /// Show slots, queue, failures and workers on a live screen.
 ///
 /// Failures are those of the last 15 minutes. The screen also shows how this host stalls. The picture is renewed every second until ctrl-c. If stdout is not a terminal, one picture is printed. The command uses
-/// the database directly (database_url), so it needs no API key.
+/// the database directly (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize top\n  assize top --once\n  assize top --json | jq .slots.used")]
 pub struct Top {
@@ -66,7 +66,7 @@ pub struct Snapshot {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Top, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let (clock, caps) = (Clock::system(), caps(&config));
     let first = Snapshot::read(&store, &clock, caps).await.map_err(fault::store)?;

@@ -16,7 +16,7 @@ use crate::maintenance::process::host_of;
 /// List the workers: name, version, slots in use, last heartbeat and state.
 ///
 /// A worker that stopped in order is not listed. One that was killed is `gone`, and is listed for an hour. The command uses
-/// the database directly (database_url), so it needs no API key.
+/// the database directly (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize workers\n  \
     assize workers --json | jq -r '.workers[] | select(.state == \"drained\") | .id'")]
@@ -31,7 +31,7 @@ pub struct Workers {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Workers, config: Config) -> Outcome {
-    let store = Store::open(&config.database_url, 2).map_err(fault::store)?;
+    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
     store.check_schema().await.map_err(fault::store)?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let pause = store.operator_pause().await.map_err(fault::store)?;

@@ -114,7 +114,7 @@ pub(super) async fn start(folder: &Folder, durability: Durability) -> Result<Pro
 }
 
 /// Returns the path of a program of the newest Postgres: from PATH, or from the folders of Debian and Red Hat.
-fn program(name: &'static str) -> Result<PathBuf, EmbeddedError> {
+pub(super) fn program(name: &'static str) -> Result<PathBuf, EmbeddedError> {
     let in_path = std::env::var_os("PATH").unwrap_or_default();
     // `initdb` and `postgres` must come from one folder: a server of another version rejects the files.
     let home = std::env::split_paths(&in_path)

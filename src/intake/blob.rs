@@ -60,6 +60,13 @@ impl BlobError {
     }
 }
 
+/// The local folder that `blob_url` names, if it names one.
+#[must_use]
+pub fn local_folder(url: &str) -> Option<&FilePath> {
+    let folder = url.strip_prefix("file:")?;
+    Some(FilePath::new(folder.strip_prefix("//").unwrap_or(folder)))
+}
+
 /// The address without what stands before its host, or behind it: who puts a password there, or another
 /// service's address here, finds it in no message.
 fn without_user(url: &str) -> String {
@@ -95,8 +102,7 @@ impl Blobs {
             url: without_user(url),
             reason: reason.replace(url, &without_user(url)),
         };
-        if let Some(folder) = url.strip_prefix("file:") {
-            let folder = FilePath::new(folder.strip_prefix("//").unwrap_or(folder));
+        if let Some(folder) = local_folder(url) {
             // The parts too: the first archive of one would take longer than those that follow it.
             for shard in 0..SHARDS {
                 let part = folder.join(format!("archives/{shard:02x}"));

@@ -102,8 +102,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let (sender, reloads) = reloads;
     let listener = ReloadListener { kind: ProcessKind::Worker, requests: sender };
-    let Started { worker, hints, slots, adopted, background } = Opened::open(clock, config, status)
-        .await?
+    // Until the database answers, nothing has begun that would have to end in order.
+    let Some(opened) = stop.run_until_cancelled(Opened::open(clock, config, status)).await else { return Ok(()) };
+    let Started { worker, hints, slots, adopted, background } = opened?
         .verify_limits()
         .await?
         .start_heartbeats(listener)

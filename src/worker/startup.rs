@@ -21,7 +21,7 @@ use assize_cell::counters::Cgroups;
 use assize_cell::slice::Slice;
 use assize_config::Config;
 use assize_host::clock::Clock;
-use assize_store::Store;
+use assize_store::{StartWait, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -241,7 +241,8 @@ fn janitor(worker: &Worker) -> Janitor {
 }
 
 async fn open(clock: Clock, config: Config, status: Arc<WorkerStatus>) -> anyhow::Result<Worker> {
-    let store = Store::open(&config.database_url, config.database_connections)?;
+    let wait = StartWait::up_to(config.database_wait());
+    let store = Store::connect(&config.database_url, config.database_connections, wait).await?;
     store.check_schema().await?;
     let signer = crate::signing_key::open(&config.signing_key_file, &store).await?;
     let live = LiveTemplates::load(&config.templates_dir)?;

@@ -7,6 +7,7 @@ pub mod contract;
 pub mod gate;
 pub mod locks;
 pub mod logs;
+pub mod pgbouncer;
 pub mod processes;
 pub mod sse;
 pub mod zips;

@@ -253,6 +253,7 @@ fn a_process_that_cannot_start_keeps_its_passwords() {
     for (database_url, redis_url) in addresses {
         let settings = [
             ("database_url", database_url),
+            ("database_wait_s", "0".to_owned()),
             ("redis_url", redis_url),
             ("log", "trace".to_owned()),
             ("api_listen", "127.0.0.1:0".to_owned()),

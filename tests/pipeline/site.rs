@@ -47,6 +47,8 @@ pub struct Setup {
     pub environment: Vec<(&'static str, String)>,
     /// Of each worker.
     pub worker_arguments: Vec<&'static str>,
+    /// Whether the processes have the roles of `postgres/roles.sql`; otherwise they are the owner of everything.
+    pub roles: bool,
 }
 
 pub struct Site {
@@ -55,6 +57,7 @@ pub struct Site {
     pub settings: Vec<(String, String)>,
     pub environment: Vec<(&'static str, String)>,
     worker_arguments: Vec<&'static str>,
+    roles: bool,
     pub templates_dir: PathBuf,
     pub url: String,
     pub key: String,
@@ -69,7 +72,11 @@ impl Site {
         check_warden();
         let name = Uuid::now_v7().simple().to_string();
         let instance = format!("t{name}");
-        let (database_url, key) = apart(database::make(format!("assize_{name}")));
+        let database = format!("assize_{name}");
+        let roles = setup.roles;
+        let (database_url, key) = apart(async move {
+            if roles { database::make_with_roles(database).await } else { database::make(database).await }
+        });
         let folder = tempfile::tempdir().unwrap();
         let templates_dir = setup.templates_dir.unwrap_or_else(|| {
             let templates_dir = folder.path().join("templates");
@@ -112,7 +119,8 @@ impl Site {
         let settings: Vec<_> = settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let environment = setup.environment;
         let mut command = assize(&settings);
-        let api = Process::start("assize api", command.envs(environment.clone()).args(["api", "--lifeline"]));
+        let command = command.envs(environment.clone()).envs(role_of("api", roles, &settings));
+        let api = Process::start("assize api", command.args(["api", "--lifeline"]));
         // A connection lives on the runtime of the test that opened it: none is kept for another.
         let client = Client::builder().timeout(Duration::from_secs(90)).pool_max_idle_per_host(0).build().unwrap();
         let url = format!("http://127.0.0.1:{}", api.port_on([127, 0, 0, 1]));
@@ -123,6 +131,7 @@ impl Site {
             settings,
             environment,
             worker_arguments: setup.worker_arguments,
+            roles,
             templates_dir,
             url,
             key,
@@ -142,7 +151,8 @@ impl Site {
 
     pub fn spawn_worker(&self) -> Process {
         let mut command = assize(&self.settings);
-        let command = command.envs(self.environment.clone()).args(["worker", "--lifeline"]);
+        let command = command.envs(self.environment.clone()).envs(role_of("worker", self.roles, &self.settings));
+        let command = command.args(["worker", "--lifeline"]);
         Process::start("assize worker", command.args(&self.worker_arguments))
     }
 
@@ -277,6 +287,14 @@ impl Site {
             .filter_map(|container| container.id)
             .collect()
     }
+}
+
+/// The address of the database for a process that has a role of its own.
+fn role_of(process: &str, roles: bool, settings: &[(String, String)]) -> Option<(&'static str, String)> {
+    let (_, url) = settings.iter().find(|(name, _)| name == "database_url").filter(|_| roles)?;
+    let seen = url.replacen("//assize@", &format!("//assize_{process}@"), 1);
+    assert_ne!(&seen, url, "DATABASE_URL names no user assize");
+    Some(("ASSIZE_DATABASE_URL", seen))
 }
 
 impl Drop for Site {

@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(10);
 const NOWHERE: &str = "postgres://nobody@localhost/none?host=/nonexistent-socket";
 
 /// Starts a process of the site with other settings; its exit code and what it said.
-async fn refused(site: &Site, process: &'static str, changes: &[(&str, &str)]) -> (Option<i32>, String) {
+pub async fn refused(site: &Site, process: &'static str, changes: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut settings: Vec<_> = site.settings.clone();
     settings.extend(changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let mut started = Process::start(process, assize(&settings).args([process, "--lifeline"]));
@@ -38,8 +38,8 @@ async fn what_is_missing_at_the_start_is_named_with_what_to_do() {
     /// A command, its environment, its exit code, and what its error must say.
     type Case<'a> = (&'static str, &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
     let cases: [Case<'_>; 16] = [
-        ("api", &[("database_url", NOWHERE)], 5, &["Postgres", "database_url"]),
-        ("worker", &[("database_url", NOWHERE)], 5, &["Postgres", "database_url"]),
+        ("api", &[("database_url", NOWHERE), ("database_wait_s", "0")], 5, &["Postgres", "database_url"]),
+        ("worker", &[("database_url", NOWHERE), ("database_wait_s", "0")], 5, &["Postgres", "database_url"]),
         ("worker", &[("docker_host", "unix:///nonexistent/docker.sock")], 5, &["Docker engine", "docker_host"]),
         ("worker", &[("templates_dir", no_image)], 2, &["no image assize/no-such:1", "make images"]),
         ("worker", &[("warden_path", "/nonexistent/warden")], 2, &["/nonexistent/warden", "warden_path"]),

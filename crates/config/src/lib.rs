@@ -11,6 +11,8 @@ mod names;
 mod setting;
 mod settings;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub use constants::Constants;
@@ -32,6 +34,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The address of Postgres for commands that act as the owner of the tables.
+    #[must_use]
+    pub fn owner_database_url(&self) -> &str {
+        if self.database_direct_url.is_empty() { &self.database_url } else { &self.database_direct_url }
+    }
+
+    /// How long a process that starts waits for Postgres.
+    #[must_use]
+    pub fn database_wait(&self) -> Duration {
+        Duration::from_secs(self.database_wait_s.into())
+    }
+
     /// Half-slots of this worker.
     #[must_use]
     pub fn worker_half_slots(&self) -> u32 {

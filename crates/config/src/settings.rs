@@ -89,6 +89,11 @@ settings! {
         "The address of Postgres, which stores all runs.";
     database_connections: u32 = 8, POSITIVE,
         "The number of connections to Postgres that each process opens at most.";
+    database_direct_url: String = "", ANY,
+        "The address of Postgres for the commands that change the schema, manage keys or make backups: past a pooler, \
+         and as the role that owns the tables. If the setting is empty, `database_url` is used.";
+    database_wait_s: u32 = 60, Range::AtMost(3600),
+        "The time in seconds for which a process that starts waits for Postgres to answer. 0 means that it tries once.";
     redis_url: String = "redis://127.0.0.1:6379", ANY,
         "The address of Redis, which announces new runs and carries live output. Redis may lose its data at any time.";
     api_listen: String = "127.0.0.1:7700", ANY,

@@ -94,6 +94,14 @@ pub fn touch(path: &Path) -> io::Result<()> {
     Ok(utimensat(CWD, path, &times, AtFlags::empty())?)
 }
 
+/// Waits until everything that was written to the file system of `file` is on its disk.
+///
+/// # Errors
+/// If the disk reports that a write failed.
+pub fn sync_file_system(file: impl AsFd) -> io::Result<()> {
+    rustix::fs::syncfs(file).map_err(io::Error::from)
+}
+
 /// Lets the kernel keep about so many bytes for the other end of a connection; best effort.
 pub fn bound_send_buffer(socket: impl AsFd, bytes: usize) {
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes) {

@@ -1,15 +1,20 @@
 //! Postgres, the only truth. No other module names sqlx.
 //!
-//! One function per file of `sql/queries`; each call is bounded by [`QUERY_TIMEOUT`], measured, and
-//! fails with a [`StoreError`] that says whether trying again may help. Writes to a run go through
-//! [`run_writes`], fenced by attempt and epoch.
+//! [`Store::connect`] opens it for a process that serves. One function per file of `sql/queries`; each call is bounded
+//! by [`QUERY_TIMEOUT`], measured, and fails with a [`StoreError`] that says whether trying again may help. Writes to a
+//! run go through [`run_writes`], fenced by attempt and epoch.
 
 pub mod about;
 pub mod artifacts;
+pub mod backup;
+mod connection;
 pub mod events;
+mod grants;
 pub mod keys;
+pub mod libpq;
 pub mod migrations;
 pub mod operator_pauses;
+pub mod pooler;
 pub mod queue;
 pub mod retention;
 pub mod run_writes;
@@ -21,15 +26,17 @@ mod types;
 pub mod workers;
 
 use std::future::Future;
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 
 use assize_host::clock::Stopwatch;
 use assize_observe::metrics;
 
+pub use connection::StartWait;
+pub use grants::Granted;
 pub use migrations::newest_migration;
+use pooler::{NOT_ADMITTED, POOLER, UPDATE_SERVER};
 
 /// The longest that a query may take before the caller is told. Every query is an index probe of
 /// well under a millisecond, so this is only ever reached by a database that is in trouble.
@@ -56,6 +63,15 @@ pub enum StoreError {
     /// The statement is at odds with the schema: a fault of ours.
     #[error("Postgres refused {query}: {reason}")]
     Refused { query: &'static str, reason: String },
+    /// The role, or its password or database, is not accepted; trying again does not help.
+    #[error("Postgres does not let the role of database_url in at {place} ({reason}); {NOT_ADMITTED}")]
+    NotAdmitted { place: String, reason: String },
+    /// A pooler executes the statements of other connections.
+    #[error("the pooler at {place} mixes up prepared statements ({seen}); {POOLER}")]
+    UnsafePooler { place: String, seen: String },
+    /// The server is older than what assize is tested with.
+    #[error("the server at {place} has version {seen}, the oldest that works is 150000; {UPDATE_SERVER}")]
+    ServerVersion { place: String, seen: String },
     /// The schema is older or newer than this program.
     #[error("the schema does not fit this program: {0}; {MIGRATE}")]
     Schema(String),
@@ -67,6 +83,9 @@ impl StoreError {
     pub const fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Unavailable { .. } => Some(CHECK_POSTGRES),
+            Self::NotAdmitted { .. } => Some(NOT_ADMITTED),
+            Self::UnsafePooler { .. } => Some(POOLER),
+            Self::ServerVersion { .. } => Some(UPDATE_SERVER),
             Self::Schema(_) => Some(MIGRATE),
             Self::Address(_) | Self::LeaseLost { .. } | Self::Refused { .. } => None,
         }
@@ -80,27 +99,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a pool of at most `connections`; connects at the first query.
-    ///
-    /// # Errors
-    /// [`StoreError::Address`] if the address cannot be read.
-    pub fn open(database_url: &str, connections: u32) -> Result<Self, StoreError> {
-        let timeout_ms = QUERY_TIMEOUT.as_millis().to_string();
-        let options = PgConnectOptions::from_str(database_url)
-            // The error's own text quotes what it does not know, and passwords end up in odd places.
-            .map_err(|_| {
-                StoreError::Address("it cannot be read; try postgres://user:password@host/database".to_owned())
-            })?
-            .application_name("assize")
-            .options([("statement_timeout", timeout_ms.as_str())]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(QUERY_TIMEOUT)
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
-    }
-
     /// A store on a pool that exists: for tests, which make a database each.
     #[must_use]
     pub const fn on(pool: PgPool) -> Self {
@@ -172,8 +170,8 @@ fn sort(query: &'static str, error: &sqlx::Error) -> StoreError {
         sqlx::Error::Database(refused) => {
             let code = refused.code().unwrap_or_default();
             // Class 57 is shutdown and cancellation, 53 is exhaustion, 08 a broken connection,
-            // 40 a conflict between transactions: all pass.
-            if ["57", "53", "08", "40"].iter().any(|class| code.starts_with(class)) {
+            // 40 a conflict between transactions, 28 a password that is being changed: all pass.
+            if ["57", "53", "08", "40", "28"].iter().any(|class| code.starts_with(class)) {
                 StoreError::Unavailable { query, reason: refused.message().to_owned() }
             } else {
                 StoreError::Refused { query, reason: format!("{} ({code})", refused.message()) }

@@ -57,9 +57,12 @@ impl From<StoreError> for Problem {
         match &error {
             StoreError::Unavailable { .. } => unavailable("the database does not answer"),
             StoreError::Schema(_) => unavailable("the database is being upgraded"),
-            StoreError::Address(_) | StoreError::LeaseLost { .. } | StoreError::Refused { .. } => {
-                Self::internal(&error)
-            }
+            StoreError::Address(_)
+            | StoreError::LeaseLost { .. }
+            | StoreError::NotAdmitted { .. }
+            | StoreError::Refused { .. }
+            | StoreError::ServerVersion { .. }
+            | StoreError::UnsafePooler { .. } => Self::internal(&error),
         }
     }
 }

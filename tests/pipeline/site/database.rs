@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use assize::installation::keys;
 use assize_domain::key::KeyRole;
-use assize_store::Store;
+use assize_store::{Granted, Store};
 use sqlx::{Connection, PgConnection, PgPool};
 
 /// The socket that `DATABASE_URL` names with `?host=<folder>`.
@@ -36,6 +36,22 @@ pub async fn make(name: String) -> (String, String) {
     let store = Store::on(pool.clone());
     let key = keys::create_key(&store, "school", KeyRole::Submit, "").await.unwrap();
     pool.close().await;
+    (url, key.text)
+}
+
+/// The same by `postgres/roles.sql`, with the schema and the key by the owner's role.
+pub async fn make_with_roles(name: String) -> (String, String) {
+    let url = with_database(&base_url(), &name);
+    let roles = concat!(env!("CARGO_MANIFEST_DIR"), "/postgres/roles.sql");
+    let output = std::process::Command::new("psql")
+        .args(["-X", "-q", "-v", &format!("database={name}"), "-f", roles, &base_url()])
+        .output()
+        .expect("psql is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = Store::open(&url.replacen("//assize@", "//assize_owner@", 1), 2).unwrap();
+    store.migrate().await.unwrap();
+    assert_eq!(store.grant_rights().await.unwrap(), Granted::Renewed);
+    let key = keys::create_key(&store, "school", KeyRole::Submit, "").await.unwrap();
     (url, key.text)
 }
 
