@@ -114,6 +114,7 @@ const WORKER: &[&str] = &[
 const POSSIBLE: &[(&str, &str, &str)] = &[
     ("assize_api", "adopt_archives", "an archive that was submitted has a row, which the API makes"),
     ("assize_api", "lock_expired_archive", "a lock of the row of an archive, which a submission takes too"),
+    ("assize_worker", "resume_claims", "the pause of a worker that is gone is removed with its row"),
     ("assize_api", "record_egress", "the trigger writes the event of a new run with the rights of the API"),
 ];
 
