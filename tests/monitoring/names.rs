@@ -6,8 +6,9 @@ use regex::Regex;
 
 use super::{boards, files, read};
 
-/// Words that begin like a metric and are none: roles of Postgres, and the slice of the cells.
-const OTHER_WORDS: [&str; 5] = ["assize_owner", "assize_api", "assize_worker", "assize_monitor", "assize_assize"];
+/// Words that begin like a metric and are none: roles and a database of Postgres, and the slice of the cells.
+const OTHER_WORDS: [&str; 6] =
+    ["assize_owner", "assize_api", "assize_worker", "assize_monitor", "assize_old", "assize_assize"];
 
 /// Metrics that `assize backup` and the drill write to files for the node exporter, and that no process serves.
 pub const TEXTFILE: [&str; 3] = [
