@@ -3,6 +3,7 @@
 //! Each function follows the rules of the job that it is named after, and counts up to [`MAX_OBJECTS`] or until its
 //! deadline has passed.
 
+use assize_cell::warden_store;
 use assize_domain::artifact::blob_key as blob_key_of_artifact;
 use assize_domain::output::blob_key;
 use assize_host::clock::Deadline;
@@ -74,6 +75,7 @@ pub async fn preview(on: &Janitor, deadline: &Deadline) -> Vec<(&'static str, an
         ("artifacts", artifacts(&on.store, &on.blobs, deadline).await),
         ("runs", runs),
         ("archives", archives(&on.store, &on.blobs, archive_days, deadline).await),
+        ("wardens", wardens(on).await),
         ("images", images(on).await),
     ]
 }
@@ -81,6 +83,18 @@ pub async fn preview(on: &Janitor, deadline: &Deadline) -> Vec<(&'static str, an
 async fn containers(on: &Janitor) -> anyhow::Result<Removable> {
     let orphans = janitor::find_orphans(&on.engine, &on.store, &on.clock).await?;
     Ok(Removable::counted(orphans.len()))
+}
+
+async fn wardens(on: &Janitor) -> anyhow::Result<Removable> {
+    let mut found = Removable::blobs();
+    if on.config.warden_store_dir.as_os_str().is_empty() {
+        return Ok(found);
+    }
+    let own = on.engine.warden.clone();
+    for copy in tokio::task::spawn_blocking(move || warden_store::find_unused(&own)).await?? {
+        found.add(copy.bytes);
+    }
+    Ok(found)
 }
 
 async fn images(on: &Janitor) -> anyhow::Result<Removable> {

@@ -80,26 +80,44 @@ fn touch(copy: &Path) -> io::Result<()> {
     }
 }
 
-/// Renews the age of `own`, the copy of this worker, and removes the copies that no worker has renewed for two weeks.
-/// Cells that still run from a removed copy keep its content. Returns the number of removed copies.
+/// A copy that no worker uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedCopy {
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// Renews the age of `own`, the copy of this process, and returns the copies that no worker has renewed for two weeks.
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub fn sweep(own: &Path) -> io::Result<u64> {
+pub fn find_unused(own: &Path) -> io::Result<Vec<UnusedCopy>> {
     touch(own)?;
     let now = fs::metadata(own)?.modified()?;
-    let Some(store) = own.parent() else { return Ok(0) };
-    let mut removed = 0;
+    let Some(store) = own.parent() else { return Ok(Vec::new()) };
+    let mut unused = Vec::new();
     for entry in fs::read_dir(store)? {
         let entry = entry?;
-        let modified = entry.metadata()?.modified()?;
-        let is_old = now.duration_since(modified).is_ok_and(|age| age > MAX_AGE);
+        let about = entry.metadata()?;
+        let is_old = now.duration_since(about.modified()?).is_ok_and(|age| age > MAX_AGE);
         if is_old && is_copy(&entry.file_name().to_string_lossy()) {
-            fs::remove_file(entry.path())?;
-            removed += 1;
+            unused.push(UnusedCopy { path: entry.path(), bytes: about.len() });
         }
     }
-    Ok(removed)
+    Ok(unused)
+}
+
+/// Removes the copies that [`find_unused`] returns. Cells that still run from a removed copy keep its content. Returns the
+/// number of removed copies.
+///
+/// # Errors
+/// If the folder cannot be read, or a copy not be removed.
+pub fn sweep(own: &Path) -> io::Result<u64> {
+    let unused = find_unused(own)?;
+    for copy in &unused {
+        fs::remove_file(&copy.path)?;
+    }
+    Ok(unused.len() as u64)
 }
 
 /// Whether a file of this name is a copy, or one that was being written.
@@ -154,6 +172,7 @@ mod tests {
         for path in [&old, &own, &other] {
             File::open(path).unwrap().set_modified(long_ago).unwrap();
         }
+        assert_eq!(find_unused(&own).unwrap(), [UnusedCopy { path: old.clone(), bytes: 3 }]);
         assert_eq!(sweep(&own).unwrap(), 1);
         assert!(!old.exists() && own.exists() && other.exists());
         assert_eq!(sweep(&own).unwrap(), 0, "its own age was renewed");
