@@ -14,6 +14,7 @@ use super::restore::{blocking, check_schema, difference};
 use super::set::{BLOBS, BackupSet, DUMP, FILES};
 use super::{BackupError, digests, postgres_tools};
 use crate::embedded::{Durability, Embedded};
+use crate::intake::blob::archive_key;
 
 /// The number of signed ends that are verified.
 const VERIFIED_ENDS: i64 = 100;
@@ -95,8 +96,7 @@ async fn named_blobs(set: &BackupSet, store: &Store) -> Result<(usize, usize), B
         }
     };
     let archives = store.archives_since(since(set.manifest.archive_retention_days)).await?;
-    let path = |sha256: &str| format!("archives/{}/{sha256}.zip", sha256.get(..2).unwrap_or("xx"));
-    check_present(set, &archives, "archives", path)?;
+    check_present(set, &archives, "archives", archive_key)?;
     let artifacts = store.artifacts_since(since(set.manifest.output_retention_days)).await?;
     check_present(set, &artifacts, "artifacts", assize_domain::artifact::blob_key)?;
     Ok((archives.len(), artifacts.len()))

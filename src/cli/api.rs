@@ -101,7 +101,8 @@ pub async fn run(command: Api, config: Config, mut sockets: InheritedSockets) ->
         ended = serving => ended,
         never = reporting => match never {},
     };
-    served.map_err(Fault::infrastructure)?;
+    // It fails only for a setting that it cannot use: trusted_proxies, or spool_dir.
+    served.map_err(Fault::usage)?;
     Ok(Exit::Success)
 }
 

@@ -9,10 +9,9 @@ use assize_client::outcome::{Exit, Fault, Outcome};
 use assize_client::terminal::{self, Style, Terminal, bytes, printable};
 use assize_config::Config;
 use assize_host::clock::{Clock, Deadline};
-use assize_store::Store;
 use serde_json::{Value, json};
 
-use super::fault;
+use super::owner_store;
 use crate::intake::blob::Blobs;
 use crate::maintenance::janitor::find_unknown_workers;
 use crate::maintenance::preview::{Removable, preview};
@@ -85,8 +84,7 @@ pub async fn run(command: Cleanup, config: Config) -> Outcome {
 }
 
 async fn open(clock: &Clock, config: Config) -> Result<Janitor, Fault> {
-    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
-    store.check_schema().await.map_err(fault::store)?;
+    let store = owner_store::open(&config).await?;
     let blobs = Blobs::open(&config.blob_url).map_err(Fault::usage)?;
     let engine = Engine::connect(&config).await.map_err(Fault::infrastructure)?;
     let cgroups = Cgroups::detect(&engine).await.map_err(Fault::infrastructure)?;

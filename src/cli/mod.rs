@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod key;
 mod listener;
 pub mod migrate;
+mod owner_store;
 pub mod pause;
 pub mod queue;
 pub mod restore;

@@ -11,8 +11,8 @@ use assize_store::operator_pauses::{MAX_REASON_CHARS, PausedWorkers};
 use assize_store::workers::WorkerRow;
 use serde_json::json;
 
-use super::fault;
 use super::workers::is_live;
+use super::{fault, owner_store};
 use crate::redis::Redis;
 
 const EXAMPLES: &str = "\
@@ -80,7 +80,7 @@ struct PauseOptions {
 /// # Errors
 /// [`Fault`] with a message for the user.
 pub async fn pause(command: Pause, config: Config) -> Outcome {
-    let store = open(&config).await?;
+    let store = owner_store::open(&config).await?;
     let PauseOptions { reason, wait, json } = command.options;
     store.pause_claims(PausedWorkers::Every, &reason).await.map_err(fault::store)?;
     announce(&config).await;
@@ -98,7 +98,7 @@ pub async fn pause(command: Pause, config: Config) -> Outcome {
 /// # Errors
 /// [`Fault`] with a message for the user.
 pub async fn drain(command: Drain, config: Config) -> Outcome {
-    let store = open(&config).await?;
+    let store = owner_store::open(&config).await?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let live: Vec<&WorkerRow> = workers.iter().filter(|worker| is_live(worker)).collect();
     let id = find(&live, &command.worker)?;
@@ -121,7 +121,7 @@ pub async fn drain(command: Drain, config: Config) -> Outcome {
 /// # Errors
 /// [`Fault`] with a message for the user.
 pub async fn resume(command: Resume, config: Config) -> Outcome {
-    let store = open(&config).await?;
+    let store = owner_store::open(&config).await?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let draining: Vec<&WorkerRow> = workers.iter().filter(|worker| worker.drain_reason.is_some()).collect();
     let id = match &command.worker {
@@ -158,12 +158,6 @@ fn not_paused(command: &Resume, message: &str) -> Outcome {
         Terminal::stdout().line(message);
     }
     Ok(Exit::Success)
-}
-
-async fn open(config: &Config) -> Result<Store, Fault> {
-    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
-    store.check_schema().await.map_err(fault::store)?;
-    Ok(store)
 }
 
 /// Lets the workers know at once. Without Redis they learn of it with their next heartbeat; the database keeps the pause.

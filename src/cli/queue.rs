@@ -10,8 +10,8 @@ use assize_store::workers::WorkerRow;
 use assize_store::{Store, StoreError};
 use serde_json::{Value, json};
 
-use super::fault;
 use super::workers::{is_live, pause_as_json, pause_line, tenths};
+use super::{fault, owner_store};
 use crate::admission::caps;
 
 /// The number of runs that the command counts. One statement reads them all.
@@ -19,8 +19,9 @@ const MAX_RUNS: i64 = 100_000;
 
 /// Show how many runs wait, by reason, template and organisation.
 ///
-/// Each group is shown with its longest wait. The reasons are those that the API gives for a single run (docs/api.md); slots that are kept for a heavier run count as
-/// `slots`. The command uses the database directly (database_direct_url), so it needs no API key.
+/// Each group is shown with its longest wait. The reasons are those that the API gives for a single run (docs/api.md);
+/// slots that are kept for a heavier run count as `slots`. The command uses the database directly (database_direct_url),
+/// so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize queue\n  assize queue --top 3\n  \
     assize queue --json | jq '.reasons[] | select(.name == \"no_worker\")'")]
@@ -62,8 +63,7 @@ pub struct QueueLimits {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Queue, config: Config) -> Outcome {
-    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
-    store.check_schema().await.map_err(fault::store)?;
+    let store = owner_store::open(&config).await?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let limits = QueueLimits { max_runs: MAX_RUNS, max_groups: command.top.into() };
     let view = QueueView::read(&store, &workers, caps(&config), limits).await.map_err(fault::store)?;

@@ -20,7 +20,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::queue::{QueueLimits, QueueView};
 use super::workers::{as_json, is_live, slots};
-use super::{fault, signals};
+use super::{fault, owner_store, signals};
 use crate::admission::caps;
 use crate::leases::LEASE_TIMEOUT;
 use stalls::Stalls;
@@ -36,8 +36,9 @@ const QUEUE: QueueLimits = QueueLimits { max_runs: 10_000, max_groups: 10 };
 
 /// Show slots, queue, failures and workers on a live screen.
 ///
-/// Failures are those of the last 15 minutes. The screen also shows how this host stalls. The picture is renewed every second until ctrl-c. If stdout is not a terminal, one picture is printed. The command uses
-/// the database directly (database_direct_url), so it needs no API key.
+/// Failures are those of the last 15 minutes. The screen also shows how this host stalls. The picture is renewed every
+/// second until ctrl-c. If stdout is not a terminal, one picture is printed. The command uses the database directly
+/// (database_direct_url), so it needs no API key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES:\n  assize top\n  assize top --once\n  assize top --json | jq .slots.used")]
 pub struct Top {
@@ -66,8 +67,7 @@ pub struct Snapshot {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Top, config: Config) -> Outcome {
-    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
-    store.check_schema().await.map_err(fault::store)?;
+    let store = owner_store::open(&config).await?;
     let (clock, caps) = (Clock::system(), caps(&config));
     let first = Snapshot::read(&store, &clock, caps).await.map_err(fault::store)?;
     let terminal = Terminal::stdout();

@@ -4,12 +4,11 @@ use assize_client::outcome::{Exit, Outcome};
 use assize_client::terminal::{self, Style, Terminal, duration, printable};
 use assize_config::Config;
 use assize_domain::queue::{drained_by_operator, paused_by_operator};
-use assize_store::Store;
 use assize_store::operator_pauses::OperatorPause;
 use assize_store::workers::WorkerRow;
 use serde_json::{Value, json};
 
-use super::fault;
+use super::{fault, owner_store};
 use crate::leases::LEASE_TIMEOUT;
 use crate::maintenance::process::host_of;
 
@@ -31,8 +30,7 @@ pub struct Workers {
 /// # Errors
 /// A fault with a message for the user.
 pub async fn run(command: Workers, config: Config) -> Outcome {
-    let store = Store::open(config.owner_database_url(), 2).map_err(fault::store)?;
-    store.check_schema().await.map_err(fault::store)?;
+    let store = owner_store::open(&config).await?;
     let workers = store.list_workers().await.map_err(fault::store)?;
     let pause = store.operator_pause().await.map_err(fault::store)?;
     if command.json {

@@ -302,7 +302,13 @@ impl Blobs {
 }
 
 fn archive_path(sha256: &str) -> Path {
-    Path::from(format!("archives/{}/{sha256}.zip", sha256.get(..2).unwrap_or("xx")))
+    Path::from(archive_key(sha256))
+}
+
+/// Returns the key of the archive with this SHA-256 in the blob store.
+#[must_use]
+pub fn archive_key(sha256: &str) -> String {
+    format!("archives/{}/{sha256}.zip", sha256.get(..2).unwrap_or("xx"))
 }
 
 async fn bounded<T>(

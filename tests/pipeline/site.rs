@@ -1,6 +1,7 @@
 //! An installation of a test's own, or one that many tests share.
 
 pub mod database;
+mod failure;
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -24,6 +25,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 pub use self::database::{postgres_socket, with_database};
+pub use self::failure::{failure, message};
 use crate::harness::processes::{Process, assize, check_warden};
 use crate::harness::{id_of, json, zip_part, zips};
 use crate::templates;
@@ -384,16 +386,6 @@ fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
     });
     thread.join().unwrap()
-}
-
-/// The code and cause that a run failed with.
-pub fn failure(run: &Value) -> (&str, &str, &str) {
-    let text = |value: &'_ Value| -> &'static str { value.as_str().unwrap_or_default().to_owned().leak() };
-    (text(&run["status"]), text(&run["failure"]["code"]), text(&run["failure"]["cause"]))
-}
-
-pub fn message(run: &Value) -> &str {
-    run["failure"]["evidence"]["message"].as_str().unwrap_or_default()
 }
 
 pub fn repository(path: &str) -> PathBuf {

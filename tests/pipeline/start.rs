@@ -37,7 +37,7 @@ async fn what_is_missing_at_the_start_is_named_with_what_to_do() {
     let (no_image, bad_template) = (no_image.path().to_str().unwrap(), bad_template.path().to_str().unwrap());
     /// A command, its environment, its exit code, and what its error must say.
     type Case<'a> = (&'static str, &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
-    let cases: [Case<'_>; 16] = [
+    let cases: [Case<'_>; 17] = [
         ("api", &[("database_url", NOWHERE), ("database_wait_s", "0")], 5, &["Postgres", "database_url"]),
         ("worker", &[("database_url", NOWHERE), ("database_wait_s", "0")], 5, &["Postgres", "database_url"]),
         ("worker", &[("docker_host", "unix:///nonexistent/docker.sock")], 5, &["Docker engine", "docker_host"]),
@@ -50,6 +50,7 @@ async fn what_is_missing_at_the_start_is_named_with_what_to_do() {
         ("api", &[("redis_url", "nonsense")], 2, &["redis_url"]),
         ("worker", &[("redis_url", "nonsense")], 2, &["redis_url"]),
         ("api", &[("api_listen", "203.0.113.1:1")], 2, &["cannot listen on 203.0.113.1:1", "set api_listen"]),
+        ("api", &[("trusted_proxies", "nonsense")], 2, &["trusted_proxies", "nonsense"]),
         ("worker", &[("blob_url", "nonsense")], 2, &["blob_url"]),
         ("api", &[("signing_key_file", "/nonexistent/key")], 2, &["/nonexistent/key", "assize key signing create"]),
         ("worker", &[("signing_key_file", "/nonexistent/key")], 2, &["/nonexistent/key", "assize key signing create"]),
