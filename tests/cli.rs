@@ -121,8 +121,10 @@ fn a_service_that_is_away_is_a_fault_of_the_infrastructure() {
 
 #[test]
 fn a_database_that_is_away_ends_the_api() {
-    let output = assize(&["api"]).env("ASSIZE_DATABASE_URL", "postgres://assize@127.0.0.1:1/assize").output();
-    let said = printed(output.unwrap());
+    let mut command = assize(&["api"]);
+    command.env("ASSIZE_DATABASE_URL", "postgres://assize@127.0.0.1:1/assize").env("ASSIZE_DATABASE_WAIT_S", "0");
+    command.env("ASSIZE_API_LISTEN", "127.0.0.1:0").env("ASSIZE_API_METRICS_LISTEN", "127.0.0.1:0");
+    let said = printed(command.output().unwrap());
     assert_eq!(said.code, 5);
     assert!(said.err.contains("Postgres did not answer"), "{}", said.err);
     assert!(said.err.contains("database_url"), "{}", said.err);
