@@ -199,6 +199,8 @@ fn make_folder(path: &Path) -> Result<(), BackupError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn store(root: &Path, path: &str, text: &str) {
@@ -236,17 +238,21 @@ mod tests {
     #[test]
     fn a_blob_that_changed_is_copied_again() {
         let root = tempfile::tempdir().unwrap();
-        let (live, first, second) = (root.path().join("live"), root.path().join("1"), root.path().join("2"));
+        let (live, first) = (root.path().join("live"), root.path().join("1"));
         store(&live, "output/run/1", "hello");
         let mut digests = Digests::new();
         copy(&live, &first.join(BLOBS), None, &mut digests).unwrap();
+        let kept = std::fs::metadata(first.join("blobs/output/run/1")).unwrap().modified().unwrap();
         let before = Before { folder: first, digests };
         store(&live, "output/run/1", "hell!");
         let file = File::options().write(true).open(live.join("output/run/1")).unwrap();
-        file.set_times(FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
-        let copied = copy(&live, &second.join(BLOBS), Some(&before), &mut Digests::new()).unwrap();
-        assert_eq!(copied.linked, 0);
-        assert_eq!(std::fs::read_to_string(second.join("blobs/output/run/1")).unwrap(), "hell!");
+        for (number, later) in [(2, Duration::from_secs(1)), (3, Duration::from_nanos(1))] {
+            file.set_times(FileTimes::new().set_modified(kept + later)).unwrap();
+            let to = root.path().join(number.to_string());
+            let copied = copy(&live, &to.join(BLOBS), Some(&before), &mut Digests::new()).unwrap();
+            assert_eq!(copied.linked, 0, "{later:?} later");
+            assert_eq!(std::fs::read_to_string(to.join("blobs/output/run/1")).unwrap(), "hell!");
+        }
     }
 
     #[test]
